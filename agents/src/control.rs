@@ -1,0 +1,1 @@
+//! The control agents: agents whose right result is known beforehand.

@@ -1,0 +1,1 @@
+//! Runs an agent's program: its own process group, a cleared environment, limits.

@@ -1,0 +1,22 @@
+//! What every request can reach.
+
+use platform::parts::Platform;
+
+use crate::settings::ApiSettings;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    pub platform: Platform,
+    pub settings: std::sync::Arc<ApiSettings>,
+    /// Agents that may be asked for even before a worker told of them.
+    pub known_agents: std::sync::Arc<[KnownAgent]>,
+}
+
+/// An agent that the composition root knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownAgent {
+    pub name: String,
+    pub display_name: String,
+    pub control: bool,
+}

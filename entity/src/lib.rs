@@ -1,0 +1,17 @@
+//! The tables of the orchestrator, one file each, and the words that are stored in them.
+//!
+//! An entity knows its columns and who may see its rows; it does no I/O.
+
+pub mod id;
+pub mod status;
+pub mod task;
+pub mod agent_run;
+pub mod probe;
+pub mod answer;
+pub mod score;
+pub mod artifact;
+pub mod task_event;
+pub mod job;
+pub mod worker;
+
+pub use id::{AnswerId, ArtifactId, JobId, ProbeId, RunId, ScoreId, TaskId};

@@ -1,0 +1,55 @@
+//! The figures of one run in one dimension. A missing figure is null, never 0.
+
+use sea_orm::entity::prelude::*;
+
+use crate::status::Dimension;
+use crate::{RunId, ScoreId};
+
+/// Unique by run, dimension and break.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "score")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: ScoreId,
+    pub run_id: RunId,
+    pub dimension: Dimension,
+    /// From 1.
+    pub break_index: i32,
+    /// How many probes the figures stand on.
+    pub n: i32,
+    /// Mean grade of the cold arm.
+    pub cold: Option<f64>,
+    /// Mean grade just before the break.
+    pub baseline: Option<f64>,
+    /// Mean grade after the break: the score.
+    pub post: Option<f64>,
+    /// `(post - cold) / (baseline - cold)`, clipped to `[0, 1.25]`.
+    pub retention: Option<f64>,
+    /// P(right after | right before), the same question of the same session.
+    pub item_retention: Option<f64>,
+    /// Share of post-break answers that gave a replaced value (SF only).
+    pub stale_rate: Option<f64>,
+    /// Share of post-break answers that said "I don't recall".
+    pub abstained_rate: Option<f64>,
+    /// Share of post-break answers that claimed something untrue.
+    pub wrong_rate: Option<f64>,
+    pub created_at: DateTimeUtc,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    #[sea_orm(
+        belongs_to = "super::agent_run::Entity",
+        from = "Column::RunId",
+        to = "super::agent_run::Column::Id"
+    )]
+    AgentRun,
+}
+
+impl Related<super::agent_run::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::AgentRun.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}

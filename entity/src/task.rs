@@ -1,0 +1,105 @@
+//! A request to measure agents on one pull request.
+
+use sea_orm::Select;
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::TaskId;
+use crate::status::{FailureCause, TaskStatus, Trigger};
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "task")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: TaskId,
+    /// The organisation that owns the task; `local` where there is no single sign-on.
+    pub org_id: String,
+    pub created_by: Option<String>,
+    /// The address as the client gave it; for a local repository a `file:` address.
+    #[sea_orm(column_type = "Text")]
+    pub pr_url: String,
+    /// `owner/name`, or the folder's name for a local repository.
+    pub repo: String,
+    pub pr_number: Option<i64>,
+    /// Where the commits come from: a [`Source`].
+    pub source: Json,
+    /// The agents as asked for, in order: a list of strings.
+    pub agents: Json,
+    /// The dimensions asked for: a list of `AR`, `TTL`, `LRU`, `SF`.
+    pub rubric: Json,
+    /// Runs per agent.
+    pub trials: i32,
+    pub max_files: i32,
+    /// Fixes probes, teaching and every random draw of the instrument.
+    pub seed: i64,
+    pub trigger: Trigger,
+    /// The grade in `[0, 1]` that a dimension must reach to pass.
+    pub pass_mark: f64,
+    /// The context size, in tokens, at which a break is to come; none: derived from the material.
+    pub target_context_tokens: Option<i64>,
+    pub status: TaskStatus,
+    /// Paths of the files that the pull request changes and that are used.
+    pub changed_files: Json,
+    /// What was left out and why: a list of `{path, reason}`.
+    pub dropped_files: Json,
+    pub base_sha: Option<String>,
+    pub head_sha: Option<String>,
+    /// SHA-256 of the templates that the runs of this task use.
+    pub prompt_hash: Option<String>,
+    /// SHA-256 of the probe set.
+    pub probe_set_hash: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_message: Option<String>,
+    pub failure_cause: Option<FailureCause>,
+    /// How many events the task has; the next one's number is one more.
+    pub event_seq: i64,
+    pub created_at: DateTimeUtc,
+    pub updated_at: DateTimeUtc,
+    pub started_at: Option<DateTimeUtc>,
+    pub completed_at: Option<DateTimeUtc>,
+}
+
+/// Where the commits of a task come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Source {
+    /// A pull request on a forge.
+    Forge {
+        /// The forge's base address, such as `https://github.com`.
+        base_url: String,
+        owner: String,
+        name: String,
+        number: u64,
+    },
+    /// A repository on the worker's own disk.
+    Local {
+        /// Absolute path of the repository.
+        path: String,
+        /// A revision that git can resolve.
+        base: String,
+        /// A revision that git can resolve.
+        head: String,
+    },
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    #[sea_orm(has_many = "super::agent_run::Entity")]
+    AgentRun,
+}
+
+impl Related<super::agent_run::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::AgentRun.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// The tasks that a member of `org` may see. The API has no other way in.
+    pub fn visible_to(org: &str) -> Select<Self> {
+        Self::find().filter(Column::OrgId.eq(org))
+    }
+}

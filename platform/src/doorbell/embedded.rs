@@ -1,0 +1,1 @@
+//! The doorbell inside one process: apalis with its memory backend.

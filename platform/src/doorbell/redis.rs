@@ -1,0 +1,1 @@
+//! The doorbell over Redis: apalis with apalis-redis.

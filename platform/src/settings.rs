@@ -1,0 +1,145 @@
+//! Where settings come from and how a bad one is reported.
+//!
+//! A section struct stands beside the code it configures and reads itself from a [`Source`]; a
+//! process composes sections. `std::env::var` appears in this file only.
+
+use std::fmt;
+
+/// Something that settings can be read from.
+pub trait Source {
+    /// The value of a setting; an empty one counts as not set.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// The environment of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Environment;
+
+impl Source for Environment {
+    fn get(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+impl<const N: usize> Source for [(&str, &str); N] {
+    fn get(&self, name: &str) -> Option<String> {
+        self.iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| (*value).to_owned())
+    }
+}
+
+impl Source for std::collections::BTreeMap<String, String> {
+    fn get(&self, name: &str) -> Option<String> {
+        self.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+}
+
+/// A value that must not be seen. `Debug` hides it, there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself. Every use of it can be found by this name.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {problem}")]
+pub struct SettingError {
+    /// The variable.
+    pub name: &'static str,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+/// Every bad setting at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} of the settings cannot be used", .0.len())]
+pub struct SettingErrors(pub Vec<SettingError>);
+
+/// Reads settings and gathers what is wrong with them.
+pub struct Reader<'a> {
+    source: &'a dyn Source,
+    errors: Vec<SettingError>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from `source`.
+    pub fn new(source: &'a dyn Source) -> Self {
+        Self {
+            source,
+            errors: Vec::new(),
+        }
+    }
+
+    /// The text of a setting.
+    pub fn text(&self, name: &'static str) -> Option<String> {
+        self.source.get(name)
+    }
+
+    /// A setting that parses, or its default. A bad value is noted and the default returned, so
+    /// that all problems are found in one pass.
+    pub fn parsed<T>(&mut self, name: &'static str, default: T) -> T
+    where
+        T: std::str::FromStr,
+        T::Err: fmt::Display,
+    {
+        match self.source.get(name) {
+            None => default,
+            Some(text) => match text.trim().parse() {
+                Ok(value) => value,
+                Err(error) => {
+                    self.refuse(name, format!("{text:?} cannot be used: {error}"));
+                    default
+                }
+            },
+        }
+    }
+
+    /// A yes-or-no setting: `true`/`false`, `1`/`0`, `yes`/`no`, `on`/`off`.
+    pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
+        let Some(text) = self.source.get(name) else {
+            return default;
+        };
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => {
+                self.refuse(name, format!("{text:?} is neither true nor false"));
+                default
+            }
+        }
+    }
+
+    /// Notes a problem.
+    pub fn refuse(&mut self, name: &'static str, problem: impl Into<String>) {
+        self.errors.push(SettingError {
+            name,
+            problem: problem.into(),
+        });
+    }
+
+    /// The value, unless something was wrong.
+    pub fn finish<T>(self, value: T) -> Result<T, SettingErrors> {
+        if self.errors.is_empty() {
+            Ok(value)
+        } else {
+            Err(SettingErrors(self.errors))
+        }
+    }
+}

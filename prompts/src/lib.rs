@@ -1,0 +1,1 @@
+//! What is said to agents: a template file per text, a struct per template.
