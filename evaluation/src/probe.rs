@@ -118,9 +118,11 @@ impl Key {
                 .filter(|part| held(part))
                 .map(|part| part.value.as_str())
                 .collect();
+            if values.is_empty() {
+                return None;
+            }
             let complete = values.len() == version.parts.len();
             match self.combine {
-                _ if values.is_empty() => None,
                 Combine::Single => values.first().map(|&value| value.to_owned()),
                 Combine::Set => Some(values.join(", ")),
                 Combine::Sequence => complete.then(|| values.join(" -> ")),

@@ -1,0 +1,449 @@
+//! Accurate retrieval (AR): single facts that stand in the diff.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::draw::Draw;
+use crate::facts::{ConstantFact, FactSheet, FileFact, SymbolFact, SymbolKind, TestFact};
+use crate::probe::{Combine, Grader, Part, ProbeKind};
+use crate::probes::candidate::{Candidate, Draft, lettered, several, single};
+use crate::probes::places::{Places, extension, folder, wrong_sets};
+use crate::pull_request::FileStatus;
+
+/// More files than this are too many for one question.
+const LARGEST_SET: usize = 12;
+
+const STATUSES: [FileStatus; 4] = [
+    FileStatus::Added,
+    FileStatus::Modified,
+    FileStatus::Deleted,
+    FileStatus::Renamed,
+];
+
+/// What may be asked, a list per kind, each in a drawn order.
+pub(super) fn candidates(sheet: &FactSheet, seed: u64, most: usize) -> Vec<Vec<Candidate>> {
+    let places = Places::new(sheet);
+    let draw = |kind: &str| Draw::new(seed, &format!("AR/{kind}"));
+    vec![
+        changed_files(sheet, &places, &mut draw("changed_files"), most),
+        symbol_files(sheet, &places, &mut draw("symbol_file"), most),
+        signatures(sheet, &mut draw("symbol_signature"), most),
+        constants(sheet, &places, &mut draw("constant_value"), most),
+        covering_tests(sheet, &mut draw("covering_test"), most),
+        statuses(sheet, &mut draw("file_status"), most),
+    ]
+}
+
+fn changed_files(
+    sheet: &FactSheet,
+    places: &Places<'_>,
+    draw: &mut Draw,
+    most: usize,
+) -> Vec<Candidate> {
+    let mut groups: BTreeMap<String, Vec<&FileFact>> = BTreeMap::new();
+    let mut put = |question: String, file| groups.entry(question).or_default().push(file);
+    for file in &sheet.files {
+        put(
+            "Which files does the diff of this pull request change?".to_owned(),
+            file,
+        );
+        let folder = folder(&file.path);
+        if folder.is_empty() {
+            put(
+                "Which files in the top folder itself does the diff change?".to_owned(),
+                file,
+            );
+        } else {
+            put(
+                format!("Which files directly in the folder `{folder}` does the diff change?"),
+                file,
+            );
+        }
+        let ending = extension(&file.path);
+        if !ending.is_empty() {
+            put(
+                format!("Which files whose names end in `{ending}` does the diff change?"),
+                file,
+            );
+        }
+        put(
+            format!("Which files does the diff {}?", verb(file.status)),
+            file,
+        );
+    }
+    let mut asked = BTreeSet::new();
+    draw.shuffled(groups)
+        .into_iter()
+        .take(most)
+        .map(|(question, files)| {
+            let items: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+            if items.len() > LARGEST_SET {
+                return Err("too many items for one question");
+            }
+            if !asked.insert(items.clone()) {
+                return Err("another question has the same answer");
+            }
+            let renamed = files.iter().any(|file| file.old_path.is_some());
+            let hint = if renamed {
+                " Give a renamed file by its new path."
+            } else {
+                ""
+            };
+            let right: BTreeSet<&str> = items.iter().map(String::as_str).collect();
+            let pool = places.wrong(draw, &right, items.len() + 2);
+            let parts = files
+                .iter()
+                .map(|file| Part {
+                    evidence: file.evidence.text.clone(),
+                    value: file.path.clone(),
+                })
+                .collect();
+            Ok(Draft {
+                kind: ProbeKind::ChangedFiles,
+                subject: question.clone(),
+                stem: format!("{question}{hint} Name every one of them by its path."),
+                listing: Vec::new(),
+                distractors: wrong_sets(&pool, items.len()),
+                source: files.first().map(|file| file.evidence.clone()),
+                key: several(Combine::Set, parts),
+                grader: Grader::Set { items },
+                lessons: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+fn symbol_files(
+    sheet: &FactSheet,
+    places: &Places<'_>,
+    draw: &mut Draw,
+    most: usize,
+) -> Vec<Candidate> {
+    let ambiguous = ambiguous_names(sheet);
+    draw.shuffled(&sheet.symbols)
+        .into_iter()
+        .take(most)
+        .map(|symbol| {
+            if ambiguous.contains(symbol.name.as_str()) {
+                return Err("the name means several things");
+            }
+            let right = BTreeSet::from([symbol.file.as_str()]);
+            let wrong = places.wrong(draw, &right, 3);
+            let asked = format!("defines the {} `{}`?", word(symbol.kind), symbol.name);
+            let mut draft = Draft {
+                kind: ProbeKind::SymbolFile,
+                subject: symbol.name.clone(),
+                stem: format!("Which file of the diff {asked} Give its path."),
+                listing: Vec::new(),
+                grader: Grader::Exact {
+                    accept: vec![symbol.file.clone()],
+                },
+                distractors: wrong.clone(),
+                source: Some(symbol.evidence.clone()),
+                key: single(&symbol.file, places.located(&symbol.file, &symbol.evidence)),
+                lessons: Vec::new(),
+            };
+            if draw.below(2) == 0 {
+                draft.stem = format!("Which of these files {asked}");
+                offer(&mut draft, draw, &symbol.file, wrong);
+            }
+            Ok(draft)
+        })
+        .collect()
+}
+
+fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
+    let ambiguous = ambiguous_names(sheet);
+    let tells = |symbol: &&SymbolFact| symbol.returns.is_some() || parameters(symbol).is_some();
+    draw.shuffled(sheet.symbols.iter().filter(tells))
+        .into_iter()
+        .take(most)
+        .map(|symbol| {
+            if ambiguous.contains(symbol.name.as_str()) {
+                return Err("the name means several things");
+            }
+            let others = || {
+                sheet
+                    .symbols
+                    .iter()
+                    .filter(|other| other.name != symbol.name)
+            };
+            let (asked, answer, accept, wrong) = match (&symbol.returns, parameters(symbol)) {
+                (Some(returns), names) if names.is_none() || draw.below(2) == 0 => {
+                    let wrong = others().filter_map(|other| other.returns.clone()).collect();
+                    (
+                        "What is the return type of",
+                        returns.clone(),
+                        vec![returns.clone()],
+                        wrong,
+                    )
+                }
+                (_, Some(names)) => {
+                    let listed = names.join(", ");
+                    let mut accept = vec![listed.clone(), format!("({listed})")];
+                    if let [first, second] = names {
+                        accept.push(format!("{first} and {second}"));
+                    }
+                    let wrong = wrong_parameters(names, others().filter_map(parameters));
+                    let asked =
+                        "What are the names, in order and without types, of the parameters of";
+                    (asked, listed, accept, wrong)
+                }
+                (_, None) => return Err("the signature is not told"),
+            };
+            let wrong: BTreeSet<String> = wrong;
+            Ok(Draft {
+                kind: ProbeKind::SymbolSignature,
+                subject: symbol.name.clone(),
+                stem: format!("{asked} the function `{}` after the change?", symbol.name),
+                listing: Vec::new(),
+                grader: Grader::Exact { accept },
+                distractors: draw.shuffled(wrong).into_iter().take(4).collect(),
+                source: Some(symbol.evidence.clone()),
+                key: single(answer, symbol.evidence.text.clone()),
+                lessons: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+/// The parameters of other functions, and these in another order or number.
+fn wrong_parameters<'a>(
+    names: &[String],
+    others: impl Iterator<Item = &'a [String]>,
+) -> BTreeSet<String> {
+    let mut wrong: BTreeSet<String> = others.map(|other| other.join(", ")).collect();
+    if names.len() > 1 {
+        let backwards: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+        wrong.insert(backwards.join(", "));
+        wrong.insert(names[1..].join(", "));
+    }
+    wrong
+}
+
+fn parameters(symbol: &SymbolFact) -> Option<&[String]> {
+    symbol
+        .parameters
+        .as_deref()
+        .filter(|names| !names.is_empty())
+}
+
+fn constants(
+    sheet: &FactSheet,
+    places: &Places<'_>,
+    draw: &mut Draw,
+    most: usize,
+) -> Vec<Candidate> {
+    draw.shuffled(&sheet.constants)
+        .into_iter()
+        .take(most)
+        .map(|constant| {
+            let ConstantFact {
+                name,
+                value,
+                file,
+                evidence,
+            } = constant;
+            let namesakes = || sheet.constants.iter().filter(|other| other.name == *name);
+            if namesakes().any(|other| other.file == *file && other.value != *value) {
+                return Err("the name means several things");
+            }
+            if ["true", "false", "none", "null", "nil", "undefined"]
+                .contains(&value.to_lowercase().as_str())
+            {
+                return Err("too few plausible wrong answers");
+            }
+            let evidence_text = if namesakes().count() > 1 {
+                places.located(file, evidence)
+            } else {
+                evidence.text.clone()
+            };
+            let mut accept = vec![value.clone()];
+            let plain = value.replace('_', "");
+            if is_number(value) && plain != *value {
+                accept.push(plain);
+            }
+            Ok(Draft {
+                kind: ProbeKind::ConstantValue,
+                subject: format!("{file} {name}"),
+                stem: format!(
+                    "Which literal value does `{name}` in `{file}` have after the change?"
+                ),
+                listing: Vec::new(),
+                distractors: wrong_values(sheet, constant, draw),
+                source: Some(evidence.clone()),
+                key: single(value, evidence_text),
+                grader: Grader::Exact { accept },
+                lessons: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+/// Values of other constants, those of the same sort first; then numbers near a number.
+fn wrong_values(sheet: &FactSheet, constant: &ConstantFact, draw: &mut Draw) -> Vec<String> {
+    let value = &constant.value;
+    let others: BTreeSet<&String> = sheet
+        .constants
+        .iter()
+        .map(|other| &other.value)
+        .filter(|other| *other != value)
+        .collect();
+    let mut wrong: Vec<String> = draw.shuffled(others).into_iter().cloned().collect();
+    wrong.retain(|other| is_number(other) == is_number(value));
+    if let Ok(number) = value.replace('_', "").parse::<u64>() {
+        let near = [
+            number.saturating_mul(2),
+            number.saturating_add(1),
+            number / 2,
+            number.saturating_mul(10),
+        ];
+        wrong.extend(
+            near.iter()
+                .filter(|near| **near != number)
+                .map(u64::to_string),
+        );
+    }
+    wrong.truncate(4);
+    wrong
+}
+
+fn is_number(value: &str) -> bool {
+    value.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
+        && value.chars().any(|letter| letter.is_ascii_digit())
+}
+
+fn covering_tests(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
+    let mut covers: BTreeMap<&str, Vec<&TestFact>> = BTreeMap::new();
+    for test in &sheet.tests {
+        covers.entry(&test.symbol).or_default().push(test);
+    }
+    let all: BTreeSet<&str> = sheet.tests.iter().map(|test| test.test.as_str()).collect();
+    draw.shuffled(&covers)
+        .into_iter()
+        .take(most)
+        .map(|(symbol, tests)| {
+            let accept: BTreeSet<&str> = tests.iter().map(|test| test.test.as_str()).collect();
+            let mut wrong: Vec<String> = draw
+                .shuffled(all.difference(&accept))
+                .into_iter()
+                .map(|&test| test.to_owned())
+                .collect();
+            let names: Vec<&String> = sheet.symbols.iter().map(|symbol| &symbol.name).collect();
+            let invented = names
+                .iter()
+                .chain(&[&(*symbol).to_owned()])
+                .map(|name| {
+                    format!(
+                        "test_{}_{}",
+                        name.to_lowercase(),
+                        ["default", "empty", "again"][draw.below(3)]
+                    )
+                })
+                .filter(|name| !all.contains(name.as_str()))
+                .collect::<Vec<_>>();
+            wrong.extend(draw.shuffled(invented));
+            wrong.truncate(4);
+            let test = tests.first().ok_or("no test")?;
+            Ok(Draft {
+                kind: ProbeKind::CoveringTest,
+                subject: (*symbol).to_owned(),
+                stem: format!("What is the name of a test in the diff that uses `{symbol}`?"),
+                listing: Vec::new(),
+                distractors: wrong,
+                source: Some(test.evidence.clone()),
+                key: single(&test.test, test.evidence.text.clone()),
+                grader: Grader::Exact {
+                    accept: accept.into_iter().map(str::to_owned).collect(),
+                },
+                lessons: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+/// Files in turns of their status, else nearly all questions would be about modified ones.
+fn statuses(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
+    let mut ranked: Vec<(usize, usize, &FileFact)> = Vec::new();
+    for status in STATUSES {
+        let files = draw.shuffled(sheet.files.iter().filter(|file| file.status == status));
+        let place = draw.below(STATUSES.len());
+        ranked.extend(
+            files
+                .into_iter()
+                .enumerate()
+                .map(|(round, file)| (round, place, file)),
+        );
+    }
+    ranked.sort_by_key(|&(round, place, _)| (round, place));
+    ranked
+        .into_iter()
+        .take(most)
+        .map(|(_, _, file)| {
+            let right = state(file.status).to_owned();
+            let wrong: Vec<String> = STATUSES
+                .iter()
+                .filter(|status| **status != file.status)
+                .map(|status| state(*status).to_owned())
+                .collect();
+            let mut draft = Draft {
+                kind: ProbeKind::FileStatus,
+                subject: file.path.clone(),
+                stem: format!("What did the change do to the file `{}`?", file.path),
+                listing: Vec::new(),
+                grader: Grader::Exact { accept: Vec::new() },
+                distractors: Vec::new(),
+                source: Some(file.evidence.clone()),
+                key: single(&right, file.evidence.text.clone()),
+                lessons: Vec::new(),
+            };
+            offer(&mut draft, draw, &right, wrong);
+            Ok(draft)
+        })
+        .collect()
+}
+
+/// Makes a draft a choice between its right answer and wrong ones, in a drawn order.
+pub(super) fn offer(draft: &mut Draft, draw: &mut Draw, right: &str, wrong: Vec<String>) {
+    let mut choices = wrong.clone();
+    choices.push(right.to_owned());
+    draw.shuffle(&mut choices);
+    let right = choices
+        .iter()
+        .position(|choice| choice == right)
+        .unwrap_or_default();
+    draft.listing = lettered(&choices);
+    draft.distractors = wrong;
+    draft.grader = Grader::Choice { choices, right };
+}
+
+/// Names that more than one definition has, so that a question about one would be about several.
+pub(super) fn ambiguous_names(sheet: &FactSheet) -> BTreeSet<&str> {
+    let mut seen: BTreeSet<&str> = sheet.other_symbols.iter().map(String::as_str).collect();
+    let names = sheet.symbols.iter().map(|symbol| symbol.name.as_str());
+    names.filter(|name| !seen.insert(name)).collect()
+}
+
+fn word(kind: SymbolKind) -> &'static str {
+    match kind {
+        SymbolKind::Function => "function",
+        SymbolKind::Type => "type",
+    }
+}
+
+fn verb(status: FileStatus) -> &'static str {
+    match status {
+        FileStatus::Added => "create",
+        FileStatus::Modified => "modify in place, without creating, deleting or renaming them",
+        FileStatus::Deleted => "delete",
+        FileStatus::Renamed => "rename",
+    }
+}
+
+fn state(status: FileStatus) -> &'static str {
+    match status {
+        FileStatus::Added => "added",
+        FileStatus::Modified => "modified",
+        FileStatus::Deleted => "deleted",
+        FileStatus::Renamed => "renamed",
+    }
+}
