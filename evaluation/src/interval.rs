@@ -86,7 +86,7 @@ fn sum(values: &[f64]) -> f64 {
     sorted.iter().sum()
 }
 
-/// With linear interpolation between neighbours (the usual definition of R and NumPy).
+/// With linear interpolation between neighbours (the usual definition of R and `NumPy`).
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = place.floor();
@@ -108,8 +108,8 @@ mod tests {
         values.iter().map(|&value| vec![value]).collect()
     }
 
-    /// The figures are those of R's `binom::binom.confint(…, methods = "wilson")`, checked by hand
-    /// from Wilson (1927), formula (5).
+    /// Computed apart from this code, in Python from Wilson (1927) with the standard library's
+    /// `NormalDist().inv_cdf(0.975)`.
     #[test]
     fn wilson_gives_the_published_figures() {
         close(wilson(8, 10), 0.4902, 0.9433);
@@ -119,8 +119,8 @@ mod tests {
         close(wilson(0, 0), 0.0, 1.0);
     }
 
-    /// The mean of a resample of k ones among n values is binomial, so the percentiles are known:
-    /// `qbinom(c(.025, .975), 10, .5)` is 2 and 8, `qbinom(…, 10, .8)` is 5 and 10.
+    /// The mean of a resample of k ones among n values is binomial, so the percentiles are known
+    /// from its table: 2 and 8 of 10 for p = 0.5, 5 and 10 of 10 for p = 0.8.
     #[test]
     fn the_bootstrap_of_zeros_and_ones_gives_the_binomial_quantiles() {
         let mut values = vec![0.0; 5];

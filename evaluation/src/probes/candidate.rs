@@ -1,5 +1,6 @@
 //! A probe in the making, and the reasons for which one is not used.
 
+use crate::draw::Draw;
 use crate::facts::Evidence;
 use crate::grading::{Verdict, grade};
 use crate::probe::{Combine, Grader, Key, Part, ProbeKind, Version};
@@ -81,7 +82,7 @@ impl Draft {
             let verdict = grade(&self.grader, &format!("ANSWER: {distractor}")).verdict;
             let fresh = !seen.contains(distractor);
             seen.push(distractor.clone());
-            fresh && verdict == Verdict::Wrong || fresh && verdict == Verdict::Partial
+            fresh && matches!(verdict, Verdict::Wrong | Verdict::Partial)
         });
         let parts = || self.key.versions.iter().flat_map(|version| &version.parts);
         if parts().any(|part| part.evidence.is_empty()) {
@@ -90,8 +91,16 @@ impl Draft {
         let Some(answer) = self.key.answer(|_| true) else {
             return Some("no line of the diff proves the answer");
         };
-        if parts().any(|part| part.value.len() > LONGEST_ANSWER || part.value.contains('\n')) {
+        if parts().any(|part| part.value.len() > LONGEST_ANSWER) {
             return Some("the answer is too long");
+        }
+        if self
+            .listing
+            .iter()
+            .chain([&answer])
+            .any(|line| line.contains(['\n', '\r']))
+        {
+            return Some("an answer does not fit on one line");
         }
         if grade(&self.grader, &format!("ANSWER: {answer}")).verdict != Verdict::Right {
             return Some("the answer cannot be told apart from other text");
@@ -156,8 +165,22 @@ pub(super) fn several(combine: Combine, parts: Vec<Part>) -> Key {
     }
 }
 
+/// Makes a draft a choice between its right answer and wrong ones, in a drawn order.
+pub(super) fn offer(draft: &mut Draft, draw: &mut Draw, right: &str, wrong: Vec<String>) {
+    let mut choices = wrong.clone();
+    choices.push(right.to_owned());
+    draw.shuffle(&mut choices);
+    let right = choices
+        .iter()
+        .position(|choice| choice == right)
+        .unwrap_or_default();
+    draft.listing = lettered(&choices);
+    draft.distractors = wrong;
+    draft.grader = Grader::Choice { choices, right };
+}
+
 /// The choices as lines: `A) …`.
-pub(super) fn lettered(choices: &[String]) -> Vec<String> {
+fn lettered(choices: &[String]) -> Vec<String> {
     (b'A'..=b'Z')
         .zip(choices)
         .map(|(letter, choice)| format!("{}) {choice}", char::from(letter)))

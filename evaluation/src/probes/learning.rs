@@ -3,11 +3,12 @@
 //! Every probe has sentences of its own, with words made for it: what one probe needs tells nothing
 //! about another.
 
+use std::collections::BTreeSet;
+
 use crate::draw::Draw;
 use crate::facts::FactSheet;
 use crate::probe::{Grader, ProbeKind};
-use crate::probes::candidate::{Candidate, Draft, Lesson, When, single};
-use crate::probes::retrieval::offer;
+use crate::probes::candidate::{Candidate, Draft, Lesson, When, offer, single};
 use crate::probes::schemes::{Hunk, SCHEMES};
 use crate::probes::subjects::{About, Subjects, filled};
 use crate::probes::words::Words;
@@ -150,7 +151,7 @@ fn spellings(value: &str, word: &str, noun: &str) -> Vec<String> {
             accept.push(text);
         }
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     accept.retain(|text| seen.insert(text.clone()));
     accept
 }

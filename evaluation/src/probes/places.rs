@@ -149,6 +149,13 @@ pub(super) fn wrong_sets(pool: &[String], size: usize) -> Vec<String> {
         .collect()
 }
 
+/// Names that more than one definition has, so that a question about one would be about several.
+pub(super) fn ambiguous_names(sheet: &FactSheet) -> BTreeSet<&str> {
+    let mut seen: BTreeSet<&str> = sheet.other_symbols.iter().map(String::as_str).collect();
+    let names = sheet.symbols.iter().map(|symbol| symbol.name.as_str());
+    names.filter(|name| !seen.insert(name)).collect()
+}
+
 /// The folder of a path, with its `/`; empty at the top.
 pub(super) fn folder(path: &str) -> &str {
     path.rfind('/').map_or("", |slash| &path[..=slash])

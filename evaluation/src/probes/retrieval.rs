@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::draw::Draw;
 use crate::facts::{ConstantFact, FactSheet, FileFact, SymbolFact, SymbolKind, TestFact};
 use crate::probe::{Combine, Grader, Part, ProbeKind};
-use crate::probes::candidate::{Candidate, Draft, lettered, several, single};
-use crate::probes::places::{Places, extension, folder, wrong_sets};
+use crate::probes::candidate::{Candidate, Draft, offer, several, single};
+use crate::probes::places::{Places, ambiguous_names, extension, folder, wrong_sets};
 use crate::pull_request::FileStatus;
 
 /// More files than this are too many for one question.
@@ -400,27 +400,6 @@ fn statuses(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
             Ok(draft)
         })
         .collect()
-}
-
-/// Makes a draft a choice between its right answer and wrong ones, in a drawn order.
-pub(super) fn offer(draft: &mut Draft, draw: &mut Draw, right: &str, wrong: Vec<String>) {
-    let mut choices = wrong.clone();
-    choices.push(right.to_owned());
-    draw.shuffle(&mut choices);
-    let right = choices
-        .iter()
-        .position(|choice| choice == right)
-        .unwrap_or_default();
-    draft.listing = lettered(&choices);
-    draft.distractors = wrong;
-    draft.grader = Grader::Choice { choices, right };
-}
-
-/// Names that more than one definition has, so that a question about one would be about several.
-pub(super) fn ambiguous_names(sheet: &FactSheet) -> BTreeSet<&str> {
-    let mut seen: BTreeSet<&str> = sheet.other_symbols.iter().map(String::as_str).collect();
-    let names = sheet.symbols.iter().map(|symbol| symbol.name.as_str());
-    names.filter(|name| !seen.insert(name)).collect()
 }
 
 fn word(kind: SymbolKind) -> &'static str {

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::draw::Draw;
 use crate::facts::{FactSheet, UseFact};
 use crate::probe::{Combine, Grader, Part, ProbeKind};
-use crate::probes::candidate::{Candidate, Draft, several, single};
-use crate::probes::places::{Places, wrong_sets};
-use crate::probes::retrieval::{ambiguous_names, offer};
+use crate::probes::candidate::{Candidate, Draft, offer, several, single};
+use crate::probes::places::{Places, ambiguous_names, wrong_sets};
 
 /// More steps than this are too many for one question.
 const MOST_STEPS: usize = 6;
