@@ -330,7 +330,7 @@ fn facts_of_the_repository_are_proved_by_lines_of_the_sheet() {
 fn every_fact_is_taught_at_least_one_turn_before_it_is_corrected() {
     let only_sf = ProbePlan::standard(4, &[Dimension::Sf]);
     let only_sf = generate(&support::sheet(), &only_sf);
-    for set in many().chain([&only_sf]) {
+    for set in MANY.iter().chain([&only_sf]) {
         let turn = |text: &str| {
             let lesson = set
                 .teaching

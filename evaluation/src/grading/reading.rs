@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::grading::sameness::bare;
+
 /// How much of a reply can belong to an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -159,8 +161,8 @@ fn plain(answer: &str) -> String {
 
 /// The place in the alphabet of the letter that an answer opens with, and what it says after it.
 pub(super) fn letter(answer: &str) -> Option<(usize, Option<String>)> {
-    let bare =
-        answer.trim_matches(|letter: char| letter.is_whitespace() || "*_`\"'.,".contains(letter));
+    let bare = bare(answer);
+    let bare = bare.trim_start_matches(['*', '`', '"', '\'']);
     let captures = LETTER.captures(bare)?;
     let letter = captures.get(1)?.as_str().bytes().next()?;
     let rest = captures.get(2).map_or("", |rest| rest.as_str());

@@ -16,16 +16,26 @@ const WRAPPERS: [(&str, &str); 7] = [
     ("\u{2018}", "\u{2019}"),
 ];
 
-/// Whether an answer says the expected value. A call's parentheses after a plain name are ignored.
+/// Whether an answer says the expected value. The parentheses of a call, right
+/// after a name, are ignored.
 pub(super) fn same(expected: &str, answer: &str) -> bool {
-    let expected = normal(expected);
-    let answer = normal(answer);
-    expected == answer
-        || is_name(&expected) && answer.strip_prefix(&expected).is_some_and(is_one_group)
+    if normal(expected) == normal(answer) {
+        return true;
+    }
+    let expected = bare(expected);
+    is_name(&expected)
+        && bare(answer)
+            .strip_prefix(&expected)
+            .is_some_and(is_one_group)
 }
 
 /// The form in which values are compared; the bare text where nothing would be left.
 pub(super) fn normal(text: &str) -> String {
+    without_idle_space(&bare(text))
+}
+
+/// A text without what may stand around a value; its inner spaces are kept.
+pub(super) fn bare(text: &str) -> String {
     let unescaped = text.replace("\\_", "_");
     let mut rest = unescaped.trim();
     loop {
@@ -49,7 +59,7 @@ pub(super) fn normal(text: &str) -> String {
     if rest.is_empty() {
         rest = unescaped.trim();
     }
-    without_idle_space(rest)
+    rest.to_owned()
 }
 
 /// As [`normal`], without case.
@@ -76,8 +86,10 @@ fn is_word(letter: char) -> bool {
 }
 
 fn is_name(text: &str) -> bool {
-    text.chars()
-        .all(|letter| is_word(letter) || letter == ':' || letter == '.')
+    text.starts_with(|first: char| first.is_alphabetic() || first == '_')
+        && text
+            .chars()
+            .all(|letter| is_word(letter) || letter == ':' || letter == '.')
 }
 
 /// `(…)` whose first parenthesis is closed by its last.

@@ -166,7 +166,7 @@ fn asked(what: &str, distractors: Vec<String>, lessons: Vec<Lesson>) -> Draft {
     Draft {
         kind: ProbeKind::CorrectedFact,
         subject: what.to_owned(),
-        stem: format!("As things stand in this review now: what is {what}?"),
+        stem: format!("As things stand in this review now, name {what}."),
         listing: Vec::new(),
         grader: Grader::Exact { accept: Vec::new() },
         distractors,

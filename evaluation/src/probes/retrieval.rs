@@ -173,7 +173,7 @@ fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate>
                     (
                         "What is the return type of",
                         returns.clone(),
-                        vec![returns.clone()],
+                        vec![returns.clone(), format!("-> {returns}")],
                         wrong,
                     )
                 }

@@ -77,9 +77,9 @@ pub(super) const SCHEMES: [Scheme; 6] = [
     },
     Scheme {
         classes: &[
-            "changes one or two lines, counting added and removed ones",
-            "changes three or four lines, counting added and removed ones",
-            "changes five lines or more, counting added and removed ones",
+            "adds and removes one or two lines in all",
+            "adds and removes three or four lines in all",
+            "adds and removes five lines or more in all",
         ],
         class: |hunk| match hunk.added.len() + hunk.removed.len() {
             0..=2 => 0,

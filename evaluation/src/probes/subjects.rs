@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::draw::Draw;
-use crate::facts::FactSheet;
+use crate::facts::{FactSheet, FileFact};
 use crate::probes::places::folder;
+use crate::pull_request::FileStatus;
 
 /// The sort of thing that a sentence is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,13 @@ pub(super) struct Subjects {
 
 impl Subjects {
     pub(super) fn new(sheet: &FactSheet, draw: &mut Draw) -> Self {
-        let folders: BTreeSet<String> = sheet
-            .files
+        // Nobody agrees on an owner for a file that goes away, unless there is no other.
+        let stays = |file: &&FileFact| file.status != FileStatus::Deleted;
+        let mut files: Vec<&FileFact> = sheet.files.iter().filter(stays).collect();
+        if files.is_empty() {
+            files = sheet.files.iter().collect();
+        }
+        let folders: BTreeSet<String> = files
             .iter()
             .map(|file| folder(&file.path).to_owned())
             .filter(|folder| !folder.is_empty())
@@ -35,7 +41,7 @@ impl Subjects {
             .map(|symbol| symbol.name.clone())
             .collect();
         Self {
-            files: draw.shuffled(sheet.files.iter().map(|file| file.path.clone())),
+            files: draw.shuffled(files.iter().map(|file| file.path.clone())),
             folders: draw.shuffled(folders),
             symbols: draw.shuffled(symbols),
         }
