@@ -10,6 +10,19 @@ pub const RESAMPLES: usize = 10_000;
 /// The 97.5 % point of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
+/// What is cut off at each end of the resampled means, for 2 to 30 clusters.
+///
+/// The plain 2.5 % is right for many clusters only. With few, resampled means vary too little (by
+/// the factor (n-1)/n) and their tails are too thin (normal, not t), so that a "95 %" interval over
+/// 10 runs covers the truth in 90 % of cases. Hesterberg's expanded percentile interval ("What
+/// teachers should know about the bootstrap", The American Statistician 69, 2015) cuts off
+/// `Φ(-√(n/(n-1)) · t(0.975; n-1))` instead. That is what stands here.
+const TAILS: [f64; 29] = [
+    1.7e-72, 6.83e-8, 0.000_119, 0.000_954, 0.002_43, 0.004_11, 0.005_74, 0.007_22, 0.008_55,
+    0.009_72, 0.010_8, 0.011_7, 0.012_5, 0.013_2, 0.013_9, 0.014_4, 0.015, 0.015_4, 0.015_9,
+    0.016_3, 0.016_6, 0.017, 0.017_3, 0.017_6, 0.017_9, 0.018_1, 0.018_3, 0.018_5, 0.018_8,
+];
+
 /// A 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
@@ -39,7 +52,8 @@ pub fn wilson(hits: u32, trials: u32) -> Interval {
     }
 }
 
-/// The percentile bootstrap 95 % interval of the mean of all values, resampling whole clusters.
+/// The bootstrap 95 % interval of the mean of all values, resampling whole clusters: the percentiles
+/// of the resampled means, expanded for few clusters as Hesterberg (2015) has it.
 ///
 /// A cluster is a session: the answers of one session stand and fall together, so they may not be
 /// drawn one by one. The order of the clusters and of their values does not matter. None with fewer
@@ -68,10 +82,21 @@ pub fn cluster_bootstrap(clusters: &[Vec<f64>], seed: u64) -> Option<Interval> {
         })
         .collect();
     means.sort_by(f64::total_cmp);
+    let tail = tail(sums.len());
     Some(Interval {
-        low: percentile(&means, 0.025),
-        high: percentile(&means, 0.975),
+        low: percentile(&means, tail),
+        high: percentile(&means, 1.0 - tail),
     })
+}
+
+/// Beyond the table the tail nears 2.5 % as 1/n does.
+fn tail(clusters: usize) -> f64 {
+    let last = TAILS[TAILS.len() - 1];
+    let beyond = 0.025 - 30.0 * (0.025 - last) / clusters as f64;
+    TAILS
+        .get(clusters.saturating_sub(2))
+        .copied()
+        .unwrap_or(beyond)
 }
 
 /// The mean, the same for every order of the values; none of nothing.
@@ -97,7 +122,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Interval, cluster_bootstrap, mean, wilson};
+    use super::{Interval, cluster_bootstrap, mean, tail, wilson};
 
     fn close(interval: Interval, low: f64, high: f64) {
         let off = (interval.low - low).abs().max((interval.high - high).abs());
@@ -120,18 +145,27 @@ mod tests {
     }
 
     /// The mean of a resample of k ones among n values is binomial, so the percentiles are known
-    /// from its table: 2 and 8 of 10 for p = 0.5, 5 and 10 of 10 for p = 0.8.
+    /// from its table. For ten clusters 0.855 % are cut off: 1 and 9 of 10 remain for p = 0.5, 5 and
+    /// 10 of 10 for p = 0.8.
     #[test]
     fn the_bootstrap_of_zeros_and_ones_gives_the_binomial_quantiles() {
         let mut values = vec![0.0; 5];
         values.extend([1.0; 5]);
         let interval = cluster_bootstrap(&single(&values), 1).expect("ten clusters");
-        close(interval, 0.2, 0.8);
+        close(interval, 0.1, 0.9);
 
         let mut values = vec![0.0; 2];
         values.extend([1.0; 8]);
         let interval = cluster_bootstrap(&single(&values), 1).expect("ten clusters");
         close(interval, 0.5, 1.0);
+    }
+
+    /// `Φ(-√(n/(n-1)) · t(0.975; n-1))` in Python: 0.021802 for 60 clusters, 0.023064 for 100.
+    #[test]
+    fn many_clusters_have_nearly_the_plain_percentiles() {
+        assert!((tail(60) - 0.021_802).abs() < 1e-4);
+        assert!((tail(100) - 0.023_064).abs() < 1e-4);
+        assert!(tail(31) > tail(30) && tail(100_000) < 0.025);
     }
 
     #[test]

@@ -453,7 +453,7 @@ proptest! {
         let grader = Grader::Exact { accept: vec![names[0].clone()] };
         let all = format!("ANSWER: {}", names.join(", "));
         prop_assert_eq!(grade(&grader, &all).verdict, Verdict::Wrong);
-        let letters = Grader::Choice { choices: names.clone(), right: 0 };
+        let letters = Grader::Choice { choices: names, right: 0 };
         prop_assert_eq!(grade(&letters, "ANSWER: A, B").verdict, Verdict::Wrong);
     }
 }

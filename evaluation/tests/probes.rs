@@ -297,7 +297,7 @@ fn taught_evidence_stands_word_for_word_in_its_own_lesson_and_nowhere_else() {
                     .filter(|lesson| lesson.text.contains(text))
                     .collect();
                 assert_eq!(lessons.len(), 1, "{text}");
-                assert_eq!(lessons[0].probes, [probe.label.clone()]);
+                assert_eq!(lessons[0].probes, std::slice::from_ref(&probe.label));
                 assert!(
                     set.probes
                         .iter()
