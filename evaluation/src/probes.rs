@@ -67,6 +67,9 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
     let mut words = Words::new(sheet);
     for dimension in Dimension::ALL {
         let most = plan.at_most.get(&dimension).copied().unwrap_or_default();
+        if most == 0 {
+            continue;
+        }
         // Some candidates will be dropped; looking at all of a large change would be waste.
         let looked_at = most * 4;
         let lists = match dimension {

@@ -149,6 +149,11 @@ pub(super) fn wrong_sets(pool: &[String], size: usize) -> Vec<String> {
         .collect()
 }
 
+/// Whether these lines are gone in the head commit.
+pub(super) fn was_removed(sheet: &FactSheet, lines: &Evidence) -> bool {
+    lines.commit == sheet.base && sheet.base != sheet.head
+}
+
 /// Names that more than one definition has, so that a question about one would be about several.
 pub(super) fn ambiguous_names(sheet: &FactSheet) -> BTreeSet<&str> {
     let mut seen: BTreeSet<&str> = sheet.other_symbols.iter().map(String::as_str).collect();

@@ -8,7 +8,7 @@ use crate::draw::Draw;
 use crate::facts::{FactSheet, FileFact, SymbolKind};
 use crate::probe::{Combine, Grader, Part, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, offer, several, single};
-use crate::probes::places::{Places, ambiguous_names, extension, folder, wrong_sets};
+use crate::probes::places::{Places, ambiguous_names, extension, folder, was_removed, wrong_sets};
 use crate::pull_request::FileStatus;
 
 /// More files than this are too many for one question.
@@ -125,6 +125,9 @@ fn symbol_files(
         .into_iter()
         .take(most)
         .map(|symbol| {
+            if was_removed(sheet, &symbol.evidence) {
+                return Err("the change takes it away");
+            }
             if ambiguous.contains(symbol.name.as_str()) {
                 return Err("the name means several things");
             }

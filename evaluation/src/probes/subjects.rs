@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::draw::Draw;
 use crate::facts::{FactSheet, FileFact};
-use crate::probes::places::folder;
+use crate::probes::places::{ambiguous_names, folder, was_removed};
 use crate::pull_request::FileStatus;
 
 /// The sort of thing that a sentence is about.
@@ -35,9 +35,15 @@ impl Subjects {
             .map(|file| folder(&file.path).to_owned())
             .filter(|folder| !folder.is_empty())
             .collect();
+        let ambiguous = ambiguous_names(sheet);
         let symbols: BTreeSet<String> = sheet
             .symbols
             .iter()
+            .filter(|symbol| {
+                symbol.name.len() > 2
+                    && !ambiguous.contains(symbol.name.as_str())
+                    && !was_removed(sheet, &symbol.evidence)
+            })
             .map(|symbol| symbol.name.clone())
             .collect();
         Self {

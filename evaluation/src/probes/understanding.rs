@@ -117,8 +117,8 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
                 kind: ProbeKind::FlowOrder,
                 subject: format!("{} {}", flow.file, flow.function),
                 stem: format!(
-                    "After the change the body of `{}` in `{}` uses the following. In which order \
-                     does it first come to each of them?",
+                    "After the change the body of `{}` in `{}` calls the following. In which order \
+                     does it first call each of them?",
                     flow.function, flow.file
                 ),
                 listing: shown.iter().map(|step| format!("- {step}")).collect(),
@@ -195,10 +195,15 @@ fn hunks(sheet: &FactSheet, places: &Places<'_>, draw: &mut Draw, most: usize) -
             lines
                 .text
                 .retain(|line| line.starts_with("@@") || line.contains(symbol.as_str()));
+            if lines.text.iter().all(|line| line.starts_with("@@")) {
+                return Err("no line of the diff proves the answer");
+            }
             let mut draft = Draft {
                 kind: ProbeKind::BehaviourHunk,
                 subject: symbol.clone(),
-                stem: format!("Which hunk of the diff brings in the definition of `{symbol}`?"),
+                stem: format!(
+                    "In which hunk of the diff does the line stand that defines `{symbol}`?"
+                ),
                 listing: Vec::new(),
                 grader: Grader::Exact { accept: Vec::new() },
                 distractors: Vec::new(),

@@ -7,7 +7,7 @@ use crate::draw::Draw;
 use crate::facts::{ConstantFact, FactSheet, SymbolFact, TestFact};
 use crate::probe::{Grader, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, single};
-use crate::probes::places::{Places, ambiguous_names};
+use crate::probes::places::{Places, ambiguous_names, was_removed};
 
 pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let ambiguous = ambiguous_names(sheet);
@@ -16,52 +16,82 @@ pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec
         .into_iter()
         .take(most)
         .map(|symbol| {
+            if was_removed(sheet, &symbol.evidence) {
+                return Err("the change takes it away");
+            }
             if ambiguous.contains(symbol.name.as_str()) {
                 return Err("the name means several things");
             }
-            let others = || {
-                sheet
-                    .symbols
-                    .iter()
-                    .filter(|other| other.name != symbol.name)
-            };
-            let (asked, answer, accept, wrong) = match (&symbol.returns, parameters(symbol)) {
-                (Some(returns), names) if names.is_none() || draw.below(2) == 0 => {
-                    let wrong = others().filter_map(|other| other.returns.clone()).collect();
-                    (
-                        "What is the return type of",
-                        returns.clone(),
-                        vec![returns.clone(), format!("-> {returns}")],
-                        wrong,
-                    )
-                }
-                (_, Some(names)) => {
-                    let listed = names.join(", ");
-                    let mut accept = vec![listed.clone(), format!("({listed})")];
-                    if let [first, second] = names {
-                        accept.push(format!("{first} and {second}"));
+            let asked = match (&symbol.returns, parameters(symbol)) {
+                (Some(returns), None) => about_return(sheet, symbol, returns),
+                (None, Some(names)) => about_parameters(sheet, symbol, names),
+                (Some(returns), Some(names)) => {
+                    if draw.below(2) == 0 {
+                        about_return(sheet, symbol, returns)
+                    } else {
+                        about_parameters(sheet, symbol, names)
                     }
-                    let wrong = wrong_parameters(names, others().filter_map(parameters));
-                    let asked =
-                        "What are the names, in order and without types, of the parameters of";
-                    (asked, listed, accept, wrong)
                 }
-                (_, None) => return Err("the signature is not told"),
+                (None, None) => return Err("the signature is not told"),
             };
-            let wrong: BTreeSet<String> = wrong;
             Ok(Draft {
                 kind: ProbeKind::SymbolSignature,
                 subject: symbol.name.clone(),
-                stem: format!("{asked} the function `{}` after the change?", symbol.name),
+                stem: format!("{} `{}` after the change?", asked.question, symbol.name),
                 listing: Vec::new(),
-                grader: Grader::Exact { accept },
-                distractors: draw.shuffled(wrong).into_iter().take(4).collect(),
+                grader: Grader::Exact {
+                    accept: asked.accept,
+                },
+                distractors: draw.shuffled(asked.wrong).into_iter().take(4).collect(),
                 source: Some(symbol.evidence.clone()),
-                key: single(answer, symbol.evidence.text.clone()),
+                key: single(asked.answer, symbol.evidence.text.clone()),
                 lessons: Vec::new(),
             })
         })
         .collect()
+}
+
+/// One of the questions about a signature.
+struct Asked {
+    question: &'static str,
+    answer: String,
+    accept: Vec<String>,
+    wrong: BTreeSet<String>,
+}
+
+fn about_return(sheet: &FactSheet, symbol: &SymbolFact, returns: &str) -> Asked {
+    Asked {
+        question: "What is the return type of the function",
+        answer: returns.to_owned(),
+        accept: vec![returns.to_owned(), format!("-> {returns}")],
+        wrong: others(sheet, symbol)
+            .filter_map(|other| other.returns.clone())
+            .collect(),
+    }
+}
+
+fn about_parameters(sheet: &FactSheet, symbol: &SymbolFact, names: &[String]) -> Asked {
+    let listed = names.join(", ");
+    let mut accept = vec![listed.clone(), format!("({listed})")];
+    if let [first, second] = names {
+        accept.push(format!("{first} and {second}"));
+    }
+    Asked {
+        question: "What are the names, in order and without types, of the parameters of the function",
+        answer: listed,
+        accept,
+        wrong: wrong_parameters(names, others(sheet, symbol).filter_map(parameters)),
+    }
+}
+
+fn others<'a>(
+    sheet: &'a FactSheet,
+    symbol: &'a SymbolFact,
+) -> impl Iterator<Item = &'a SymbolFact> {
+    sheet
+        .symbols
+        .iter()
+        .filter(|other| other.name != symbol.name)
 }
 
 /// The parameters of other functions, and these in another order or number.
@@ -101,6 +131,9 @@ pub(super) fn constants(
                 file,
                 evidence,
             } = constant;
+            if was_removed(sheet, evidence) {
+                return Err("the change takes it away");
+            }
             let namesakes = || sheet.constants.iter().filter(|other| other.name == *name);
             if namesakes().any(|other| other.file == *file && other.value != *value) {
                 return Err("the name means several things");
@@ -186,22 +219,9 @@ pub(super) fn covering_tests(sheet: &FactSheet, draw: &mut Draw, most: usize) ->
                 .into_iter()
                 .map(|&test| test.to_owned())
                 .collect();
-            let names: Vec<&String> = sheet.symbols.iter().map(|symbol| &symbol.name).collect();
-            let invented = names
-                .iter()
-                .chain(&[&(*symbol).to_owned()])
-                .map(|name| {
-                    format!(
-                        "test_{}_{}",
-                        name.to_lowercase(),
-                        ["default", "empty", "again"][draw.below(3)]
-                    )
-                })
-                .filter(|name| !all.contains(name.as_str()))
-                .collect::<Vec<_>>();
-            wrong.extend(draw.shuffled(invented));
-            wrong.truncate(4);
             let test = tests.first().ok_or("no test")?;
+            wrong.extend(invented_tests(&test.test, &all));
+            wrong.truncate(4);
             Ok(Draft {
                 kind: ProbeKind::CoveringTest,
                 subject: (*symbol).to_owned(),
@@ -216,5 +236,21 @@ pub(super) fn covering_tests(sheet: &FactSheet, draw: &mut Draw, most: usize) ->
                 lessons: Vec::new(),
             })
         })
+        .collect()
+}
+
+/// Names in the style of a test, for changes with few of them.
+fn invented_tests(test: &str, all: &BTreeSet<&str>) -> Vec<String> {
+    let endings = if test.contains(' ') {
+        [" again", " when empty", " by default"]
+    } else if test.contains('_') {
+        ["_again", "_when_empty", "_by_default"]
+    } else {
+        ["Again", "WhenEmpty", "ByDefault"]
+    };
+    let names = endings.map(|ending| format!("{test}{ending}"));
+    names
+        .into_iter()
+        .filter(|name| !all.contains(name.as_str()))
         .collect()
 }
