@@ -241,7 +241,7 @@ fn is_fair(set: &ProbeSet) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn odd_sheets_give_fair_probes(sheet in sheet(), seed in any::<u64>()) {
