@@ -19,6 +19,14 @@ pub trait Source {
 #[derive(Clone, Copy, Debug)]
 pub struct Environment;
 
+impl Environment {
+    /// Everything in it that is text, for libraries that read settings of their own.
+    pub fn all(self) -> impl Iterator<Item = (String, String)> {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    }
+}
+
 impl Source for Environment {
     fn get(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
