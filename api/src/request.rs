@@ -1,0 +1,117 @@
+//! What happens around every request: correlation id, span, time limit, panics, the shape of
+//! errors.
+
+use std::any::Any;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::error::{ApiError, render};
+
+/// Carries the correlation id both ways.
+pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// Until the head of a response; what streams may go on for longer.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The outermost layer.
+pub(crate) async fn around(request: Request, next: Next) -> Response {
+    let correlation_id = correlation_id(request.headers());
+    let path = request.uri().path().to_owned();
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str)
+        .to_owned();
+    let span = tracing::info_span!(
+        "request",
+        correlation_id,
+        http.method = %method,
+        http.route = route,
+    );
+    let id = correlation_id.clone();
+    async move {
+        let started = Instant::now();
+        let answered = tokio::time::timeout(TIME_LIMIT, next.run(request)).await;
+        let response = answered.unwrap_or_else(|_| ApiError::TooSlow.into_response());
+        let mut response = render(response, &path, &id);
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(CORRELATION_ID, value);
+        }
+        let status = response.status().as_u16();
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Probes ask every few seconds; they would drown everything else.
+        if route.starts_with("/health") {
+            tracing::debug!(
+                http.status = status,
+                duration_ms,
+                "answered {method} {route}"
+            );
+        } else {
+            tracing::info!(
+                http.status = status,
+                duration_ms,
+                "answered {method} {route}"
+            );
+        }
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// The caller's own id if it is harmless in a log line, else a new one.
+fn correlation_id(headers: &HeaderMap) -> String {
+    headers
+        .get(CORRELATION_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| {
+            (1..=128).contains(&id.len())
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+        })
+        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// What is left of a request that panicked.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the payload over"
+)]
+pub(crate) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
+    let message = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    ApiError::Panicked(message.to_owned()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken_over(id: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(CORRELATION_ID, HeaderValue::from_str(id).unwrap());
+        correlation_id(&headers) == id
+    }
+
+    #[test]
+    fn a_harmless_correlation_id_is_taken_over() {
+        assert!(taken_over("build-17.step_2:a"));
+    }
+
+    #[test]
+    fn a_correlation_id_that_could_forge_a_log_line_is_replaced() {
+        assert!(!taken_over("a b\" level=error"));
+        assert!(!taken_over(&"x".repeat(129)));
+    }
+}
