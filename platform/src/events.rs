@@ -2,6 +2,8 @@
 //!
 //! [`Event`] is stored and is what SSE clients see: it only grows.
 
+pub mod redis_waker;
+
 use async_trait::async_trait;
 use entity::status::Level;
 use entity::{RunId, TaskId, task_event};
