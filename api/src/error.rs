@@ -35,6 +35,8 @@ pub(crate) enum ApiError {
     NoSuchRoute,
     #[error("Method Not Allowed")]
     MethodNotAllowed,
+    #[error("Invalid host header")]
+    WrongHost,
     #[error("The body is larger than {BODY_LIMIT} bytes")]
     TooLarge,
     #[error("The body must be sent as application/json")]
@@ -97,7 +99,7 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Refused(_) => StatusCode::BAD_REQUEST,
+            Self::Refused(_) | Self::WrongHost => StatusCode::BAD_REQUEST,
             Self::NotFound(_) | Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -123,6 +125,7 @@ impl ApiError {
             | Self::NotFound(_)
             | Self::NoSuchRoute
             | Self::MethodNotAllowed
+            | Self::WrongHost
             | Self::TooLarge
             | Self::NotJson => {}
         }
@@ -152,6 +155,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         | ApiError::NotFound(_)
         | ApiError::NoSuchRoute
         | ApiError::MethodNotAllowed
+        | ApiError::WrongHost
         | ApiError::TooLarge
         | ApiError::NotJson
         | ApiError::TooSlow

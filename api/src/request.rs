@@ -2,9 +2,12 @@
 //! errors.
 
 use std::any::Any;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::HOST;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +15,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::error::{ApiError, render};
+use crate::state::Running;
 
 /// Carries the correlation id both ways.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -66,6 +70,42 @@ pub(crate) async fn around(request: Request, next: Next) -> Response {
     .await
 }
 
+/// Refuses requests under a foreign name, while only this machine may ask: a page of a browser
+/// could otherwise let its own name point here and do as the local user does.
+pub(crate) async fn from_here(
+    State(running): State<Running>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let settings = &running.api.settings;
+    if settings.allow_public_bind {
+        return next.run(request).await;
+    }
+    let host = request.uri().authority().cloned().or_else(|| {
+        let host = request.headers().get(HOST)?.to_str().unwrap_or("");
+        // What cannot be a host is a foreign one.
+        Some(
+            host.parse()
+                .unwrap_or_else(|_| Authority::from_static("invalid")),
+        )
+    });
+    let own = host.is_none_or(|host| is_own(host.host(), &settings.host));
+    if own {
+        next.run(request).await
+    } else {
+        ApiError::WrongHost.into_response()
+    }
+}
+
+/// Whether a name means this machine: `localhost`, a loopback address, or what `HOST` says.
+fn is_own(host: &str, configured: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address: Option<IpAddr> = bare.parse().ok();
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.eq_ignore_ascii_case(configured)
+        || address.is_some_and(|address| address.is_loopback())
+}
+
 /// The caller's own id if it is harmless in a log line, else a new one.
 fn correlation_id(headers: &HeaderMap) -> String {
     headers
@@ -97,6 +137,16 @@ pub(crate) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_its_own() {
+        for own in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "[::1]", "box"] {
+            assert!(is_own(own, "box"), "{own}");
+        }
+        for foreign in ["evil.example", "localhost.evil.example", "10.0.0.1", ""] {
+            assert!(!is_own(foreign, "box"), "{foreign}");
+        }
+    }
 
     fn taken_over(id: &str) -> bool {
         let mut headers = HeaderMap::new();

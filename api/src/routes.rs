@@ -41,7 +41,11 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         .merge(openapi::pages(document))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .with_state(running)
+        .with_state(running.clone())
+        .layer(middleware::from_fn_with_state(
+            running,
+            request::from_here,
+        ))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(cors)

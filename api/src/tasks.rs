@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use entity::status::{Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger};
 use entity::task::{self, Source};
 use entity::{RunId, TaskId, agent_run};
@@ -47,7 +47,7 @@ pub struct NewTask {
 /// Stores a task with its runs, its first job and its first events, then rings. A bell that cannot
 /// be rung is no error: the sweeper rings again.
 pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Model, DbErr> {
-    let now = Utc::now();
+    let now = now();
     let runs = runs_of(&new.agents, new.trials);
     let mut happened = vec![NewEvent {
         run: None,
@@ -81,6 +81,11 @@ pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Mode
     platform.waker.wake(task.id).await;
     ring_bell(platform, &[ring]).await;
     Ok(task)
+}
+
+/// The time, as exactly as every database keeps it.
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
 }
 
 /// Every agent with its trials, in the order asked for; naming an agent again goes on counting.
@@ -204,7 +209,7 @@ pub async fn cancel_task(
     task: TaskId,
     by: Option<String>,
 ) -> Result<Cancelled, DbErr> {
-    let now = Utc::now();
+    let now = now();
     let transaction = platform.database.begin().await?;
     let open = [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
     let ended = task::Entity::update_many()
