@@ -14,4 +14,28 @@ impl Redactor {
     pub fn redact<'a>(&self, text: &'a str) -> std::borrow::Cow<'a, str> {
         text.into()
     }
+
+    /// Takes secrets out of every string of a JSON value.
+    pub fn redact_json(&self, value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) => {
+                if let std::borrow::Cow::Owned(redacted) = self.redact(text) {
+                    *text = redacted;
+                }
+            }
+            serde_json::Value::Array(values) => {
+                for value in values {
+                    self.redact_json(value);
+                }
+            }
+            serde_json::Value::Object(fields) => {
+                for value in fields.values_mut() {
+                    self.redact_json(value);
+                }
+            }
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Number(_) => {}
+        }
+    }
 }

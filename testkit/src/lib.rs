@@ -1,1 +1,4 @@
-//! What the tests of several crates need.
+//! What the tests of several crates need: a fresh database, private services.
+
+pub mod database;
+pub mod services;
