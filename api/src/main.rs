@@ -9,7 +9,6 @@ use api::state::{ApiState, KnownAgent};
 use clap::Parser;
 use platform::parts::{Platform, PlatformSettings};
 use platform::settings::{Environment, Reader};
-use platform::telemetry::TelemetrySettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,7 +26,6 @@ struct Arguments {
 }
 
 struct Settings {
-    telemetry: TelemetrySettings,
     platform: PlatformSettings,
     api: ApiSettings,
 }
@@ -69,7 +67,6 @@ fn read_settings(arguments: Arguments) -> anyhow::Result<Settings> {
     let environment = Environment;
     let mut reader = Reader::new(&environment);
     let mut settings = Settings {
-        telemetry: TelemetrySettings::read(&mut reader),
         platform: PlatformSettings::read(&mut reader),
         api: ApiSettings::read(&mut reader),
     };
@@ -83,7 +80,6 @@ fn read_settings(arguments: Arguments) -> anyhow::Result<Settings> {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    platform::telemetry::init(&settings.telemetry);
     let address = (settings.api.host.as_str(), settings.api.port);
     let listener = TcpListener::bind(address)
         .await

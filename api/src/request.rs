@@ -140,7 +140,14 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_its_own() {
-        for own in ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "[::1]", "box"] {
+        for own in [
+            "localhost",
+            "LOCALHOST",
+            "127.0.0.1",
+            "127.1.2.3",
+            "[::1]",
+            "box",
+        ] {
             assert!(is_own(own, "box"), "{own}");
         }
         for foreign in ["evil.example", "localhost.evil.example", "10.0.0.1", ""] {

@@ -42,10 +42,7 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(running.clone())
-        .layer(middleware::from_fn_with_state(
-            running,
-            request::from_here,
-        ))
+        .layer(middleware::from_fn_with_state(running, request::from_here))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(cors)

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use async_zip::base::read::mem::ZipFileReader;
+use async_zip::base::read1::seek::ZipArchiveReader;
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use entity::TaskId;
 use entity::status::TaskStatus;
+use futures::io::Cursor;
 use futures::{AsyncReadExt, StreamExt};
 use serde_json::json;
 use testkit::database::on_both_engines;
@@ -53,7 +54,11 @@ async fn files_are_listed_by_agent_and_name_without_a_path_of_the_server() {
         let task = with_files(&api).await;
         let answer = api.get(&format!("/api/v1/artifacts/{task}/list")).await;
         let storage = api.state.settings.host.clone();
-        assert!(!answer.text().contains("/tmp"), "{} {storage}", answer.text());
+        assert!(
+            !answer.text().contains("/tmp"),
+            "{} {storage}",
+            answer.text()
+        );
         let list = answer.json();
         let newest = &list["artifacts"]["claude"]["transcript"];
         assert_eq!(newest["path"], "transcript");
@@ -83,7 +88,9 @@ async fn a_file_is_fetched_from_the_newest_trial_or_the_one_asked_for() {
         assert_eq!(newest.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(newest.header("content-length"), Some("7"));
         assert_eq!(api.get(&format!("{path}?trial=1")).await.text(), "trial 1");
-        let report = api.get(&format!("/api/v1/artifacts/{task}/task/report.md")).await;
+        let report = api
+            .get(&format!("/api/v1/artifacts/{task}/task/report.md"))
+            .await;
         assert_eq!(report.text(), "# Report");
     })
     .await;
@@ -106,12 +113,23 @@ async fn what_is_no_file_of_the_task_is_not_found_whatever_it_looks_like() {
             "%ff",
             "report.md",
         ] {
-            let answer = api.get(&format!("/api/v1/artifacts/{task}/claude/{name}")).await;
-            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{name}: {}", answer.text());
+            let answer = api
+                .get(&format!("/api/v1/artifacts/{task}/claude/{name}"))
+                .await;
+            assert_eq!(
+                answer.status,
+                StatusCode::NOT_FOUND,
+                "{name}: {}",
+                answer.text()
+            );
         }
         for agent in ["gemini", "..", "%2e%2e%2f", "control-lossy:0.5"] {
             let path = format!("/api/v1/artifacts/{task}/{agent}/transcript");
-            assert_eq!(api.get(&path).await.status, StatusCode::NOT_FOUND, "{agent}");
+            assert_eq!(
+                api.get(&path).await.status,
+                StatusCode::NOT_FOUND,
+                "{agent}"
+            );
         }
     })
     .await;
@@ -127,13 +145,21 @@ async fn a_bundle_is_a_whole_archive_of_all_files() {
         api.rows().file(task, None, "large.txt", &large).await;
         let answer = api.get(&format!("/api/v1/artifacts/{task}/bundle")).await;
         assert_eq!(answer.header("content-type"), Some("application/zip"));
-        let archive = ZipFileReader::new(answer.bytes).await.unwrap();
+        let mut archive = ZipArchiveReader::open(Cursor::new(answer.bytes))
+            .await
+            .unwrap();
+        let names: Vec<String> = archive
+            .inner()
+            .cdrs()
+            .iter()
+            .map(|entry| entry.insecure_file_name.as_str().unwrap().to_owned())
+            .collect();
         let mut found = BTreeMap::new();
-        for (index, entry) in archive.file().entries().iter().enumerate() {
+        for (index, name) in names.into_iter().enumerate() {
             let mut text = String::new();
-            let mut reader = archive.reader_with_entry(index).await.unwrap();
-            reader.read_to_string_checked(&mut text).await.unwrap();
-            found.insert(entry.filename().as_str().unwrap().to_owned(), text);
+            let mut file = archive.file(index).await.unwrap();
+            file.read_to_string(&mut text).await.unwrap();
+            found.insert(name, text);
         }
         let expected = [
             ("agents/claude/trial-1/transcript", "trial 1"),
@@ -192,7 +218,12 @@ async fn the_log_files_are_those_that_people_read_along() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|file| (file["name"].as_str().unwrap(), file["path"].as_str().unwrap()))
+            .map(|file| {
+                (
+                    file["name"].as_str().unwrap(),
+                    file["path"].as_str().unwrap(),
+                )
+            })
             .collect();
         assert_eq!(
             names,

@@ -21,7 +21,10 @@ async fn what_only_waits_is_cancelled_at_once() {
         let task: TaskId = id.parse().unwrap();
         let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK);
-        assert_eq!(answer.json(), json!({"message": "Task cancelled successfully"}));
+        assert_eq!(
+            answer.json(),
+            json!({"message": "Task cancelled successfully"})
+        );
 
         let row = api.rows().find_task(task).await;
         assert_eq!(row.status, TaskStatus::Cancelled);
@@ -47,7 +50,9 @@ async fn what_only_waits_is_cancelled_at_once() {
 async fn what_a_worker_holds_is_left_for_it_to_end() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
-        let id = api.created(&json!({"pr_url": BODY, "agents": ["claude"]})).await;
+        let id = api
+            .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
+            .await;
         let task: TaskId = id.parse().unwrap();
         let platform = &api.state.platform;
         let ring = api.doorbell.rung().remove(0);
@@ -57,7 +62,10 @@ async fn what_a_worker_holds_is_left_for_it_to_end() {
         assert!(lease.is_some());
         let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK);
-        assert_eq!(api.rows().find_task(task).await.status, TaskStatus::Cancelled);
+        assert_eq!(
+            api.rows().find_task(task).await.status,
+            TaskStatus::Cancelled
+        );
         let jobs = api.rows().jobs_of(task).await;
         assert_eq!(jobs[0].state, JobState::Leased);
         assert!(jobs[0].cancel_requested);
@@ -112,7 +120,9 @@ async fn what_is_over_cannot_be_cancelled() {
 async fn of_two_who_cancel_only_one_does() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
-        let id = api.created(&json!({"pr_url": BODY, "agents": ["claude"]})).await;
+        let id = api
+            .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
+            .await;
         let path = format!("/api/v1/tasks/{id}");
         let (one, other) = tokio::join!(api.delete(&path), api.delete(&path));
         let mut statuses = [one.status.as_u16(), other.status.as_u16()];

@@ -58,7 +58,9 @@ async fn a_stream_tells_everything_from_connected_to_completed() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Running, &["claude"]).await;
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
         api.rows()
             .happened(task, None, vec![Event::TaskStarted {}, progress(1)])
             .await;
@@ -68,7 +70,10 @@ async fn a_stream_tells_everything_from_connected_to_completed() {
         assert_eq!(answer.header("cache-control"), Some("no-cache"));
         let seen = parse(&answer.text());
         let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
-        assert_eq!(kinds, ["connected", "task_started", "progress", "completed"]);
+        assert_eq!(
+            kinds,
+            ["connected", "task_started", "progress", "completed"]
+        );
         let ids: Vec<_> = seen.iter().map(|event| event.id).collect();
         assert_eq!(ids, [None, Some(1), Some(2), Some(3)]);
         for event in &seen {
@@ -91,7 +96,9 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Running, &["claude"]).await;
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
         let rows = api.rows();
         let writing = async {
             for start in (0..EVENTS).step_by(7) {
@@ -143,7 +150,9 @@ async fn an_event_arrives_while_the_stream_is_open() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Running, &["claude"]).await;
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
         let asking = request(Method::GET, &stream_of(task), Body::empty());
         let response = api.router.clone().oneshot(asking).await.unwrap();
         let mut pieces = response.into_body().into_data_stream();
@@ -162,7 +171,9 @@ async fn who_has_seen_the_end_is_told_not_to_come_back() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Running, &["claude"]).await;
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
         api.rows().completed(task).await;
         let answer = api.get(&format!("{}?after=1", stream_of(task))).await;
         assert_eq!(answer.status, StatusCode::NO_CONTENT);
@@ -177,7 +188,9 @@ async fn a_number_that_is_none_is_refused() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Running, &["claude"]).await;
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
         let answer = api.get(&format!("{}?after=latest", stream_of(task))).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
         let mut asking = request(Method::GET, &stream_of(task), Body::empty());
@@ -216,8 +229,10 @@ async fn a_stream_of_one_agent_tells_of_that_agent_and_ends_with_its_runs() {
             attempt: 1,
         };
         let rows = api.rows();
-        rows.happened(task, Some(claude.id), vec![started("claude")]).await;
-        rows.happened(task, Some(gemini.id), vec![started("gemini")]).await;
+        rows.happened(task, Some(claude.id), vec![started("claude")])
+            .await;
+        rows.happened(task, Some(gemini.id), vec![started("gemini")])
+            .await;
         let mut ended: entity::agent_run::ActiveModel = claude.clone().into();
         ended.status = Set(RunStatus::Done);
         ended.update(&api.state.platform.database).await.unwrap();
@@ -228,7 +243,9 @@ async fn a_stream_of_one_agent_tells_of_that_agent_and_ends_with_its_runs() {
         assert_eq!(kinds, ["connected", "run_started", "agent_completed"]);
         assert_eq!(seen[1].data["agent"], "claude");
         assert_eq!(seen[2].data["status"], "done");
-        let nobody = api.get(&format!("/api/v1/logs/{task}/agent/nobody/stream")).await;
+        let nobody = api
+            .get(&format!("/api/v1/logs/{task}/agent/nobody/stream"))
+            .await;
         assert_eq!(nobody.status, StatusCode::NOT_FOUND);
         assert_eq!(nobody.json()["error"], "Agent not found in task");
     })
@@ -240,7 +257,9 @@ async fn a_stream_ends_when_the_server_stops() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Running, &["claude"]).await;
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
         // A worker still has something to do, so the task is not over.
         let stream = stream_of(task);
         let asking = api.get(&stream);
@@ -249,7 +268,10 @@ async fn a_stream_ends_when_the_server_stops() {
             api.stopping.cancel();
         };
         let (answer, ()) = tokio::join!(asking, stopping);
-        let kinds: Vec<_> = parse(&answer.text()).into_iter().map(|event| event.kind).collect();
+        let kinds: Vec<_> = parse(&answer.text())
+            .into_iter()
+            .map(|event| event.kind)
+            .collect();
         assert_eq!(kinds, ["connected"]);
     })
     .await;

@@ -33,7 +33,10 @@ async fn readiness_asks_the_doorbell() {
             assert_eq!(answer.json()["checks"]["database"], true);
             assert_eq!(answer.json()["checks"]["queue"], false);
         }
-        assert_eq!(api.get("/health/detailed").await.json()["status"], "degraded");
+        assert_eq!(
+            api.get("/health/detailed").await.json()["status"],
+            "degraded"
+        );
         assert_eq!(api.get("/health/liveness").await.status, StatusCode::OK);
     })
     .await;
@@ -76,7 +79,10 @@ async fn figures_come_from_rows() {
         assert_eq!(metrics["queue_metrics"]["prepare"]["length"], 2);
         assert_eq!(metrics["worker_metrics"]["total_workers"], 2);
         assert_eq!(metrics["worker_metrics"]["busy_slots"], 2);
-        assert_eq!(metrics["worker_metrics"]["queue_lengths"], json!({"prepare": 2}));
+        assert_eq!(
+            metrics["worker_metrics"]["queue_lengths"],
+            json!({"prepare": 2})
+        );
         assert_eq!(metrics["agent_metrics"]["available_agents"], 2);
         let gemini = &metrics["agent_metrics"]["agents"]["gemini"];
         assert_eq!(gemini["version_info"]["version"], "0.9");

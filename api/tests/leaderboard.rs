@@ -49,11 +49,20 @@ async fn only_measurements_are_ranked_and_the_others_say_why_not() {
             .json();
         let rows = answer["leaderboard"].as_array().unwrap();
         assert_eq!(rows.len(), 2, "{answer}");
-        assert_eq!((&rows[0]["rank"], &rows[0]["agent"]), (&json!(1), &json!("gemini")));
-        assert_eq!(rows[0]["scores"], json!({"AR": 1.0, "TTL": 1.0, "LRU": 1.0, "SF": 1.0}));
+        assert_eq!(
+            (&rows[0]["rank"], &rows[0]["agent"]),
+            (&json!(1), &json!("gemini"))
+        );
+        assert_eq!(
+            rows[0]["scores"],
+            json!({"AR": 1.0, "TTL": 1.0, "LRU": 1.0, "SF": 1.0})
+        );
         assert_eq!(rows[0]["execution_time"], 60.0);
         assert_eq!(rows[0]["passed"], true);
-        assert_eq!((&rows[1]["rank"], &rows[1]["agent"]), (&json!(2), &json!("claude")));
+        assert_eq!(
+            (&rows[1]["rank"], &rows[1]["agent"]),
+            (&json!(2), &json!("claude"))
+        );
         assert_eq!(rows[1]["trials"], 2);
         assert_eq!(rows[1]["overall_score"], 0.5);
         assert_eq!(rows[1]["retention"]["mean"], 0.5);
@@ -61,7 +70,12 @@ async fn only_measurements_are_ranked_and_the_others_say_why_not() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|run| (run["trial"].as_i64().unwrap(), run["reason"].as_str().unwrap()))
+            .map(|run| {
+                (
+                    run["trial"].as_i64().unwrap(),
+                    run["reason"].as_str().unwrap(),
+                )
+            })
             .collect();
         assert_eq!(
             unranked,

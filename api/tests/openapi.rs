@@ -8,9 +8,10 @@ use crate::support::TestApi;
 #[tokio::test]
 async fn the_document_changes_only_on_purpose() {
     let database = TestDatabase::sqlite().await.unwrap();
-    let document = TestApi::on(&database).get("/openapi.json").await.json();
+    let mut document = TestApi::on(&database).get("/openapi.json").await.json();
     assert_eq!(document["openapi"], "3.1.0");
-    insta::assert_json_snapshot!("openapi", document, { ".info.version" => "[version]" });
+    document["info"]["version"] = "[version]".into();
+    insta::assert_json_snapshot!("openapi", document);
 }
 
 #[tokio::test]
@@ -19,12 +20,19 @@ async fn every_page_brings_what_it_needs_with_it() {
     let api = TestApi::on(&database);
     let redoc = api.get("/redoc").await;
     assert_eq!(redoc.status, StatusCode::OK);
-    assert!(redoc.bytes.len() > 500_000, "the program is part of the page");
+    assert!(
+        redoc.bytes.len() > 500_000,
+        "the program is part of the page"
+    );
     let docs = api.get("/docs/").await;
     assert_eq!(docs.status, StatusCode::OK);
     for page in [&redoc, &docs, &api.get("/").await] {
         let page = page.text();
-        for loaded in ["<script src=\"http", "<script src='http", "<link href=\"http"] {
+        for loaded in [
+            "<script src=\"http",
+            "<script src='http",
+            "<link href=\"http",
+        ] {
             assert!(!page.contains(loaded), "{loaded}");
         }
     }

@@ -37,7 +37,10 @@ async fn a_method_that_is_not_there_is_told_which_are() {
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(answer.json()["detail"], "Method Not Allowed");
         let allowed = answer.header("allow").unwrap();
-        assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
+        assert!(
+            allowed.contains("GET") && allowed.contains("POST"),
+            "{allowed}"
+        );
     })
     .await;
 }

@@ -23,14 +23,25 @@ async fn runs_come_in_the_order_of_the_agents_asked_for() {
             };
             api.rows().run(task, row).await;
         }
-        let answer = api.get(&format!("/api/v1/tasks/{task}/agents")).await.json();
+        let answer = api
+            .get(&format!("/api/v1/tasks/{task}/agents"))
+            .await
+            .json();
         let order: Vec<_> = answer
             .as_array()
             .unwrap()
             .iter()
-            .map(|run| (run["agent"].as_str().unwrap(), run["trial"].as_i64().unwrap()))
+            .map(|run| {
+                (
+                    run["agent"].as_str().unwrap(),
+                    run["trial"].as_i64().unwrap(),
+                )
+            })
             .collect();
-        assert_eq!(order, [("gemini", 1), ("gemini", 2), ("claude", 1), ("claude", 2)]);
+        assert_eq!(
+            order,
+            [("gemini", 1), ("gemini", 2), ("claude", 1), ("claude", 2)]
+        );
     })
     .await;
 }
@@ -66,7 +77,9 @@ async fn a_run_shows_its_figures_and_its_files_but_not_the_workers_own() {
         let task = TaskId::new();
         api.rows().task(task, TaskStatus::Done, &["claude"]).await;
         let run = api.rows().run(task, RunRow::default()).await;
-        api.rows().file(task, Some(run.id), "transcript", "hello").await;
+        api.rows()
+            .file(task, Some(run.id), "transcript", "hello")
+            .await;
         api.state
             .platform
             .artifacts
@@ -101,7 +114,9 @@ async fn an_agent_with_a_parameter_can_be_shown() {
             "agents": ["control-lossy:0.3"]});
         let task = api.created(&body).await;
         for agent in ["control-lossy:0.3", "control-lossy%3A0.3"] {
-            let answer = api.get(&format!("/api/v1/tasks/{task}/agents/{agent}")).await;
+            let answer = api
+                .get(&format!("/api/v1/tasks/{task}/agents/{agent}"))
+                .await;
             assert_eq!(answer.status, StatusCode::OK, "{agent}");
             assert_eq!(answer.json()["agent"], "control-lossy:0.3");
         }

@@ -75,13 +75,20 @@ const DIFFERENCES: &[(&str, Difference)] = &[
     ("bad_host", Words(&[""])),
     ("cors_preflight", Words(&[""])),
     // Queues, agents and their programs have other names.
-    ("health_detailed", Words(&["queue_stats", "queue_lengths", "details"])),
-    ("health_metrics", Words(&["queue_metrics", "queue_lengths", "agents"])),
+    (
+        "health_detailed",
+        Words(&["queue_stats", "queue_lengths", "details"]),
+    ),
+    (
+        "health_metrics",
+        Words(&["queue_metrics", "queue_lengths", "agents"]),
+    ),
     // No figures are made up for runs that have none.
     ("post_valid_leaderboard_after", Words(&["leaderboard"])),
 ];
 
 const DONE: &str = "d60f51b8-f0dc-e877-d170-8438f166a39b";
+const FIRST: &str = "548b395f-41f1-437d-8d79-e0e6a1ddae78";
 const RUNNING: &str = "00000000-0000-4000-8000-0000000000aa";
 
 #[tokio::test]
@@ -97,6 +104,10 @@ async fn every_exchange_of_the_first_service_still_works() {
         let mut wrong = Vec::new();
         for exchange in &exchanges {
             let path = path_of(exchange, &new_task);
+            if exchange.name == "delete_error_task" {
+                // It had failed by then; here it is over for another reason.
+                api.delete(&path).await;
+            }
             let answer = api.send(replayed(&exchange.request, &path)).await;
             let answered = if answer.bytes.is_empty() {
                 Value::Null
@@ -122,14 +133,17 @@ async fn every_exchange_of_the_first_service_still_works() {
                     answer.status,
                     answer.text()
                 ));
-            } else if let (Some(body), false) =
-                (&exchange.body, matches!(difference, Some(Status(_))) || words == [""])
-            {
+            } else if let (Some(body), false) = (
+                &exchange.body,
+                matches!(difference, Some(Status(_))) || words == [""],
+            ) {
                 let check = Check {
                     exact: exchange.status >= 400,
                     words,
                 };
-                check.compare(&exchange.name, body, &answered, &mut wrong);
+                let body = body.to_string().replace(FIRST, &new_task);
+                let body = serde_json::from_str(&body).unwrap();
+                check.compare(&exchange.name, &body, &answered, &mut wrong);
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -169,6 +183,8 @@ async fn prepare(api: &TestApi) {
     rows.file(done, None, "task.log", "{}\n").await;
     rows.happened(done, None, vec![Event::TaskStarted {}]).await;
     rows.completed(done).await;
+    rows.task(TaskId::new(), TaskStatus::Error, &["claude"])
+        .await;
     let running: TaskId = RUNNING.parse().expect("a UUID");
     rows.task(running, TaskStatus::Running, &["claude"]).await;
     let run = RunRow {
@@ -182,15 +198,11 @@ async fn prepare(api: &TestApi) {
         .await;
 }
 
-/// The path, with the id of the task that was made first in place of the one of then; that task is
-/// cancelled in the meantime where it had failed then.
+/// The path, with the id of the task that was made first in place of the one of then.
 fn path_of(exchange: &Exchange, new_task: &str) -> String {
-    const FIRST: &str = "548b395f-41f1-437d-8d79-e0e6a1ddae78";
     match exchange.name.as_str() {
         // It goes on for as long as the task does: what there is of it is another test's.
         "logs_stream_running_nofile" => format!("/api/v1/logs/{DONE}/stream"),
-        // Nothing has failed here; what is over is over.
-        "delete_error_task" => format!("/api/v1/tasks/{DONE}"),
         _ => exchange.request.path.replace(FIRST, new_task),
     }
 }

@@ -21,7 +21,10 @@ async fn it_does_not_listen_to_other_machines_without_being_told() {
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
-    assert!(refused.to_string().contains("ALLOW_PUBLIC_BIND"), "{refused}");
+    assert!(
+        refused.to_string().contains("ALLOW_PUBLIC_BIND"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -43,7 +46,9 @@ async fn it_stops_although_somebody_follows_a_task() {
     let database = TestDatabase::sqlite().await.unwrap();
     let api = TestApi::on(&database);
     let task = TaskId::new();
-    api.rows().task(task, TaskStatus::Running, &["claude"]).await;
+    api.rows()
+        .task(task, TaskStatus::Running, &["claude"])
+        .await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

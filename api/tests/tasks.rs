@@ -39,13 +39,22 @@ async fn a_new_task_has_its_runs_its_job_its_events_and_its_bell() {
         );
         let jobs = api.rows().jobs_of(task).await;
         assert_eq!(jobs.len(), 1);
-        assert_eq!((jobs[0].kind, jobs[0].queue.as_str()), (JobKind::PrepareTask, "prepare"));
+        assert_eq!(
+            (jobs[0].kind, jobs[0].queue.as_str()),
+            (JobKind::PrepareTask, "prepare")
+        );
         let rung = api.doorbell.rung();
         assert_eq!(rung.len(), 1);
         assert_eq!(rung[0].job_id, jobs[0].id);
         assert_eq!(
             api.rows().kinds_of(task).await,
-            ["task_created", "run_queued", "run_queued", "run_queued", "run_queued"]
+            [
+                "task_created",
+                "run_queued",
+                "run_queued",
+                "run_queued",
+                "run_queued"
+            ]
         );
     })
     .await;
@@ -118,9 +127,15 @@ async fn everything_that_is_wrong_is_told_at_once() {
                     .as_array()
                     .unwrap()
                     .iter()
-                    .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
+                    .map(|part| {
+                        part.as_str()
+                            .map_or_else(|| part.to_string(), str::to_owned)
+                    })
                     .collect();
-                (place.join("."), problem["type"].as_str().unwrap().to_owned())
+                (
+                    place.join("."),
+                    problem["type"].as_str().unwrap().to_owned(),
+                )
             })
             .collect();
         let expected = [
@@ -185,7 +200,11 @@ async fn a_local_repository_needs_to_be_allowed() {
         let closed = TestApi::on(database);
         let answer = closed.post(TASKS, &body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-        assert!(answer.text().contains("LOCAL_REPOSITORIES"), "{}", answer.text());
+        assert!(
+            answer.text().contains("LOCAL_REPOSITORIES"),
+            "{}",
+            answer.text()
+        );
 
         let open = TestApi::with(database, [("LOCAL_REPOSITORIES", "/srv/repos")]);
         let task = open.created(&body).await;
@@ -200,7 +219,11 @@ async fn a_local_repository_needs_to_be_allowed() {
             let mut body = body.clone();
             body[field] = json!(bad);
             let answer = open.post(TASKS, &body).await;
-            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{field} {bad:?}");
+            assert_eq!(
+                answer.status,
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "{field} {bad:?}"
+            );
         }
     })
     .await;
@@ -230,15 +253,28 @@ async fn tasks_are_listed_newest_first_page_by_page() {
         let mut made = Vec::new();
         for number in 1..=5 {
             let url = format!("https://github.com/acme/widgets/pull/{number}");
-            made.push(api.created(&json!({"pr_url": url, "agents": ["claude"]})).await);
+            made.push(
+                api.created(&json!({"pr_url": url, "agents": ["claude"]}))
+                    .await,
+            );
         }
         made.reverse();
         let mut listed = Vec::new();
         for page in 1..=3 {
-            let answer = api.get(&format!("{TASKS}?page={page}&page_size=2")).await.json();
-            assert_eq!((&answer["total"], &answer["page"]), (&json!(5), &json!(page)));
+            let answer = api
+                .get(&format!("{TASKS}?page={page}&page_size=2"))
+                .await
+                .json();
+            assert_eq!(
+                (&answer["total"], &answer["page"]),
+                (&json!(5), &json!(page))
+            );
             let tasks = answer["tasks"].as_array().unwrap().clone();
-            listed.extend(tasks.iter().map(|task| task["id"].as_str().unwrap().to_owned()));
+            listed.extend(
+                tasks
+                    .iter()
+                    .map(|task| task["id"].as_str().unwrap().to_owned()),
+            );
         }
         assert_eq!(listed, made);
     })
@@ -301,7 +337,10 @@ async fn a_task_of_another_organisation_does_not_exist() {
         }
         let cancelled = api.delete(&format!("{TASKS}/{theirs}")).await;
         assert_eq!(cancelled.status, StatusCode::NOT_FOUND);
-        assert_eq!(api.rows().find_task(theirs).await.status, TaskStatus::Running);
+        assert_eq!(
+            api.rows().find_task(theirs).await.status,
+            TaskStatus::Running
+        );
         assert_eq!(api.get(TASKS).await.json()["total"], 0);
     })
     .await;

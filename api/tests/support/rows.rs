@@ -40,7 +40,12 @@ fn now() -> DateTime<Utc> {
 }
 
 impl Rows<'_> {
-    pub(crate) async fn task(&self, id: TaskId, status: TaskStatus, agents: &[&str]) -> task::Model {
+    pub(crate) async fn task(
+        &self,
+        id: TaskId,
+        status: TaskStatus,
+        agents: &[&str],
+    ) -> task::Model {
         self.task_of("local", id, status, agents).await
     }
 
@@ -150,7 +155,7 @@ impl Rows<'_> {
                 created_at: now(),
             }
             .into_active_model()
-        .reset_all()
+            .reset_all()
         });
         score::Entity::insert_many(scores)
             .exec_without_returning(&self.0.database)
