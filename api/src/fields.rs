@@ -104,19 +104,19 @@ impl Fields {
 
     /// A text.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
-        match self.given(name)? {
-            Value::String(text) => Some(text),
-            other => {
-                let loc = self.loc(name);
-                self.refuse(Problem::new(
-                    "string_type",
-                    loc,
-                    "Input should be a valid string",
-                    other,
-                ));
-                None
-            }
-        }
+        let value = self.given(name)?;
+        let (kind, msg) = match value.as_str() {
+            // No database of ours keeps them all, and no address, path or name has them.
+            Some(text) if text.contains(char::is_control) => (
+                "value_error",
+                "Input should be a string without control characters",
+            ),
+            Some(text) => return Some(text.to_owned()),
+            None => ("string_type", "Input should be a valid string"),
+        };
+        let loc = self.loc(name);
+        self.refuse(Problem::new(kind, loc, msg, value));
+        None
     }
 
     /// Notes that a field is missing.
@@ -332,7 +332,11 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        // What cannot be taken apart (bytes that are no UTF-8) names nothing that exists.
+        // What cannot be taken apart (bytes that are no UTF-8), or cannot be stored, names nothing
+        // that exists.
+        if parts.uri.path().contains("%00") {
+            return Err(ApiError::NoSuchRoute);
+        }
         axum::extract::Path::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Path(value)| Self(value))

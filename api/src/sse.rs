@@ -224,9 +224,10 @@ fn stored_event(row: task_event::Model) -> Sent {
         level,
         payload,
     } = row;
-    let mut data = match payload {
-        Value::Object(fields) => fields,
-        other => Map::from_iter([("payload".to_owned(), other)]),
+    let mut data = if let Value::Object(fields) = payload {
+        fields
+    } else {
+        Map::from_iter([("payload".to_owned(), payload)])
     };
     let message = message(&kind, &data);
     data.entry("agent").or_insert(Value::Null);

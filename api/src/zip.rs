@@ -71,7 +71,7 @@ async fn write(
     let mut archive = ZipFileWriter::with_tokio(writer);
     let mut taken = HashSet::new();
     for entry in entries {
-        let path = free_path(entry.path, &mut taken);
+        let path = free_path(&entry.path, &mut taken);
         let head = ZipEntryBuilder::new(path.clone().into(), Compression::Deflate)
             .last_modification_date(ZipDateTime::from_chrono(&entry.artifact.created_at))
             .unix_permissions(0o644);
@@ -95,8 +95,8 @@ async fn write(
 }
 
 /// A path that no other file of the archive has.
-fn free_path(path: String, taken: &mut HashSet<String>) -> String {
-    let mut free = path.clone();
+fn free_path(path: &str, taken: &mut HashSet<String>) -> String {
+    let mut free = path.to_owned();
     let mut count = 1;
     while !taken.insert(free.clone()) {
         count += 1;
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn two_files_of_one_name_are_both_kept() {
         let mut taken = HashSet::new();
-        assert_eq!(free_path("a".to_owned(), &mut taken), "a");
-        assert_eq!(free_path("a".to_owned(), &mut taken), "a-2");
+        assert_eq!(free_path("a", &mut taken), "a");
+        assert_eq!(free_path("a", &mut taken), "a-2");
     }
 }

@@ -189,7 +189,7 @@ async fn a_bundle_that_cannot_be_finished_breaks_off() {
                 .unwrap()
                 .into()
         };
-        gone.key = sea_orm::Set(format!("{}-gone", task));
+        gone.key = sea_orm::Set(format!("{task}-gone"));
         sea_orm::ActiveModelTrait::update(gone, &api.state.platform.database)
             .await
             .unwrap();

@@ -33,9 +33,9 @@ pub(crate) fn parse(text: &str) -> Vec<Seen> {
                 .filter_map(|line| line.split_once(": "))
                 .collect();
             Some(Seen {
-                id: fields.get("id").map(|id| id.parse().unwrap()),
+                id: fields.get("id").map(|id| id.parse().expect("a number")),
                 kind: (*fields.get("event")?).to_owned(),
-                data: serde_json::from_str(fields.get("data")?).unwrap(),
+                data: serde_json::from_str(fields.get("data")?).expect("JSON"),
             })
         })
         .collect()

@@ -215,7 +215,12 @@ async fn a_local_repository_needs_to_be_allowed() {
             row.source,
             json!({"kind": "local", "path": "/srv/repos/widgets", "base": "main", "head": "topic"})
         );
-        for (field, bad) in [("base", "--upload-pack=x"), ("head", ""), ("head", "a b")] {
+        for (field, bad) in [
+            ("repo", "/srv/repos/a\0b"),
+            ("base", "--upload-pack=x"),
+            ("head", ""),
+            ("head", "a b"),
+        ] {
             let mut body = body.clone();
             body[field] = json!(bad);
             let answer = open.post(TASKS, &body).await;

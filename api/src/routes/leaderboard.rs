@@ -109,14 +109,13 @@ async fn show_leaderboard(
     Path(id): Path<String>,
 ) -> Result<Json<LeaderboardView>, ApiError> {
     let database = &api.platform.database;
-    let task = scope::task(database, &caller, &id)
-        .await
-        .map_err(|error| match error {
-            ApiError::NotFound(_) => {
-                ApiError::NotFound("Task not found or no agent runs available".to_owned())
-            }
-            other => other,
-        })?;
+    let task = scope::task(database, &caller, &id).await.map_err(|error| {
+        if matches!(error, ApiError::NotFound(_)) {
+            ApiError::NotFound("Task not found or no agent runs available".to_owned())
+        } else {
+            error
+        }
+    })?;
     let runs = scope::runs_of(&task)
         .all(database)
         .await
