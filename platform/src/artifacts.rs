@@ -353,7 +353,8 @@ fn of_run(run: Option<RunId>) -> SimpleExpr {
     }
 }
 
-fn is_bucket(storage: &str) -> bool {
+/// Whether `STORAGE_DIR` names a bucket and not a folder.
+pub(crate) fn is_bucket(storage: &str) -> bool {
     storage.starts_with("s3://") || storage.starts_with("gs://")
 }
 
