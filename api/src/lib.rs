@@ -17,8 +17,9 @@ mod zip;
 mod openapi;
 mod routes;
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::{Router, ServiceExt};
@@ -41,7 +42,12 @@ pub enum BindRefused {
     SingleSignOn,
 }
 
-/// Serves until `shutdown`, then lets requests end; streams of events end at once.
+/// How long requests may take to end once the server is to stop: a client that reads a large file
+/// slowly cannot hold it up for ever.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves until `shutdown`, then lets requests end, for ten seconds at most; streams of events end
+/// at once.
 ///
 /// # Errors
 /// [`BindRefused`], as [`std::io::ErrorKind::PermissionDenied`], before the first request is
@@ -58,12 +64,24 @@ pub async fn serve(
     let _stop_on_return = stopping.clone().drop_guard();
     let app = ServiceExt::<Request>::into_make_service(router(state, stopping.clone()));
     tracing::info!("listening on http://{address}");
-    axum::serve(listener, app)
+    let stop = stopping.clone();
+    let serving = axum::serve(listener, app)
         .with_graceful_shutdown(async move {
             shutdown.await;
-            stopping.cancel();
+            stop.cancel();
         })
-        .await
+        .into_future();
+    let too_long = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = too_long => {
+            tracing::warn!("requests that do not end are broken off");
+            Ok(())
+        }
+    }
 }
 
 /// The whole interface as a router. Streams of events end when `stopping` is cancelled.

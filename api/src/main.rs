@@ -9,6 +9,7 @@ use api::state::{ApiState, KnownAgent};
 use clap::Parser;
 use platform::parts::{Platform, PlatformSettings};
 use platform::settings::{Environment, Reader};
+use platform::telemetry::TelemetrySettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,6 +27,7 @@ struct Arguments {
 }
 
 struct Settings {
+    telemetry: TelemetrySettings,
     platform: PlatformSettings,
     api: ApiSettings,
 }
@@ -67,6 +69,7 @@ fn read_settings(arguments: Arguments) -> anyhow::Result<Settings> {
     let environment = Environment;
     let mut reader = Reader::new(&environment);
     let mut settings = Settings {
+        telemetry: TelemetrySettings::read(&mut reader),
         platform: PlatformSettings::read(&mut reader),
         api: ApiSettings::read(&mut reader),
     };
@@ -80,6 +83,12 @@ fn read_settings(arguments: Arguments) -> anyhow::Result<Settings> {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
+    platform::telemetry::init(&settings.telemetry)?;
+    if settings.platform.redis_url.is_none() {
+        tracing::warn!(
+            "REDIS_URL is not set: workers hear of new tasks only when they sweep the ledger"
+        );
+    }
     let address = (settings.api.host.as_str(), settings.api.port);
     let listener = TcpListener::bind(address)
         .await

@@ -3,18 +3,25 @@
 
 use aide::redoc::Redoc;
 use axum::Router;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::error::ErrorBody;
 use crate::fields::Problem;
 use crate::state::Running;
 
 const DOCUMENT: &str = "/openapi.json";
+/// Both programs would load a picture or ask a service elsewhere; the browser does not let them.
+const NOTHING_FROM_ELSEWHERE: &str = "default-src 'self'; img-src 'self' data:; \
+    script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+    font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -46,8 +53,16 @@ pub(crate) fn pages(document: utoipa::openapi::OpenApi) -> Router<Running> {
             .with_title("Memory-Break Orchestrator")
             .html(),
     );
+    let docs = SwaggerUi::new("/docs").config(Config::default().validator_url("none"));
     let html = [(CONTENT_TYPE, "text/html; charset=utf-8")];
     Router::new()
-        .merge(SwaggerUi::new("/docs").url(DOCUMENT, document))
+        .merge(docs.url(DOCUMENT, document))
         .route("/redoc", get(async move || (html, redoc)))
+        .layer(map_response(async |mut response: Response| {
+            let policy = HeaderValue::from_static(NOTHING_FROM_ELSEWHERE);
+            response
+                .headers_mut()
+                .insert(CONTENT_SECURITY_POLICY, policy);
+            response
+        }))
 }

@@ -136,7 +136,35 @@ pub(crate) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
     use super::*;
+
+    async fn boom() {
+        panic!("the secret is 42");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_an_error_in_our_shape_that_tells_nothing() {
+        let router = Router::new()
+            .route("/boom", get(boom))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn(around));
+        let request = Request::builder().uri("/boom").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key(CORRELATION_ID));
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"], "Internal server error");
+        assert_eq!(body["path"], "/boom");
+        assert!(!body.to_string().contains("42"));
+    }
 
     #[test]
     fn only_names_of_this_machine_are_its_own() {

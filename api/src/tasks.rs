@@ -211,6 +211,9 @@ pub async fn cancel_task(
 ) -> Result<Cancelled, DbErr> {
     let now = now();
     let transaction = platform.database.begin().await?;
+    // Jobs before the task, as a worker that writes on behalf of its job: in another order the two
+    // could wait for each other.
+    let held = ledger::request_cancel(&transaction, task).await?;
     let open = [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
     let ended = task::Entity::update_many()
         .col_expr(task::Column::Status, Expr::value(TaskStatus::Cancelled))
@@ -233,7 +236,6 @@ pub async fn cancel_task(
             Cancelled::NoSuchTask
         });
     }
-    let held = ledger::request_cancel(&transaction, task).await?;
     let mut happened = vec![NewEvent {
         run: None,
         level: Level::Info,

@@ -1,10 +1,13 @@
 //! Calling a task off.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
-use entity::status::{FailureCause, JobState, RunStatus, TaskStatus};
+use entity::status::{FailureCause, JobState, Level, RunStatus, TaskStatus};
 use entity::{TaskId, job};
+use platform::events::{self, Event, NewEvent};
 use platform::jobs::ledger;
-use sea_orm::{ActiveModelTrait, Set};
+use sea_orm::{ActiveModelTrait, Set, TransactionTrait};
 use serde_json::json;
 use testkit::database::on_both_engines;
 
@@ -72,6 +75,42 @@ async fn what_a_worker_holds_is_left_for_it_to_end() {
         let kinds = api.rows().kinds_of(task).await;
         assert!(kinds.contains(&"cancel_requested".to_owned()));
         assert!(!kinds.contains(&"completed".to_owned()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_in_the_middle_of_a_write_and_a_cancellation_do_not_wait_for_each_other() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body = json!({"pr_url": BODY, "agents": ["claude"]});
+        let id = api.created(&body).await;
+        let task: TaskId = id.parse().unwrap();
+        let platform = &api.state.platform;
+        let ring = api.doorbell.rung().remove(0);
+        let lease = ledger::claim(&platform.database, &ring, "a worker", &platform.ledger)
+            .await
+            .unwrap()
+            .unwrap();
+        let transaction = platform.database.begin().await.unwrap();
+        lease.fence(&transaction).await.unwrap();
+        let path = format!("/api/v1/tasks/{id}");
+        let cancelling = tokio::time::timeout(Duration::from_secs(20), api.delete(&path));
+        let writing = async {
+            let started = NewEvent {
+                run: None,
+                level: Level::Info,
+                event: Event::TaskStarted {},
+            };
+            events::append(&transaction, task, &[started], &platform.redactor)
+                .await
+                .unwrap();
+            transaction.commit().await.unwrap();
+        };
+        let (cancelled, ()) = tokio::join!(cancelling, writing);
+        assert_eq!(cancelled.unwrap().status, StatusCode::OK);
+        let kinds = api.rows().kinds_of(task).await;
+        assert_eq!(kinds[2], "task_started");
     })
     .await;
 }

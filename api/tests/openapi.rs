@@ -36,9 +36,17 @@ async fn every_page_brings_what_it_needs_with_it() {
             assert!(!page.contains(loaded), "{loaded}");
         }
     }
+    for path in ["/redoc", "/docs/"] {
+        let answer = api.get(path).await;
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'self'"), "{policy}");
+    }
     let program = api.get("/docs/swagger-ui-bundle.js").await;
     assert_eq!(program.status, StatusCode::OK);
     assert!(program.bytes.len() > 500_000);
+    let set_up = api.get("/docs/swagger-initializer.js").await.text();
+    assert!(set_up.contains("/openapi.json"), "{set_up}");
+    assert!(set_up.contains(r#""validatorUrl": "none""#), "{set_up}");
     let moved = api.get("/docs").await;
     assert!(moved.status.is_redirection());
     assert_eq!(moved.header("location"), Some("/docs/"));
