@@ -146,7 +146,8 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
 }
 
 #[tokio::test]
-async fn an_event_arrives_while_the_stream_is_open() {
+async fn events_arrive_while_the_stream_is_open_and_sooner_than_by_looking() {
+    const EVENTS: usize = 20;
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let task = TaskId::new();
@@ -158,10 +159,19 @@ async fn an_event_arrives_while_the_stream_is_open() {
         let mut pieces = response.into_body().into_data_stream();
         let first = pieces.next().await.unwrap().unwrap();
         assert!(std::str::from_utf8(&first).unwrap().contains("connected"));
-        api.rows().happened(task, None, vec![progress(1)]).await;
-        let next = tokio::time::timeout(Duration::from_secs(10), pieces.next()).await;
-        let next = next.unwrap().unwrap().unwrap();
-        assert!(std::str::from_utf8(&next).unwrap().contains("step 1"));
+        let one_by_one = async {
+            for number in 0..EVENTS {
+                api.rows()
+                    .happened(task, None, vec![progress(number)])
+                    .await;
+                let piece = pieces.next().await.unwrap().unwrap();
+                let expected = format!("step {number}");
+                assert!(std::str::from_utf8(&piece).unwrap().contains(&expected));
+            }
+        };
+        // By looking once a second alone, it would take twice as long.
+        let limit = Duration::from_secs(10);
+        assert!(tokio::time::timeout(limit, one_by_one).await.is_ok());
     })
     .await;
 }
