@@ -31,7 +31,7 @@ pub(crate) async fn around(request: Request, next: Next) -> Response {
     let route = request
         .extensions()
         .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str)
+        .map_or("(no route)", MatchedPath::as_str)
         .to_owned();
     let span = tracing::info_span!(
         "request",

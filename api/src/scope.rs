@@ -66,7 +66,8 @@ pub(crate) fn artifacts_of(task: &task::Model) -> Select<artifact::Entity> {
         .order_by_asc(artifact::Column::Id)
 }
 
-/// Whether the last event of a task is not after number `after`.
+/// Whether the last event of a task is the one that nothing comes after, and not after number
+/// `after`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
@@ -78,11 +79,10 @@ pub(crate) async fn has_completed(
 ) -> Result<bool, sea_orm::DbErr> {
     let last = task_event::Entity::find()
         .filter(task_event::Column::TaskId.eq(task))
-        .filter(task_event::Column::Seq.lte(after))
-        .filter(task_event::Column::Kind.eq("completed"))
-        .count(database)
+        .order_by_desc(task_event::Column::Seq)
+        .one(database)
         .await?;
-    Ok(last > 0)
+    Ok(last.is_some_and(|last| last.kind == "completed" && last.seq <= after))
 }
 
 /// How many jobs of a task may still do something.

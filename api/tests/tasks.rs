@@ -7,8 +7,11 @@ use axum::http::{Method, StatusCode};
 use chrono::{TimeDelta, Utc};
 use entity::TaskId;
 use entity::status::{JobKind, RunStatus, TaskStatus};
+use platform::doorbell::redis::RedisDoorbell;
+use platform::settings::Secret;
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
+use tokio::net::TcpListener;
 
 use crate::support::{Breakage, TestApi, request};
 
@@ -96,6 +99,26 @@ async fn a_broken_doorbell_does_not_stop_a_task_from_being_created() {
             let jobs = api.rows().jobs_of(task.parse().unwrap()).await;
             assert_eq!(jobs.len(), 1, "the work waits in the ledger");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_is_created_while_redis_is_down() {
+    on_both_engines(async |database| {
+        // Nobody listens at a port that was just given back.
+        let port = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        let url = Secret::new(format!("redis://127.0.0.1:{port}/"));
+        let doorbell = RedisDoorbell::connect(&url, "test").unwrap();
+        let api = TestApi::on(database).with_doorbell(doorbell);
+        let task = api.created(&json!({"pr_url": PULL_REQUEST})).await;
+        let jobs = api.rows().jobs_of(task.parse().unwrap()).await;
+        assert_eq!(jobs.len(), 1, "the work waits in the ledger");
+        let ready = api.get("/health/readiness").await;
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
     })
     .await;
 }

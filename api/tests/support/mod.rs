@@ -144,6 +144,13 @@ impl TestApi {
         }
     }
 
+    /// The same with another doorbell.
+    pub(crate) fn with_doorbell(mut self, doorbell: impl Doorbell) -> Self {
+        self.state.platform.doorbell = Arc::new(doorbell);
+        self.router = api::router(self.state.clone(), self.stopping.clone());
+        self
+    }
+
     pub(crate) fn rows(&self) -> Rows<'_> {
         Rows(&self.state.platform)
     }
