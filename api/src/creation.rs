@@ -88,10 +88,10 @@ pub(crate) fn new_task(
         source,
         agents,
         rubric,
-        trials: u32::try_from(trials).unwrap_or(1),
-        max_files: max_files
-            .and_then(|files| u32::try_from(files).ok())
-            .unwrap_or(settings.default_max_files),
+        trials: u32::try_from(trials).expect("from 1 to 100"),
+        max_files: max_files.map_or(settings.default_max_files, |files| {
+            u32::try_from(files).expect("from 1 to 1000")
+        }),
         seed,
         trigger,
         pass_mark,
@@ -112,7 +112,7 @@ fn asked_agents(fields: &mut Fields, known: &Known, trials: i64) -> Vec<String> 
     }
     let runs = agents
         .len()
-        .saturating_mul(usize::try_from(trials).unwrap_or(1));
+        .saturating_mul(usize::try_from(trials).expect("from 1 to 100"));
     if runs > MOST_RUNS {
         let loc = fields.loc("agents");
         let msg = format!("A task should have at most {MOST_RUNS} runs, not {runs}");

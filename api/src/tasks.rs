@@ -323,7 +323,7 @@ async fn cancel_runs(
         level: Level::Info,
         event: Event::RunDone {
             agent: run.agent,
-            trial: u32::try_from(run.trial).unwrap_or(0),
+            trial: run.trial.unsigned_abs(),
             status: RunStatus::Cancelled.to_string(),
         },
     });

@@ -263,6 +263,23 @@ async fn a_stream_of_one_agent_tells_of_that_agent_and_ends_with_its_runs() {
 }
 
 #[tokio::test]
+async fn a_task_that_ended_and_that_nobody_works_on_ends_its_stream_without_its_last_event() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Cancelled, &["claude"])
+            .await;
+        let seen = parse(&api.get(&stream_of(task)).await.text());
+        let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["connected", "completed"]);
+        assert_eq!(seen[1].data["status"], "cancelled");
+        assert_eq!(seen[1].id, None);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_stream_ends_when_the_server_stops() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);

@@ -124,15 +124,17 @@ async fn show_leaderboard(
         .all(database)
         .await
         .map_err(ApiError::database("listing scores"))?;
-    Ok(Json(rank(&task, runs, scores)))
+    let asked: Vec<Dimension> = serde_json::from_value(task.rubric.clone())
+        .map_err(ApiError::internal("reading the rubric of a task"))?;
+    Ok(Json(rank(&task, &asked, runs, scores)))
 }
 
 fn rank(
     task: &task::Model,
+    asked: &[Dimension],
     runs: Vec<agent_run::Model>,
     scores: Vec<score::Model>,
 ) -> LeaderboardView {
-    let asked: Vec<Dimension> = serde_json::from_value(task.rubric.clone()).unwrap_or_default();
     let mut by_run: HashMap<RunId, BTreeMap<probe::Dimension, DimensionScore>> = HashMap::new();
     for score in scores {
         // By break, oldest first: the last break's figures are kept.
@@ -169,7 +171,7 @@ fn rank(
         task_id: task.id.0,
         leaderboard: rows
             .into_iter()
-            .map(|row| RankView::new(row, &asked))
+            .map(|row| RankView::new(row, asked))
             .collect(),
         unranked,
     }

@@ -215,7 +215,7 @@ async fn list_runs(
         .all(&api.platform.database)
         .await
         .map_err(ApiError::database("listing runs"))?;
-    let order = agents_of(&task);
+    let order = agents_of(&task)?;
     runs.sort_by_key(|run| order.iter().position(|agent| *agent == run.agent));
     let mut belongings = belongings_of(&api, &task, None).await?;
     let views = runs.into_iter().map(|run| {
@@ -246,7 +246,7 @@ async fn show_run(
     let task = scope::task(&api.platform.database, &caller, &id).await?;
     let Some(run) = run_of(&api, &task, &agent, trial).await? else {
         let known = Known::load(&api).await?;
-        if known.accepts(&agent) || agents_of(&task).contains(&agent) {
+        if known.accepts(&agent) || agents_of(&task)?.contains(&agent) {
             return Err(ApiError::no_run(&agent));
         }
         let loc = vec!["path".into(), "agent".into()];
@@ -285,8 +285,9 @@ pub(super) async fn run_of(
 }
 
 /// The agents of a task, in the order asked for.
-fn agents_of(task: &task::Model) -> Vec<String> {
-    serde_json::from_value(task.agents.clone()).unwrap_or_default()
+fn agents_of(task: &task::Model) -> Result<Vec<String>, ApiError> {
+    serde_json::from_value(task.agents.clone())
+        .map_err(ApiError::internal("reading the agents of a task"))
 }
 
 /// Files and scores by run, in two queries whatever the number of runs.
