@@ -101,7 +101,7 @@ pub(crate) struct TestApi {
     pub(crate) doorbell: Arc<NotingDoorbell>,
     pub(crate) stopping: CancellationToken,
     pub(crate) router: Router,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TestApi {
@@ -140,7 +140,7 @@ impl TestApi {
             state,
             doorbell,
             stopping,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -149,6 +149,11 @@ impl TestApi {
         self.state.platform.doorbell = Arc::new(doorbell);
         self.router = api::router(self.state.clone(), self.stopping.clone());
         self
+    }
+
+    /// The folder where files are kept.
+    pub(crate) fn storage(&self) -> &str {
+        self.folder.path().to_str().expect("its path is UTF-8")
     }
 
     pub(crate) fn rows(&self) -> Rows<'_> {
