@@ -1,1 +1,81 @@
-//! Schema changes, one file each.
+//! Schema changes, one file each, oldest first; every one goes up and down, on PostgreSQL and
+//! SQLite.
+//!
+//! A released migration never changes, so nothing here knows the entities, which do.
+
+#![expect(
+    elided_lifetimes_in_paths,
+    reason = "the migration trait is written with an elided lifetime"
+)]
+
+mod m20261123_000001_create_task;
+mod m20261123_000002_create_agent_run;
+mod m20261123_000003_create_probe;
+mod m20261123_000004_create_answer;
+mod m20261123_000005_create_score;
+mod m20261123_000006_create_artifact;
+mod m20261123_000007_create_task_event;
+mod m20261123_000008_create_job;
+mod m20261123_000009_create_worker;
+
+use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait, async_trait};
+use sea_orm_migration::sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+
+/// Knows all migrations.
+#[derive(Clone, Copy, Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261123_000001_create_task::Migration),
+            Box::new(m20261123_000002_create_agent_run::Migration),
+            Box::new(m20261123_000003_create_probe::Migration),
+            Box::new(m20261123_000004_create_answer::Migration),
+            Box::new(m20261123_000005_create_score::Migration),
+            Box::new(m20261123_000006_create_artifact::Migration),
+            Box::new(m20261123_000007_create_task_event::Migration),
+            Box::new(m20261123_000008_create_job::Migration),
+            Box::new(m20261123_000009_create_worker::Migration),
+        ]
+    }
+}
+
+/// Which way to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Applies what is pending.
+    Up,
+    /// Takes everything back. All data is lost.
+    Down,
+}
+
+/// Brings the schema to its newest or to its empty state, all or nothing.
+///
+/// Several processes may start at once: the second waits until the first is done and then finds
+/// nothing to do. PostgreSQL: an advisory lock of the schema, held by the transaction. SQLite: the
+/// transaction takes the write lock at its beginning and waits for it as long as the connection's
+/// busy timeout says.
+pub async fn migrate(database: &DatabaseConnection, direction: Direction) -> Result<(), DbErr> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let transaction = database.begin_with_options(options).await?;
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        transaction
+            .execute_unprepared(
+                "SELECT pg_advisory_xact_lock(hashtext('membreak'), hashtext(current_schema()))",
+            )
+            .await?;
+    }
+    match direction {
+        Direction::Up => Migrator::up(&transaction, None).await?,
+        Direction::Down => Migrator::down(&transaction, None).await?,
+    }
+    transaction.commit().await
+}

@@ -1,11 +1,13 @@
 //! The doorbell: tells workers that there is something in the ledger. It may lose, double or
 //! delay; nothing breaks, because the ledger decides.
 
+mod gate;
 pub mod embedded;
 pub mod redis;
 
 use std::sync::Arc;
 
+use apalis::prelude::{BoxDynError, Data};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -52,4 +54,16 @@ pub trait Doorbell: Send + Sync + 'static {
 pub trait Hear: Send + Sync + 'static {
     /// A bell rang. An error means that the database is down.
     async fn hear(&self, ring: Ring) -> Result<(), sea_orm::DbErr>;
+}
+
+/// What an apalis worker is given besides the ring. A type of its own, because a handler cannot
+/// take a bare trait object.
+#[derive(Clone)]
+struct Hearer(Arc<dyn Hear>);
+
+/// The handler of every apalis worker here: hands the ring over and is done.
+async fn heard(ring: Ring, hearer: Data<Hearer>) -> Result<(), BoxDynError> {
+    let hear = Arc::clone(&hearer.0.0);
+    hear.hear(ring).await?;
+    Ok(())
 }

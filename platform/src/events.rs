@@ -2,13 +2,21 @@
 //!
 //! [`Event`] is stored and is what SSE clients see: it only grows.
 
+pub mod redis_waker;
+
 use async_trait::async_trait;
 use entity::status::Level;
-use entity::{RunId, TaskId, task_event};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use entity::{RunId, TaskId, task, task_event};
+use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::database::clock;
 use crate::redaction::Redactor;
 
 /// What can happen to a task. The tag is the event's kind.
@@ -136,7 +144,30 @@ pub enum Event {
 impl Event {
     /// The kind, as stored and as named in SSE.
     pub fn kind(&self) -> &'static str {
-        "todo"
+        match self {
+            Self::TaskCreated { .. } => "task_created",
+            Self::TaskStarted {} => "task_started",
+            Self::Progress { .. } => "progress",
+            Self::FilesDropped { .. } => "files_dropped",
+            Self::ProbesMade { .. } => "probes_made",
+            Self::RunQueued { .. } => "run_queued",
+            Self::RunStarted { .. } => "run_started",
+            Self::RunResumed { .. } => "run_resumed",
+            Self::PhaseStarted { .. } => "phase_started",
+            Self::PhaseDone { .. } => "phase_done",
+            Self::Turn { .. } => "turn",
+            Self::ToolCalled { .. } => "tool_called",
+            Self::BreakSeen { .. } => "break_seen",
+            Self::NoBreak { .. } => "no_break",
+            Self::SealBroken { .. } => "seal_broken",
+            Self::Answered { .. } => "answered",
+            Self::Retry { .. } => "retry",
+            Self::RunJudged { .. } => "run_judged",
+            Self::RunDone { .. } => "run_done",
+            Self::RunFailed { .. } => "run_failed",
+            Self::CancelRequested { .. } => "cancel_requested",
+            Self::Completed { .. } => "completed",
+        }
     }
 
     /// Whether nothing comes after it.
@@ -153,26 +184,91 @@ pub struct NewEvent {
     pub event: Event,
 }
 
+/// How many events one statement writes; engines limit how many values it may carry.
+const AT_ONCE: usize = 500;
+
 /// Appends events of one task, in order, redacted. Numbers them by the task's counter, whose row
 /// it locks until the commit: events are seen in the order of their numbers. Wake the readers
 /// after the commit.
 pub async fn append(
-    _transaction: &impl ConnectionTrait,
-    _task: TaskId,
-    _events: &[NewEvent],
-    _redactor: &Redactor,
+    transaction: &impl ConnectionTrait,
+    task: TaskId,
+    events: &[NewEvent],
+    redactor: &Redactor,
 ) -> Result<(), DbErr> {
+    let Ok(count) = i64::try_from(events.len()) else {
+        return Err(DbErr::RecordNotInserted);
+    };
+    if count == 0 {
+        return Ok(());
+    }
+    let counter = Query::update()
+        .table(task::Entity)
+        .value(
+            task::Column::EventSeq,
+            Expr::col(task::Column::EventSeq).add(count),
+        )
+        .and_where(Expr::col(task::Column::Id).eq(task))
+        .returning_col(task::Column::EventSeq)
+        .take();
+    let row = transaction
+        .query_one(&counter)
+        .await?
+        .ok_or_else(|| DbErr::RecordNotFound(format!("there is no task {task}")))?;
+    let last: i64 = row.try_get_by_index(0)?;
+    let mut seq = last - count;
+    let at = clock::of_this_host();
+    for events in events.chunks(AT_ONCE) {
+        let mut rows = Vec::with_capacity(events.len());
+        for new in events {
+            seq += 1;
+            rows.push(task_event::ActiveModel {
+                id: NotSet,
+                task_id: Set(task),
+                seq: Set(seq),
+                run_id: Set(new.run),
+                at: Set(at),
+                kind: Set(new.event.kind().to_owned()),
+                level: Set(new.level),
+                payload: Set(payload(&new.event, redactor)?),
+            });
+        }
+        task_event::Entity::insert_many(rows)
+            .exec_without_returning(transaction)
+            .await?;
+    }
     Ok(())
+}
+
+/// The event as it is stored: all of it, tag included, without secrets.
+fn payload(event: &Event, redactor: &Redactor) -> Result<serde_json::Value, DbErr> {
+    let mut payload =
+        serde_json::to_value(event).map_err(|error| DbErr::Json(error.to_string()))?;
+    if let serde_json::Value::Object(fields) = &mut payload {
+        for (name, value) in fields {
+            // The tag is a word of ours, even if somebody's secret is the same word.
+            if name != "type" {
+                redactor.redact_json(value);
+            }
+        }
+    }
+    Ok(payload)
 }
 
 /// At most `limit` events of a task after number `after`, oldest first.
 pub async fn read_after(
-    _database: &DatabaseConnection,
-    _task: TaskId,
-    _after: i64,
-    _limit: u64,
+    database: &DatabaseConnection,
+    task: TaskId,
+    after: i64,
+    limit: u64,
 ) -> Result<Vec<task_event::Model>, DbErr> {
-    Ok(Vec::new())
+    task_event::Entity::find()
+        .filter(task_event::Column::TaskId.eq(task))
+        .filter(task_event::Column::Seq.gt(after))
+        .order_by_asc(task_event::Column::Seq)
+        .limit(limit)
+        .all(database)
+        .await
 }
 
 /// Tells readers that a task has new events. Carries no events; may lose a wake-up, so readers
@@ -184,4 +280,40 @@ pub trait Waker: Send + Sync + 'static {
 
     /// Hears of every task that has new events.
     fn subscribe(&self) -> broadcast::Receiver<TaskId>;
+}
+
+/// Wakes the readers of this process only.
+#[derive(Clone, Debug)]
+pub struct LocalWaker {
+    readers: broadcast::Sender<TaskId>,
+}
+
+impl LocalWaker {
+    /// How many wake-ups a slow reader may be behind before it misses some.
+    const BEHIND: usize = 1024;
+
+    /// A waker without readers.
+    pub fn new() -> Self {
+        Self {
+            readers: broadcast::Sender::new(Self::BEHIND),
+        }
+    }
+}
+
+impl Default for LocalWaker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Waker for LocalWaker {
+    async fn wake(&self, task: TaskId) {
+        // An error means that nobody reads, which is nobody's problem.
+        let _readers = self.readers.send(task);
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<TaskId> {
+        self.readers.subscribe()
+    }
 }

@@ -3,9 +3,16 @@
 pub mod ledger;
 pub mod sweeper;
 
-use entity::{JobId, RunId, TaskId};
-use sea_orm::{ConnectionTrait, DbErr};
+use std::collections::HashMap;
+
+use entity::status::{JobKind, JobState};
+use entity::{JobId, RunId, TaskId, job};
+use sea_orm::sea_query::{Expr, OnConflict, Query};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, RuntimeErr};
 use serde::{Deserialize, Serialize};
+
+use crate::database::clock;
+use crate::jobs::ledger::LedgerSettings;
 
 /// One unit of work. Stored as JSON: ids only; a variant is never renamed, a field is only added
 /// with a default.
@@ -42,6 +49,34 @@ impl Work {
         }
     }
 
+    /// The stage that it is.
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::PrepareTask { .. } => JobKind::PrepareTask,
+            Self::RunAgent { .. } => JobKind::RunAgent,
+            Self::JudgeRun { .. } => JobKind::JudgeRun,
+            Self::FinishTask { .. } => JobKind::FinishTask,
+        }
+    }
+
+    /// The task that it is part of.
+    pub fn task(&self) -> TaskId {
+        match self {
+            Self::PrepareTask { task }
+            | Self::RunAgent { task, .. }
+            | Self::JudgeRun { task, .. }
+            | Self::FinishTask { task } => *task,
+        }
+    }
+
+    /// The run that it is part of, if it is not about the whole task.
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::RunAgent { run, .. } | Self::JudgeRun { run, .. } => Some(*run),
+            Self::PrepareTask { .. } | Self::FinishTask { .. } => None,
+        }
+    }
+
     /// What makes a second copy of the same work impossible.
     pub fn key(&self) -> String {
         match self {
@@ -64,6 +99,96 @@ pub struct Ring {
 
 /// Puts work into the ledger, in the caller's transaction. Ring the bell after the commit. Work
 /// that is already there is not added again (and gives its ring all the same).
-pub async fn enqueue(_connection: &impl ConnectionTrait, _work: &Work) -> Result<Ring, DbErr> {
-    Err(DbErr::Custom("not yet".to_owned()))
+pub async fn enqueue(connection: &impl ConnectionTrait, work: &Work) -> Result<Ring, DbErr> {
+    let mut rings = enqueue_all(connection, std::slice::from_ref(work)).await?;
+    rings
+        .pop()
+        .ok_or_else(|| DbErr::RecordNotInserted)
+}
+
+/// Like [`enqueue`], for many at once; the rings are in the order of the works.
+pub async fn enqueue_all(
+    connection: &impl ConnectionTrait,
+    works: &[Work],
+) -> Result<Vec<Ring>, DbErr> {
+    let mut rings = Vec::with_capacity(works.len());
+    for works in works.chunks(AT_ONCE) {
+        insert(connection, works).await?;
+        let found: HashMap<String, Ring> = job::Entity::find()
+            .filter(job::Column::WorkKey.is_in(works.iter().map(Work::key)))
+            .all(connection)
+            .await?
+            .into_iter()
+            .map(|job| {
+                let ring = Ring {
+                    queue: job.queue,
+                    job_id: job.id,
+                    epoch: job.epoch,
+                };
+                (job.work_key, ring)
+            })
+            .collect();
+        for work in works {
+            let ring = found.get(&work.key()).ok_or(DbErr::RecordNotInserted)?;
+            rings.push(ring.clone());
+        }
+    }
+    Ok(rings)
+}
+
+/// How many rows one statement writes; engines limit how many values it may carry.
+const AT_ONCE: usize = 500;
+
+async fn insert(connection: &impl ConnectionTrait, works: &[Work]) -> Result<(), DbErr> {
+    let mut insert = Query::insert();
+    insert.into_table(job::Entity).columns([
+        job::Column::Id,
+        job::Column::TaskId,
+        job::Column::RunId,
+        job::Column::Kind,
+        job::Column::Queue,
+        job::Column::WorkKey,
+        job::Column::Work,
+        job::Column::State,
+        job::Column::Attempt,
+        job::Column::MaxAttempts,
+        job::Column::Epoch,
+        job::Column::AvailableAt,
+        job::Column::RungAt,
+        job::Column::CancelRequested,
+        job::Column::CreatedAt,
+        job::Column::UpdatedAt,
+    ]);
+    for work in works {
+        let stored = serde_json::to_value(work).map_err(|error| DbErr::Json(error.to_string()))?;
+        let now = || clock::now(connection);
+        insert
+            .values([
+                Expr::val(JobId::new()),
+                Expr::val(work.task()),
+                Expr::val(work.run()),
+                Expr::val(work.kind()),
+                Expr::val(work.queue()),
+                Expr::val(work.key()),
+                Expr::val(stored),
+                Expr::val(JobState::Queued),
+                Expr::val(0),
+                Expr::val(LedgerSettings::default().max_attempts),
+                Expr::val(0_i64),
+                now(),
+                // The caller rings after the commit; the sweeper waits a little for that.
+                now(),
+                Expr::val(false),
+                now(),
+                now(),
+            ])
+            .map_err(|error| DbErr::Query(RuntimeErr::Internal(error.to_string())))?;
+    }
+    insert.on_conflict(
+        OnConflict::column(job::Column::WorkKey)
+            .do_nothing()
+            .to_owned(),
+    );
+    connection.execute(&insert).await?;
+    Ok(())
 }

@@ -1,14 +1,18 @@
 //! The platform put together from settings: what the API, a worker and the all-in-one process
 //! each connect to at their start.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sea_orm::DatabaseConnection;
 
-use crate::artifacts::ArtifactStore;
-use crate::database::DatabaseSettings;
+use crate::artifacts::{ArtifactStore, is_bucket};
+use crate::database::{self, DatabaseSettings};
 use crate::doorbell::Doorbell;
-use crate::events::Waker;
+use crate::doorbell::embedded::EmbeddedDoorbell;
+use crate::doorbell::redis::RedisDoorbell;
+use crate::events::redis_waker::RedisWaker;
+use crate::events::{LocalWaker, Waker};
 use crate::jobs::ledger::LedgerSettings;
 use crate::redaction::Redactor;
 use crate::settings::{Reader, Secret};
@@ -28,21 +32,77 @@ pub struct PlatformSettings {
     pub secrets: Vec<Secret>,
 }
 
+/// The settings whose values are secrets.
+const SECRETS: [&str; 7] = [
+    "ANTHROPIC_API_KEY",
+    "GOOGLE_API_KEY",
+    "GEMINI_API_KEY",
+    "OPENAI_API_KEY",
+    "IFLOW_API_KEY",
+    "FORGE_TOKEN",
+    "GITHUB_TOKEN",
+];
+
 impl PlatformSettings {
     /// Reads the platform's settings; problems are noted in `reader`.
-    pub fn read(_reader: &mut Reader<'_>) -> Self {
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let storage = reader.text("STORAGE_DIR");
+        let home = match &storage {
+            Some(folder) if !is_bucket(folder) => PathBuf::from(folder),
+            Some(_) | None => PathBuf::from("data"),
+        };
+        let database = DatabaseSettings::read(reader, &home);
+        let redis_url = reader.secret("REDIS_URL");
+        if let Some(url) = &redis_url
+            && redis::parse_redis_url(url.expose()).is_none()
+        {
+            reader.refuse("REDIS_URL", "is no address of a Redis (redis://host:port/)");
+        }
+        let redis_prefix = reader
+            .text("REDIS_PREFIX")
+            .unwrap_or_else(|| "membreak".to_owned());
+        if redis_prefix.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            reader.refuse("REDIS_PREFIX", "must not contain white space");
+        }
+        let addresses = [
+            Some(database.url.as_str()),
+            redis_url.as_ref().map(Secret::expose),
+        ];
+        let secrets = SECRETS
+            .iter()
+            .filter_map(|name| reader.secret(name))
+            .chain(addresses.into_iter().flatten().filter_map(password))
+            .collect();
         Self {
-            database: DatabaseSettings {
-                url: String::new(),
-                max_connections: 10,
-            },
-            redis_url: None,
-            redis_prefix: "membreak".to_owned(),
-            storage: "storage".to_owned(),
-            ledger: LedgerSettings::default(),
-            secrets: Vec::new(),
+            database,
+            redis_url,
+            redis_prefix,
+            storage: storage.unwrap_or_else(|| "storage".to_owned()),
+            ledger: LedgerSettings::read(reader),
+            secrets,
         }
     }
+
+    /// What takes the secrets of these settings out of text.
+    pub fn redactor(&self) -> Redactor {
+        Redactor::new(self.secrets.iter().map(|secret| secret.expose().to_owned()))
+    }
+}
+
+/// The password in an address. A plain word is none: it would be found in innocent text, and who
+/// uses `postgres` as a password has no secret.
+fn password(address: &str) -> Option<Secret> {
+    let url = url::Url::parse(address).ok()?;
+    let password = percent_decode(url.password()?);
+    let is_word = password.bytes().all(|byte| byte.is_ascii_lowercase());
+    (!is_word).then(|| Secret::new(password))
+}
+
+/// Turns `%41` into `A`. A password of other encodings than UTF-8 is taken as near as can be.
+fn percent_decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 /// Everything connected. Cheap to clone.
@@ -69,10 +129,58 @@ pub struct ConnectError {
 impl Platform {
     /// Connects to the database (and brings its schema up to date), the store, and Redis. Redis
     /// that does not answer is no error: it is tried again for ever.
-    pub async fn connect(_settings: &PlatformSettings) -> Result<Self, ConnectError> {
-        Err(ConnectError {
-            doing: "connecting".to_owned(),
-            source: "not yet".into(),
+    pub async fn connect(settings: &PlatformSettings) -> Result<Self, ConnectError> {
+        let address = settings.database.address();
+        let database = database::connect(&settings.database)
+            .await
+            .map_err(doing(|| format!("connecting to the database {address}")))?;
+        database::migrate(&database)
+            .await
+            .map_err(doing(|| {
+                format!("bringing the schema of {address} up to date")
+            }))?;
+        let redactor = settings.redactor();
+        let opening = || format!("opening the artifact store {}", settings.storage);
+        let (storage, for_artifacts) = (settings.storage.clone(), redactor.clone());
+        let artifacts =
+            tokio::task::spawn_blocking(move || ArtifactStore::open(&storage, for_artifacts))
+                .await
+                .map_err(doing(opening))?
+                .map_err(doing(opening))?;
+        let (doorbell, waker) = bells(settings)?;
+        Ok(Self {
+            database,
+            doorbell,
+            waker,
+            artifacts,
+            redactor,
+            ledger: settings.ledger,
         })
+    }
+}
+
+/// The doorbell and the wake-ups: over Redis where there is one, else inside this process.
+fn bells(settings: &PlatformSettings) -> Result<(Arc<dyn Doorbell>, Arc<dyn Waker>), ConnectError> {
+    let Some(url) = &settings.redis_url else {
+        return Ok((
+            Arc::new(EmbeddedDoorbell::new()),
+            Arc::new(LocalWaker::new()),
+        ));
+    };
+    let prefix = &settings.redis_prefix;
+    let setting_up = || "setting up the connections to Redis".to_owned();
+    let doorbell = RedisDoorbell::connect(url, prefix).map_err(doing(setting_up))?;
+    let waker = RedisWaker::connect(url, prefix).map_err(doing(setting_up))?;
+    Ok((Arc::new(doorbell), Arc::new(waker)))
+}
+
+/// Says what was being attempted.
+fn doing<E>(what: impl FnOnce() -> String) -> impl FnOnce(E) -> ConnectError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    move |error| ConnectError {
+        doing: what(),
+        source: error.into(),
     }
 }

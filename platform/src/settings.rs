@@ -4,6 +4,10 @@
 //! process composes sections. `std::env::var` appears in this file only.
 
 use std::fmt;
+use std::time::Duration;
+
+/// Longer spans are taken for mistakes, and would not fit a database's time.
+const LONGEST_SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Something that settings can be read from.
 pub trait Source {
@@ -14,6 +18,14 @@ pub trait Source {
 /// The environment of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment;
+
+impl Environment {
+    /// Everything in it that is text, for libraries that read settings of their own.
+    pub fn all(self) -> impl Iterator<Item = (String, String)> {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    }
+}
 
 impl Source for Environment {
     fn get(&self, name: &str) -> Option<String> {
@@ -124,6 +136,38 @@ impl<'a> Reader<'a> {
                 default
             }
         }
+    }
+
+    /// A span of time in seconds, such as `60` or `0.5`.
+    pub fn seconds(&mut self, name: &'static str, default: Duration) -> Duration {
+        let Some(text) = self.source.get(name) else {
+            return default;
+        };
+        let seconds = text.trim().parse().ok();
+        match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+            Some(span) if span <= LONGEST_SPAN => span,
+            Some(_) | None => {
+                self.refuse(name, format!("{text:?} is no number of seconds"));
+                default
+            }
+        }
+    }
+
+    /// The parts of a setting between commas, trimmed, without empty ones; none if it is not set.
+    pub fn list(&self, name: &'static str) -> Option<Vec<String>> {
+        let text = self.source.get(name)?;
+        Some(
+            text.split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    /// A setting that must not be seen.
+    pub fn secret(&self, name: &'static str) -> Option<Secret> {
+        self.source.get(name).map(Secret::new)
     }
 
     /// Notes a problem.

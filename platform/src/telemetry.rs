@@ -1,4 +1,9 @@
-//! How a log line looks.
+//! How a log line looks, and that it goes to standard error: standard output is for results.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::settings::Reader;
 
 /// How logs are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,6 +12,63 @@ pub struct TelemetrySettings {
     pub filter: String,
     /// `LOG_FORMAT`: `json` or `text`.
     pub json: bool,
+}
+
+impl TelemetrySettings {
+    /// Reads `LOG_LEVEL` (`info`) and `LOG_FORMAT` (`text`).
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let mut filter = reader
+            .text("LOG_LEVEL")
+            .unwrap_or_else(|| "info".to_owned());
+        if let Err(error) = EnvFilter::builder().parse(&filter) {
+            reader.refuse("LOG_LEVEL", format!("{filter:?} is no filter: {error}"));
+            filter = "info".to_owned();
+        }
+        let format = reader.text("LOG_FORMAT");
+        let json = match format.as_deref() {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(other) => {
+                reader.refuse("LOG_FORMAT", format!("{other:?} is neither text nor json"));
+                false
+            }
+        };
+        Self { filter, json }
+    }
+}
+
+/// Why logs cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("reading the log filter")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    #[error("the process writes logs already")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Writes the logs of this process to standard error from now on.
+pub fn init(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder()
+        .parse(&settings.filter)
+        .map_err(TelemetryError::Filter)?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if settings.json {
+        lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .finish()
+            .try_init()
+    } else {
+        lines
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .finish()
+            .try_init()
+    }
+    .map_err(TelemetryError::Twice)
 }
 
 /// An error and all its causes in one line; `tracing` alone drops the causes.

@@ -1,1 +1,5 @@
-//! What the tests of several crates need.
+//! What the tests of several crates need: a fresh database, rows, private services.
+
+pub mod database;
+pub mod builders;
+pub mod services;

@@ -4,12 +4,29 @@
 //! does it in a transaction that begins with [`Lease::fence`]: a worker that has lost its lease
 //! cannot change anything any more.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use entity::{JobId, TaskId};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use entity::status::JobState;
+use entity::{JobId, TaskId, job};
+use sea_orm::prelude::DateTimeUtc;
+use sea_orm::sea_query::{
+    Condition, Expr, ExprTrait as _, LockType, Order, Query, SelectStatement, UpdateStatement,
+};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait as _, FromQueryResult as _,
+};
 
 use super::{Ring, Work};
+use crate::database::clock;
+use crate::redaction::Redactor;
+use crate::settings::Reader;
+use crate::telemetry::chain;
+
+/// No attempt waits longer than this for its turn.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+/// How many characters of an error are kept.
+const LONGEST_ERROR: usize = 4000;
 
 /// How leases and attempts work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +39,8 @@ pub struct LedgerSettings {
     pub max_attempts: i32,
     /// `JOB_BACKOFF_SECONDS`, 2: before the second attempt; doubles, with jitter, up to 5 minutes.
     pub backoff: Duration,
+    /// `RING_AGAIN_SECONDS`, 2: how long a due job waits before its bell is rung again.
+    pub ring_again: Duration,
 }
 
 impl Default for LedgerSettings {
@@ -31,7 +50,33 @@ impl Default for LedgerSettings {
             renew: Duration::from_secs(10),
             max_attempts: 3,
             backoff: Duration::from_secs(2),
+            ring_again: Duration::from_secs(2),
         }
+    }
+}
+
+impl LedgerSettings {
+    /// Reads `LEASE_SECONDS`, `RENEW_SECONDS`, `JOB_MAX_ATTEMPTS`, `JOB_BACKOFF_SECONDS` and
+    /// `RING_AGAIN_SECONDS`.
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let usual = Self::default();
+        let settings = Self {
+            lease: reader.seconds("LEASE_SECONDS", usual.lease),
+            renew: reader.seconds("RENEW_SECONDS", usual.renew),
+            max_attempts: reader.parsed("JOB_MAX_ATTEMPTS", usual.max_attempts),
+            backoff: reader.seconds("JOB_BACKOFF_SECONDS", usual.backoff),
+            ring_again: reader.seconds("RING_AGAIN_SECONDS", usual.ring_again),
+        };
+        if settings.renew.is_zero() || settings.renew * 2 > settings.lease {
+            reader.refuse(
+                "RENEW_SECONDS",
+                "must be more than 0 and at most half of LEASE_SECONDS",
+            );
+        }
+        if settings.max_attempts < 1 {
+            reader.refuse("JOB_MAX_ATTEMPTS", "must be at least 1");
+        }
+        settings
     }
 }
 
@@ -62,11 +107,67 @@ pub enum FenceError {
 impl Lease {
     /// The first statement of a transaction that writes on behalf of the job: locks the job's row
     /// until the commit, and fails if the lease is no longer ours.
-    pub async fn fence(&self, _transaction: &impl ConnectionTrait) -> Result<(), FenceError> {
-        Err(FenceError::LeaseLost {
+    ///
+    /// A lease that has run out but that nobody has taken over is still ours.
+    pub async fn fence(&self, transaction: &impl ConnectionTrait) -> Result<(), FenceError> {
+        let written = transaction.execute(&self.update(transaction)).await?;
+        if written.rows_affected() == 1 {
+            Ok(())
+        } else {
+            Err(FenceError::LeaseLost {
+                job_id: self.job_id,
+                epoch: self.epoch,
+            })
+        }
+    }
+
+    /// The ring under which the job, given back, can be claimed.
+    fn ring(&self) -> Ring {
+        Ring {
+            queue: self.work.queue(),
             job_id: self.job_id,
             epoch: self.epoch,
-        })
+        }
+    }
+
+    /// An update of the job's row that does nothing once the lease is lost.
+    fn update(&self, connection: &impl ConnectionTrait) -> UpdateStatement {
+        Query::update()
+            .table(job::Entity)
+            .value(job::Column::UpdatedAt, clock::now(connection))
+            .cond_where(self.is_ours())
+            .take()
+    }
+
+    fn is_ours(&self) -> Condition {
+        Condition::all()
+            .add(Expr::col(job::Column::Id).eq(self.job_id))
+            .add(Expr::col(job::Column::Epoch).eq(self.epoch))
+            .add(Expr::col(job::Column::State).eq(JobState::Leased))
+            .add(Expr::col(job::Column::LeaseOwner).eq(self.owner.as_str()))
+    }
+
+    /// Runs an update that takes the lease away from us.
+    async fn give_up(
+        &self,
+        connection: &impl ConnectionTrait,
+        mut update: UpdateStatement,
+        state: JobState,
+    ) -> Result<(), DbErr> {
+        update
+            .value(job::Column::State, state)
+            .value(job::Column::LeaseOwner, None::<String>)
+            .value(job::Column::LeaseUntil, None::<DateTimeUtc>);
+        match state {
+            JobState::Queued | JobState::Leased => {}
+            JobState::Done | JobState::Failed | JobState::Cancelled => {
+                update.value(job::Column::FinishedAt, clock::now(connection));
+            }
+        }
+        match connection.execute(&update).await?.rows_affected() {
+            0 => Err(DbErr::RecordNotUpdated),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -80,56 +181,295 @@ pub enum Standing {
 }
 
 /// Claims the job of a ring. None: somebody else has it, it is not due, cancelled, or gone.
+///
+/// One statement, so that of many claimants one wins. A job whose lease has run out can be
+/// claimed as well, as long as it has attempts left.
 pub async fn claim(
-    _database: &DatabaseConnection,
-    _ring: &Ring,
-    _owner: &str,
-    _settings: &LedgerSettings,
+    database: &DatabaseConnection,
+    ring: &Ring,
+    owner: &str,
+    settings: &LedgerSettings,
 ) -> Result<Option<Lease>, DbErr> {
-    Ok(None)
+    let waits = Condition::all()
+        .add(Expr::col(job::Column::State).eq(JobState::Queued))
+        .add(Expr::col(job::Column::AvailableAt).lte(clock::now(database)));
+    let update = Query::update()
+        .table(job::Entity)
+        .value(job::Column::State, JobState::Leased)
+        .value(job::Column::Epoch, Expr::col(job::Column::Epoch).add(1))
+        .value(job::Column::Attempt, Expr::col(job::Column::Attempt).add(1))
+        .value(job::Column::MaxAttempts, settings.max_attempts)
+        .value(job::Column::LeaseOwner, owner)
+        .value(
+            job::Column::LeaseUntil,
+            clock::after(database, settings.lease),
+        )
+        .value(job::Column::UpdatedAt, clock::now(database))
+        .cond_where(
+            Condition::all()
+                .add(Expr::col(job::Column::Id).eq(ring.job_id))
+                .add(Expr::col(job::Column::Epoch).eq(ring.epoch))
+                .add(Expr::col(job::Column::CancelRequested).eq(false))
+                .add(
+                    Condition::any()
+                        .add(waits)
+                        .add(expired(database).add(has_attempts_left())),
+                ),
+        )
+        .returning_all()
+        .take();
+    let Some(row) = database.query_one(&update).await? else {
+        return Ok(None);
+    };
+    let job = job::Model::from_query_result(&row, "")?;
+    match serde_json::from_value(job.work) {
+        Ok(work) => Ok(Some(Lease {
+            job_id: job.id,
+            task_id: job.task_id,
+            epoch: job.epoch,
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            owner: owner.to_owned(),
+            work,
+            lasts: settings.lease,
+        })),
+        Err(error) => {
+            // The claim stands and runs out, and a newer worker gets its turn.
+            tracing::error!(
+                job.id = %job.id,
+                error = chain(&error),
+                "a job holds work that this version does not know"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// How the leases of this worker stand, in one query; extends those that are held.
 pub async fn renew(
-    _database: &DatabaseConnection,
-    _leases: &[Lease],
+    database: &DatabaseConnection,
+    leases: &[Lease],
 ) -> Result<Vec<(JobId, Standing)>, DbErr> {
-    Ok(Vec::new())
+    let mut held = HashMap::new();
+    // All leases of a process last equally long, so this is one turn.
+    let by_length: BTreeMap<Duration, Vec<&Lease>> =
+        leases.iter().fold(BTreeMap::new(), |mut lengths, lease| {
+            lengths.entry(lease.lasts).or_default().push(lease);
+            lengths
+        });
+    for (lasts, leases) in by_length {
+        let ours = leases
+            .iter()
+            .fold(Condition::any(), |any, lease| any.add(lease.is_ours()));
+        let update = Query::update()
+            .table(job::Entity)
+            .value(job::Column::LeaseUntil, clock::after(database, lasts))
+            .value(job::Column::UpdatedAt, clock::now(database))
+            .cond_where(Expr::col(job::Column::Id).in_subquery(in_order(database, ours.clone())))
+            .cond_where(ours)
+            .returning_all()
+            .take();
+        for row in database.query_all(&update).await? {
+            let job = job::Model::from_query_result(&row, "")?;
+            held.insert(job.id, job.cancel_requested);
+        }
+    }
+    Ok(leases
+        .iter()
+        .map(|lease| {
+            let standing = match held.get(&lease.job_id) {
+                None => Standing::Lost,
+                Some(true) => Standing::CancelRequested,
+                Some(false) => Standing::Held,
+            };
+            (lease.job_id, standing)
+        })
+        .collect())
 }
 
 /// Ends a job well. In the transaction that writes its result, after [`Lease::fence`].
-pub async fn finish(_transaction: &impl ConnectionTrait, _lease: &Lease) -> Result<(), DbErr> {
-    Ok(())
+pub async fn finish(transaction: &impl ConnectionTrait, lease: &Lease) -> Result<(), DbErr> {
+    let update = lease.update(transaction);
+    lease.give_up(transaction, update, JobState::Done).await
 }
 
 /// Ends an attempt badly: back to `queued` with backoff (`Some(ring)`), or to `failed` when the
 /// attempts are used up or `retry` is false. In a transaction, after [`Lease::fence`].
+///
+/// A job that somebody asked to cancel meanwhile is `cancelled` instead of tried again.
 pub async fn fail(
-    _transaction: &impl ConnectionTrait,
-    _lease: &Lease,
-    _error: &str,
-    _retry: bool,
-    _settings: &LedgerSettings,
+    transaction: &impl ConnectionTrait,
+    lease: &Lease,
+    error: &str,
+    retry: bool,
+    settings: &LedgerSettings,
 ) -> Result<Option<Ring>, DbErr> {
-    Ok(None)
+    let mut update = lease.update(transaction);
+    update.value(job::Column::LastError, storable(error));
+    if !retry || lease.attempt >= lease.max_attempts {
+        lease
+            .give_up(transaction, update, JobState::Failed)
+            .await?;
+        return Ok(None);
+    }
+    if is_cancel_requested(transaction, lease).await? {
+        lease
+            .give_up(transaction, update, JobState::Cancelled)
+            .await?;
+        return Ok(None);
+    }
+    let delay = backoff(settings, lease.attempt, rand::random_range(0.8..1.2));
+    update
+        .value(
+            job::Column::AvailableAt,
+            clock::after(transaction, delay),
+        )
+        // The sweeper rings as soon as it is due.
+        .value(job::Column::RungAt, None::<DateTimeUtc>);
+    lease
+        .give_up(transaction, update, JobState::Queued)
+        .await?;
+    Ok(Some(lease.ring()))
 }
 
 /// Ends a job as cancelled. In a transaction, after [`Lease::fence`].
-pub async fn cancelled(_transaction: &impl ConnectionTrait, _lease: &Lease) -> Result<(), DbErr> {
-    Ok(())
+pub async fn cancelled(transaction: &impl ConnectionTrait, lease: &Lease) -> Result<(), DbErr> {
+    let update = lease.update(transaction);
+    lease
+        .give_up(transaction, update, JobState::Cancelled)
+        .await
 }
 
 /// Gives a job back unfinished at shutdown: `queued` at once, and the attempt not counted. In a
 /// transaction, after [`Lease::fence`].
-pub async fn hand_back(_transaction: &impl ConnectionTrait, _lease: &Lease) -> Result<Ring, DbErr> {
-    Err(DbErr::Custom("not yet".to_owned()))
+pub async fn hand_back(transaction: &impl ConnectionTrait, lease: &Lease) -> Result<Ring, DbErr> {
+    let mut update = lease.update(transaction);
+    update
+        .value(job::Column::Attempt, Expr::col(job::Column::Attempt).sub(1))
+        .value(job::Column::AvailableAt, clock::now(transaction))
+        .value(job::Column::RungAt, None::<DateTimeUtc>);
+    lease
+        .give_up(transaction, update, JobState::Queued)
+        .await?;
+    Ok(lease.ring())
 }
 
 /// Asks for all unfinished jobs of a task to be cancelled: queued ones are `cancelled` at once,
 /// leased ones are marked for their worker. Returns how many are still leased.
+///
+/// Before anything of the task or its runs is written in the same transaction, because rows are
+/// locked in the order job, run, task.
 pub async fn request_cancel(
-    _transaction: &impl ConnectionTrait,
-    _task: TaskId,
+    transaction: &impl ConnectionTrait,
+    task: TaskId,
 ) -> Result<u64, DbErr> {
-    Ok(0)
+    let unfinished = || {
+        Condition::all()
+            .add(Expr::col(job::Column::TaskId).eq(task))
+            .add(Expr::col(job::Column::State).is_in([JobState::Queued, JobState::Leased]))
+    };
+    let is_queued = || Expr::col(job::Column::State).eq(JobState::Queued);
+    let update = Query::update()
+        .table(job::Entity)
+        .value(job::Column::CancelRequested, true)
+        .value(
+            job::Column::FinishedAt,
+            Expr::case(is_queued(), clock::now(transaction)).finally(Expr::null()),
+        )
+        .value(
+            job::Column::State,
+            Expr::case(is_queued(), Expr::val(JobState::Cancelled)).finally(JobState::Leased),
+        )
+        .value(job::Column::UpdatedAt, clock::now(transaction))
+        .cond_where(
+            Expr::col(job::Column::Id).in_subquery(in_order(transaction, unfinished())),
+        )
+        .cond_where(unfinished())
+        .returning_all()
+        .take();
+    let mut leased = 0;
+    for row in transaction.query_all(&update).await? {
+        let job = job::Model::from_query_result(&row, "")?;
+        leased += u64::from(job.state == JobState::Leased);
+    }
+    Ok(leased)
+}
+
+/// Leased, but the lease has run out.
+pub(super) fn expired(connection: &impl ConnectionTrait) -> Condition {
+    Condition::all()
+        .add(Expr::col(job::Column::State).eq(JobState::Leased))
+        .add(Expr::col(job::Column::LeaseUntil).lt(clock::now(connection)))
+}
+
+/// Whether the job may be tried once more.
+pub(super) fn has_attempts_left() -> Expr {
+    Expr::col(job::Column::Attempt).lt(Expr::col(job::Column::MaxAttempts))
+}
+
+/// The ids of some jobs. On PostgreSQL it locks them in the order of their ids, so that two
+/// statements that write several jobs cannot wait for each other.
+fn in_order(connection: &impl ConnectionTrait, which: Condition) -> SelectStatement {
+    let mut select = Query::select();
+    select
+        .column(job::Column::Id)
+        .from(job::Entity)
+        .cond_where(which);
+    if connection.get_database_backend() == DbBackend::Postgres {
+        select
+            .order_by(job::Column::Id, Order::Asc)
+            .lock(LockType::Update);
+    }
+    select
+}
+
+async fn is_cancel_requested(
+    transaction: &impl ConnectionTrait,
+    lease: &Lease,
+) -> Result<bool, DbErr> {
+    let job = job::Entity::find_by_id(lease.job_id).one(transaction).await?;
+    Ok(job.is_some_and(|job| job.cancel_requested))
+}
+
+/// How long to wait after this attempt; `jitter` is a factor about 1.
+fn backoff(settings: &LedgerSettings, attempt: i32, jitter: f64) -> Duration {
+    let doublings = Ord::min(u32::try_from(attempt - 1).unwrap_or(0), 20);
+    settings
+        .backoff
+        .min(LONGEST_BACKOFF)
+        .saturating_mul(1 << doublings)
+        .min(LONGEST_BACKOFF)
+        .mul_f64(jitter)
+        .min(LONGEST_BACKOFF)
+}
+
+/// An error as it may be stored: without secrets and not without end.
+fn storable(error: &str) -> String {
+    Redactor::default()
+        .redact(error)
+        .chars()
+        .take(LONGEST_ERROR)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_doubles_and_ends_at_five_minutes() {
+        let settings = LedgerSettings::default();
+        let seconds = |attempt| backoff(&settings, attempt, 1.0).as_secs();
+        assert_eq!([2, 4, 8, 256, 300, 300], [1, 2, 3, 8, 9, 1000].map(seconds));
+        assert_eq!(backoff(&settings, 9, 1.2), LONGEST_BACKOFF);
+        assert_eq!(backoff(&settings, 1, 0.8), Duration::from_millis(1600));
+    }
+
+    #[test]
+    fn a_stored_error_is_short_and_holds_no_key() {
+        let error = format!("sk-{} {}", "a1B2".repeat(10), "x".repeat(10_000));
+        let stored = storable(&error);
+        assert!(stored.starts_with("[redacted] x"), "{stored}");
+        assert_eq!(stored.chars().count(), LONGEST_ERROR);
+    }
 }

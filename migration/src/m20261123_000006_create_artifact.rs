@@ -1,0 +1,83 @@
+//! One stored file of a task or of a run.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::schema::{big_integer, text, timestamp_with_time_zone, uuid, uuid_null};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .create_table(
+                Table::create()
+                    .table("artifact")
+                    .col(uuid("id").primary_key())
+                    .col(uuid("task_id"))
+                    .col(uuid_null("run_id"))
+                    .col(text("name"))
+                    .col(text("key"))
+                    .col(text("media_type"))
+                    .col(big_integer("size"))
+                    .col(text("sha256"))
+                    .col(timestamp_with_time_zone("created_at"))
+                    .foreign_key(
+                        ForeignKey::create()
+                            .name("artifact_task")
+                            .from("artifact", "task_id")
+                            .to("task", "id")
+                            .on_delete(ForeignKeyAction::Cascade),
+                    )
+                    .foreign_key(
+                        ForeignKey::create()
+                            .name("artifact_run")
+                            .from("artifact", "run_id")
+                            .to("agent_run", "id")
+                            .on_delete(ForeignKeyAction::Cascade),
+                    )
+                    .to_owned(),
+            )
+            .await?;
+        // Two keys, because a null run is equal to no other null.
+        manager
+            .create_index(
+                Index::create()
+                    .name("artifact_task_run_name")
+                    .table("artifact")
+                    .col("task_id")
+                    .col("run_id")
+                    .col("name")
+                    .unique()
+                    .to_owned(),
+            )
+            .await?;
+        manager
+            .create_index(
+                Index::create()
+                    .name("artifact_task_name")
+                    .table("artifact")
+                    .col("task_id")
+                    .col("name")
+                    .unique()
+                    .and_where(Expr::col("run_id").is_null())
+                    .to_owned(),
+            )
+            .await?;
+        manager
+            .create_index(
+                Index::create()
+                    .name("artifact_run")
+                    .table("artifact")
+                    .col("run_id")
+                    .to_owned(),
+            )
+            .await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .drop_table(Table::drop().table("artifact").to_owned())
+            .await
+    }
+}

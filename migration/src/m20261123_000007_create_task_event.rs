@@ -1,0 +1,55 @@
+//! Something that happened to a task, in order. Only ever appended.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::schema::{
+    big_integer, big_pk_auto, json_binary, text, timestamp_with_time_zone, uuid, uuid_null,
+};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .create_table(
+                Table::create()
+                    .table("task_event")
+                    .col(big_pk_auto("id"))
+                    .col(uuid("task_id"))
+                    .col(big_integer("seq"))
+                    // No foreign key: one check less per event, and runs go with their task anyway.
+                    .col(uuid_null("run_id"))
+                    .col(timestamp_with_time_zone("at"))
+                    .col(text("kind"))
+                    .col(text("level"))
+                    .col(json_binary("payload"))
+                    .foreign_key(
+                        ForeignKey::create()
+                            .name("task_event_task")
+                            .from("task_event", "task_id")
+                            .to("task", "id")
+                            .on_delete(ForeignKeyAction::Cascade),
+                    )
+                    .to_owned(),
+            )
+            .await?;
+        manager
+            .create_index(
+                Index::create()
+                    .name("task_event_task_seq")
+                    .table("task_event")
+                    .col("task_id")
+                    .col("seq")
+                    .unique()
+                    .to_owned(),
+            )
+            .await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .drop_table(Table::drop().table("task_event").to_owned())
+            .await
+    }
+}

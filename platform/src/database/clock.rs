@@ -1,0 +1,47 @@
+//! What time it is, said by the database.
+//!
+//! Leases are compared between hosts, whose clocks differ; the clock of the PostgreSQL server is
+//! the same for all of them, so no lease ends early because of a wrong clock. An SQLite database
+//! belongs to one host, whose own clock serves as well.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ConnectionTrait, DbBackend};
+
+/// Now, in an expression.
+pub(crate) fn now(connection: &impl ConnectionTrait) -> Expr {
+    match connection.get_database_backend() {
+        // Not `now()`, which is when the transaction began.
+        DbBackend::Postgres => Expr::cust("clock_timestamp()"),
+        _ => Expr::val(of_this_host()),
+    }
+}
+
+/// Now and so much later, in an expression.
+pub(crate) fn after(connection: &impl ConnectionTrait, delay: Duration) -> Expr {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => Expr::cust_with_values(
+            "clock_timestamp() + $1 * interval '1 second'",
+            [delay.as_secs_f64()],
+        ),
+        _ => Expr::val(of_this_host() + delay),
+    }
+}
+
+/// Now and so much earlier, in an expression.
+pub(crate) fn before(connection: &impl ConnectionTrait, delay: Duration) -> Expr {
+    match connection.get_database_backend() {
+        DbBackend::Postgres => Expr::cust_with_values(
+            "clock_timestamp() - $1 * interval '1 second'",
+            [delay.as_secs_f64()],
+        ),
+        _ => Expr::val(of_this_host() - delay),
+    }
+}
+
+/// Now, by this host's clock, as exact as every engine can keep it (microseconds).
+pub(crate) fn of_this_host() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}

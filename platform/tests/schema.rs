@@ -1,0 +1,266 @@
+//! The schema that the migrations make, and the entities that read it.
+
+use entity::status::{Arm, Dimension, FailureCause, JobKind, JobState, Level, RunStatus, Verdict};
+use entity::{
+    AnswerId, ArtifactId, JobId, ProbeId, ScoreId, agent_run, answer, artifact, job, probe, score,
+    task, task_event, worker,
+};
+use migration::Direction;
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, EntityTrait as _, PaginatorTrait as _};
+use serde_json::json;
+use testkit::builders::{self, some_time, store};
+use testkit::database::{TestDatabase, on_both_engines};
+
+#[tokio::test]
+async fn migrations_go_up_and_down_and_up_again() {
+    on_both_engines(async |test: &TestDatabase| {
+        let database = test.connection();
+        builders::stored_task(database).await.unwrap();
+        migration::migrate(database, Direction::Down).await.unwrap();
+        assert!(task::Entity::find().all(database).await.is_err());
+        migration::migrate(database, Direction::Up).await.unwrap();
+        assert_eq!(task::Entity::find().count(database).await.unwrap(), 0);
+        every_entity_is_written_and_read(database).await;
+        migration::migrate(database, Direction::Down).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_entity_matches_its_table() {
+    on_both_engines(async |test: &TestDatabase| {
+        every_entity_is_written_and_read(test.connection()).await;
+    })
+    .await;
+}
+
+async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
+    let mut task = builders::task();
+    task.created_by = Some("ada".to_owned());
+    task.target_context_tokens = Some(i64::MAX);
+    task.seed = i64::MIN;
+    task.base_sha = Some("a".repeat(40));
+    task.head_sha = Some("b".repeat(40));
+    task.prompt_hash = Some("c".repeat(64));
+    task.probe_set_hash = Some("d".repeat(64));
+    task.error_message = Some("näh\n".repeat(1000));
+    task.failure_cause = Some(FailureCause::Harness);
+    task.started_at = Some(some_time());
+    task.completed_at = Some(some_time());
+    let stored = store(database, task.clone()).await.unwrap();
+    assert_eq!(stored, task);
+    let read = task::Entity::find_by_id(task.id).one(database).await;
+    assert_eq!(read.unwrap(), Some(task.clone()));
+
+    let mut run = builders::run(task.id, "claude", 1);
+    run.status = RunStatus::Error;
+    run.phase = Some("deep_dive".to_owned());
+    run.checkpoint = Some(json!({"stage": "broken", "deep": [1, 2.5, null, "ü"]}));
+    run.baseline = Some("fork".to_owned());
+    run.agent_version = Some("2.1.197".to_owned());
+    run.failure_cause = Some(FailureCause::Provider);
+    run.error_message = Some("rate limit".to_owned());
+    run.overall_score = Some(1.0 / 3.0);
+    run.passed = Some(false);
+    assert_eq!(store(database, run.clone()).await.unwrap(), run);
+    let read = agent_run::Entity::find_by_id(run.id).one(database).await;
+    assert_eq!(read.unwrap(), Some(run.clone()));
+
+    let probe = probe::Model {
+        id: ProbeId::new(),
+        task_id: task.id,
+        position: 0,
+        label: "AR-01".to_owned(),
+        dimension: Dimension::Ar,
+        kind: "constant".to_owned(),
+        question: "Which?".to_owned(),
+        spec: json!({"answer": 42}),
+        created_at: some_time(),
+    };
+    store(database, probe.clone()).await.unwrap();
+    let read = probe::Entity::find_by_id(probe.id).one(database).await;
+    assert_eq!(read.unwrap(), Some(probe.clone()));
+
+    let answer = answer::Model {
+        id: AnswerId::new(),
+        run_id: run.id,
+        probe_id: probe.id,
+        arm: Arm::Post,
+        break_index: 1,
+        text: "ANSWER: 42".to_owned(),
+        grade: Some(0.5),
+        verdict: Some(Verdict::Partial),
+        grader: Some("deterministic/1".to_owned()),
+        copied_from: Some(run.id),
+        duration_ms: 5_000_000_000,
+        created_at: some_time(),
+    };
+    store(database, answer.clone()).await.unwrap();
+    let read = answer::Entity::find_by_id(answer.id).one(database).await;
+    assert_eq!(read.unwrap(), Some(answer));
+
+    let score = score::Model {
+        id: ScoreId::new(),
+        run_id: run.id,
+        dimension: Dimension::Sf,
+        break_index: 1,
+        n: 12,
+        cold: Some(0.1),
+        baseline: Some(1.0),
+        post: Some(0.7),
+        retention: Some(1.25),
+        item_retention: None,
+        stale_rate: Some(0.0),
+        abstained_rate: None,
+        wrong_rate: None,
+        created_at: some_time(),
+    };
+    store(database, score.clone()).await.unwrap();
+    let read = score::Entity::find_by_id(score.id).one(database).await;
+    assert_eq!(read.unwrap(), Some(score));
+
+    let artifact = artifact::Model {
+        id: ArtifactId::new(),
+        task_id: task.id,
+        run_id: Some(run.id),
+        name: "transcript".to_owned(),
+        key: "a/b/c".to_owned(),
+        media_type: "text/plain".to_owned(),
+        size: 5_000_000_000,
+        sha256: "e".repeat(64),
+        created_at: some_time(),
+    };
+    store(database, artifact.clone()).await.unwrap();
+    let read = artifact::Entity::find_by_id(artifact.id).one(database).await;
+    assert_eq!(read.unwrap(), Some(artifact));
+
+    let event = task_event::Model {
+        id: 5_000_000_000,
+        task_id: task.id,
+        seq: 1,
+        run_id: Some(run.id),
+        at: some_time(),
+        kind: "turn".to_owned(),
+        level: Level::Warning,
+        payload: json!({"type": "turn"}),
+    };
+    store(database, event.clone()).await.unwrap();
+    let read = task_event::Entity::find_by_id(event.id).one(database).await;
+    assert_eq!(read.unwrap(), Some(event));
+
+    let job = job::Model {
+        id: JobId::new(),
+        task_id: task.id,
+        run_id: Some(run.id),
+        kind: JobKind::RunAgent,
+        queue: "run:claude".to_owned(),
+        work_key: format!("run:{}", run.id),
+        work: json!({"work": "run_agent"}),
+        state: JobState::Leased,
+        attempt: 1,
+        max_attempts: 3,
+        epoch: 7,
+        lease_owner: Some("me".to_owned()),
+        lease_until: Some(some_time()),
+        available_at: some_time(),
+        rung_at: Some(some_time()),
+        cancel_requested: true,
+        last_error: Some("none".to_owned()),
+        created_at: some_time(),
+        updated_at: some_time(),
+        finished_at: Some(some_time()),
+    };
+    store(database, job.clone()).await.unwrap();
+    let read = job::Entity::find_by_id(job.id).one(database).await;
+    assert_eq!(read.unwrap(), Some(job));
+
+    let worker = worker::Model {
+        name: "host-1".to_owned(),
+        host: "host".to_owned(),
+        started_at: some_time(),
+        seen_at: some_time(),
+        queues: json!(["prepare"]),
+        slots: 4,
+        busy: 1,
+        agents: json!([]),
+    };
+    store(database, worker.clone()).await.unwrap();
+    let read = worker::Entity::find_by_id("host-1").one(database).await;
+    assert_eq!(read.unwrap(), Some(worker));
+}
+
+#[tokio::test]
+async fn what_must_be_unique_is() {
+    on_both_engines(async |test: &TestDatabase| {
+        let database = test.connection();
+        let task = builders::stored_task(database).await.unwrap();
+        let run = builders::stored_run(database, task, "claude", 1)
+            .await
+            .unwrap();
+        assert!(builders::stored_run(database, task, "claude", 1).await.is_err());
+        builders::stored_run(database, task, "claude", 2).await.unwrap();
+        for run_id in [None, Some(run)] {
+            let artifact = || artifact::Model {
+                id: ArtifactId::new(),
+                task_id: task,
+                run_id,
+                name: "report".to_owned(),
+                key: String::new(),
+                media_type: String::new(),
+                size: 0,
+                sha256: String::new(),
+                created_at: some_time(),
+            };
+            store(database, artifact()).await.unwrap();
+            assert!(store(database, artifact()).await.is_err(), "{run_id:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_task_goes_with_it() {
+    on_both_engines(async |test: &TestDatabase| {
+        let database = test.connection();
+        every_entity_is_written_and_read(database).await;
+        task::Entity::delete_many().exec(database).await.unwrap();
+        for table in [
+            "agent_run",
+            "probe",
+            "answer",
+            "score",
+            "artifact",
+            "task_event",
+            "job",
+        ] {
+            let count = Query::select()
+                .expr(Expr::cust("COUNT(*)"))
+                .from(table)
+                .take();
+            let row = database.query_one(&count).await.unwrap().unwrap();
+            assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 0, "{table}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn processes_that_start_together_do_not_trip_over_each_other() {
+    on_both_engines(async |test: &TestDatabase| {
+        migration::migrate(test.connection(), Direction::Down)
+            .await
+            .unwrap();
+        let starts = (0..6).map(|_| async {
+            let database = platform::database::connect(&platform::database::DatabaseSettings {
+                url: test.url().to_owned(),
+                max_connections: 2,
+            })
+            .await?;
+            platform::database::migrate(&database).await
+        });
+        futures::future::try_join_all(starts).await.unwrap();
+        builders::stored_task(test.connection()).await.unwrap();
+    })
+    .await;
+}
