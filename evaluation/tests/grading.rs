@@ -395,6 +395,8 @@ fn grader() -> impl Strategy<Value = Grader> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_reply_to_any_grader_has_a_grade_that_fits_its_verdict(
         grader in grader(),

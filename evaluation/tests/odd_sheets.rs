@@ -8,7 +8,7 @@ use evaluation::facts::{
     ConstantFact, FactSheet, FlowFact, HunkFact, SymbolFact, SymbolKind, TestFact, UseFact,
 };
 use evaluation::grading::{Verdict, grade};
-use evaluation::probe::{Dimension, ProbeSet};
+use evaluation::probe::{Dimension, Grader, ProbeSet};
 use evaluation::probes::{ProbePlan, generate};
 use evaluation::pull_request::FileStatus;
 use proptest::prelude::*;
@@ -228,6 +228,21 @@ fn is_fair(set: &ProbeSet) {
                 "{distractor}: {probe:#?}"
             );
         }
+        if let Grader::Choice { choices, right } = &probe.grader {
+            for (at, letter) in (0..choices.len()).zip('A'..) {
+                let verdict = if at == *right {
+                    Verdict::Right
+                } else {
+                    Verdict::Wrong
+                };
+                assert_eq!(
+                    say(&letter.to_string()).verdict,
+                    verdict,
+                    "{letter}: {probe:#?}"
+                );
+                assert_eq!(say(&choices[at]).verdict, verdict, "{letter}: {probe:#?}");
+            }
+        }
         let taught = probe.source.is_none();
         let evidence = probe.key.versions.iter().flat_map(|version| &version.parts);
         for text in evidence.flat_map(|part| &part.evidence).filter(|_| taught) {
@@ -241,7 +256,7 @@ fn is_fair(set: &ProbeSet) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn odd_sheets_give_fair_probes(sheet in sheet(), seed in any::<u64>()) {

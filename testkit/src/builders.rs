@@ -5,7 +5,6 @@ use entity::{RunId, TaskId, agent_run, task};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel,
-    Iterable as _,
 };
 use serde_json::json;
 
@@ -103,12 +102,6 @@ where
     A: ActiveModelTrait + ActiveModelBehavior + Send,
     A::Entity: EntityTrait<Model = M>,
 {
-    let mut row = model.into_active_model();
     // A model's values count as unchanged; an insert wants them set.
-    for column in <A::Entity as EntityTrait>::Column::iter() {
-        if let Some(value) = row.get(column).into_value() {
-            row.set(column, value);
-        }
-    }
-    row.insert(connection).await
+    model.into_active_model().reset_all().insert(connection).await
 }

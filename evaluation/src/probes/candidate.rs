@@ -105,6 +105,9 @@ impl Draft {
         if grade(&self.grader, &format!("ANSWER: {answer}")).verdict != Verdict::Right {
             return Some("the answer cannot be told apart from other text");
         }
+        if self.choices_clash() {
+            return Some("two choices read the same");
+        }
         if self.distractors.len() < FEWEST_DISTRACTORS {
             return Some("too few plausible wrong answers");
         }
@@ -125,6 +128,25 @@ impl Draft {
             return Some("the question holds its evidence");
         }
         None
+    }
+
+    /// Whether a choice can be taken for another: `Makefile` and `makefile`, or a file called `B`.
+    fn choices_clash(&self) -> bool {
+        let Grader::Choice { choices, right } = &self.grader else {
+            return false;
+        };
+        let says = |answer: &str| {
+            grade(&self.grader, &format!("ANSWER: {answer}")).verdict == Verdict::Right
+        };
+        // A choice that would not count as wrong was taken out of the distractors.
+        let lost = self.distractors.len() + 1 != choices.len();
+        lost || ('A'..='Z')
+            .zip(choices)
+            .enumerate()
+            .any(|(at, (letter, choice))| {
+                let meant = at == *right;
+                says(&letter.to_string()) != meant || says(choice) != meant
+            })
     }
 
     /// Every spelling of the right answer that must not stand in the stem.

@@ -1,0 +1,87 @@
+//! What several tests of the platform do.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "every test file uses a part of it"
+)]
+
+use std::time::Duration;
+
+use entity::{JobId, RunId, TaskId, job};
+use platform::database::{DatabaseSettings, connect};
+use platform::jobs::ledger::{Lease, LedgerSettings, claim};
+use platform::jobs::{Ring, Work, enqueue};
+use sea_orm::{DatabaseConnection, EntityTrait as _};
+use testkit::builders;
+use testkit::database::TestDatabase;
+
+/// Settings without any waiting.
+pub(crate) fn at_once() -> LedgerSettings {
+    LedgerSettings {
+        backoff: Duration::ZERO,
+        ring_again: Duration::ZERO,
+        ..LedgerSettings::default()
+    }
+}
+
+/// Settings under which a lease is over when it begins.
+pub(crate) fn no_lease() -> LedgerSettings {
+    LedgerSettings {
+        lease: Duration::ZERO,
+        ..at_once()
+    }
+}
+
+/// A pool as a process makes it.
+pub(crate) async fn pool(test: &TestDatabase) -> DatabaseConnection {
+    let settings = DatabaseSettings {
+        url: test.url().to_owned(),
+        max_connections: 8,
+    };
+    connect(&settings).await.expect("the test database is there")
+}
+
+/// A stored task with one stored run.
+pub(crate) async fn task_and_run(database: &DatabaseConnection) -> (TaskId, RunId) {
+    let task = builders::stored_task(database)
+        .await
+        .expect("a task can be stored");
+    let run = builders::stored_run(database, task, "control-lossy:0.5", 1)
+        .await
+        .expect("a run can be stored");
+    (task, run)
+}
+
+/// A job that waits, of a task of its own.
+pub(crate) async fn waiting_job(database: &DatabaseConnection) -> (Work, Ring) {
+    let (task, run) = task_and_run(database).await;
+    let work = Work::RunAgent {
+        task,
+        run,
+        agent: "control-lossy:0.5".to_owned(),
+    };
+    let ring = enqueue(database, &work).await.expect("it can be enqueued");
+    (work, ring)
+}
+
+/// A job that `owner` has claimed.
+pub(crate) async fn leased_job(
+    database: &DatabaseConnection,
+    owner: &str,
+    settings: &LedgerSettings,
+) -> Lease {
+    let (_, ring) = waiting_job(database).await;
+    claim(database, &ring, owner, settings)
+        .await
+        .expect("the database is there")
+        .expect("nobody else claims it")
+}
+
+/// The row of a job.
+pub(crate) async fn row(database: &DatabaseConnection, id: JobId) -> job::Model {
+    job::Entity::find_by_id(id)
+        .one(database)
+        .await
+        .expect("the database is there")
+        .expect("jobs are never deleted")
+}
