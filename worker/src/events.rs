@@ -37,6 +37,14 @@ pub(crate) fn failure_cause(cause: Cause) -> FailureCause {
     }
 }
 
+/// Whether another attempt may do better.
+fn may_pass(cause: Cause) -> bool {
+    match cause {
+        Cause::RateLimited | Cause::ProviderDown | Cause::AgentCrashed | Cause::TimedOut => true,
+        Cause::Refused | Cause::OutOfBudget | Cause::Harness | Cause::Cancelled => false,
+    }
+}
+
 /// What follows from a failure of an agent.
 pub(crate) fn stage_error(failure: &Failure) -> StageError {
     if failure.cause == Cause::Cancelled {
@@ -44,7 +52,7 @@ pub(crate) fn stage_error(failure: &Failure) -> StageError {
     }
     StageError::Failed {
         cause: failure_cause(failure.cause),
-        retry: failure.cause.policy().retry_after.is_some(),
+        retry: may_pass(failure.cause),
         message: failure.message.clone(),
         source: None,
     }

@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use agents::adapter::AgentAdapter;
 use agents::failure::Failure;
-use entity::TaskId;
+use bytes::Bytes;
 use entity::status::FailureCause;
-use platform::artifacts::ArtifactError;
+use entity::{RunId, TaskId};
+use platform::artifacts::{ArtifactError, Staged};
 use platform::jobs::ledger::{FenceError, Lease};
 use platform::jobs::{Ring, Work};
 use platform::parts::Platform;
@@ -38,6 +39,13 @@ pub(crate) struct Worker {
     pub(crate) platform: Platform,
     pub(crate) adapters: Vec<Arc<dyn AgentAdapter>>,
     pub(crate) presences: Presences,
+}
+
+/// A text to keep as an artifact.
+pub(crate) struct Text<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) media_type: &'a str,
+    pub(crate) text: &'a str,
 }
 
 /// One claimed unit of work.
@@ -91,6 +99,54 @@ impl Worker {
         let transaction = self.platform.database.begin().await?;
         job.lease.fence(&transaction).await?;
         Ok(transaction)
+    }
+
+    /// Keeps texts of a task or a run, behind the fence: a worker that lost its lease replaces
+    /// nothing.
+    pub(crate) async fn keep(
+        &self,
+        job: &Job,
+        run: Option<RunId>,
+        texts: &[Text<'_>],
+    ) -> Result<(), StageError> {
+        let (store, task) = (&self.platform.artifacts, job.lease.task_id);
+        let mut staged = Vec::with_capacity(texts.len());
+        for text in texts {
+            let Text {
+                name,
+                media_type,
+                text,
+            } = text;
+            staged.push(store.stage_text(task, run, name, media_type, text).await?);
+        }
+        self.record(job, &staged).await
+    }
+
+    /// Keeps bytes that nobody but a worker reads, behind the fence.
+    pub(crate) async fn keep_private(
+        &self,
+        job: &Job,
+        run: Option<RunId>,
+        name: &str,
+        bytes: Bytes,
+    ) -> Result<(), StageError> {
+        let (store, task) = (&self.platform.artifacts, job.lease.task_id);
+        let staged = store.stage_private(task, run, name, bytes).await?;
+        self.record(job, &[staged]).await
+    }
+
+    async fn record(&self, job: &Job, staged: &[Staged]) -> Result<(), StageError> {
+        let store = &self.platform.artifacts;
+        let mut replaced = Vec::with_capacity(staged.len());
+        let transaction = self.begin(job).await?;
+        for staged in staged {
+            replaced.push(store.record(&transaction, staged).await?.1);
+        }
+        transaction.commit().await?;
+        for replaced in replaced {
+            store.discard(replaced).await;
+        }
+        Ok(())
     }
 
     /// After a commit: wakes the readers of a task and rings for new work. Neither can fail the

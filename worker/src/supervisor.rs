@@ -107,13 +107,10 @@ pub(crate) async fn supervise(
         stopping: AtomicBool::new(false),
         this: Weak::clone(this),
     });
-    supervisor
-        .beat()
-        .await
-        .map_err(|source| WorkerError {
-            doing: "announcing the worker",
-            source: source.into(),
-        })?;
+    supervisor.beat().await.map_err(|source| WorkerError {
+        doing: "announcing the worker",
+        source: source.into(),
+    })?;
     info!(worker.name = %name, "worker {name} serves {}", supervisor.queues.join(", "));
 
     let listening = stop.child_token();
@@ -130,11 +127,17 @@ pub(crate) async fn supervise(
     supervisor.jobs.close();
     let busy = supervisor.held().len();
     info!(worker.name = %name, "worker {name} stops; {busy} jobs may still finish");
-    if tokio::time::timeout(drain, supervisor.jobs.wait()).await.is_err() {
+    if tokio::time::timeout(drain, supervisor.jobs.wait())
+        .await
+        .is_err()
+    {
         for held in supervisor.held().values() {
             held.stop(Why::Stopping);
         }
-        if tokio::time::timeout(LAST_WRITES, supervisor.jobs.wait()).await.is_err() {
+        if tokio::time::timeout(LAST_WRITES, supervisor.jobs.wait())
+            .await
+            .is_err()
+        {
             warn!(worker.name = %name, "jobs that would not stop are left to their leases");
         }
     }

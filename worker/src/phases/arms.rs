@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use platform::events::Event;
 use prompts::Prompt;
-use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
     RelationTrait,
@@ -94,7 +94,9 @@ async fn ask_all(running: &mut Running, arm: Arm, mut origin: Origin) -> Result<
     let mut asking = FuturesUnordered::new();
     loop {
         while asking.len() < AT_ONCE {
-            let Some(question) = waiting.next() else { break };
+            let Some(question) = waiting.next() else {
+                break;
+            };
             let mut session = match &mut origin {
                 Origin::Fork(session) => session.fork(Access::Sealed).await?,
                 Origin::Nothing => {
@@ -166,6 +168,7 @@ async fn store(
     done: usize,
 ) -> Result<(), StageError> {
     let now = Utc::now();
+    let redactor = running.worker.platform.redactor.clone();
     let rows: Vec<answer::ActiveModel> = batch
         .into_iter()
         .map(|asked| answer::ActiveModel {
@@ -174,7 +177,7 @@ async fn store(
             probe_id: Set(asked.question.probe),
             arm: Set(arm),
             break_index: Set(break_of(arm)),
-            text: Set(running.redacted(&asked.turn.text)),
+            text: Set(redactor.redact(&asked.turn.text).into_owned()),
             grade: Set(None),
             verdict: Set(None),
             grader: Set(None),
@@ -253,9 +256,10 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
         .filter(task::Column::ProbeSetHash.eq(hash))
         .filter(task::Column::PromptHash.eq(prompts::version()))
         .group_by(answer::Column::RunId)
-        .having(Expr::col((answer::Entity, answer::Column::Id)).count().eq(
-            i64::try_from(running.probes.len()).unwrap_or(i64::MAX),
-        ))
+        .having(
+            Expr::from(Func::count(Expr::col((answer::Entity, answer::Column::Id))))
+                .eq(i64::try_from(running.probes.len()).unwrap_or(i64::MAX)),
+        )
         .order_by_asc(answer::Column::RunId)
         .limit(1)
         .into_tuple()

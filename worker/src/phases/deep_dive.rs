@@ -24,14 +24,14 @@ pub(crate) enum Dive {
 }
 
 /// Says the teaching, in its turns, and saves the run.
-pub(crate) async fn teach(
-    running: &mut Running,
-    mut main: Session,
-) -> Result<Session, StageError> {
+pub(crate) async fn teach(running: &mut Running, mut main: Session) -> Result<Session, StageError> {
     running.enter(phase::DEEP_DIVE).await?;
     let mut turns: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for lesson in &running.material.probe_set.teaching {
-        turns.entry(lesson.turn).or_default().push(lesson.text.clone());
+        turns
+            .entry(lesson.turn)
+            .or_default()
+            .push(lesson.text.clone());
     }
     for teaching in turns.values() {
         let compactions = dive_once(running, &mut main, teaching, &[]).await?;
@@ -39,7 +39,7 @@ pub(crate) async fn teach(
             return Err(too_small(running));
         }
     }
-    running.save(Stage::Taught, &main, None, None).await?;
+    running.save(Stage::Taught, &mut main, None, None).await?;
     Ok(main)
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
     )
     .await?;
     let mut context = running.figures.total_tokens;
-    let mut snapshot = fork(&main).await?;
+    let mut snapshot = fork(&mut main).await?;
     if auto && capabilities.auto_compaction {
         while running.figures.deep_dive_iterations < running.worker.settings.max_turns {
             let files = reading.next_turn();
@@ -69,7 +69,7 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
                 return broke(running, main, snapshot, compaction, context).await;
             }
             context = running.figures.total_tokens;
-            let newer = fork(&main).await?;
+            let newer = fork(&mut main).await?;
             std::mem::replace(&mut snapshot, newer).close().await;
         }
         running.figures.hit_limit = true;
@@ -108,15 +108,15 @@ async fn dive_once(
 }
 
 /// A sealed copy.
-async fn fork(session: &Session) -> Result<Session, StageError> {
+async fn fork(session: &mut Session) -> Result<Session, StageError> {
     Ok(session.fork(Access::Sealed).await?)
 }
 
 /// Records the evidence of the break and saves the run.
 async fn broke(
     running: &mut Running,
-    main: Session,
-    snapshot: Session,
+    mut main: Session,
+    mut snapshot: Session,
     compaction: Compaction,
     context: Option<u64>,
 ) -> Result<Dive, StageError> {
@@ -129,7 +129,9 @@ async fn broke(
     };
     let summary_artifact = match &compaction.summary {
         Some(summary) => {
-            running.keep("compaction_summary", "text/plain", summary).await?;
+            running
+                .keep("compaction_summary", "text/plain", summary)
+                .await?;
             Some("compaction_summary")
         }
         None => None,
@@ -155,7 +157,12 @@ async fn broke(
     };
     running.write(change, vec![event]).await?;
     running
-        .save(Stage::Broken, &main, Some(&snapshot), Some(compaction))
+        .save(
+            Stage::Broken,
+            &mut main,
+            Some(&mut snapshot),
+            Some(compaction),
+        )
         .await?;
     Ok(Dive::Broke(Broken { main, snapshot }))
 }
@@ -166,7 +173,9 @@ async fn no_break(running: &mut Running, auto: bool, manual: bool) -> Result<Div
     let turns = running.figures.deep_dive_iterations;
     let mut why = Vec::new();
     if auto && capabilities.auto_compaction {
-        why.push(format!("no compaction by itself in {turns} turns (MAX_TURNS)"));
+        why.push(format!(
+            "no compaction by itself in {turns} turns (MAX_TURNS)"
+        ));
     } else if auto {
         why.push("it does not compact by itself".to_owned());
     }

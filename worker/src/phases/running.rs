@@ -25,7 +25,7 @@ use crate::answer_key;
 use crate::events::Recorder;
 use crate::stages::ending::Who;
 use crate::stages::prepare::Material;
-use crate::stages::{Job, StageError, Worker, family_and_variant};
+use crate::stages::{Job, StageError, Text, Worker, family_and_variant};
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {
@@ -113,7 +113,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    #[expect(clippy::too_many_arguments, reason = "each is a part that the stage has loaded")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part that the stage has loaded"
+    )]
     pub(crate) async fn begin(
         worker: Arc<Worker>,
         job: Job,
@@ -213,10 +216,6 @@ impl Running {
         self.milestones = self.milestones.max(milestone + 1);
     }
 
-    pub(crate) fn milestones(&self) -> usize {
-        self.milestones
-    }
-
     /// What every write of a run's row brings along.
     pub(crate) fn progress_row(&self) -> agent_run::ActiveModel {
         let milestones: BTreeMap<String, &str> = MILESTONES
@@ -280,7 +279,9 @@ impl Running {
             context: turn.usage.map(|usage| usage.context),
             window: turn.usage.and_then(|usage| usage.window),
         };
-        self.recorder.record(self.who.event(Level::Info, event)).await;
+        self.recorder
+            .record(self.who.event(Level::Info, event))
+            .await;
         Ok(turn)
     }
 
@@ -323,37 +324,35 @@ impl Running {
         })
     }
 
-    /// Keeps what a later attempt can go on from, where the adapter can.
+    /// Keeps what a later attempt can go on from, where the adapter can. Sessions are not shared
+    /// between threads, hence the exclusive references.
     pub(crate) async fn save(
         &mut self,
         stage: Stage,
-        main: &Session,
-        snapshot: Option<&Session>,
+        main: &mut Session,
+        snapshot: Option<&mut Session>,
         compaction: Option<Compaction>,
     ) -> Result<(), StageError> {
         if !self.adapter.profile().capabilities.resume {
             return Ok(());
         }
         let snapshot = match snapshot {
-            Some(snapshot) => Some(checkpoint_of(snapshot.as_ref()).await?),
+            Some(snapshot) => Some(snapshot.checkpoint().await?),
             None => None,
         };
         let saved = Saved {
             stage,
-            main: checkpoint_of(main.as_ref()).await?,
+            main: main.checkpoint().await?,
             snapshot,
             compaction,
             transcript: self.transcript.text().to_owned(),
             figures: self.figures.clone(),
             milestones: self.milestones,
         };
-        // The epoch in the name: a worker that lost its lease cannot replace another's.
-        let name = format!(".checkpoint-{}-{}", stage.as_str(), self.job.lease.epoch);
-        let platform = &self.worker.platform;
+        let name = format!(".checkpoint-{}", stage.as_str());
         let bytes = serde_json::to_vec(&saved)?.into();
-        platform
-            .artifacts
-            .put_private(&platform.database, self.who.task, Some(self.who.run), &name, bytes)
+        self.worker
+            .keep_private(&self.job, Some(self.who.run), &name, bytes)
             .await?;
         let change = agent_run::ActiveModel {
             checkpoint: Set(Some(json!({"stage": stage.as_str(), "artifact": name}))),
@@ -371,7 +370,9 @@ impl Running {
     /// The sessions of a checkpoint made after the break.
     pub(crate) async fn resume_broken(&mut self, saved: &Saved) -> Result<Broken, StageError> {
         let Some(snapshot) = &saved.snapshot else {
-            return Err(StageError::harness("the checkpoint has no session before the break"));
+            return Err(StageError::harness(
+                "the checkpoint has no session before the break",
+            ));
         };
         let spec = self.spec(Access::Sealed).await?;
         let main = self.adapter.resume(spec, &saved.main).await?;
@@ -417,26 +418,23 @@ impl Running {
         media_type: &str,
         text: &str,
     ) -> Result<(), StageError> {
-        let platform = &self.worker.platform;
-        platform
-            .artifacts
-            .put_text(
-                &platform.database,
-                self.who.task,
-                Some(self.who.run),
-                name,
-                media_type,
-                text,
-            )
-            .await?;
-        Ok(())
+        let text = Text {
+            name,
+            media_type,
+            text,
+        };
+        self.worker
+            .keep(&self.job, Some(self.who.run), &[text])
+            .await
     }
 
     /// Stores transcript and raw stream.
     pub(crate) async fn keep_streams(&mut self) -> Result<(), StageError> {
         let raw = self.raw.finish().await?;
-        self.keep("raw_stream.jsonl", "application/x-ndjson", &raw).await?;
-        self.keep("transcript", "text/markdown", self.transcript.text()).await
+        self.keep("raw_stream.jsonl", "application/x-ndjson", &raw)
+            .await?;
+        self.keep("transcript", "text/markdown", self.transcript.text())
+            .await
     }
 
     /// Ends every process of the run and removes its folders.
@@ -444,13 +442,6 @@ impl Running {
         self.cancel.cancel();
         self.folder.remove().await;
     }
-}
-
-/// A separate function, so that no reference to a session is held while waiting.
-fn checkpoint_of(
-    session: &dyn AgentSession,
-) -> impl Future<Output = Result<agents::adapter::Checkpoint, agents::failure::Failure>> + Send {
-    session.checkpoint()
 }
 
 /// Fixes the random draws of a run, whichever worker runs it.
@@ -468,7 +459,12 @@ fn context_tokens(worker: &Worker, task: &task::Model, material: &Material) -> u
     if let Some(target) = task.target_context_tokens {
         return u64::try_from(target).unwrap_or(LEAST_CONTEXT).min(most);
     }
-    let diff: usize = material.pull_request.files.iter().map(|file| file.patch.len()).sum();
+    let diff: usize = material
+        .pull_request
+        .files
+        .iter()
+        .map(|file| file.patch.len())
+        .sum();
     let lessons = &material.probe_set.teaching;
     let taught: usize = lessons.iter().map(|lesson| lesson.text.len()).sum();
     let turns: std::collections::BTreeSet<usize> =

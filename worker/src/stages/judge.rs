@@ -11,8 +11,8 @@ use evaluation::scoring::{Arm, Graded, RunScore, score_run};
 use platform::jobs::ledger;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
+    IntoActiveModel, QueryFilter, QueryOrder,
 };
 use std::collections::HashMap;
 use tracing::{info, warn};

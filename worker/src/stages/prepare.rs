@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Job, StageError, Worker, ending};
+use super::{Job, StageError, Text, Worker, ending};
 use crate::pull_request::{Resolved, UseLimits, resolve};
 
 /// Text of the used files, at most: a pull request beyond it fills any context by itself.
@@ -74,7 +74,7 @@ pub(crate) async fn prepare_task(
              or tests, and changes too few files",
         ));
     }
-    keep(worker, &task, &prepared).await?;
+    keep(worker, job, &prepared).await?;
     hand_on(worker, job, &task, &prepared).await
 }
 
@@ -247,8 +247,7 @@ pub(crate) fn diff(pull_request: &PullRequest) -> String {
 
 /// Stores the documents. Before the transaction that makes them count: it holds a lock, and an
 /// upload may take long.
-async fn keep(worker: &Worker, task: &task::Model, prepared: &Prepared) -> Result<(), StageError> {
-    let platform = &worker.platform;
+async fn keep(worker: &Worker, job: &Job, prepared: &Prepared) -> Result<(), StageError> {
     let texts = [
         (
             "fact_sheet.json",
@@ -271,12 +270,12 @@ async fn keep(worker: &Worker, task: &task::Model, prepared: &Prepared) -> Resul
             diff(&prepared.pull_request),
         ),
     ];
-    for (name, media_type, text) in texts {
-        platform
-            .artifacts
-            .put_text(&platform.database, task.id, None, name, media_type, &text)
-            .await?;
-    }
+    let texts = texts.each_ref().map(|(name, media_type, text)| Text {
+        name,
+        media_type,
+        text,
+    });
+    worker.keep(job, None, &texts).await?;
     let mut pull_request = prepared.pull_request.clone();
     for file in &mut pull_request.files {
         file.head_text = None;
@@ -287,11 +286,7 @@ async fn keep(worker: &Worker, task: &task::Model, prepared: &Prepared) -> Resul
         probe_set: prepared.probe_set.clone(),
     };
     let bytes = serde_json::to_vec(&material)?.into();
-    platform
-        .artifacts
-        .put_private(&platform.database, task.id, None, MATERIAL, bytes)
-        .await?;
-    Ok(())
+    worker.keep_private(job, None, MATERIAL, bytes).await
 }
 
 async fn hand_on(

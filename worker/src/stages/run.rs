@@ -9,8 +9,9 @@ use std::sync::Arc;
 use agents::adapter::{AgentAdapter, Presence};
 use chrono::Utc;
 use entity::status::{Level, RunStatus, TaskStatus};
-use entity::{ProbeId, RunId, TaskId, agent_run, answer, artifact, probe, task};
+use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, task};
 use evaluation::probe::Probe;
+use platform::artifacts;
 use platform::events::Event;
 use platform::jobs::{self, Work, ledger};
 use platform::telemetry::chain;
@@ -69,9 +70,17 @@ pub(crate) async fn run_agent(
     begin_attempt(worker, job, &task, &run, &version, saved.as_ref()).await?;
     let material = material(worker, task_id).await?;
     let probes = probes(worker, task_id).await?;
-    let mut running =
-        Running::begin(Arc::clone(worker), job.clone(), task, run, adapter, version, material, probes)
-            .await?;
+    let mut running = Running::begin(
+        Arc::clone(worker),
+        job.clone(),
+        task,
+        run,
+        adapter,
+        version,
+        material,
+        probes,
+    )
+    .await?;
 
     let limit = worker.settings.run_timeout;
     let result = tokio::select! {
@@ -123,9 +132,10 @@ async fn phases(running: &mut Running, saved: Option<Saved>) -> Result<(), Stage
         }
     };
     running.seal().await?;
+    let mut main = broken.main;
     arms::baseline(running, broken.snapshot).await?;
-    recall::recall(running, broken.main.as_ref()).await?;
-    arms::post(running, broken.main).await?;
+    recall::recall(running, &mut main).await?;
+    arms::post(running, main).await?;
     arms::cold(running).await
 }
 
@@ -185,11 +195,8 @@ async fn saved(
     let Some(name) = pointer.get("artifact").and_then(|name| name.as_str()) else {
         return Ok(None);
     };
-    let found = artifact::Entity::find()
-        .filter(artifact::Column::RunId.eq(run.id))
-        .filter(artifact::Column::Name.eq(name))
-        .one(&worker.platform.database)
-        .await?;
+    let database = &worker.platform.database;
+    let found = artifacts::find(database, run.task_id, Some(run.id), name).await?;
     let Some(found) = found else {
         warn!(run.id = %run.id, "the checkpoint of run {} is gone; it starts over", run.id);
         return Ok(None);
@@ -264,11 +271,7 @@ async fn begin_attempt(
 }
 
 async fn material(worker: &Worker, task: TaskId) -> Result<Material, StageError> {
-    let found = artifact::Entity::find()
-        .filter(artifact::Column::TaskId.eq(task))
-        .filter(artifact::Column::RunId.is_null())
-        .filter(artifact::Column::Name.eq(MATERIAL))
-        .one(&worker.platform.database)
+    let found = artifacts::find(&worker.platform.database, task, None, MATERIAL)
         .await?
         .ok_or_else(|| StageError::harness("what was prepared for the task is gone"))?;
     let bytes = worker.platform.artifacts.get(&found).await?;

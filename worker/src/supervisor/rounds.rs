@@ -7,15 +7,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::Utc;
-use entity::status::{FailureCause, JobKind, JobState, RunStatus, TaskStatus};
-use entity::{JobId, agent_run, job, task, worker};
+use entity::status::{FailureCause, JobKind, JobState};
+use entity::{JobId, agent_run, job, worker};
 use platform::jobs::ledger::{self, Standing};
 use platform::jobs::{Ring, Work, sweeper};
 use platform::telemetry::chain;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, JoinType, QueryFilter,
-    QueryOrder, QuerySelect, RelationTrait, TransactionTrait,
+    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, TransactionTrait,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, warn};
@@ -29,8 +29,7 @@ const WATCH: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(2);
 const BEAT: Duration = Duration::from_secs(5);
-/// Every so many sweeps the carrier is trimmed and forgotten endings are looked for.
-const SWEEPS_PER_TIDY: u64 = 5;
+/// Every so many sweeps the carrier of the doorbell is trimmed.
 const SWEEPS_PER_TRIM: u64 = 60;
 /// A worker that was not seen for so long is forgotten.
 const FORGET: chrono::Duration = chrono::Duration::days(1);
@@ -50,7 +49,10 @@ pub(super) async fn watch(supervisor: Arc<Supervisor>) {
     loop {
         ticks.tick().await;
         if let Err(error) = supervisor.watch().await {
-            warn!(error = chain(&error), "cannot see whether jobs are to be cancelled");
+            warn!(
+                error = chain(&error),
+                "cannot see whether jobs are to be cancelled"
+            );
         }
     }
 }
@@ -101,7 +103,10 @@ pub(super) async fn beat(supervisor: Arc<Supervisor>) {
     loop {
         ticks.tick().await;
         if let Err(error) = supervisor.beat().await {
-            warn!(error = chain(&error), "the worker cannot show that it is alive");
+            warn!(
+                error = chain(&error),
+                "the worker cannot show that it is alive"
+            );
         }
     }
 }
@@ -189,11 +194,25 @@ impl Supervisor {
         if !swept.rings.is_empty()
             && let Err(error) = platform.doorbell.ring(&swept.rings).await
         {
-            debug!(error = chain(&error), "the bell cannot be rung; work is looked for instead");
+            debug!(
+                error = chain(&error),
+                "the bell cannot be rung; work is looked for instead"
+            );
             self.look.notify_one();
         }
-        if !swept.failed.is_empty() || sweeps.is_multiple_of(SWEEPS_PER_TIDY) {
-            self.end_forgotten().await?;
+        let mut ends = Vec::with_capacity(swept.failed.len() + swept.cancelled.len());
+        for work in &swept.failed {
+            ends.push((work, self.failure_of(work).await?));
+        }
+        ends.extend(swept.cancelled.iter().map(|work| (work, RunEnd::Cancelled)));
+        for (work, end) in ends {
+            if let Err(error) = self.end_forgotten(work, &end).await {
+                warn!(
+                    error = chain(&error),
+                    "the end of {} cannot be written",
+                    work.key()
+                );
+            }
         }
         if sweeps.is_multiple_of(SWEEPS_PER_TRIM)
             && let Err(error) = platform.doorbell.trim().await
@@ -203,70 +222,46 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends runs and tasks whose job ended without them: its last lease ran out, or it was
+    /// Ends the run or the task of a job that ended without them: its last lease ran out, or it was
     /// cancelled while nobody worked on it.
-    async fn end_forgotten(&self) -> Result<(), DbErr> {
-        let database = &self.worker.platform.database;
-        let task_of = job::Entity::belongs_to(task::Entity)
-            .from(job::Column::TaskId)
-            .to(task::Column::Id);
-        let run_of = job::Entity::belongs_to(agent_run::Entity)
-            .from(job::Column::RunId)
-            .to(agent_run::Column::Id);
-        let jobs = job::Entity::find()
-            .join(JoinType::InnerJoin, task_of.into())
-            .join(JoinType::LeftJoin, run_of.into())
-            .filter(job::Column::State.is_in([JobState::Failed, JobState::Cancelled]))
-            .filter(task::Column::Status.is_in([
-                TaskStatus::Queued,
-                TaskStatus::Running,
-                TaskStatus::Judging,
-            ]))
-            .filter(
-                Condition::any()
-                    .add(job::Column::RunId.is_null())
-                    .add(agent_run::Column::Status.is_in([
-                        RunStatus::Queued,
-                        RunStatus::Running,
-                        RunStatus::Judging,
-                    ])),
-            )
-            .limit(LOOK_AT)
-            .all(database)
-            .await?;
-        for job in jobs {
-            if let Err(error) = self.end_one_forgotten(&job).await {
-                warn!(job.id = %job.id, error = chain(&error), "a forgotten end cannot be written");
-            }
-        }
-        Ok(())
-    }
-
-    async fn end_one_forgotten(&self, job: &job::Model) -> Result<(), StageError> {
-        let work: Work = serde_json::from_value(job.work.clone())?;
-        let end = if job.state == JobState::Cancelled {
-            RunEnd::Cancelled
-        } else {
-            let last = job.last_error.as_deref().unwrap_or("its worker was lost");
-            RunEnd::Failed {
-                cause: FailureCause::Harness,
-                message: format!("given up after {} attempts: {last}", job.attempt),
-            }
+    async fn end_forgotten(&self, work: &Work, end: &RunEnd) -> Result<(), StageError> {
+        let (task, run) = match work {
+            Work::PrepareTask { task } | Work::FinishTask { task } => (*task, None),
+            Work::RunAgent { task, run, .. } | Work::JudgeRun { task, run } => (*task, Some(*run)),
         };
         let transaction = self.worker.platform.database.begin().await?;
         // Begins with a write, as every writing transaction does.
-        task::Entity::update_many()
-            .set(task::ActiveModel {
+        let mut touch = agent_run::Entity::update_many()
+            .set(agent_run::ActiveModel {
                 updated_at: Set(Utc::now()),
                 ..Default::default()
             })
-            .filter(task::Column::Id.eq(job.task_id))
-            .exec(&transaction)
-            .await?;
-        let rings = end_work(&self.worker, &transaction, &work, &end).await?;
+            .filter(agent_run::Column::TaskId.eq(task));
+        if let Some(run) = run {
+            touch = touch.filter(agent_run::Column::Id.eq(run));
+        }
+        touch.exec(&transaction).await?;
+        let rings = end_work(&self.worker, &transaction, work, end).await?;
         transaction.commit().await?;
-        self.worker.tell(job.task_id, &rings).await;
+        self.worker.tell(task, &rings).await;
         Ok(())
+    }
+
+    /// What a failed job died of.
+    async fn failure_of(&self, work: &Work) -> Result<RunEnd, DbErr> {
+        let found: Option<(i32, Option<String>)> = job::Entity::find()
+            .select_only()
+            .columns([job::Column::Attempt, job::Column::LastError])
+            .filter(job::Column::WorkKey.eq(work.key()))
+            .into_tuple()
+            .one(&self.worker.platform.database)
+            .await?;
+        let (attempts, last) = found.unwrap_or_default();
+        let last = last.unwrap_or_else(|| "its worker was lost".to_owned());
+        Ok(RunEnd::Failed {
+            cause: FailureCause::Harness,
+            message: format!("given up after {attempts} attempts: {last}"),
+        })
     }
 
     /// Claims what is due in our queues, as far as there are slots. What ends tasks goes first: it

@@ -6,7 +6,7 @@ use entity::{RunId, agent_run};
 use platform::events::{Event, NewEvent};
 use platform::jobs::{Ring, Work, ledger};
 use platform::telemetry::chain;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use std::time::Duration;
 use tracing::{error, info, warn};
@@ -47,11 +47,17 @@ pub(super) async fn settle(
                 return;
             }
             Err(error) if tries >= TRIES => {
-                error!(error = chain(&error), "the end of a job cannot be written; its lease will run out");
+                error!(
+                    error = chain(&error),
+                    "the end of a job cannot be written; its lease will run out"
+                );
                 return;
             }
             Err(error) => {
-                warn!(error = chain(&error), "the end of a job waits for the database");
+                warn!(
+                    error = chain(&error),
+                    "the end of a job waits for the database"
+                );
                 tokio::time::sleep(Duration::from_millis(200) * 2_u32.pow(tries)).await;
                 tries += 1;
             }
@@ -67,14 +73,7 @@ fn verdict(why: Option<Why>, result: Result<(), StageError>) -> Verdict {
         (Err(_), Some(Why::CancelRequested)) => Verdict::Cancelled,
         (Err(StageError::Cancelled), None) => Verdict::Cancelled,
         (Err(_), Some(Why::Stopping)) => Verdict::HandBack,
-        (
-            Err(
-                error @ StageError::Failed {
-                    cause, retry, ..
-                },
-            ),
-            None,
-        ) => Verdict::Failed {
+        (Err(error @ StageError::Failed { cause, retry, .. }), None) => Verdict::Failed {
             cause,
             retry,
             message: chain(&error),
