@@ -1,5 +1,8 @@
 //! `worker`: works until it is told to stop.
 
+use std::process::ExitCode;
+
+use agents::control::ControlProgram;
 use anyhow::Context as _;
 use clap::Parser;
 use platform::parts::{Platform, PlatformSettings};
@@ -25,13 +28,24 @@ struct Options {
     json_logs: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    if args
+        .next()
+        .is_some_and(|first| first == agents::control::SUBCOMMAND)
+    {
+        return Ok(agents::control::program::main(args));
+    }
+    // A missing file is none; what stands in the environment goes before it. Before any thread is
+    // there, because the environment belongs to the whole process.
+    dotenvy::dotenv().ok();
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(run(options))
+    runtime.block_on(run(options))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
@@ -55,7 +69,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let platform = Platform::connect(&platform).await?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    worker::run(settings, platform, Vec::new(), stop).await?;
+    let control = ControlProgram::at_or_this(settings.control_bin.as_deref())
+        .context("finding this executable")?;
+    worker::run(settings, platform, agents::adapters::all(&control), stop).await?;
     Ok(())
 }
 
