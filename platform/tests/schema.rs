@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use entity::status::{Arm, Dimension, FailureCause, JobKind, JobState, Level, RunStatus, Verdict};
 use entity::{
-    AnswerId, ArtifactId, JobId, ProbeId, ScoreId, agent_run, answer, artifact, job, probe, score,
-    task, task_event, worker,
+    AnswerId, ArtifactId, JobId, ProbeId, ScoreId, answer, artifact, job, probe, score, task,
+    task_event, worker,
 };
 use migration::Direction;
 use sea_orm::sea_query::{Expr, Query};
