@@ -5,6 +5,7 @@
 //! draws a number without a seed. So every published figure can be computed again from what is
 //! stored.
 
+mod draw;
 pub mod pull_request;
 pub mod symbols;
 pub mod facts;

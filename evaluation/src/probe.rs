@@ -1,6 +1,8 @@
 //! What a probe is: a question, how its answer is graded, and what proves it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::facts::Evidence;
 
@@ -104,6 +106,31 @@ pub struct Key {
     pub versions: Vec<Version>,
 }
 
+impl Key {
+    /// What a reader answers who holds the evidence of which `holds` is true; none where that is
+    /// not enough for any answer.
+    pub fn answer(&self, holds: impl Fn(&str) -> bool) -> Option<String> {
+        let held = |part: &Part| part.evidence.iter().all(|line| holds(line));
+        self.versions.iter().rev().find_map(|version| {
+            let values: Vec<&str> = version
+                .parts
+                .iter()
+                .filter(|part| held(part))
+                .map(|part| part.value.as_str())
+                .collect();
+            if values.is_empty() {
+                return None;
+            }
+            let complete = values.len() == version.parts.len();
+            match self.combine {
+                Combine::Single => values.first().map(|&value| value.to_owned()),
+                Combine::Set => Some(values.join(", ")),
+                Combine::Sequence => complete.then(|| values.join(" -> ")),
+            }
+        })
+    }
+}
+
 /// How the parts of a version make the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -159,8 +186,47 @@ pub struct GeneratorReport {
 }
 
 impl ProbeSet {
-    /// SHA-256, in hex, of the probes and the teaching in their stored form.
+    /// SHA-256, in hex, of the probes and the teaching as JSON without spaces and with the keys of
+    /// every object in byte order. The seed and the report are left out: they do not change what
+    /// is asked.
     pub fn hash(&self) -> String {
-        String::new()
+        let asked = serde_json::json!({ "probes": self.probes, "teaching": self.teaching });
+        let mut text = String::new();
+        write_canonical(&asked, &mut text);
+        hex::encode(Sha256::digest(text.as_bytes()))
+    }
+}
+
+/// `serde_json` keeps keys sorted or in order of insertion, depending on a feature that any crate
+/// of a build can switch on; the hash must not.
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+            fields.sort_by_key(|&(name, _)| name);
+            out.push('{');
+            for (at, (name, field)) in fields.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_canonical(&Value::String(name.clone()), out);
+                out.push(':');
+                write_canonical(field, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push_str(&value.to_string());
+        }
     }
 }

@@ -1,9 +1,28 @@
 //! Makes the probes of a task out of its fact sheet and a seed.
+//!
+//! One file per dimension turns facts into candidates; here they are examined, chosen and labelled.
+//! The teaching has up to four turns: facts that will be corrected, rules, labelling schemes,
+//! corrections.
 
-use std::collections::BTreeMap;
+mod candidate;
+mod forgetting;
+mod learning;
+mod places;
+mod retrieval;
+mod schemes;
+mod subjects;
+mod understanding;
+mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::candidate::{Candidate, Draft, When};
+use self::words::Words;
 use crate::facts::FactSheet;
-use crate::probe::{Dimension, GeneratorReport, ProbeSet};
+use crate::probe::{Dimension, GeneratorReport, Probe, ProbeKind, ProbeSet, Teaching};
+
+/// What stands between facts and their corrections where no rules are taught.
+const PAUSE: &str = "Keep what was agreed for this review in mind while you read on.";
 
 /// What to make.
 #[derive(Clone, Debug)]
@@ -32,11 +51,159 @@ impl ProbePlan {
 }
 
 /// Makes the probes. Same sheet and same plan, same probes, byte for byte.
-pub fn generate(_sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
-    ProbeSet {
-        seed: plan.seed,
-        probes: Vec::new(),
-        teaching: Vec::new(),
-        report: GeneratorReport::default(),
+///
+/// The kinds of a dimension take turns, so that every kind for which there are facts is there. What
+/// would be unfair is dropped: its reason is counted in the report.
+pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
+    let mut making = Making {
+        set: ProbeSet {
+            seed: plan.seed,
+            probes: Vec::new(),
+            teaching: Vec::new(),
+            report: GeneratorReport::default(),
+        },
+        asked: BTreeSet::new(),
+    };
+    let mut words = Words::new(sheet);
+    for dimension in Dimension::ALL {
+        let most = plan.at_most.get(&dimension).copied().unwrap_or_default();
+        if most == 0 {
+            continue;
+        }
+        // Some candidates will be dropped; looking at all of a large change would be waste.
+        let looked_at = most * 4;
+        let lists = match dimension {
+            Dimension::Ar => retrieval::candidates(sheet, plan.seed, looked_at),
+            Dimension::Ttl => learning::candidates(sheet, plan.seed, looked_at, &mut words),
+            Dimension::Lru => understanding::candidates(sheet, plan.seed, looked_at),
+            Dimension::Sf => forgetting::candidates(sheet, plan.seed, looked_at, &mut words),
+        };
+        making.choose(dimension, lists, most);
+    }
+    making.finish()
+}
+
+/// The set while it is being made.
+struct Making {
+    set: ProbeSet,
+    asked: BTreeSet<(ProbeKind, String)>,
+}
+
+impl Making {
+    /// Takes up to `most` drafts, one of each list in turn.
+    fn choose(&mut self, dimension: Dimension, lists: Vec<Vec<Candidate>>, most: usize) {
+        let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+        let mut taken = 0;
+        while taken < most && !lists.is_empty() {
+            lists.retain_mut(|list| {
+                while taken < most {
+                    let Some(candidate) = list.next() else {
+                        return false;
+                    };
+                    match candidate.and_then(|draft| self.take(dimension, taken + 1, draft)) {
+                        Ok(()) => {
+                            taken += 1;
+                            return true;
+                        }
+                        Err(reason) => {
+                            *self
+                                .set
+                                .report
+                                .dropped
+                                .entry(reason.to_owned())
+                                .or_default() += 1;
+                        }
+                    }
+                }
+                false
+            });
+        }
+    }
+
+    fn take(
+        &mut self,
+        dimension: Dimension,
+        number: usize,
+        mut draft: Draft,
+    ) -> Result<(), &'static str> {
+        if let Some(reason) = draft.examine() {
+            return Err(reason);
+        }
+        if !draft.lessons.is_empty() && self.is_said_elsewhere(&draft) {
+            return Err("another probe says the same sentence");
+        }
+        if !self.asked.insert((draft.kind, draft.subject.clone())) {
+            return Err("the same is asked twice");
+        }
+        let label = format!("{}-{number:02}", dimension.as_str());
+        for lesson in &draft.lessons {
+            self.set.teaching.push(Teaching {
+                turn: lesson.when.turn(),
+                probes: vec![label.clone()],
+                text: lesson.text.clone(),
+            });
+        }
+        *self.set.report.made.entry(draft.kind).or_default() += 1;
+        self.set.probes.push(Probe {
+            label,
+            dimension,
+            kind: draft.kind,
+            question: draft.question(),
+            grader: draft.grader,
+            distractors: draft.distractors,
+            source: draft.source,
+            key: draft.key,
+        });
+        Ok(())
+    }
+
+    /// Whether a sentence that proves the draft stands in another lesson or question, or the other
+    /// way round: then one could be known without its own lesson.
+    fn is_said_elsewhere(&self, draft: &Draft) -> bool {
+        let question = draft.question();
+        let taught = |text: &str| {
+            self.set
+                .teaching
+                .iter()
+                .any(|lesson| lesson.text.contains(text))
+        };
+        let asked = |text: &str| {
+            self.set
+                .probes
+                .iter()
+                .any(|probe| probe.question.contains(text))
+        };
+        let evidence: Vec<&str> = draft.evidence().collect();
+        let mut others = self
+            .set
+            .probes
+            .iter()
+            .filter(|probe| probe.source.is_none())
+            .flat_map(|probe| &probe.key.versions)
+            .flat_map(|version| &version.parts)
+            .flat_map(|part| &part.evidence);
+        evidence.iter().any(|text| taught(text) || asked(text))
+            || others.any(|text| {
+                question.contains(text)
+                    || draft
+                        .lessons
+                        .iter()
+                        .any(|lesson| lesson.text.contains(text))
+            })
+    }
+
+    /// Puts the teaching in order, with a turn between facts and their corrections.
+    fn finish(mut self) -> ProbeSet {
+        let turns: BTreeSet<usize> = self.set.teaching.iter().map(|lesson| lesson.turn).collect();
+        let facts = [When::First, When::Correction].map(When::turn);
+        if turns.iter().copied().eq(facts) {
+            self.set.teaching.push(Teaching {
+                turn: When::Rules.turn(),
+                probes: Vec::new(),
+                text: PAUSE.to_owned(),
+            });
+        }
+        self.set.teaching.sort_by_key(|lesson| lesson.turn);
+        self.set
     }
 }

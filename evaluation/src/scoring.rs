@@ -1,11 +1,18 @@
 //! From graded answers to the figures of one run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::grading::Verdict;
+use crate::interval::mean;
 use crate::probe::Dimension;
+
+/// Below this much knowledge from before the break there is nothing that could be forgotten.
+const LEAST_KNOWN: f64 = 0.1;
+
+/// A mean that falls short of a mark by less than this falls short by rounding only.
+const ROUNDING: f64 = 1e-9;
 
 /// The condition under which a probe was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,15 +64,97 @@ pub struct RunScore {
 }
 
 /// Adds up one run. `broke`: there is evidence of a break; without it there is no post-break score.
-pub fn score_run(
-    _asked: &[Dimension],
-    _answers: &[Graded],
-    _pass_mark: f64,
-    _broke: bool,
-) -> RunScore {
+///
+/// Every dimension asked for is in the result, also one without probes. *Right* in
+/// `item_retention` means [`Verdict::Right`], so full marks; `wrong_rate` counts neither stale nor
+/// unreadable answers.
+pub fn score_run(asked: &[Dimension], answers: &[Graded], pass_mark: f64, broke: bool) -> RunScore {
+    let dimensions: BTreeMap<Dimension, DimensionScore> = asked
+        .iter()
+        .map(|&dimension| (dimension, score_dimension(dimension, answers, broke)))
+        .collect();
+    let posts: BTreeMap<Dimension, Option<f64>> = dimensions
+        .iter()
+        .map(|(&dimension, score)| (dimension, score.post))
+        .collect();
+    let scored: Vec<f64> = posts.values().copied().flatten().collect();
     RunScore {
-        dimensions: BTreeMap::new(),
-        overall_score: None,
-        passed: None,
+        dimensions,
+        overall_score: mean(&scored),
+        passed: (broke && !scored.is_empty()).then(|| passes(&posts, pass_mark)),
     }
+}
+
+/// Whether at least 75 % (rounded up) of the dimensions are at or over the pass mark; one without a
+/// score is not.
+pub(crate) fn passes(scores: &BTreeMap<Dimension, Option<f64>>, pass_mark: f64) -> bool {
+    let over = scores
+        .values()
+        .filter(|score| score.is_some_and(|score| score >= pass_mark - ROUNDING))
+        .count();
+    !scores.is_empty() && over >= (3 * scores.len()).div_ceil(4)
+}
+
+fn score_dimension(dimension: Dimension, answers: &[Graded], broke: bool) -> DimensionScore {
+    let of_arm = |arm: Arm| -> BTreeMap<&str, &Graded> {
+        answers
+            .iter()
+            .filter(|answer| answer.dimension == dimension && answer.arm == arm)
+            .map(|answer| (answer.probe.as_str(), answer))
+            .collect()
+    };
+    let (cold, baseline) = (of_arm(Arm::Cold), of_arm(Arm::Baseline));
+    let post = if broke {
+        of_arm(Arm::Post)
+    } else {
+        BTreeMap::new()
+    };
+    let probes: BTreeSet<&str> = [&cold, &baseline, &post]
+        .into_iter()
+        .flat_map(|arm| arm.keys().copied())
+        .collect();
+    let rate = |verdict: Verdict| {
+        let hits = post
+            .values()
+            .filter(|answer| answer.verdict == verdict)
+            .count();
+        share(hits, post.len())
+    };
+    let means = [&cold, &baseline, &post].map(|arm| {
+        let grades: Vec<f64> = arm.values().map(|answer| answer.grade).collect();
+        mean(&grades)
+    });
+    let known: Vec<&&Graded> = baseline
+        .iter()
+        .filter(|(_, before)| before.verdict == Verdict::Right)
+        .filter_map(|(probe, _)| post.get(probe))
+        .collect();
+    let kept = known
+        .iter()
+        .filter(|after| after.verdict == Verdict::Right)
+        .count();
+    DimensionScore {
+        n: probes.len(),
+        cold: means[0],
+        baseline: means[1],
+        post: means[2],
+        retention: retention(means[0], means[1], means[2]),
+        item_retention: share(kept, known.len()),
+        stale_rate: match dimension {
+            Dimension::Sf => rate(Verdict::Stale),
+            Dimension::Ar | Dimension::Ttl | Dimension::Lru => None,
+        },
+        abstained_rate: rate(Verdict::Abstained),
+        wrong_rate: rate(Verdict::Wrong),
+    }
+}
+
+fn retention(cold: Option<f64>, baseline: Option<f64>, post: Option<f64>) -> Option<f64> {
+    let (cold, baseline, post) = (cold?, baseline?, post?);
+    let known = baseline - cold;
+    (known >= LEAST_KNOWN - ROUNDING).then(|| ((post - cold) / known).clamp(0.0, 1.25))
+}
+
+fn share(hits: usize, of: usize) -> Option<f64> {
+    (of > 0).then(|| hits as f64 / of as f64)
 }

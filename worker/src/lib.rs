@@ -6,6 +6,13 @@ pub mod pull_request;
 pub mod workspace;
 pub mod result;
 
+mod supervisor;
+mod stages;
+mod phases;
+mod events;
+mod presence;
+mod answer_key;
+
 use std::sync::Arc;
 
 use agents::adapter::AgentAdapter;
@@ -27,10 +34,18 @@ pub struct WorkerError {
 /// Runs a worker until `stop`, then finishes or hands back what it holds within
 /// [`WorkerSettings::drain`].
 pub async fn run(
-    _settings: WorkerSettings,
-    _platform: Platform,
-    _adapters: Vec<Arc<dyn AgentAdapter>>,
-    _stop: CancellationToken,
+    settings: WorkerSettings,
+    platform: Platform,
+    adapters: Vec<Arc<dyn AgentAdapter>>,
+    stop: CancellationToken,
 ) -> Result<(), WorkerError> {
-    Ok(())
+    supervisor::supervise(settings, platform, adapters, stop).await
+}
+
+/// The name of this machine, as far as it has one.
+fn host() -> String {
+    hostname::get()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "unknown".to_owned())
 }

@@ -1,11 +1,18 @@
 //! The result document of a task: one JSON document, schema 1, from the rows of the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use entity::TaskId;
-use entity::status::{FailureCause, TaskStatus};
-use sea_orm::{DatabaseConnection, DbErr};
+use entity::status::{Dimension, FailureCause, RunStatus, TaskStatus};
+use entity::{RunId, TaskId, agent_run, probe, score, task};
+use evaluation::leaderboard::{Row, RunResult, leaderboard};
+use evaluation::scoring::{DimensionScore, RunScore};
+use sea_orm::{
+    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, JoinType, QueryFilter, QueryOrder,
+    QuerySelect, RelationTrait,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::stages::prepare::dimension;
 
 /// The whole result of a task. Only grows within one schema number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,10 +95,177 @@ pub struct RowPart {
     pub passed: bool,
 }
 
-/// Reads the result of a task, finished or not.
+/// Reads the result of a task, finished or not. None: there is no such task.
+///
+/// A run without a score that counts is in `runs` and not in `leaderboard`.
 pub async fn result_document(
-    _database: &DatabaseConnection,
-    _task: TaskId,
+    database: &DatabaseConnection,
+    task: TaskId,
 ) -> Result<Option<ResultDocument>, DbErr> {
-    Ok(None)
+    let Some(row) = task::Entity::find_by_id(task).one(database).await? else {
+        return Ok(None);
+    };
+    let runs = agent_run::Entity::find()
+        .filter(agent_run::Column::TaskId.eq(task))
+        .order_by_asc(agent_run::Column::Id)
+        .all(database)
+        .await?;
+    let scores = score::Entity::find()
+        .join(JoinType::InnerJoin, score::Relation::AgentRun.def())
+        .filter(agent_run::Column::TaskId.eq(task))
+        .order_by_asc(score::Column::Dimension)
+        .all(database)
+        .await?;
+    let probes: Vec<Dimension> = probe::Entity::find()
+        .select_only()
+        .column(probe::Column::Dimension)
+        .filter(probe::Column::TaskId.eq(task))
+        .into_tuple()
+        .all(database)
+        .await?;
+    let mut scores_of: HashMap<RunId, Vec<score::Model>> = HashMap::new();
+    for score in scores {
+        scores_of.entry(score.run_id).or_default().push(score);
+    }
+    let mut parts = Vec::with_capacity(runs.len());
+    let mut results = Vec::with_capacity(runs.len());
+    for run in runs {
+        let scores = scores_of.remove(&run.id).unwrap_or_default();
+        results.push(ranked(&run, &scores));
+        parts.push(run_part(run, &scores)?);
+    }
+    let leaderboard = leaderboard(&results, row.pass_mark, row.seed.cast_unsigned())
+        .into_iter()
+        .map(row_part)
+        .collect();
+    Ok(Some(ResultDocument {
+        schema: SCHEMA,
+        task: task_part(row, &probes)?,
+        runs: parts,
+        leaderboard,
+    }))
+}
+
+/// The schema that is written.
+const SCHEMA: u32 = 1;
+
+fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, DbErr> {
+    serde_json::from_value(value).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+fn task_part(task: task::Model, probes: &[Dimension]) -> Result<TaskPart, DbErr> {
+    let mut counts = BTreeMap::new();
+    for dimension in probes {
+        *counts.entry(dimension.as_str().to_owned()).or_default() += 1;
+    }
+    Ok(TaskPart {
+        id: task.id,
+        status: task.status,
+        repo: task.repo,
+        pr_url: task.pr_url,
+        base: task.base_sha,
+        head: task.head_sha,
+        seed: task.seed,
+        trials: task.trials,
+        pass_mark: task.pass_mark,
+        instrument_version: evaluation::INSTRUMENT_VERSION.to_owned(),
+        probe_set_hash: task.probe_set_hash,
+        prompt_hash: task.prompt_hash,
+        probes: counts,
+        changed_files: read(task.changed_files)?,
+        dropped_files: task.dropped_files,
+        error: task.error_message,
+    })
+}
+
+fn run_part(run: agent_run::Model, scores: &[score::Model]) -> Result<RunPart, DbErr> {
+    Ok(RunPart {
+        id: run.id,
+        duration_ms: duration_ms(&run),
+        agent: run.agent,
+        agent_version: run.agent_version,
+        trial: run.trial,
+        status: run.status,
+        failure_cause: run.failure_cause,
+        error: run.error_message,
+        retry_count: run.retry_count,
+        compression_detected: run.compression_detected,
+        seal_broken: run.seal_broken,
+        baseline: run.baseline,
+        breaks: read(run.breaks)?,
+        dimensions: scores
+            .iter()
+            .map(|score| (score.dimension.as_str().to_owned(), dimension_part(score)))
+            .collect(),
+        overall_score: run.overall_score,
+        passed: run.passed,
+    })
+}
+
+fn dimension_part(score: &score::Model) -> DimensionPart {
+    DimensionPart {
+        n: usize::try_from(score.n).unwrap_or_default(),
+        cold: score.cold,
+        baseline: score.baseline,
+        post: score.post,
+        retention: score.retention,
+        item_retention: score.item_retention,
+        stale_rate: score.stale_rate,
+        abstained_rate: score.abstained_rate,
+        wrong_rate: score.wrong_rate,
+    }
+}
+
+fn ranked(run: &agent_run::Model, scores: &[score::Model]) -> RunResult {
+    let dimensions = scores
+        .iter()
+        .map(|score| {
+            let part = dimension_part(score);
+            let figures = DimensionScore {
+                n: part.n,
+                cold: part.cold,
+                baseline: part.baseline,
+                post: part.post,
+                retention: part.retention,
+                item_retention: part.item_retention,
+                stale_rate: part.stale_rate,
+                abstained_rate: part.abstained_rate,
+                wrong_rate: part.wrong_rate,
+            };
+            (dimension(score.dimension), figures)
+        })
+        .collect();
+    RunResult {
+        agent: run.agent.clone(),
+        trial: u32::try_from(run.trial).unwrap_or_default(),
+        counts: run.status == RunStatus::Done && run.compression_detected && !run.seal_broken,
+        score: RunScore {
+            dimensions,
+            overall_score: run.overall_score,
+            passed: run.passed,
+        },
+        duration_ms: duration_ms(run),
+    }
+}
+
+fn row_part(row: Row) -> RowPart {
+    RowPart {
+        rank: row.rank,
+        agent: row.agent,
+        trials: row.trials,
+        overall_score: row.overall_score,
+        scores: row
+            .scores
+            .into_iter()
+            .map(|(dimension, score)| (dimension.as_str().to_owned(), score))
+            .collect(),
+        retention: row.retention,
+        passed: row.passed,
+    }
+}
+
+/// From the first attempt's start to the end.
+fn duration_ms(run: &agent_run::Model) -> Option<u64> {
+    let lasted = run.completed_at? - run.started_at?;
+    u64::try_from(lasted.num_milliseconds()).ok()
 }

@@ -1,0 +1,179 @@
+//! The paths of a fact sheet: which are changed, what proves it, and which make wrong answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::draw::Draw;
+use crate::facts::{Evidence, FactSheet, FileFact};
+
+/// The paths of a sheet.
+pub(super) struct Places<'a> {
+    changed: BTreeMap<&'a str, &'a FileFact>,
+    others: Vec<&'a str>,
+    names: Vec<&'a str>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(sheet: &'a FactSheet) -> Self {
+        let changed: BTreeMap<&str, &FileFact> = sheet
+            .files
+            .iter()
+            .map(|file| (file.path.as_str(), file))
+            .collect();
+        let old: BTreeSet<&str> = sheet
+            .files
+            .iter()
+            .filter_map(|file| file.old_path.as_deref())
+            .collect();
+        let others = sheet.other_paths.iter().map(String::as_str);
+        let others = others.filter(|path| !changed.contains_key(path) && !old.contains(path));
+        let symbols = sheet.symbols.iter().map(|symbol| &symbol.name);
+        Self {
+            others: others.collect(),
+            names: symbols
+                .chain(&sheet.other_symbols)
+                .map(String::as_str)
+                .collect(),
+            changed,
+        }
+    }
+
+    /// The line of the diff that opens a file's section.
+    pub(super) fn diff_line(&self, path: &str) -> Option<&'a str> {
+        let file = self.changed.get(path)?;
+        file.evidence.text.first().map(String::as_str)
+    }
+
+    /// Evidence that a line stands in this file: the file's line of the diff, and the lines.
+    pub(super) fn located(&self, path: &str, lines: &Evidence) -> Vec<String> {
+        let mut text: Vec<String> = self
+            .diff_line(path)
+            .map(str::to_owned)
+            .into_iter()
+            .collect();
+        text.extend(lines.text.iter().cloned());
+        text
+    }
+
+    /// Up to `most` paths other than these: changed ones, then those of [`Self::unchanged`].
+    pub(super) fn wrong(
+        &self,
+        draw: &mut Draw,
+        right: &BTreeSet<&str>,
+        most: usize,
+    ) -> Vec<String> {
+        let changed = self.changed.keys().filter(|path| !right.contains(**path));
+        let mut wrong: Vec<String> = draw
+            .shuffled(changed)
+            .into_iter()
+            .map(|path| (*path).to_owned())
+            .collect();
+        if wrong.len() < most {
+            wrong.extend(self.unchanged(draw, right, most - wrong.len()));
+        }
+        wrong.truncate(most);
+        wrong
+    }
+
+    /// Up to `most` paths that the change does not touch. Those that look like one of `like` come
+    /// first; where the repository has too few, names are put into folders that do not have them.
+    pub(super) fn unchanged(
+        &self,
+        draw: &mut Draw,
+        like: &BTreeSet<&str>,
+        most: usize,
+    ) -> Vec<String> {
+        let kinds: BTreeSet<&str> = like.iter().map(|path| extension(path)).collect();
+        let folders: BTreeSet<&str> = like.iter().map(|path| folder(path)).collect();
+        let mut others = draw.shuffled(self.others.iter().copied());
+        others.sort_by_key(|path| {
+            let alike = usize::from(kinds.contains(extension(path)));
+            let near = usize::from(folders.contains(folder(path)));
+            2 - alike - near
+        });
+        let mut wrong: Vec<String> = others.into_iter().take(most).map(str::to_owned).collect();
+        if wrong.len() < most {
+            let invented = self.invented();
+            let missing = most - wrong.len();
+            wrong.extend(draw.shuffled(invented).into_iter().take(missing));
+        }
+        wrong
+    }
+
+    /// Paths that do not exist and look as if they did.
+    fn invented(&self) -> BTreeSet<String> {
+        let taken = |path: &String| {
+            self.changed.contains_key(path.as_str()) || self.others.contains(&path.as_str())
+        };
+        let files: Vec<&str> = self.changed.keys().copied().take(20).collect();
+        let mut paths = BTreeSet::new();
+        for home in &files {
+            for file in &files {
+                paths.insert(format!("{}{}", folder(home), name(file)));
+            }
+            for symbol in self.names.iter().take(20) {
+                let stem: String = symbol
+                    .chars()
+                    .filter(|letter| letter.is_alphanumeric() || *letter == '_')
+                    .collect();
+                paths.insert(format!(
+                    "{}{}{}",
+                    folder(home),
+                    stem.to_lowercase(),
+                    extension(home)
+                ));
+            }
+            let stem = name(home).strip_suffix(extension(home)).unwrap_or_default();
+            for ending in ["_base", "_support", "_types"] {
+                paths.insert(format!("{}{stem}{ending}{}", folder(home), extension(home)));
+            }
+        }
+        paths.retain(|path| !taken(path));
+        paths
+    }
+}
+
+/// Three wrong sets of about the right size, as answers.
+pub(super) fn wrong_sets(pool: &[String], size: usize) -> Vec<String> {
+    let size = size.min(pool.len().saturating_sub(1)).max(1);
+    (0..pool.len().min(3))
+        .map(|start| {
+            let set: Vec<&str> = pool
+                .iter()
+                .cycle()
+                .skip(start)
+                .take(size)
+                .map(String::as_str)
+                .collect();
+            set.join(", ")
+        })
+        .collect()
+}
+
+/// Whether these lines are gone in the head commit.
+pub(super) fn was_removed(sheet: &FactSheet, lines: &Evidence) -> bool {
+    lines.commit == sheet.base && sheet.base != sheet.head
+}
+
+/// Names that more than one definition has, so that a question about one would be about several.
+pub(super) fn ambiguous_names(sheet: &FactSheet) -> BTreeSet<&str> {
+    let mut seen: BTreeSet<&str> = sheet.other_symbols.iter().map(String::as_str).collect();
+    let names = sheet.symbols.iter().map(|symbol| symbol.name.as_str());
+    names.filter(|name| !seen.insert(name)).collect()
+}
+
+/// The folder of a path, with its `/`; empty at the top.
+pub(super) fn folder(path: &str) -> &str {
+    path.rfind('/').map_or("", |slash| &path[..=slash])
+}
+
+/// The ending of a path, with its `.`; empty where there is none.
+pub(super) fn extension(path: &str) -> &str {
+    let name = name(path);
+    name.rfind('.')
+        .filter(|&dot| dot > 0)
+        .map_or("", |dot| &name[dot..])
+}
+
+fn name(path: &str) -> &str {
+    &path[folder(path).len()..]
+}

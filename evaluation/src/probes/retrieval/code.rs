@@ -1,0 +1,256 @@
+//! Accurate retrieval (AR): what functions take and return, what constants hold, which tests there
+//! are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::draw::Draw;
+use crate::facts::{ConstantFact, FactSheet, SymbolFact, TestFact};
+use crate::probe::{Grader, ProbeKind};
+use crate::probes::candidate::{Candidate, Draft, single};
+use crate::probes::places::{Places, ambiguous_names, was_removed};
+
+pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
+    let ambiguous = ambiguous_names(sheet);
+    let tells = |symbol: &&SymbolFact| symbol.returns.is_some() || parameters(symbol).is_some();
+    draw.shuffled(sheet.symbols.iter().filter(tells))
+        .into_iter()
+        .take(most)
+        .map(|symbol| {
+            if was_removed(sheet, &symbol.evidence) {
+                return Err("the change takes it away");
+            }
+            if ambiguous.contains(symbol.name.as_str()) {
+                return Err("the name means several things");
+            }
+            let asked = match (&symbol.returns, parameters(symbol)) {
+                (Some(returns), None) => about_return(sheet, symbol, returns),
+                (None, Some(names)) => about_parameters(sheet, symbol, names),
+                (Some(returns), Some(names)) => {
+                    if draw.below(2) == 0 {
+                        about_return(sheet, symbol, returns)
+                    } else {
+                        about_parameters(sheet, symbol, names)
+                    }
+                }
+                (None, None) => return Err("the signature is not told"),
+            };
+            Ok(Draft {
+                kind: ProbeKind::SymbolSignature,
+                subject: symbol.name.clone(),
+                stem: format!("{} `{}` after the change?", asked.question, symbol.name),
+                listing: Vec::new(),
+                grader: Grader::Exact {
+                    accept: asked.accept,
+                },
+                distractors: draw.shuffled(asked.wrong).into_iter().take(4).collect(),
+                source: Some(symbol.evidence.clone()),
+                key: single(asked.answer, symbol.evidence.text.clone()),
+                lessons: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+/// One of the questions about a signature.
+struct Asked {
+    question: &'static str,
+    answer: String,
+    accept: Vec<String>,
+    wrong: BTreeSet<String>,
+}
+
+fn about_return(sheet: &FactSheet, symbol: &SymbolFact, returns: &str) -> Asked {
+    Asked {
+        question: "What is the return type of the function",
+        answer: returns.to_owned(),
+        accept: vec![returns.to_owned(), format!("-> {returns}")],
+        wrong: others(sheet, symbol)
+            .filter_map(|other| other.returns.clone())
+            .collect(),
+    }
+}
+
+fn about_parameters(sheet: &FactSheet, symbol: &SymbolFact, names: &[String]) -> Asked {
+    let listed = names.join(", ");
+    let mut accept = vec![listed.clone(), format!("({listed})")];
+    if let [first, second] = names {
+        accept.push(format!("{first} and {second}"));
+    }
+    Asked {
+        question: "What are the names, in order and without types, of the parameters of the function",
+        answer: listed,
+        accept,
+        wrong: wrong_parameters(names, others(sheet, symbol).filter_map(parameters)),
+    }
+}
+
+fn others<'a>(
+    sheet: &'a FactSheet,
+    symbol: &'a SymbolFact,
+) -> impl Iterator<Item = &'a SymbolFact> {
+    sheet
+        .symbols
+        .iter()
+        .filter(|other| other.name != symbol.name)
+}
+
+/// The parameters of other functions, and these in another order or number.
+fn wrong_parameters<'a>(
+    names: &[String],
+    others: impl Iterator<Item = &'a [String]>,
+) -> BTreeSet<String> {
+    let mut wrong: BTreeSet<String> = others.map(|other| other.join(", ")).collect();
+    if names.len() > 1 {
+        let backwards: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+        wrong.insert(backwards.join(", "));
+        wrong.insert(names[1..].join(", "));
+    }
+    wrong
+}
+
+fn parameters(symbol: &SymbolFact) -> Option<&[String]> {
+    symbol
+        .parameters
+        .as_deref()
+        .filter(|names| !names.is_empty())
+}
+
+pub(super) fn constants(
+    sheet: &FactSheet,
+    places: &Places<'_>,
+    draw: &mut Draw,
+    most: usize,
+) -> Vec<Candidate> {
+    draw.shuffled(&sheet.constants)
+        .into_iter()
+        .take(most)
+        .map(|constant| {
+            let ConstantFact {
+                name,
+                value,
+                file,
+                evidence,
+            } = constant;
+            if was_removed(sheet, evidence) {
+                return Err("the change takes it away");
+            }
+            let namesakes = || sheet.constants.iter().filter(|other| other.name == *name);
+            if namesakes().any(|other| other.file == *file && other.value != *value) {
+                return Err("the name means several things");
+            }
+            if ["true", "false", "none", "null", "nil", "undefined"]
+                .contains(&value.to_lowercase().as_str())
+            {
+                return Err("too few plausible wrong answers");
+            }
+            let evidence_text = if namesakes().count() > 1 {
+                places.located(file, evidence)
+            } else {
+                evidence.text.clone()
+            };
+            let mut accept = vec![value.clone()];
+            let plain = value.replace('_', "");
+            if is_number(value) && plain != *value {
+                accept.push(plain);
+            }
+            Ok(Draft {
+                kind: ProbeKind::ConstantValue,
+                subject: format!("{file} {name}"),
+                stem: format!(
+                    "Which literal value does `{name}` in `{file}` have after the change?"
+                ),
+                listing: Vec::new(),
+                distractors: wrong_values(sheet, constant, draw),
+                source: Some(evidence.clone()),
+                key: single(value, evidence_text),
+                grader: Grader::Exact { accept },
+                lessons: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+/// Values of other constants, those of the same sort first; then numbers near a number.
+fn wrong_values(sheet: &FactSheet, constant: &ConstantFact, draw: &mut Draw) -> Vec<String> {
+    let value = &constant.value;
+    let others: BTreeSet<&String> = sheet
+        .constants
+        .iter()
+        .map(|other| &other.value)
+        .filter(|other| *other != value)
+        .collect();
+    let mut wrong: Vec<String> = draw.shuffled(others).into_iter().cloned().collect();
+    wrong.retain(|other| is_number(other) == is_number(value));
+    if let Ok(number) = value.replace('_', "").parse::<u64>() {
+        let near = [
+            number.saturating_mul(2),
+            number.saturating_add(1),
+            number / 2,
+            number.saturating_mul(10),
+        ];
+        wrong.extend(
+            near.iter()
+                .filter(|near| **near != number)
+                .map(u64::to_string),
+        );
+    }
+    wrong.truncate(4);
+    wrong
+}
+
+fn is_number(value: &str) -> bool {
+    value.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
+        && value.chars().any(|letter| letter.is_ascii_digit())
+}
+
+pub(super) fn covering_tests(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
+    let mut covers: BTreeMap<&str, Vec<&TestFact>> = BTreeMap::new();
+    for test in &sheet.tests {
+        covers.entry(&test.symbol).or_default().push(test);
+    }
+    let all: BTreeSet<&str> = sheet.tests.iter().map(|test| test.test.as_str()).collect();
+    draw.shuffled(&covers)
+        .into_iter()
+        .take(most)
+        .map(|(symbol, tests)| {
+            let accept: BTreeSet<&str> = tests.iter().map(|test| test.test.as_str()).collect();
+            let mut wrong: Vec<String> = draw
+                .shuffled(all.difference(&accept))
+                .into_iter()
+                .map(|&test| test.to_owned())
+                .collect();
+            let test = tests.first().ok_or("no test")?;
+            wrong.extend(invented_tests(&test.test, &all));
+            wrong.truncate(4);
+            Ok(Draft {
+                kind: ProbeKind::CoveringTest,
+                subject: (*symbol).to_owned(),
+                stem: format!("What is the name of a test in the diff that uses `{symbol}`?"),
+                listing: Vec::new(),
+                distractors: wrong,
+                source: Some(test.evidence.clone()),
+                key: single(&test.test, test.evidence.text.clone()),
+                grader: Grader::Exact {
+                    accept: accept.into_iter().map(str::to_owned).collect(),
+                },
+                lessons: Vec::new(),
+            })
+        })
+        .collect()
+}
+
+/// Names in the style of a test, for changes with few of them.
+fn invented_tests(test: &str, all: &BTreeSet<&str>) -> Vec<String> {
+    let endings = if test.contains(' ') {
+        [" again", " when empty", " by default"]
+    } else if test.contains('_') {
+        ["_again", "_when_empty", "_by_default"]
+    } else {
+        ["Again", "WhenEmpty", "ByDefault"]
+    };
+    let names = endings.map(|ending| format!("{test}{ending}"));
+    names
+        .into_iter()
+        .filter(|name| !all.contains(name.as_str()))
+        .collect()
+}

@@ -1,0 +1,104 @@
+//! What of the pull request a taught sentence can be about.
+
+use std::collections::BTreeSet;
+
+use crate::draw::Draw;
+use crate::facts::{FactSheet, FileFact};
+use crate::probes::places::{ambiguous_names, folder, was_removed};
+use crate::pull_request::FileStatus;
+
+/// The sort of thing that a sentence is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    File,
+    Folder,
+    Symbol,
+}
+
+/// The files, folders and symbols of a change, each list in a drawn order.
+pub(super) struct Subjects {
+    files: Vec<String>,
+    folders: Vec<String>,
+    symbols: Vec<String>,
+}
+
+impl Subjects {
+    pub(super) fn new(sheet: &FactSheet, draw: &mut Draw) -> Self {
+        // Nobody agrees on an owner for a file that goes away, unless there is no other.
+        let stays = |file: &&FileFact| file.status != FileStatus::Deleted;
+        let mut files: Vec<&FileFact> = sheet.files.iter().filter(stays).collect();
+        if files.is_empty() {
+            files = sheet.files.iter().collect();
+        }
+        let folders: BTreeSet<String> = files
+            .iter()
+            .map(|file| folder(&file.path).to_owned())
+            .filter(|folder| !folder.is_empty())
+            .collect();
+        let ambiguous = ambiguous_names(sheet);
+        let symbols: BTreeSet<String> = sheet
+            .symbols
+            .iter()
+            .filter(|symbol| {
+                symbol.name.len() > 2
+                    && !ambiguous.contains(symbol.name.as_str())
+                    && !was_removed(sheet, &symbol.evidence)
+            })
+            .map(|symbol| symbol.name.clone())
+            .collect();
+        Self {
+            files: draw.shuffled(files.iter().map(|file| file.path.clone())),
+            folders: draw.shuffled(folders),
+            symbols: draw.shuffled(symbols),
+        }
+    }
+
+    pub(super) fn files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// Pairs of a sentence pattern, by its place in `patterns`, and a subject; never one twice.
+    /// Neighbours have different patterns and, where there are enough, different subjects.
+    pub(super) fn pairs(&self, patterns: &[About], most: usize) -> Vec<(usize, &str)> {
+        let longest = self
+            .files
+            .len()
+            .max(self.folders.len())
+            .max(self.symbols.len());
+        let mut pairs = Vec::new();
+        for round in 0..longest {
+            for (pattern, &about) in patterns.iter().enumerate() {
+                let subjects = self.all(about);
+                if round < subjects.len() {
+                    let subject = &subjects[(round + pattern) % subjects.len()];
+                    pairs.push((pattern, subject.as_str()));
+                }
+                if pairs.len() == most {
+                    return pairs;
+                }
+            }
+        }
+        pairs
+    }
+
+    /// A change may lie in no folder and touch no symbol; its files take their place.
+    fn all(&self, about: About) -> &[String] {
+        let wanted = match about {
+            About::File => &self.files,
+            About::Folder => &self.folders,
+            About::Symbol => &self.symbols,
+        };
+        if wanted.is_empty() {
+            &self.files
+        } else {
+            wanted
+        }
+    }
+}
+
+/// A pattern with its `{value}` and `{subject}` filled in.
+pub(super) fn filled(pattern: &str, subject: &str, value: &str) -> String {
+    pattern
+        .replace("{value}", value)
+        .replace("{subject}", subject)
+}

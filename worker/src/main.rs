@@ -1,0 +1,85 @@
+//! `worker`: works until it is told to stop.
+
+use anyhow::Context as _;
+use clap::Parser;
+use platform::parts::{Platform, PlatformSettings};
+use platform::settings::{Environment, Reader};
+use platform::telemetry::{self, TelemetrySettings};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use worker::settings::WorkerSettings;
+
+/// Works on the jobs of Memory-Break Orchestrator. Settings come from the environment (see
+/// .env.example); options here go before them.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version)]
+struct Options {
+    /// Queues to serve, comma-separated (`prepare`, `run:claude`, `judge`, `finish`).
+    #[arg(long, value_delimiter = ',')]
+    queues: Option<Vec<String>>,
+    /// Jobs at once.
+    #[arg(long)]
+    slots: Option<std::num::NonZeroU16>,
+    /// Write logs as JSON lines.
+    #[arg(long)]
+    json_logs: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(run(options))
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let source = Environment;
+    let mut reader = Reader::new(&source);
+    let mut telemetry = TelemetrySettings::read(&mut reader);
+    let platform = PlatformSettings::read(&mut reader);
+    let mut settings = WorkerSettings::read(&mut reader);
+    if let Some(queues) = options.queues {
+        settings.queues = queues;
+    }
+    if let Some(slots) = options.slots {
+        settings.slots = usize::from(slots.get());
+    }
+    telemetry.json |= options.json_logs;
+    let (telemetry, platform, settings) = reader
+        .finish((telemetry, platform, settings))
+        .map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
+    telemetry::init(&telemetry)?;
+
+    let platform = Platform::connect(&platform).await?;
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone())?;
+    worker::run(settings, platform, Vec::new(), stop).await?;
+    Ok(())
+}
+
+/// Every bad setting on a line of its own.
+fn lines(errors: &platform::settings::SettingErrors) -> String {
+    let problems: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+    format!("{errors}:\n  {}", problems.join("\n  "))
+}
+
+/// Stops at SIGTERM or SIGINT; a second signal ends the process at once.
+fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The phases of a run, one file each, and what they share.
+
+pub(crate) mod folder;
+pub(crate) mod streams;
+pub(crate) mod checkpoint;
+pub(crate) mod running;
+pub(crate) mod reading;
+pub(crate) mod study;
+pub(crate) mod deep_dive;
+pub(crate) mod recall;
+pub(crate) mod arms;

@@ -1,0 +1,312 @@
+//! The arms: the same probes, sealed, each in a conversation of its own, just before the break,
+//! after it, and by sessions that never saw the pull request.
+
+use agents::adapter::{Access, Turn};
+use chrono::Utc;
+use entity::status::{Arm, Level};
+use entity::{AnswerId, ProbeId, RunId, agent_run, answer, probe, task};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use platform::events::Event;
+use prompts::Prompt;
+use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    RelationTrait,
+};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap};
+
+use super::running::{Running, Session, millis, phase, seed};
+use crate::stages::StageError;
+use crate::stages::judge::BREAK;
+
+/// How many probes are asked at once.
+const AT_ONCE: usize = 4;
+/// Every so many answers an event tells how far an arm is.
+const TELL_EVERY: usize = 8;
+/// Rows per insert.
+const ROWS: usize = 100;
+
+/// Where the conversations of an arm come from.
+enum Origin {
+    /// Copies of a conversation.
+    Fork(Session),
+    /// New ones.
+    Nothing,
+}
+
+/// A question on its way.
+struct Question {
+    probe: ProbeId,
+    label: String,
+    text: String,
+}
+
+/// A question with what came of it.
+struct Asked {
+    question: Question,
+    turn: Turn,
+}
+
+/// Asks the session just before the break.
+pub(crate) async fn baseline(running: &mut Running, snapshot: Session) -> Result<(), StageError> {
+    running.enter(phase::BASELINE).await?;
+    ask_all(running, Arm::Baseline, Origin::Fork(snapshot)).await
+}
+
+/// Asks the session after the break.
+pub(crate) async fn post(running: &mut Running, main: Session) -> Result<(), StageError> {
+    running.enter(phase::EVALUATING).await?;
+    ask_all(running, Arm::Post, Origin::Fork(main)).await
+}
+
+/// Asks sessions that never saw the pull request, or takes over what such sessions have said.
+pub(crate) async fn cold(running: &mut Running) -> Result<(), StageError> {
+    running.enter(phase::COLD).await?;
+    if !copy_cold(running).await? {
+        ask_all(running, Arm::Cold, Origin::Nothing).await?;
+    }
+    Ok(())
+}
+
+/// The break that an answer belongs to.
+fn break_of(arm: Arm) -> i32 {
+    match arm {
+        Arm::Cold => 0,
+        Arm::Baseline | Arm::Post => BREAK,
+    }
+}
+
+async fn ask_all(running: &mut Running, arm: Arm, mut origin: Origin) -> Result<(), StageError> {
+    let already: Vec<ProbeId> = answer::Entity::find()
+        .select_only()
+        .column(answer::Column::ProbeId)
+        .filter(answer::Column::RunId.eq(running.who.run))
+        .filter(answer::Column::Arm.eq(arm))
+        .filter(answer::Column::BreakIndex.eq(break_of(arm)))
+        .into_tuple()
+        .all(&running.worker.platform.database)
+        .await?;
+    let already: BTreeSet<ProbeId> = already.into_iter().collect();
+    let mut done = already.len();
+    let mut waiting = questions(running, arm, &already)?.into_iter();
+    let mut asking = FuturesUnordered::new();
+    loop {
+        while asking.len() < AT_ONCE {
+            let Some(question) = waiting.next() else {
+                break;
+            };
+            let mut session = match &mut origin {
+                Origin::Fork(session) => session.fork(Access::Sealed).await?,
+                Origin::Nothing => {
+                    let spec = running.spec(Access::Sealed).await?;
+                    running.adapter.open(spec).await?
+                }
+            };
+            asking.push(async move {
+                let turn = session.prompt(&question.text).await?;
+                session.close().await;
+                Ok::<Asked, StageError>(Asked { question, turn })
+            });
+        }
+        let Some(first) = asking.next().await else {
+            break;
+        };
+        let mut batch = vec![first?];
+        while let Some(Some(next)) = asking.next().now_or_never() {
+            batch.push(next?);
+        }
+        for asked in &batch {
+            let heading = format!("{} of {}", asked.question.label, arm.as_str());
+            running.note(&heading, &asked.question.text, &asked.turn);
+            running.check_seal(&asked.turn).await?;
+        }
+        let before = done;
+        done += batch.len();
+        store(running, arm, batch, before, done).await?;
+    }
+    if let Origin::Fork(session) = origin {
+        session.close().await;
+    }
+    Ok(())
+}
+
+/// What is still to be asked, in an order drawn per trial and arm.
+fn questions(
+    running: &Running,
+    arm: Arm,
+    already: &BTreeSet<ProbeId>,
+) -> Result<Vec<Question>, StageError> {
+    let seed = seed(running.task.seed, &running.who);
+    let mut questions = Vec::with_capacity(running.probes.len());
+    for (id, probe) in &running.probes {
+        if already.contains(id) {
+            continue;
+        }
+        let text = prompts::Probe {
+            question: &probe.question,
+        }
+        .render()?;
+        questions.push(Question {
+            probe: *id,
+            label: probe.label.clone(),
+            text,
+        });
+    }
+    questions.sort_by_cached_key(|question| {
+        Sha256::digest(format!("{seed}/{}/{}", arm.as_str(), question.label))
+    });
+    Ok(questions)
+}
+
+async fn store(
+    running: &mut Running,
+    arm: Arm,
+    batch: Vec<Asked>,
+    before: usize,
+    done: usize,
+) -> Result<(), StageError> {
+    let now = Utc::now();
+    let redactor = running.worker.platform.redactor.clone();
+    let rows: Vec<answer::ActiveModel> = batch
+        .into_iter()
+        .map(|asked| answer::ActiveModel {
+            id: Set(AnswerId::new()),
+            run_id: Set(running.who.run),
+            probe_id: Set(asked.question.probe),
+            arm: Set(arm),
+            break_index: Set(break_of(arm)),
+            text: Set(redactor.redact(&asked.turn.text).into_owned()),
+            grade: Set(None),
+            verdict: Set(None),
+            grader: Set(None),
+            copied_from: Set(None),
+            duration_ms: Set(i64::try_from(millis(asked.turn.duration)).unwrap_or(i64::MAX)),
+            created_at: Set(now),
+        })
+        .collect();
+    insert(running, arm, rows, before, done).await
+}
+
+async fn insert(
+    running: &mut Running,
+    arm: Arm,
+    rows: Vec<answer::ActiveModel>,
+    before: usize,
+    done: usize,
+) -> Result<(), StageError> {
+    let of = running.probes.len();
+    let mut events = Vec::new();
+    if done == of || done / TELL_EVERY > before / TELL_EVERY {
+        let event = Event::Answered {
+            agent: running.who.agent.clone(),
+            trial: running.who.trial,
+            arm: arm.as_str().to_owned(),
+            done,
+            of,
+        };
+        events.push(running.who.event(Level::Info, event));
+    }
+    let transaction = running.worker.begin(&running.job).await?;
+    for chunk in rows.chunks(ROWS) {
+        answer::Entity::insert_many(chunk.to_vec())
+            .on_conflict(
+                OnConflict::columns([
+                    answer::Column::RunId,
+                    answer::Column::ProbeId,
+                    answer::Column::Arm,
+                    answer::Column::BreakIndex,
+                ])
+                .do_nothing()
+                .to_owned(),
+            )
+            .exec_without_returning(&transaction)
+            .await?;
+    }
+    running
+        .write_in(&transaction, running.progress_row(), &events)
+        .await?;
+    transaction.commit().await?;
+    if !events.is_empty() {
+        running.worker.tell(running.who.task, &[]).await;
+    }
+    Ok(())
+}
+
+/// Takes over the cold answers of another run of the same agent, version and probes. Whether there
+/// was one.
+async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
+    let Some(hash) = running.task.probe_set_hash.clone() else {
+        return Ok(false);
+    };
+    let database = &running.worker.platform.database;
+    let source: Option<RunId> = answer::Entity::find()
+        .select_only()
+        .column(answer::Column::RunId)
+        .join(JoinType::InnerJoin, answer::Relation::AgentRun.def())
+        .join(JoinType::InnerJoin, agent_run::Relation::Task.def())
+        .filter(answer::Column::Arm.eq(Arm::Cold))
+        .filter(answer::Column::CopiedFrom.is_null())
+        .filter(agent_run::Column::Id.ne(running.who.run))
+        .filter(agent_run::Column::Agent.eq(running.who.agent.as_str()))
+        .filter(agent_run::Column::AgentVersion.eq(running.version.as_str()))
+        .filter(agent_run::Column::SealBroken.eq(false))
+        .filter(task::Column::OrgId.eq(running.task.org_id.as_str()))
+        .filter(task::Column::ProbeSetHash.eq(hash))
+        .filter(task::Column::PromptHash.eq(prompts::version()))
+        .group_by(answer::Column::RunId)
+        .having(
+            Expr::from(Func::count(Expr::col((answer::Entity, answer::Column::Id))))
+                .eq(i64::try_from(running.probes.len()).unwrap_or(i64::MAX)),
+        )
+        .order_by_asc(answer::Column::RunId)
+        .limit(1)
+        .into_tuple()
+        .one(database)
+        .await?;
+    let Some(source) = source else {
+        return Ok(false);
+    };
+    // Probes have ids of their own in every task; their labels are the same.
+    let answers: Vec<(String, String, i64)> = answer::Entity::find()
+        .select_only()
+        .column(probe::Column::Label)
+        .column(answer::Column::Text)
+        .column(answer::Column::DurationMs)
+        .join(JoinType::InnerJoin, answer::Relation::Probe.def())
+        .filter(answer::Column::RunId.eq(source))
+        .filter(answer::Column::Arm.eq(Arm::Cold))
+        .into_tuple()
+        .all(database)
+        .await?;
+    let ids: HashMap<&str, ProbeId> = running
+        .probes
+        .iter()
+        .map(|(id, probe)| (probe.label.as_str(), *id))
+        .collect();
+    let now = Utc::now();
+    let mut rows = Vec::with_capacity(answers.len());
+    for (label, text, duration_ms) in answers {
+        let Some(probe) = ids.get(label.as_str()) else {
+            return Ok(false);
+        };
+        rows.push(answer::ActiveModel {
+            id: Set(AnswerId::new()),
+            run_id: Set(running.who.run),
+            probe_id: Set(*probe),
+            arm: Set(Arm::Cold),
+            break_index: Set(break_of(Arm::Cold)),
+            text: Set(text),
+            grade: Set(None),
+            verdict: Set(None),
+            grader: Set(None),
+            copied_from: Set(Some(source)),
+            duration_ms: Set(duration_ms),
+            created_at: Set(now),
+        });
+    }
+    let done = rows.len();
+    insert(running, Arm::Cold, rows, 0, done).await?;
+    Ok(true)
+}

@@ -1,0 +1,40 @@
+//! What a later attempt of a run can go on from.
+
+use agents::adapter::Checkpoint;
+use agents::event::Compaction;
+use serde::{Deserialize, Serialize};
+
+use super::running::Figures;
+
+/// How far a saved run had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stage {
+    /// Studied and taught; the break is still to come.
+    Taught,
+    /// The break is over; only questions are left.
+    Broken,
+}
+
+impl Stage {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Taught => "taught",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// A checkpoint of a run; stored as a private artifact, because sessions are unredacted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    pub(crate) stage: Stage,
+    pub(crate) main: Checkpoint,
+    /// The session just before the break.
+    pub(crate) snapshot: Option<Checkpoint>,
+    pub(crate) compaction: Option<Compaction>,
+    pub(crate) transcript: String,
+    pub(crate) figures: Figures,
+    /// How many milestones were reached.
+    pub(crate) milestones: usize,
+}

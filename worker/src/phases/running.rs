@@ -1,0 +1,482 @@
+//! A run while it lasts: its folders, sessions, streams and figures, and the writes that phases
+//! share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agents::adapter::{Access, AgentAdapter, AgentSession, Limits, SessionSpec, Turn};
+use agents::event::Compaction;
+use chrono::Utc;
+use entity::status::Level;
+use entity::{ProbeId, agent_run, task};
+use evaluation::probe::Probe;
+use platform::events::{Event, NewEvent};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::checkpoint::{Saved, Stage};
+use super::folder::Folder;
+use super::streams::{RawFile, Transcript};
+use crate::answer_key;
+use crate::events::Recorder;
+use crate::stages::ending::Who;
+use crate::stages::prepare::Material;
+use crate::stages::{Job, StageError, Text, Worker, family_and_variant};
+
+/// The names of the phases, as stored and sent.
+pub(crate) mod phase {
+    pub(crate) const PREPARE: &str = "prepare";
+    pub(crate) const STUDY: &str = "pre_compression";
+    pub(crate) const DEEP_DIVE: &str = "deep_dive";
+    pub(crate) const BREAK: &str = "break";
+    pub(crate) const BASELINE: &str = "baseline";
+    pub(crate) const MEMORY_ONLY: &str = "memory_only";
+    pub(crate) const EVALUATING: &str = "evaluating";
+    pub(crate) const COLD: &str = "cold";
+    pub(crate) const JUDGING: &str = "judging";
+}
+
+/// What is reached, in order, in the words that clients of the first service know.
+const MILESTONES: [&str; 6] = [
+    "repo_loaded",
+    "pre_compression",
+    "deep_dive_complete",
+    "memory_only",
+    "evaluation_complete",
+    "session_complete",
+];
+
+/// The smallest context that a run is planned for, in tokens.
+const LEAST_CONTEXT: u64 = 8_000;
+
+/// A conversation that has got this far.
+pub(crate) type Session = Box<dyn AgentSession>;
+
+/// The sessions after a break.
+pub(crate) struct Broken {
+    /// The session that was compacted.
+    pub(crate) main: Session,
+    /// The session just before.
+    pub(crate) snapshot: Session,
+}
+
+/// Figures of a run that are no scores. The first names are those of the first service.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// Context after the study.
+    pub(crate) initial_tokens: Option<u64>,
+    /// Context just before the break.
+    pub(crate) pre_compression_tokens: Option<u64>,
+    /// Turns of the deep dive.
+    pub(crate) deep_dive_iterations: u32,
+    /// The last context that was told.
+    pub(crate) total_tokens: Option<u64>,
+    /// The deep dive ran into its limit of turns.
+    pub(crate) hit_limit: bool,
+    pub(crate) max_tokens_configured: u64,
+    pub(crate) detection_method: String,
+    /// Prompts said to any session of the run.
+    pub(crate) prompts: u32,
+    pub(crate) tool_calls: u32,
+    /// Wall time of each phase.
+    pub(crate) phase_ms: BTreeMap<String, u64>,
+}
+
+/// One run while it lasts.
+pub(crate) struct Running {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) job: Job,
+    pub(crate) who: Who,
+    pub(crate) task: task::Model,
+    pub(crate) run: agent_run::Model,
+    pub(crate) adapter: Arc<dyn AgentAdapter>,
+    pub(crate) version: String,
+    pub(crate) material: Material,
+    /// In the order of the generator.
+    pub(crate) probes: Vec<(ProbeId, Probe)>,
+    pub(crate) folder: Folder,
+    pub(crate) recorder: Recorder,
+    pub(crate) figures: Figures,
+    pub(crate) transcript: Transcript,
+    pub(crate) context_tokens: u64,
+    raw: RawFile,
+    /// Cancelled with the job, and when the run is over.
+    cancel: CancellationToken,
+    phase: Option<(&'static str, Instant)>,
+    milestones: usize,
+    homes: u32,
+    pub(crate) seal_broken: bool,
+}
+
+impl Running {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part that the stage has loaded"
+    )]
+    pub(crate) async fn begin(
+        worker: Arc<Worker>,
+        job: Job,
+        task: task::Model,
+        run: agent_run::Model,
+        adapter: Arc<dyn AgentAdapter>,
+        version: String,
+        material: Material,
+        probes: Vec<(ProbeId, Probe)>,
+    ) -> Result<Self, StageError> {
+        let who = Who::of(&run);
+        let name = format!("{}-{}", run.id, job.lease.epoch);
+        let folder = Folder::make(worker.settings.work_dir.join("runs").join(name)).await?;
+        let recorder = Recorder::start(Arc::clone(&worker), job.clone(), who.clone());
+        let raw = RawFile::create(folder.raw_stream());
+        let context_tokens = context_tokens(&worker, &task, &material);
+        let cancel = job.cancel.child_token();
+        let mut running = Self {
+            worker,
+            job,
+            who,
+            task,
+            run,
+            adapter,
+            version,
+            material,
+            probes,
+            folder,
+            recorder,
+            figures: Figures {
+                max_tokens_configured: context_tokens,
+                detection_method: "agent_event".to_owned(),
+                ..Figures::default()
+            },
+            transcript: Transcript::default(),
+            context_tokens,
+            raw,
+            cancel,
+            phase: None,
+            milestones: 0,
+            homes: 0,
+            seal_broken: false,
+        };
+        running.seal_broken = running.run.seal_broken;
+        running.enter(phase::PREPARE).await?;
+        Ok(running)
+    }
+
+    /// Takes over what an earlier attempt had measured.
+    pub(crate) fn restore(&mut self, saved: Saved) {
+        self.figures = saved.figures;
+        self.transcript = Transcript::restored(saved.transcript);
+        self.milestones = self.milestones.max(saved.milestones);
+    }
+
+    /// Goes over to a phase, and ends the one before.
+    pub(crate) async fn enter(&mut self, name: &'static str) -> Result<(), StageError> {
+        let mut events = self.phase_done();
+        self.phase = Some((name, Instant::now()));
+        let started = Event::PhaseStarted {
+            agent: self.who.agent.clone(),
+            trial: self.who.trial,
+            phase: name.to_owned(),
+        };
+        events.push(self.who.event(Level::Info, started));
+        let change = agent_run::ActiveModel {
+            phase: Set(Some(name.to_owned())),
+            ..self.progress_row()
+        };
+        self.write(change, events).await
+    }
+
+    /// Ends the phase that the run is in.
+    pub(crate) async fn leave_phase(&mut self) -> Result<(), StageError> {
+        let events = self.phase_done();
+        let change = self.progress_row();
+        self.write(change, events).await
+    }
+
+    fn phase_done(&mut self) -> Vec<NewEvent> {
+        let Some((name, since)) = self.phase.take() else {
+            return Vec::new();
+        };
+        let duration_ms = millis(since.elapsed());
+        *self.figures.phase_ms.entry(name.to_owned()).or_default() += duration_ms;
+        let done = Event::PhaseDone {
+            agent: self.who.agent.clone(),
+            trial: self.who.trial,
+            phase: name.to_owned(),
+            duration_ms,
+        };
+        vec![self.who.event(Level::Info, done)]
+    }
+
+    /// Counts a milestone; it is stored with the next write.
+    pub(crate) fn reach(&mut self, milestone: usize) {
+        self.milestones = self.milestones.max(milestone + 1);
+    }
+
+    /// What every write of a run's row brings along.
+    pub(crate) fn progress_row(&self) -> agent_run::ActiveModel {
+        let milestones: BTreeMap<String, &str> = MILESTONES
+            .iter()
+            .take(self.milestones)
+            .enumerate()
+            .map(|(number, name)| (format!("milestone_{number}"), *name))
+            .collect();
+        agent_run::ActiveModel {
+            milestones: Set(json!(milestones)),
+            stats: Set(json!(self.figures)),
+            updated_at: Set(Utc::now()),
+            ..Default::default()
+        }
+    }
+
+    /// Changes the run's row and appends events, after everything that happened before.
+    pub(crate) async fn write(
+        &mut self,
+        change: agent_run::ActiveModel,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StageError> {
+        self.recorder.flush().await?;
+        let transaction = self.worker.begin(&self.job).await?;
+        self.write_in(&transaction, change, &events).await?;
+        transaction.commit().await?;
+        self.worker.tell(self.who.task, &[]).await;
+        Ok(())
+    }
+
+    /// The same in a transaction of the caller.
+    pub(crate) async fn write_in(
+        &self,
+        transaction: &DatabaseTransaction,
+        change: agent_run::ActiveModel,
+        events: &[NewEvent],
+    ) -> Result<(), StageError> {
+        agent_run::Entity::update_many()
+            .set(change)
+            .filter(agent_run::Column::Id.eq(self.who.run))
+            .exec(transaction)
+            .await?;
+        let redactor = &self.worker.platform.redactor;
+        platform::events::append(transaction, self.who.task, events, redactor).await?;
+        Ok(())
+    }
+
+    /// Says something on the main line, and keeps what came of it.
+    pub(crate) async fn say(
+        &mut self,
+        session: &mut Session,
+        heading: &str,
+        text: &str,
+    ) -> Result<Turn, StageError> {
+        let turn = session.prompt(text).await?;
+        self.note(heading, text, &turn);
+        let event = Event::Turn {
+            agent: self.who.agent.clone(),
+            trial: self.who.trial,
+            turn: self.figures.prompts,
+            context: turn.usage.map(|usage| usage.context),
+            window: turn.usage.and_then(|usage| usage.window),
+        };
+        self.recorder
+            .record(self.who.event(Level::Info, event))
+            .await;
+        Ok(turn)
+    }
+
+    /// Adds a turn to the transcript and the figures.
+    pub(crate) fn note(&mut self, heading: &str, prompt: &str, turn: &Turn) {
+        self.transcript.add(heading, prompt, turn);
+        self.figures.prompts += 1;
+        self.figures.tool_calls += u32::try_from(turn.tool_calls.len()).unwrap_or(u32::MAX);
+        if let Some(usage) = turn.usage {
+            self.figures.total_tokens = Some(usage.context);
+        }
+    }
+
+    /// What a new session is begun with. Each gets a HOME of its own.
+    pub(crate) async fn spec(&mut self, access: Access) -> Result<SessionSpec, StageError> {
+        let home = self.folder.home(&self.homes.to_string()).await?;
+        self.homes += 1;
+        let probe_set = &self.material.probe_set;
+        answer_key::give(self.adapter.profile(), probe_set, &home).await?;
+        let workspace = match access {
+            Access::Workspace => Some(self.folder.workspace()),
+            Access::Sealed => None,
+        };
+        let (_, variant) = family_and_variant(&self.who.agent);
+        Ok(SessionSpec {
+            home,
+            workspace,
+            access,
+            context_tokens: Some(self.context_tokens),
+            model: variant.map(str::to_owned),
+            seed: seed(self.task.seed, &self.who),
+            environment: BTreeMap::new(),
+            limits: Limits {
+                turn: self.worker.settings.turn_timeout,
+                ..Limits::default()
+            },
+            raw: self.raw.sink(),
+            events: self.recorder.agent_events(),
+            cancel: self.cancel.clone(),
+        })
+    }
+
+    /// Keeps what a later attempt can go on from, where the adapter can. Sessions are not shared
+    /// between threads, hence the exclusive references.
+    pub(crate) async fn save(
+        &mut self,
+        stage: Stage,
+        main: &mut Session,
+        snapshot: Option<&mut Session>,
+        compaction: Option<Compaction>,
+    ) -> Result<(), StageError> {
+        if !self.adapter.profile().capabilities.resume {
+            return Ok(());
+        }
+        let snapshot = match snapshot {
+            Some(snapshot) => Some(snapshot.checkpoint().await?),
+            None => None,
+        };
+        let saved = Saved {
+            stage,
+            main: main.checkpoint().await?,
+            snapshot,
+            compaction,
+            transcript: self.transcript.text().to_owned(),
+            figures: self.figures.clone(),
+            milestones: self.milestones,
+        };
+        let name = format!(".checkpoint-{}", stage.as_str());
+        let bytes = serde_json::to_vec(&saved)?.into();
+        self.worker
+            .keep_private(&self.job, Some(self.who.run), &name, bytes)
+            .await?;
+        let change = agent_run::ActiveModel {
+            checkpoint: Set(Some(json!({"stage": stage.as_str(), "artifact": name}))),
+            ..self.progress_row()
+        };
+        self.write(change, Vec::new()).await
+    }
+
+    /// The session of a checkpoint made before the break.
+    pub(crate) async fn resume_taught(&mut self, saved: &Saved) -> Result<Session, StageError> {
+        let spec = self.spec(Access::Workspace).await?;
+        Ok(self.adapter.resume(spec, &saved.main).await?)
+    }
+
+    /// The sessions of a checkpoint made after the break.
+    pub(crate) async fn resume_broken(&mut self, saved: &Saved) -> Result<Broken, StageError> {
+        let Some(snapshot) = &saved.snapshot else {
+            return Err(StageError::harness(
+                "the checkpoint has no session before the break",
+            ));
+        };
+        let spec = self.spec(Access::Sealed).await?;
+        let main = self.adapter.resume(spec, &saved.main).await?;
+        let spec = self.spec(Access::Sealed).await?;
+        let snapshot = self.adapter.resume(spec, snapshot).await?;
+        Ok(Broken { main, snapshot })
+    }
+
+    /// From here on nothing can be read: the workspace is empty and a tool call is a violation.
+    pub(crate) async fn seal(&mut self) -> Result<(), StageError> {
+        self.recorder.flush().await?;
+        self.folder.empty_workspace().await?;
+        self.recorder.seal();
+        Ok(())
+    }
+
+    /// Looks whether a sealed turn kept its seal.
+    pub(crate) async fn check_seal(&mut self, turn: &Turn) -> Result<(), StageError> {
+        let Some(call) = turn.tool_calls.first() else {
+            return Ok(());
+        };
+        if self.seal_broken {
+            return Ok(());
+        }
+        self.seal_broken = true;
+        let event = Event::SealBroken {
+            agent: self.who.agent.clone(),
+            trial: self.who.trial,
+            tool: call.tool.clone(),
+        };
+        let event = self.who.event(Level::Error, event);
+        let change = agent_run::ActiveModel {
+            seal_broken: Set(true),
+            ..self.progress_row()
+        };
+        self.write(change, vec![event]).await
+    }
+
+    /// Stores a text of the run.
+    pub(crate) async fn keep(
+        &self,
+        name: &str,
+        media_type: &str,
+        text: &str,
+    ) -> Result<(), StageError> {
+        let text = Text {
+            name,
+            media_type,
+            text,
+        };
+        self.worker
+            .keep(&self.job, Some(self.who.run), &[text])
+            .await
+    }
+
+    /// Stores transcript and raw stream.
+    pub(crate) async fn keep_streams(&mut self) -> Result<(), StageError> {
+        let raw = self.raw.finish().await?;
+        self.keep("raw_stream.jsonl", "application/x-ndjson", &raw)
+            .await?;
+        self.keep("transcript", "text/markdown", self.transcript.text())
+            .await
+    }
+
+    /// Ends every process of the run and removes its folders.
+    pub(crate) async fn end(self) {
+        self.cancel.cancel();
+        self.folder.remove().await;
+    }
+}
+
+/// Fixes the random draws of a run, whichever worker runs it.
+pub(crate) fn seed(task_seed: i64, who: &Who) -> u64 {
+    let digest = Sha256::digest(format!("{task_seed}/{}/{}", who.agent, who.trial));
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(first)
+}
+
+/// The context that the run is planned for. It must hold the pull request, the teaching and what
+/// the agent says to it, with a compaction at four fifths of it not before all of that is in.
+fn context_tokens(worker: &Worker, task: &task::Model, material: &Material) -> u64 {
+    let most = worker.settings.max_context_tokens;
+    if let Some(target) = task.target_context_tokens {
+        return u64::try_from(target).unwrap_or(LEAST_CONTEXT).min(most);
+    }
+    let diff: usize = material
+        .pull_request
+        .files
+        .iter()
+        .map(|file| file.patch.len())
+        .sum();
+    let lessons = &material.probe_set.teaching;
+    let taught: usize = lessons.iter().map(|lesson| lesson.text.len()).sum();
+    let turns: std::collections::BTreeSet<usize> =
+        lessons.iter().map(|lesson| lesson.turn).collect();
+    let content = (diff + taught) as u64 / 4 + 3_000;
+    // In twelfths of the context: replies of the teaching turns and one more take one each, and
+    // nine and a half of them are there before a compaction.
+    let twelfths = 19_u64.saturating_sub(2 * (turns.len() as u64 + 1)).max(4);
+    (content * 24 / twelfths).max(LEAST_CONTEXT).min(most)
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

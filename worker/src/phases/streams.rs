@@ -1,0 +1,179 @@
+//! What a run leaves to read: the transcript and the raw stream, both bounded.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use agents::adapter::{RawSink, Stream, Turn};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::folder::failed;
+use crate::stages::StageError;
+
+/// The whole transcript, at most.
+const TRANSCRIPT_BYTES: usize = 16 << 20;
+/// The raw stream that is kept, at most.
+const RAW_BYTES: u64 = 32 << 20;
+/// One raw line that is kept, at most; a summary or a diff fits.
+const RAW_LINE_BYTES: usize = 256 << 10;
+/// How many raw lines may wait for the disk.
+const RAW_WAITING: usize = 4_096;
+
+/// Everything said and answered, as Markdown.
+#[derive(Debug, Default)]
+pub(crate) struct Transcript {
+    text: String,
+}
+
+impl Transcript {
+    /// Goes on from an earlier attempt.
+    pub(crate) fn restored(text: String) -> Self {
+        Self { text }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Adds one turn.
+    pub(crate) fn add(&mut self, heading: &str, prompt: &str, turn: &Turn) {
+        if self.text.len() >= TRANSCRIPT_BYTES {
+            return;
+        }
+        let context = turn
+            .usage
+            .map(|usage| format!(", {} tokens in the context", usage.context))
+            .unwrap_or_default();
+        let mut entry = format!(
+            "## {heading}\n\n_{} ms{context}_\n\n### Prompt\n\n{prompt}\n\n### Reply\n\n{}\n\n",
+            turn.duration.as_millis(),
+            turn.text,
+        );
+        for call in &turn.tool_calls {
+            entry.push_str(&format!("* tool `{}` on `{}`\n", call.tool, call.target));
+        }
+        for compaction in &turn.compactions {
+            entry.push_str(&format!(
+                "* **compacted**: {:?} → {:?} tokens\n",
+                compaction.tokens_before, compaction.tokens_after
+            ));
+        }
+        entry.push('\n');
+        self.text.push_str(&entry);
+        if self.text.len() >= TRANSCRIPT_BYTES {
+            self.text
+                .push_str("\n_The transcript is longer than is kept._\n");
+        }
+    }
+}
+
+/// Writes raw lines to a file, as JSON lines, without ever making an agent wait.
+pub(crate) struct RawFile {
+    sink: Arc<RawLines>,
+    writer: Option<JoinHandle<std::io::Result<()>>>,
+    path: PathBuf,
+}
+
+struct RawLines {
+    lines: std::sync::Mutex<Option<mpsc::Sender<String>>>,
+    dropped: AtomicU64,
+}
+
+impl RawSink for RawLines {
+    fn line(&self, stream: Stream, line: &[u8]) {
+        let name = match stream {
+            Stream::Stdin => "stdin",
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        let kept = &line[..line.len().min(RAW_LINE_BYTES)];
+        let mut entry = json!({
+            "at": chrono::Utc::now().timestamp_millis(),
+            "stream": name,
+            "line": String::from_utf8_lossy(kept),
+        });
+        if kept.len() < line.len() {
+            entry["cut_bytes"] = json!(line.len() - kept.len());
+        }
+        let lines = self
+            .lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let taken = lines
+            .as_ref()
+            .is_some_and(|lines| lines.try_send(entry.to_string()).is_ok());
+        if !taken {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl RawFile {
+    /// Begins a file.
+    pub(crate) fn create(path: PathBuf) -> Self {
+        let (sender, receiver) = mpsc::channel(RAW_WAITING);
+        let target = path.clone();
+        let writer = tokio::task::spawn_blocking(move || write_lines(&target, receiver));
+        Self {
+            sink: Arc::new(RawLines {
+                lines: std::sync::Mutex::new(Some(sender)),
+                dropped: AtomicU64::new(0),
+            }),
+            writer: Some(writer),
+            path,
+        }
+    }
+
+    /// Where sessions write to.
+    pub(crate) fn sink(&self) -> Arc<dyn RawSink> {
+        Arc::<RawLines>::clone(&self.sink)
+    }
+
+    /// Ends the file and returns what is in it.
+    pub(crate) async fn finish(&mut self) -> Result<String, StageError> {
+        self.sink
+            .lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if let Some(writer) = self.writer.take() {
+            writer
+                .await
+                .map_err(|error| StageError::harness(format!("the raw stream broke: {error}")))?
+                .map_err(|error| failed("writing the raw stream", &self.path, error))?;
+        }
+        let bytes = tokio::fs::read(&self.path)
+            .await
+            .map_err(|error| failed("reading the raw stream", &self.path, error))?;
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        let dropped = self.sink.dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            let note = json!({"stream": "orchestrator", "dropped_lines": dropped});
+            text.push_str(&format!("{note}\n"));
+        }
+        Ok(text)
+    }
+}
+
+fn write_lines(path: &Path, mut lines: mpsc::Receiver<String>) -> std::io::Result<()> {
+    let mut file = BufWriter::new(std::fs::File::create(path)?);
+    let mut written = 0_u64;
+    let mut left_out = 0_u64;
+    while let Some(line) = lines.blocking_recv() {
+        if written >= RAW_BYTES {
+            left_out += 1;
+            continue;
+        }
+        written += line.len() as u64 + 1;
+        file.write_all(line.as_bytes())?;
+        file.write_all(b"\n")?;
+    }
+    if left_out > 0 {
+        let note = json!({"stream": "orchestrator", "lines_beyond_the_limit": left_out});
+        writeln!(file, "{note}")?;
+    }
+    file.flush()
+}

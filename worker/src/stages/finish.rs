@@ -1,0 +1,209 @@
+//! Finishes a task: its documents, its status, its last event.
+
+use entity::status::{FailureCause, RunStatus, TaskStatus};
+use entity::{RunId, TaskId, answer, probe, task};
+use platform::events::{self, Event};
+use platform::jobs::ledger;
+use sea_orm::{
+    ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::HashMap;
+use tracing::{info, warn};
+
+use super::ending::{TaskProblem, completed, end_task};
+use super::prepare::end_job;
+use super::{Job, StageError, Text, Worker, report};
+use crate::result::{ResultDocument, result_document};
+
+/// Events that are read at once.
+const EVENTS: u64 = 1_000;
+
+pub(crate) async fn finish_task(
+    worker: &Worker,
+    job: &Job,
+    task_id: TaskId,
+) -> Result<(), StageError> {
+    let database = &worker.platform.database;
+    let redactor = &worker.platform.redactor;
+    let Some(task) = task::Entity::find_by_id(task_id).one(database).await? else {
+        warn!("there is no task {task_id} any more");
+        return end_job(worker, job).await;
+    };
+    if task.status.is_final() {
+        return end_job(worker, job).await;
+    }
+    let Some(mut document) = result_document(database, task_id).await? else {
+        return end_job(worker, job).await;
+    };
+    let problem = problem(&document);
+    let status = match problem {
+        None => TaskStatus::Done,
+        Some(_) => TaskStatus::Error,
+    };
+    document.task.status = status;
+    document.task.error = problem
+        .as_ref()
+        .map(|problem| redactor.redact(&problem.message).into_owned());
+
+    let texts = [
+        (
+            "result.json",
+            "application/json",
+            serde_json::to_string_pretty(&document)?,
+        ),
+        ("report.md", "text/markdown", report::report(&document)),
+        (
+            "answers.jsonl",
+            "application/x-ndjson",
+            answers(worker, task_id, &document).await?,
+        ),
+        (
+            "task.log",
+            "application/x-ndjson",
+            log(worker, &task, &completed(status, problem.as_ref())).await?,
+        ),
+    ];
+    let texts = texts.each_ref().map(|(name, media_type, text)| Text {
+        name,
+        media_type,
+        text,
+    });
+    worker.keep(job, None, &texts).await?;
+
+    let transaction = worker.begin(job).await?;
+    end_task(&transaction, task_id, status, problem.as_ref(), redactor).await?;
+    ledger::finish(&transaction, &job.lease).await?;
+    transaction.commit().await?;
+    worker.tell(task_id, &[]).await;
+    info!(task.id = %task_id, "task {task_id} is {status}");
+    Ok(())
+}
+
+/// Why a task is no success: not one of its runs came to its end.
+fn problem(document: &ResultDocument) -> Option<TaskProblem> {
+    if document
+        .runs
+        .iter()
+        .any(|run| run.status == RunStatus::Done)
+    {
+        return None;
+    }
+    let first = document.runs.iter().find_map(|run| {
+        let message = run.error.as_ref()?;
+        Some((run, message))
+    });
+    Some(match first {
+        Some((run, message)) => TaskProblem {
+            cause: run.failure_cause.unwrap_or(FailureCause::Harness),
+            message: format!("no run came to its end; {}: {message}", run.agent),
+        },
+        None => TaskProblem {
+            cause: FailureCause::Harness,
+            message: "no run came to its end".to_owned(),
+        },
+    })
+}
+
+/// One line of `answers.jsonl`.
+#[derive(Serialize)]
+struct AnswerLine<'a> {
+    run: RunId,
+    agent: &'a str,
+    trial: i32,
+    probe: &'a str,
+    dimension: &'a str,
+    arm: &'a str,
+    #[serde(rename = "break")]
+    break_index: i32,
+    question: &'a str,
+    answer: &'a str,
+    grade: Option<f64>,
+    verdict: Option<&'a str>,
+    grader: Option<&'a str>,
+    copied_from: Option<RunId>,
+    duration_ms: i64,
+}
+
+async fn answers(
+    worker: &Worker,
+    task: TaskId,
+    document: &ResultDocument,
+) -> Result<String, StageError> {
+    let database = &worker.platform.database;
+    let probes: HashMap<_, _> = probe::Entity::find()
+        .filter(probe::Column::TaskId.eq(task))
+        .all(database)
+        .await?
+        .into_iter()
+        .map(|probe| (probe.id, probe))
+        .collect();
+    let runs: HashMap<RunId, _> = document.runs.iter().map(|run| (run.id, run)).collect();
+    let answers = answer::Entity::find()
+        .join(JoinType::InnerJoin, answer::Relation::Probe.def())
+        .filter(answer::Column::RunId.is_in(runs.keys().copied()))
+        .order_by_asc(answer::Column::RunId)
+        .order_by_asc(answer::Column::Arm)
+        .order_by_asc(probe::Column::Position)
+        .all(database)
+        .await?;
+    let mut lines = String::new();
+    for answer in &answers {
+        let (Some(run), Some(probe)) = (runs.get(&answer.run_id), probes.get(&answer.probe_id))
+        else {
+            continue;
+        };
+        let line = AnswerLine {
+            run: answer.run_id,
+            agent: &run.agent,
+            trial: run.trial,
+            probe: &probe.label,
+            dimension: probe.dimension.as_str(),
+            arm: answer.arm.as_str(),
+            break_index: answer.break_index,
+            question: &probe.question,
+            answer: &answer.text,
+            grade: answer.grade,
+            verdict: answer.verdict.map(|verdict| verdict.as_str()),
+            grader: answer.grader.as_deref(),
+            copied_from: answer.copied_from,
+            duration_ms: answer.duration_ms,
+        };
+        lines.push_str(&serde_json::to_string(&line)?);
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+/// The events of a task as JSON lines, with the last one, which is appended when all is stored.
+async fn log(worker: &Worker, task: &task::Model, last: &Event) -> Result<String, StageError> {
+    let mut lines = String::new();
+    let mut after = 0;
+    loop {
+        let events = events::read_after(&worker.platform.database, task.id, after, EVENTS).await?;
+        let Some(newest) = events.last() else { break };
+        after = newest.seq;
+        for event in &events {
+            let line = json!({
+                "seq": event.seq,
+                "at": event.at,
+                "level": event.level,
+                "run": event.run_id,
+                "event": event.payload,
+            });
+            lines.push_str(&line.to_string());
+            lines.push('\n');
+        }
+    }
+    let line = json!({
+        "seq": after + 1,
+        "at": chrono::Utc::now(),
+        "level": entity::status::Level::Info,
+        "run": null,
+        "event": last,
+    });
+    lines.push_str(&line.to_string());
+    lines.push('\n');
+    Ok(lines)
+}

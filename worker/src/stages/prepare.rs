@@ -1,0 +1,404 @@
+//! Prepares a task: from its source to the probes that every agent and trial is asked.
+
+use chrono::Utc;
+use entity::status::{Dimension as StoredDimension, Level, RunStatus, TaskStatus};
+use entity::{ProbeId, TaskId, agent_run, probe, task};
+use evaluation::facts::fact_sheet;
+use evaluation::probe::{Dimension, ProbeSet};
+use evaluation::probes::{ProbePlan, generate};
+use evaluation::pull_request::PullRequest;
+use platform::events::{Event, NewEvent};
+use platform::jobs::{self, Ring, Work, ledger};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{Job, StageError, Text, Worker, ending};
+use crate::pull_request::{Resolved, UseLimits, resolve};
+
+/// Text of the used files, at most: a pull request beyond it fills any context by itself.
+const PATCH_BYTES: usize = 1 << 20;
+/// One file of it, at most.
+const FILE_BYTES: usize = 256 << 10;
+/// Rows per insert: databases limit the values of one statement.
+const ROWS: usize = 100;
+
+/// How many lines of progress may wait for the database.
+const PROGRESS: usize = 64;
+
+/// The private artifact that runs read.
+pub(crate) const MATERIAL: &str = ".material.json";
+
+/// What the runs of a task need of its pull request, unredacted: the evidence of the probes must
+/// stand in the workspace word for word.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Material {
+    /// Without the texts that no run needs.
+    pub(crate) pull_request: PullRequest,
+    pub(crate) probe_set: ProbeSet,
+}
+
+/// What was read out of a pull request.
+struct Prepared {
+    pull_request: PullRequest,
+    sheet: evaluation::facts::FactSheet,
+    probe_set: ProbeSet,
+}
+
+pub(crate) async fn prepare_task(
+    worker: &Worker,
+    job: &Job,
+    task_id: TaskId,
+) -> Result<(), StageError> {
+    let Some(task) = task::Entity::find_by_id(task_id)
+        .one(&worker.platform.database)
+        .await?
+    else {
+        warn!("there is no task {task_id} any more");
+        return end_job(worker, job).await;
+    };
+    if task.status.is_final() {
+        return end_job(worker, job).await;
+    }
+    start(worker, job, &task).await?;
+    let resolved = resolve_telling(worker, job, &task).await?;
+    if resolved.pull_request.files.is_empty() {
+        return Err(StageError::harness(nothing_to_use(&resolved.pull_request)));
+    }
+    let prepared = read_facts(&task, resolved).await?;
+    if prepared.probe_set.probes.is_empty() {
+        return Err(StageError::harness(
+            "the pull request gives nothing to ask about: its diff defines no symbols, constants \
+             or tests, and changes too few files",
+        ));
+    }
+    keep(worker, job, &prepared).await?;
+    hand_on(worker, job, &task, &prepared).await
+}
+
+fn nothing_to_use(pull_request: &PullRequest) -> String {
+    if pull_request.dropped.is_empty() {
+        return "the pull request is empty: base and head have the same files".to_owned();
+    }
+    let reasons: Vec<String> = pull_request
+        .dropped
+        .iter()
+        .take(5)
+        .map(|dropped| format!("{} ({})", dropped.path, dropped.reason))
+        .collect();
+    format!(
+        "none of the {} changed files can be used: {}",
+        pull_request.dropped.len(),
+        reasons.join(", ")
+    )
+}
+
+/// Ends a job whose work is already done, gone or cancelled.
+pub(crate) async fn end_job(worker: &Worker, job: &Job) -> Result<(), StageError> {
+    let redactor = &worker.platform.redactor;
+    let transaction = worker.begin(job).await?;
+    ending::close_cancelled(&transaction, job.lease.task_id, redactor).await?;
+    ledger::finish(&transaction, &job.lease).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn start(worker: &Worker, job: &Job, task: &task::Model) -> Result<(), StageError> {
+    let transaction = worker.begin(job).await?;
+    let now = Utc::now();
+    task::Entity::update_many()
+        .set(task::ActiveModel {
+            status: Set(TaskStatus::Running),
+            started_at: Set(Some(task.started_at.unwrap_or(now))),
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(task.id))
+        .exec(&transaction)
+        .await?;
+    if task.started_at.is_none() {
+        let event = task_event(Level::Info, Event::TaskStarted {});
+        let redactor = &worker.platform.redactor;
+        platform::events::append(&transaction, task.id, &[event], redactor).await?;
+    }
+    transaction.commit().await?;
+    worker.tell(task.id, &[]).await;
+    Ok(())
+}
+
+/// Resolves the pull request while its stages become events.
+async fn resolve_telling(
+    worker: &Worker,
+    job: &Job,
+    task: &task::Model,
+) -> Result<Resolved, StageError> {
+    let source: task::Source = serde_json::from_value(task.source.clone())?;
+    let limits = UseLimits {
+        max_files: usize::try_from(task.max_files).unwrap_or(usize::MAX),
+        patch_bytes: PATCH_BYTES,
+        file_bytes: FILE_BYTES,
+    };
+    let (told, mut stages) = mpsc::channel::<NewEvent>(PROGRESS);
+    let tell = move |stage: &'static str, message: String| {
+        // Lines for people: where the database is slower than git, some are left out.
+        let _ = told.try_send(progress(stage, message));
+    };
+    let resolving = async {
+        let tell = tell;
+        resolve(&worker.settings, &source, limits, &job.cancel, &tell).await
+    };
+    let telling = async {
+        let mut batch = Vec::new();
+        while stages.recv_many(&mut batch, 16).await > 0 {
+            append(worker, job, task.id, &batch).await?;
+            batch.clear();
+        }
+        Ok::<(), StageError>(())
+    };
+    let (resolved, told) = tokio::join!(resolving, telling);
+    told?;
+    Ok(resolved?)
+}
+
+fn task_event(level: Level, event: Event) -> NewEvent {
+    NewEvent {
+        run: None,
+        level,
+        event,
+    }
+}
+
+fn progress(stage: &str, message: String) -> NewEvent {
+    task_event(
+        Level::Info,
+        Event::Progress {
+            stage: stage.to_owned(),
+            message,
+            percent: None,
+        },
+    )
+}
+
+async fn append(
+    worker: &Worker,
+    job: &Job,
+    task: TaskId,
+    events: &[NewEvent],
+) -> Result<(), StageError> {
+    let transaction = worker.begin(job).await?;
+    platform::events::append(&transaction, task, events, &worker.platform.redactor).await?;
+    transaction.commit().await?;
+    worker.tell(task, &[]).await;
+    Ok(())
+}
+
+/// Reads facts and makes probes, away from the async runtime: parsing takes its time.
+async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, StageError> {
+    let dimensions: Vec<StoredDimension> = serde_json::from_value(task.rubric.clone())?;
+    let dimensions: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
+    let plan = ProbePlan::standard(task.seed.cast_unsigned(), &dimensions);
+    let pull_request = resolved.pull_request;
+    tokio::task::spawn_blocking(move || {
+        let sheet = fact_sheet(&pull_request);
+        let probe_set = generate(&sheet, &plan);
+        Prepared {
+            pull_request,
+            sheet,
+            probe_set,
+        }
+    })
+    .await
+    .map_err(|error| StageError::harness(format!("reading the facts failed: {error}")))
+}
+
+/// The instrument's word for a stored one.
+pub(crate) fn dimension(stored: StoredDimension) -> Dimension {
+    match stored {
+        StoredDimension::Ar => Dimension::Ar,
+        StoredDimension::Ttl => Dimension::Ttl,
+        StoredDimension::Lru => Dimension::Lru,
+        StoredDimension::Sf => Dimension::Sf,
+    }
+}
+
+/// The stored word for one of the instrument.
+pub(crate) fn stored_dimension(dimension: Dimension) -> StoredDimension {
+    match dimension {
+        Dimension::Ar => StoredDimension::Ar,
+        Dimension::Ttl => StoredDimension::Ttl,
+        Dimension::Lru => StoredDimension::Lru,
+        Dimension::Sf => StoredDimension::Sf,
+    }
+}
+
+/// The diff as agents read it.
+pub(crate) fn diff(pull_request: &PullRequest) -> String {
+    let mut diff = String::new();
+    for file in &pull_request.files {
+        diff.push_str(&file.patch);
+        if !diff.ends_with('\n') {
+            diff.push('\n');
+        }
+    }
+    diff
+}
+
+/// Stores the documents. Before the transaction that makes them count: it holds a lock, and an
+/// upload may take long.
+async fn keep(worker: &Worker, job: &Job, prepared: &Prepared) -> Result<(), StageError> {
+    let texts = [
+        (
+            "fact_sheet.json",
+            "application/json",
+            serde_json::to_string_pretty(&prepared.sheet)?,
+        ),
+        (
+            "probes.json",
+            "application/json",
+            serde_json::to_string_pretty(&prepared.probe_set)?,
+        ),
+        (
+            "pull_request.json",
+            "application/json",
+            serde_json::to_string_pretty(&prepared.pull_request)?,
+        ),
+        (
+            "pull_request.diff",
+            "text/x-diff",
+            diff(&prepared.pull_request),
+        ),
+    ];
+    let texts = texts.each_ref().map(|(name, media_type, text)| Text {
+        name,
+        media_type,
+        text,
+    });
+    worker.keep(job, None, &texts).await?;
+    let mut pull_request = prepared.pull_request.clone();
+    for file in &mut pull_request.files {
+        file.head_text = None;
+        file.hunks.clear();
+    }
+    let material = Material {
+        pull_request,
+        probe_set: prepared.probe_set.clone(),
+    };
+    let bytes = serde_json::to_vec(&material)?.into();
+    worker.keep_private(job, None, MATERIAL, bytes).await
+}
+
+async fn hand_on(
+    worker: &Worker,
+    job: &Job,
+    task: &task::Model,
+    prepared: &Prepared,
+) -> Result<(), StageError> {
+    let pull_request = &prepared.pull_request;
+    let probe_set = &prepared.probe_set;
+    let redactor = &worker.platform.redactor;
+    let runs = agent_run::Entity::find()
+        .filter(agent_run::Column::TaskId.eq(task.id))
+        .filter(agent_run::Column::Status.eq(RunStatus::Queued))
+        .order_by_asc(agent_run::Column::Id)
+        .all(&worker.platform.database)
+        .await?;
+    let now = Utc::now();
+    let transaction = worker.begin(job).await?;
+    // An earlier attempt cannot have got here: this transaction also ends the job.
+    let mut rows = Vec::with_capacity(probe_set.probes.len());
+    for (position, made) in probe_set.probes.iter().enumerate() {
+        rows.push(probe::ActiveModel {
+            id: Set(ProbeId::new()),
+            task_id: Set(task.id),
+            position: Set(i32::try_from(position).unwrap_or(i32::MAX)),
+            label: Set(made.label.clone()),
+            dimension: Set(stored_dimension(made.dimension)),
+            kind: Set(word(&made.kind)?),
+            question: Set(made.question.clone()),
+            spec: Set(serde_json::to_value(made)?),
+            created_at: Set(now),
+        });
+    }
+    for chunk in rows.chunks(ROWS) {
+        probe::Entity::insert_many(chunk.to_vec())
+            .exec_without_returning(&transaction)
+            .await?;
+    }
+    let hash = probe_set.hash();
+    let changed: Vec<&str> = pull_request
+        .files
+        .iter()
+        .map(|file| file.path.as_str())
+        .collect();
+    task::Entity::update_many()
+        .set(task::ActiveModel {
+            base_sha: Set(Some(pull_request.base.clone())),
+            head_sha: Set(Some(pull_request.head.clone())),
+            changed_files: Set(serde_json::to_value(changed)?),
+            dropped_files: Set(serde_json::to_value(&pull_request.dropped)?),
+            probe_set_hash: Set(Some(hash.clone())),
+            prompt_hash: Set(Some(prompts::version())),
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(task.id))
+        .exec(&transaction)
+        .await?;
+    let mut rings: Vec<Ring> = Vec::with_capacity(runs.len());
+    for run in &runs {
+        let work = Work::RunAgent {
+            task: task.id,
+            run: run.id,
+            agent: run.agent.clone(),
+        };
+        rings.push(jobs::enqueue(&transaction, &work).await?);
+    }
+    let events = events_of(pull_request, probe_set, hash);
+    platform::events::append(&transaction, task.id, &events, redactor).await?;
+    ledger::finish(&transaction, &job.lease).await?;
+    transaction.commit().await?;
+    worker.tell(task.id, &rings).await;
+    info!(
+        "prepared task {}: {} files, {} probes",
+        task.id,
+        pull_request.files.len(),
+        probe_set.probes.len()
+    );
+    Ok(())
+}
+
+fn events_of(pull_request: &PullRequest, probe_set: &ProbeSet, hash: String) -> Vec<NewEvent> {
+    let mut events = Vec::new();
+    if !pull_request.dropped.is_empty() {
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for dropped in &pull_request.dropped {
+            *reasons.entry(&dropped.reason).or_default() += 1;
+        }
+        let event = Event::FilesDropped {
+            count: pull_request.dropped.len(),
+            reasons: reasons
+                .into_iter()
+                .map(|(reason, count)| format!("{reason}: {count}"))
+                .collect(),
+        };
+        events.push(task_event(Level::Warning, event));
+    }
+    let mut counts = BTreeMap::new();
+    for probe in &probe_set.probes {
+        *counts
+            .entry(probe.dimension.as_str().to_owned())
+            .or_default() += 1;
+    }
+    events.push(task_event(Level::Info, Event::ProbesMade { counts, hash }));
+    events
+}
+
+/// The word that a unit variant is stored as.
+fn word(value: &impl Serialize) -> Result<String, StageError> {
+    match serde_json::to_value(value)? {
+        serde_json::Value::String(word) => Ok(word),
+        other => Err(StageError::harness(format!("{other} is no word"))),
+    }
+}

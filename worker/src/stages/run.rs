@@ -1,0 +1,290 @@
+//! Runs one agent through one trial: what every phase is given, and the order of the phases.
+//!
+//! What a run leaves behind is stored as it happens; what it can go on from is a checkpoint after
+//! the teaching and one after the break. A later attempt goes on from the last checkpoint where the
+//! adapter can resume its sessions, else it starts over.
+
+use std::sync::Arc;
+
+use agents::adapter::{AgentAdapter, Presence};
+use chrono::Utc;
+use entity::status::{Level, RunStatus, TaskStatus};
+use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, task};
+use evaluation::probe::Probe;
+use platform::artifacts;
+use platform::events::Event;
+use platform::jobs::{self, Work, ledger};
+use platform::telemetry::chain;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::ending::Who;
+use super::prepare::{MATERIAL, Material, end_job};
+use super::{Job, StageError, Worker};
+use crate::phases::checkpoint::{Saved, Stage};
+use crate::phases::running::{Running, phase};
+use crate::phases::{arms, deep_dive, recall, study};
+
+pub(crate) async fn run_agent(
+    worker: &Arc<Worker>,
+    job: &Job,
+    task_id: TaskId,
+    run_id: RunId,
+) -> Result<(), StageError> {
+    let database = &worker.platform.database;
+    let task = task::Entity::find_by_id(task_id).one(database).await?;
+    let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
+    let (Some(task), Some(run)) = (task, run) else {
+        warn!("there is no run {run_id} any more");
+        return end_job(worker, job).await;
+    };
+    if run.status.is_final() {
+        return end_job(worker, job).await;
+    }
+    if task.status == TaskStatus::Cancelled {
+        return Err(StageError::Cancelled);
+    }
+    let Some(adapter) = worker.adapter(&run.agent).map(Arc::clone) else {
+        return Err(StageError::harness(format!(
+            "this worker knows no agent {:?}",
+            run.agent
+        )));
+    };
+    let version = match worker.presences.of(&adapter).await {
+        Presence::Installed { version, .. } => version,
+        Presence::Missing { why, fix } => {
+            return Err(StageError::harness(format!(
+                "{} cannot be run: {why} ({fix})",
+                adapter.profile().display_name
+            )));
+        }
+    };
+    if !adapter.profile().capabilities.fork {
+        return Err(StageError::harness(format!(
+            "{} cannot copy a conversation, so what it knew before the break cannot be asked",
+            adapter.profile().display_name
+        )));
+    }
+    let saved = saved(worker, &run, adapter.as_ref()).await?;
+    begin_attempt(worker, job, &task, &run, &version, saved.as_ref()).await?;
+    let material = material(worker, task_id).await?;
+    let probes = probes(worker, task_id).await?;
+    let mut running = Running::begin(
+        Arc::clone(worker),
+        job.clone(),
+        task,
+        run,
+        adapter,
+        version,
+        material,
+        probes,
+    )
+    .await?;
+
+    let limit = worker.settings.run_timeout;
+    let result = tokio::select! {
+        result = phases(&mut running, saved) => result,
+        () = tokio::time::sleep(limit) => Err(StageError::budget(format!(
+            "the run took longer than {} s (TASK_TIMEOUT_SECONDS)",
+            limit.as_secs()
+        ))),
+    };
+    let result = match result {
+        Ok(()) => end_well(&mut running).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &result
+        && !matches!(error, StageError::LeaseLost)
+        && let Err(error) = running.keep_streams().await
+    {
+        warn!(run.id = %run_id, error = chain(&error), "the streams of a failed run are lost");
+    }
+    running.end().await;
+    result
+}
+
+/// The phases in their order.
+async fn phases(running: &mut Running, saved: Option<Saved>) -> Result<(), StageError> {
+    let broken = match saved {
+        Some(saved) if saved.stage == Stage::Broken => {
+            let sessions = running.resume_broken(&saved).await?;
+            running.restore(saved);
+            sessions
+        }
+        saved => {
+            running.fill_workspace().await?;
+            let main = match saved {
+                Some(saved) => {
+                    let main = running.resume_taught(&saved).await?;
+                    running.restore(saved);
+                    main
+                }
+                None => {
+                    let main = study::study(running).await?;
+                    deep_dive::teach(running, main).await?
+                }
+            };
+            match deep_dive::dive(running, main).await? {
+                deep_dive::Dive::Broke(sessions) => sessions,
+                deep_dive::Dive::NoBreak => return Ok(()),
+            }
+        }
+    };
+    running.seal().await?;
+    let mut main = broken.main;
+    arms::baseline(running, broken.snapshot).await?;
+    recall::recall(running, &mut main).await?;
+    arms::post(running, main).await?;
+    arms::cold(running).await
+}
+
+/// The last transaction of a run: everything is answered, the judge is next.
+async fn end_well(running: &mut Running) -> Result<(), StageError> {
+    running.keep_streams().await?;
+    running.reach(4);
+    running.reach(5);
+    running.leave_phase().await?;
+    let worker = Arc::clone(&running.worker);
+    let transaction = worker.begin(&running.job).await?;
+    agent_run::Entity::update_many()
+        .set(agent_run::ActiveModel {
+            status: Set(RunStatus::Judging),
+            phase: Set(Some(phase::JUDGING.to_owned())),
+            ..running.progress_row()
+        })
+        .filter(agent_run::Column::Id.eq(running.who.run))
+        .exec(&transaction)
+        .await?;
+    let work = Work::JudgeRun {
+        task: running.who.task,
+        run: running.who.run,
+    };
+    let ring = jobs::enqueue(&transaction, &work).await?;
+    let started = running.who.event(
+        Level::Info,
+        Event::PhaseStarted {
+            agent: running.who.agent.clone(),
+            trial: running.who.trial,
+            phase: phase::JUDGING.to_owned(),
+        },
+    );
+    let redactor = &worker.platform.redactor;
+    platform::events::append(&transaction, running.who.task, &[started], redactor).await?;
+    let more = super::ending::follow_up(&transaction, running.who.task, redactor).await?;
+    ledger::finish(&transaction, &running.job.lease).await?;
+    transaction.commit().await?;
+    let rings: Vec<_> = std::iter::once(ring).chain(more).collect();
+    worker.tell(running.who.task, &rings).await;
+    info!(run.id = %running.who.run, "asked {} of run {}", running.who.agent, running.who.run);
+    Ok(())
+}
+
+/// What an earlier attempt left to go on from, where the adapter can.
+async fn saved(
+    worker: &Worker,
+    run: &agent_run::Model,
+    adapter: &dyn AgentAdapter,
+) -> Result<Option<Saved>, StageError> {
+    let Some(pointer) = &run.checkpoint else {
+        return Ok(None);
+    };
+    if !adapter.profile().capabilities.resume {
+        return Ok(None);
+    }
+    let Some(name) = pointer.get("artifact").and_then(|name| name.as_str()) else {
+        return Ok(None);
+    };
+    let database = &worker.platform.database;
+    let found = artifacts::find(database, run.task_id, Some(run.id), name).await?;
+    let Some(found) = found else {
+        warn!(run.id = %run.id, "the checkpoint of run {} is gone; it starts over", run.id);
+        return Ok(None);
+    };
+    let bytes = worker.platform.artifacts.get(&found).await?;
+    Ok(Some(serde_json::from_slice(&bytes)?))
+}
+
+/// Marks the run as running. A run that starts over forgets what an earlier attempt measured.
+async fn begin_attempt(
+    worker: &Worker,
+    job: &Job,
+    task: &task::Model,
+    run: &agent_run::Model,
+    version: &str,
+    saved: Option<&Saved>,
+) -> Result<(), StageError> {
+    let who = Who::of(run);
+    let attempt = u32::try_from(job.lease.attempt).unwrap_or_default();
+    let now = Utc::now();
+    let broken = saved.is_some_and(|saved| saved.stage == Stage::Broken);
+    let mut change = agent_run::ActiveModel {
+        status: Set(RunStatus::Running),
+        agent_version: Set(Some(version.to_owned())),
+        started_at: Set(Some(run.started_at.unwrap_or(now))),
+        updated_at: Set(now),
+        failure_cause: Set(None),
+        error_message: Set(None),
+        ..Default::default()
+    };
+    if !broken {
+        change.breaks = Set(json!([]));
+        change.compression_detected = Set(false);
+        change.seal_broken = Set(false);
+    }
+    if saved.is_none() {
+        change.milestones = Set(json!({}));
+        change.stats = Set(json!({}));
+        change.checkpoint = Set(None);
+    }
+    let event = match saved {
+        None => Event::RunStarted {
+            agent: who.agent.clone(),
+            trial: who.trial,
+            attempt,
+        },
+        Some(saved) => Event::RunResumed {
+            agent: who.agent.clone(),
+            trial: who.trial,
+            attempt,
+            from: saved.stage.as_str().to_owned(),
+        },
+    };
+    let transaction = worker.begin(job).await?;
+    agent_run::Entity::update_many()
+        .set(change)
+        .filter(agent_run::Column::Id.eq(run.id))
+        .exec(&transaction)
+        .await?;
+    if !broken {
+        answer::Entity::delete_many()
+            .filter(answer::Column::RunId.eq(run.id))
+            .exec(&transaction)
+            .await?;
+    }
+    let redactor = &worker.platform.redactor;
+    let event = who.event(Level::Info, event);
+    platform::events::append(&transaction, task.id, &[event], redactor).await?;
+    transaction.commit().await?;
+    worker.tell(task.id, &[]).await;
+    Ok(())
+}
+
+async fn material(worker: &Worker, task: TaskId) -> Result<Material, StageError> {
+    let found = artifacts::find(&worker.platform.database, task, None, MATERIAL)
+        .await?
+        .ok_or_else(|| StageError::harness("what was prepared for the task is gone"))?;
+    let bytes = worker.platform.artifacts.get(&found).await?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+async fn probes(worker: &Worker, task: TaskId) -> Result<Vec<(ProbeId, Probe)>, StageError> {
+    let rows = probe::Entity::find()
+        .filter(probe::Column::TaskId.eq(task))
+        .order_by_asc(probe::Column::Position)
+        .all(&worker.platform.database)
+        .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.id, serde_json::from_value(row.spec)?)))
+        .collect()
+}
