@@ -19,6 +19,13 @@ pub trait AgentAdapter: Send + Sync {
     /// What is known without asking the program.
     fn profile(&self) -> &Profile;
 
+    /// The adapter for an agent whose name carries a parameter, such as `control-lossy:0.25`.
+    ///
+    /// # Errors
+    ///
+    /// The agent takes no parameter, or not this one.
+    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure>;
+
     /// Whether the program is there, and which version. May start it; callers cache.
     async fn probe(&self) -> Presence;
 

@@ -1,6 +1,16 @@
 //! What the API can be told.
 
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+
 use platform::settings::Reader;
+use url::Url;
+
+use crate::BindRefused;
+
+/// What is said where single sign-on is asked for.
+pub(crate) const NO_SINGLE_SIGN_ON: &str =
+    "single sign-on is not part of this version; it does not start rather than run open";
 
 /// How the API behaves.
 #[derive(Clone, Debug)]
@@ -22,25 +32,192 @@ pub struct ApiSettings {
     /// `FORGE_URLS`, comma-separated; `https://github.com`.
     pub forge_urls: Vec<String>,
     /// `LOCAL_REPOSITORIES`, `:`-separated; empty: no local repositories by HTTP.
-    pub local_roots: Vec<std::path::PathBuf>,
+    pub local_roots: Vec<PathBuf>,
     /// `QUEUE_ENABLED`
     pub queue_enabled: bool,
 }
 
 impl ApiSettings {
     /// Reads the API's settings; problems are noted in `reader`.
-    pub fn read(_reader: &mut Reader<'_>) -> Self {
-        Self {
-            host: "127.0.0.1".to_owned(),
-            port: 8000,
-            allowed_origins: Vec::new(),
-            sso_enabled: false,
-            sso_service_url: None,
-            allow_public_bind: false,
-            default_max_files: 50,
-            forge_urls: vec!["https://github.com".to_owned()],
-            local_roots: Vec::new(),
-            queue_enabled: false,
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let sso_enabled = reader.flag("SSO_ENABLED", false);
+        if sso_enabled {
+            reader.refuse("SSO_ENABLED", NO_SINGLE_SIGN_ON);
         }
+        let allowed_origins = list(reader, "ALLOWED_ORIGINS", ',');
+        for origin in &allowed_origins {
+            if origin != "*" && !is_origin(origin) {
+                reader.refuse(
+                    "ALLOWED_ORIGINS",
+                    format!("{origin:?} is no origin such as http://localhost:3000"),
+                );
+            }
+        }
+        let mut forge_urls = list(reader, "FORGE_URLS", ',');
+        for forge in &mut forge_urls {
+            if !is_origin(forge) {
+                reader.refuse(
+                    "FORGE_URLS",
+                    format!("{forge:?} is no base address such as https://github.com"),
+                );
+            }
+            forge.truncate(forge.trim_end_matches('/').len());
+        }
+        if forge_urls.is_empty() {
+            forge_urls.push("https://github.com".to_owned());
+        }
+        let local_roots: Vec<PathBuf> = list(reader, "LOCAL_REPOSITORIES", ':')
+            .into_iter()
+            .map(PathBuf::from)
+            .collect();
+        for root in &local_roots {
+            if !is_plain(root) {
+                reader.refuse(
+                    "LOCAL_REPOSITORIES",
+                    format!("{} is no absolute path without `..`", root.display()),
+                );
+            }
+        }
+        let default_max_files = reader.parsed("MAX_FILES_PER_TASK", 50);
+        if !(1..=1000).contains(&default_max_files) {
+            reader.refuse(
+                "MAX_FILES_PER_TASK",
+                format!("{default_max_files} is not between 1 and 1000"),
+            );
+        }
+        Self {
+            host: reader
+                .text("HOST")
+                .unwrap_or_else(|| "127.0.0.1".to_owned()),
+            port: reader.parsed("PORT", 8000),
+            allowed_origins,
+            sso_enabled,
+            sso_service_url: reader.text("SSO_SERVICE_URL"),
+            allow_public_bind: reader.flag("ALLOW_PUBLIC_BIND", false),
+            default_max_files,
+            forge_urls,
+            local_roots,
+            queue_enabled: reader.flag("QUEUE_ENABLED", false),
+        }
+    }
+
+    /// Whether it is safe to listen at `address`.
+    ///
+    /// # Errors
+    /// [`BindRefused`] where requests could come from other machines without proof of who sends
+    /// them.
+    pub fn may_listen(&self, address: SocketAddr) -> Result<(), BindRefused> {
+        if self.sso_enabled {
+            return Err(BindRefused::SingleSignOn);
+        }
+        if address.ip().is_loopback() || self.allow_public_bind {
+            Ok(())
+        } else {
+            Err(BindRefused::Public(address))
+        }
+    }
+
+    /// Whether a repository at `path` may be named in a request. Looks at the words only: the
+    /// worker, which has the disk, follows links and looks again.
+    pub(crate) fn allows_local(&self, path: &Path) -> bool {
+        is_plain(path) && self.local_roots.iter().any(|root| path.starts_with(root))
+    }
+}
+
+/// An absolute path that climbs nowhere.
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute()
+        && path
+            .components()
+            .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+}
+
+/// A web address that is nothing but scheme, host and port.
+fn is_origin(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    })
+}
+
+fn list(reader: &Reader<'_>, name: &'static str, separator: char) -> Vec<String> {
+    reader
+        .text(name)
+        .unwrap_or_default()
+        .split(separator)
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<const N: usize>(source: [(&str, &str); N]) -> Result<ApiSettings, String> {
+        let mut reader = Reader::new(&source);
+        let settings = ApiSettings::read(&mut reader);
+        reader
+            .finish(settings)
+            .map_err(|errors| format!("{:?}", errors.0))
+    }
+
+    #[test]
+    fn nothing_set_is_a_local_server() {
+        let settings = read([]).unwrap();
+        assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 8000));
+        assert_eq!(settings.forge_urls, ["https://github.com"]);
+        assert!(settings.local_roots.is_empty());
+        assert_eq!(settings.default_max_files, 50);
+    }
+
+    #[test]
+    fn single_sign_on_refuses_to_start_rather_than_run_open() {
+        let refused = read([("SSO_ENABLED", "true")]).unwrap_err();
+        assert!(refused.contains("not part of this version"), "{refused}");
+    }
+
+    #[test]
+    fn every_bad_setting_is_named_at_once() {
+        let refused = read([
+            ("PORT", "many"),
+            ("ALLOWED_ORIGINS", "localhost"),
+            ("FORGE_URLS", "https://user:secret@github.com"),
+            ("LOCAL_REPOSITORIES", "/srv/../etc"),
+            ("MAX_FILES_PER_TASK", "0"),
+        ])
+        .unwrap_err();
+        for name in [
+            "PORT",
+            "ALLOWED_ORIGINS",
+            "FORGE_URLS",
+            "LOCAL_REPOSITORIES",
+            "MAX_FILES_PER_TASK",
+        ] {
+            assert!(refused.contains(name), "{name} is missing in {refused}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_open_without_being_told() {
+        let settings = read([]).unwrap();
+        assert!(settings.may_listen(([127, 0, 0, 1], 8000).into()).is_ok());
+        assert!(settings.may_listen(([0, 0, 0, 0], 8000).into()).is_err());
+        let told = read([("ALLOW_PUBLIC_BIND", "true")]).unwrap();
+        assert!(told.may_listen(([0, 0, 0, 0], 8000).into()).is_ok());
+    }
+
+    #[test]
+    fn a_path_that_climbs_out_of_its_root_is_not_allowed() {
+        let settings = read([("LOCAL_REPOSITORIES", "/srv/repositories")]).unwrap();
+        assert!(settings.allows_local(Path::new("/srv/repositories/widgets")));
+        assert!(!settings.allows_local(Path::new("/srv/repositories/../secrets")));
+        assert!(!settings.allows_local(Path::new("/srv/repositories-2")));
+        assert!(!settings.allows_local(Path::new("widgets")));
     }
 }

@@ -1,8 +1,11 @@
 //! What every request can reach.
 
+use axum::extract::FromRef;
 use platform::parts::Platform;
+use tokio_util::sync::CancellationToken;
 
 use crate::settings::ApiSettings;
+use crate::tail::Tail;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -19,4 +22,19 @@ pub struct KnownAgent {
     pub name: String,
     pub display_name: String,
     pub control: bool,
+}
+
+/// The state of a router: what it was given, and what it needs while it runs.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) api: ApiState,
+    pub(crate) tail: Tail,
+    /// Cancelled when the server is to stop.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl FromRef<Running> for ApiState {
+    fn from_ref(running: &Running) -> Self {
+        running.api.clone()
+    }
 }

@@ -1,10 +1,28 @@
 //! Creating and cancelling tasks: one transaction each, then the bell.
 
-use entity::TaskId;
-use entity::status::{Dimension, Trigger};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use entity::status::{Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger};
 use entity::task::{self, Source};
+use entity::{RunId, TaskId, agent_run};
+use platform::events::{self, Event, NewEvent};
+use platform::jobs::ledger;
+use platform::jobs::{self, Ring, Work};
 use platform::parts::Platform;
-use sea_orm::DbErr;
+use platform::telemetry::chain;
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter,
+    QueryOrder, Set, TransactionTrait,
+};
+use serde_json::json;
+
+/// How long a request waits for the bell.
+const RING_LIMIT: Duration = Duration::from_secs(2);
+/// Rows of one INSERT; SQLite binds at most 32,766 values.
+const ROWS_AT_ONCE: usize = 100;
 
 /// A task that is to be created; checked by whoever makes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +46,149 @@ pub struct NewTask {
 
 /// Stores a task with its runs, its first job and its first events, then rings. A bell that cannot
 /// be rung is no error: the sweeper rings again.
-pub async fn create_task(_platform: &Platform, _new: NewTask) -> Result<task::Model, DbErr> {
-    Err(DbErr::Custom("not yet".to_owned()))
+pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Model, DbErr> {
+    let now = now();
+    let runs = runs_of(&new.agents, new.trials);
+    let mut happened = vec![NewEvent {
+        run: None,
+        level: Level::Info,
+        event: Event::TaskCreated {
+            agents: new.agents.clone(),
+            trials: new.trials,
+        },
+    }];
+    let transaction = platform.database.begin().await?;
+    let task = task_row(new, now)?.insert(&transaction).await?;
+    let mut rows = Vec::with_capacity(runs.len());
+    for (agent, trial) in runs {
+        let id = RunId::new();
+        rows.push(run_row(id, task.id, &agent, trial, now));
+        happened.push(NewEvent {
+            run: Some(id),
+            level: Level::Info,
+            event: Event::RunQueued { agent, trial },
+        });
+    }
+    for rows in rows.chunks(ROWS_AT_ONCE) {
+        agent_run::Entity::insert_many(rows.to_vec())
+            .exec_without_returning(&transaction)
+            .await?;
+    }
+    let ring = jobs::enqueue(&transaction, &Work::PrepareTask { task: task.id }).await?;
+    events::append(&transaction, task.id, &happened, &platform.redactor).await?;
+    transaction.commit().await?;
+    tracing::info!(task.id = %task.id, "created task {}", task.id);
+    platform.waker.wake(task.id).await;
+    ring_bell(platform, &[ring]).await;
+    Ok(task)
+}
+
+/// The time, as exactly as every database keeps it.
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}
+
+/// Every agent with its trials, in the order asked for; naming an agent again goes on counting.
+fn runs_of(agents: &[String], trials: u32) -> Vec<(String, u32)> {
+    let mut had: HashMap<&str, u32> = HashMap::new();
+    let mut runs = Vec::new();
+    for agent in agents {
+        let had = had.entry(agent).or_default();
+        for _ in 0..trials {
+            *had += 1;
+            runs.push((agent.clone(), *had));
+        }
+    }
+    runs
+}
+
+fn number(value: u32, of: &str) -> Result<i32, DbErr> {
+    i32::try_from(value).map_err(|_| DbErr::Type(format!("{value} is too large for {of}")))
+}
+
+fn task_row(new: NewTask, now: DateTime<Utc>) -> Result<task::ActiveModel, DbErr> {
+    let source =
+        serde_json::to_value(&new.source).map_err(|error| DbErr::Json(error.to_string()))?;
+    Ok(task::ActiveModel {
+        id: Set(TaskId::new()),
+        org_id: Set(new.org_id),
+        created_by: Set(new.created_by),
+        pr_url: Set(new.pr_url),
+        repo: Set(new.repo),
+        pr_number: Set(new.pr_number),
+        source: Set(source),
+        agents: Set(json!(new.agents)),
+        rubric: Set(json!(new.rubric)),
+        trials: Set(number(new.trials, "trials")?),
+        max_files: Set(number(new.max_files, "max_files")?),
+        seed: Set(new.seed),
+        trigger: Set(new.trigger),
+        pass_mark: Set(new.pass_mark),
+        target_context_tokens: Set(new.target_context_tokens),
+        status: Set(TaskStatus::Queued),
+        changed_files: Set(json!([])),
+        dropped_files: Set(json!([])),
+        base_sha: Set(None),
+        head_sha: Set(None),
+        prompt_hash: Set(None),
+        probe_set_hash: Set(None),
+        error_message: Set(None),
+        failure_cause: Set(None),
+        event_seq: Set(0),
+        created_at: Set(now),
+        updated_at: Set(now),
+        started_at: Set(None),
+        completed_at: Set(None),
+    })
+}
+
+fn run_row(
+    id: RunId,
+    task: TaskId,
+    agent: &str,
+    trial: u32,
+    now: DateTime<Utc>,
+) -> agent_run::ActiveModel {
+    agent_run::ActiveModel {
+        id: Set(id),
+        task_id: Set(task),
+        agent: Set(agent.to_owned()),
+        // At most agents × trials, which the request's limits keep far below.
+        trial: Set(i32::try_from(trial).unwrap_or(i32::MAX)),
+        status: Set(RunStatus::Queued),
+        phase: Set(None),
+        milestones: Set(json!({})),
+        stats: Set(json!({})),
+        breaks: Set(json!([])),
+        compression_detected: Set(false),
+        seal_broken: Set(false),
+        baseline: Set(None),
+        checkpoint: Set(None),
+        agent_version: Set(None),
+        retry_count: Set(0),
+        failure_cause: Set(None),
+        error_message: Set(None),
+        overall_score: Set(None),
+        passed: Set(None),
+        created_at: Set(now),
+        updated_at: Set(now),
+        started_at: Set(None),
+        completed_at: Set(None),
+    }
+}
+
+/// Rings, for a moment; who does not hear it is told by the sweeper.
+async fn ring_bell(platform: &Platform, rings: &[Ring]) {
+    match tokio::time::timeout(RING_LIMIT, platform.doorbell.ring(rings)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(
+                error = chain(&error),
+                "the bell cannot be rung; the sweeper will"
+            );
+        }
+        Err(_) => tracing::warn!("the bell does not answer; the sweeper will ring"),
+    }
 }
 
 /// What came of asking for a cancellation.
@@ -42,10 +201,150 @@ pub enum Cancelled {
 }
 
 /// Cancels a task: its queued jobs at once, its running ones by their workers within seconds.
+///
+/// The task is `cancelled` from here on, and so is every run that nobody works on. A worker ends
+/// the runs that it holds; where no worker holds any, the event `completed` is written here.
 pub async fn cancel_task(
-    _platform: &Platform,
-    _task: TaskId,
-    _by: Option<String>,
+    platform: &Platform,
+    task: TaskId,
+    by: Option<String>,
 ) -> Result<Cancelled, DbErr> {
-    Ok(Cancelled::NoSuchTask)
+    let now = now();
+    let transaction = platform.database.begin().await?;
+    // Jobs before the task, as a worker that writes on behalf of its job: in another order the two
+    // could wait for each other.
+    let held = ledger::request_cancel(&transaction, task).await?;
+    let open = [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
+    let ended = task::Entity::update_many()
+        .col_expr(task::Column::Status, Expr::value(TaskStatus::Cancelled))
+        .col_expr(
+            task::Column::FailureCause,
+            Expr::value(FailureCause::Cancelled),
+        )
+        .col_expr(task::Column::UpdatedAt, Expr::value(now))
+        .col_expr(task::Column::CompletedAt, Expr::value(now))
+        .filter(task::Column::Id.eq(task))
+        .filter(task::Column::Status.is_in(open))
+        .exec(&transaction)
+        .await?;
+    if ended.rows_affected == 0 {
+        transaction.rollback().await?;
+        let exists = exists(&platform.database, task).await?;
+        return Ok(if exists {
+            Cancelled::TooLate
+        } else {
+            Cancelled::NoSuchTask
+        });
+    }
+    let mut happened = vec![NewEvent {
+        run: None,
+        level: Level::Info,
+        event: Event::CancelRequested { by },
+    }];
+    happened.extend(cancel_runs(&transaction, task, now).await?);
+    if held == 0 {
+        happened.push(NewEvent {
+            run: None,
+            level: Level::Info,
+            event: Event::Completed {
+                status: TaskStatus::Cancelled.to_string(),
+                message: Some("Task cancelled".to_owned()),
+            },
+        });
+    }
+    events::append(&transaction, task, &happened, &platform.redactor).await?;
+    transaction.commit().await?;
+    tracing::info!(task.id = %task, held, "cancelled task {task}");
+    platform.waker.wake(task).await;
+    Ok(Cancelled::Yes)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller has found the task within its organisation"
+)]
+async fn exists(connection: &impl ConnectionTrait, task: TaskId) -> Result<bool, DbErr> {
+    Ok(task::Entity::find_by_id(task)
+        .one(connection)
+        .await?
+        .is_some())
+}
+
+/// Ends the runs that no worker holds, and says so.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller has found the task within its organisation"
+)]
+async fn cancel_runs(
+    transaction: &impl ConnectionTrait,
+    task: TaskId,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, DbErr> {
+    let held: Vec<RunId> = entity::job::Entity::find()
+        .filter(entity::job::Column::TaskId.eq(task))
+        .filter(entity::job::Column::State.eq(JobState::Leased))
+        .all(transaction)
+        .await?
+        .into_iter()
+        .filter_map(|job| job.run_id)
+        .collect();
+    let open = [RunStatus::Queued, RunStatus::Running, RunStatus::Judging];
+    let free = agent_run::Column::TaskId
+        .eq(task)
+        .and(agent_run::Column::Status.is_in(open))
+        .and(agent_run::Column::Id.is_not_in(held));
+    let runs = agent_run::Entity::find()
+        .filter(free.clone())
+        .order_by_asc(agent_run::Column::Agent)
+        .order_by_asc(agent_run::Column::Trial)
+        .all(transaction)
+        .await?;
+    agent_run::Entity::update_many()
+        .col_expr(agent_run::Column::Status, Expr::value(RunStatus::Cancelled))
+        .col_expr(
+            agent_run::Column::Phase,
+            Expr::value(Option::<String>::None),
+        )
+        .col_expr(
+            agent_run::Column::FailureCause,
+            Expr::value(FailureCause::Cancelled),
+        )
+        .col_expr(
+            agent_run::Column::ErrorMessage,
+            Expr::value("Task cancelled"),
+        )
+        .col_expr(agent_run::Column::UpdatedAt, Expr::value(now))
+        .col_expr(agent_run::Column::CompletedAt, Expr::value(now))
+        .filter(free)
+        .exec(transaction)
+        .await?;
+    let done = runs.into_iter().map(|run| NewEvent {
+        run: Some(run.id),
+        level: Level::Info,
+        event: Event::RunDone {
+            agent: run.agent,
+            trial: run.trial.unsigned_abs(),
+            status: RunStatus::Cancelled.to_string(),
+        },
+    });
+    Ok(done.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_named_twice_gets_twice_the_trials() {
+        let agents = ["a", "b", "a"].map(str::to_owned);
+        let runs = runs_of(&agents, 2);
+        let named: Vec<_> = runs
+            .iter()
+            .map(|(agent, trial)| (agent.as_str(), *trial))
+            .collect();
+        assert_eq!(
+            named,
+            [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("a", 3), ("a", 4)]
+        );
+    }
 }

@@ -358,9 +358,7 @@ pub(crate) fn is_bucket(storage: &str) -> bool {
     storage.starts_with("s3://") || storage.starts_with("gs://")
 }
 
-fn generic(
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> object_store::Error {
+fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
     object_store::Error::Generic {
         store: "artifacts",
         source: source.into(),

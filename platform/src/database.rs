@@ -125,7 +125,10 @@ pub async fn connect(settings: &DatabaseSettings) -> Result<DatabaseConnection, 
                 .pragma("synchronous", "NORMAL")
         });
     if in_memory {
-        options.min_connections(1).idle_timeout(None).max_lifetime(None);
+        options
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None);
     }
     // The change to the write-ahead log cannot wait by itself for another process that starts.
     let deadline = Instant::now() + BUSY;

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use entity::status::{JobKind, JobState};
 use entity::{JobId, RunId, TaskId, job};
 use sea_orm::sea_query::{Expr, OnConflict, Query};
-use sea_orm::{ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, RuntimeErr};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, RuntimeErr,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::database::clock;
@@ -101,9 +103,7 @@ pub struct Ring {
 /// that is already there is not added again (and gives its ring all the same).
 pub async fn enqueue(connection: &impl ConnectionTrait, work: &Work) -> Result<Ring, DbErr> {
     let mut rings = enqueue_all(connection, std::slice::from_ref(work)).await?;
-    rings
-        .pop()
-        .ok_or_else(|| DbErr::RecordNotInserted)
+    rings.pop().ok_or_else(|| DbErr::RecordNotInserted)
 }
 
 /// Like [`enqueue`], for many at once; the rings are in the order of the works.

@@ -134,11 +134,9 @@ impl Platform {
         let database = database::connect(&settings.database)
             .await
             .map_err(doing(|| format!("connecting to the database {address}")))?;
-        database::migrate(&database)
-            .await
-            .map_err(doing(|| {
-                format!("bringing the schema of {address} up to date")
-            }))?;
+        database::migrate(&database).await.map_err(doing(|| {
+            format!("bringing the schema of {address} up to date")
+        }))?;
         let redactor = settings.redactor();
         let opening = || format!("opening the artifact store {}", settings.storage);
         let (storage, for_artifacts) = (settings.storage.clone(), redactor.clone());

@@ -151,7 +151,10 @@ static SHAPES: LazyLock<Vec<(Regex, Judge)>> = LazyLock::new(|| {
             r#"(?i)(\bauthorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+|\bx-(?:api|goog-api)-key["']?\s*[:=]\s*["']?)[A-Za-z0-9._~+/=-]{8,}"#,
             after_first,
         ),
-        (r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{20,}", after_first_if_random),
+        (
+            r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{20,}",
+            after_first_if_random,
+        ),
         // Credentials in an address; the address stays.
         (
             r#"(?i)(\b[a-z][a-z0-9+.-]{1,30}://)(?:[^\s/:@"'<>\[\]]{0,200}:[^\s/@"'<>]{1,200}|[^\s/:@"'<>\[\]]{20,200})@"#,

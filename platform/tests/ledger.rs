@@ -21,11 +21,7 @@ use support::{at_once, leased_job, no_lease, pool, row, task_and_run, waiting_jo
 use testkit::database::{TestDatabase, on_both_engines};
 
 /// Writes the task's repository on behalf of a job.
-async fn write(
-    database: &DatabaseConnection,
-    lease: &Lease,
-    text: &str,
-) -> Result<(), FenceError> {
+async fn write(database: &DatabaseConnection, lease: &Lease, text: &str) -> Result<(), FenceError> {
     let transaction = database.begin().await?;
     lease.fence(&transaction).await?;
     task::Entity::update_many()
@@ -203,7 +199,11 @@ async fn a_lost_lease_cannot_write() {
         assert!(finish(&database, &mine).await.is_err());
         assert!(cancelled(&database, &mine).await.is_err());
         assert!(hand_back(&database, &mine).await.is_err());
-        assert!(fail(&database, &mine, "late", true, &at_once()).await.is_err());
+        assert!(
+            fail(&database, &mine, "late", true, &at_once())
+                .await
+                .is_err()
+        );
         assert_eq!(written(&database, &mine).await, "mine");
         write(&database, &taken, "taken").await.unwrap();
         assert_eq!(written(&database, &mine).await, "taken");
@@ -369,7 +369,9 @@ async fn cancelling_ends_what_waits_and_marks_what_runs() {
         let database = pool(test).await;
         let lease = leased_job(&database, "me", &at_once()).await;
         let task = lease.task_id;
-        let waits = enqueue(&database, &Work::FinishTask { task }).await.unwrap();
+        let waits = enqueue(&database, &Work::FinishTask { task })
+            .await
+            .unwrap();
         let (_, of_another_task) = waiting_job(&database).await;
         assert_eq!(request_cancel(&database, task).await.unwrap(), 1);
         assert_eq!(request_cancel(&database, task).await.unwrap(), 1);

@@ -132,7 +132,9 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         created_at: some_time(),
     };
     store(database, artifact.clone()).await.unwrap();
-    let read = artifact::Entity::find_by_id(artifact.id).one(database).await;
+    let read = artifact::Entity::find_by_id(artifact.id)
+        .one(database)
+        .await;
     assert_eq!(read.unwrap(), Some(artifact));
 
     let event = task_event::Model {
@@ -198,8 +200,14 @@ async fn what_must_be_unique_is() {
         let run = builders::stored_run(database, task, "claude", 1)
             .await
             .unwrap();
-        assert!(builders::stored_run(database, task, "claude", 1).await.is_err());
-        builders::stored_run(database, task, "claude", 2).await.unwrap();
+        assert!(
+            builders::stored_run(database, task, "claude", 1)
+                .await
+                .is_err()
+        );
+        builders::stored_run(database, task, "claude", 2)
+            .await
+            .unwrap();
         for run_id in [None, Some(run)] {
             let artifact = || artifact::Model {
                 id: ArtifactId::new(),

@@ -166,7 +166,9 @@ async fn no_queue_is_rung_for_more_than_a_thousand_times() {
             .map(|trial| builders::run(task, "claude", trial))
             .collect();
         for runs in runs.chunks(400) {
-            let rows = runs.iter().map(|run| run.clone().into_active_model().reset_all());
+            let rows = runs
+                .iter()
+                .map(|run| run.clone().into_active_model().reset_all());
             agent_run::Entity::insert_many(rows)
                 .exec_without_returning(&database)
                 .await

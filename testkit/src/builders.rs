@@ -103,5 +103,9 @@ where
     A::Entity: EntityTrait<Model = M>,
 {
     // A model's values count as unchanged; an insert wants them set.
-    model.into_active_model().reset_all().insert(connection).await
+    model
+        .into_active_model()
+        .reset_all()
+        .insert(connection)
+        .await
 }

@@ -64,7 +64,9 @@ impl TestDatabase {
             server: server.to_owned(),
             name: format!("test_{}", uuid::Uuid::new_v4().simple()),
         };
-        schema.run(&format!("CREATE SCHEMA {}", schema.name)).await?;
+        schema
+            .run(&format!("CREATE SCHEMA {}", schema.name))
+            .await?;
         let joint = if server.contains('?') { '&' } else { '?' };
         let url = format!(
             "{server}{joint}options=-c%20search_path%3D{name}",

@@ -307,9 +307,7 @@ pub async fn fail(
     let mut update = lease.update(transaction);
     update.value(job::Column::LastError, storable(error));
     if !retry || lease.attempt >= lease.max_attempts {
-        lease
-            .give_up(transaction, update, JobState::Failed)
-            .await?;
+        lease.give_up(transaction, update, JobState::Failed).await?;
         return Ok(None);
     }
     if is_cancel_requested(transaction, lease).await? {
@@ -320,15 +318,10 @@ pub async fn fail(
     }
     let delay = backoff(settings, lease.attempt, rand::random_range(0.8..1.2));
     update
-        .value(
-            job::Column::AvailableAt,
-            clock::after(transaction, delay),
-        )
+        .value(job::Column::AvailableAt, clock::after(transaction, delay))
         // The sweeper rings as soon as it is due.
         .value(job::Column::RungAt, None::<DateTimeUtc>);
-    lease
-        .give_up(transaction, update, JobState::Queued)
-        .await?;
+    lease.give_up(transaction, update, JobState::Queued).await?;
     Ok(Some(lease.ring()))
 }
 
@@ -348,9 +341,7 @@ pub async fn hand_back(transaction: &impl ConnectionTrait, lease: &Lease) -> Res
         .value(job::Column::Attempt, Expr::col(job::Column::Attempt).sub(1))
         .value(job::Column::AvailableAt, clock::now(transaction))
         .value(job::Column::RungAt, None::<DateTimeUtc>);
-    lease
-        .give_up(transaction, update, JobState::Queued)
-        .await?;
+    lease.give_up(transaction, update, JobState::Queued).await?;
     Ok(lease.ring())
 }
 
@@ -381,9 +372,7 @@ pub async fn request_cancel(
             Expr::case(is_queued(), Expr::val(JobState::Cancelled)).finally(JobState::Leased),
         )
         .value(job::Column::UpdatedAt, clock::now(transaction))
-        .cond_where(
-            Expr::col(job::Column::Id).in_subquery(in_order(transaction, unfinished())),
-        )
+        .cond_where(Expr::col(job::Column::Id).in_subquery(in_order(transaction, unfinished())))
         .cond_where(unfinished())
         .returning_all()
         .take();
@@ -427,7 +416,9 @@ async fn is_cancel_requested(
     transaction: &impl ConnectionTrait,
     lease: &Lease,
 ) -> Result<bool, DbErr> {
-    let job = job::Entity::find_by_id(lease.job_id).one(transaction).await?;
+    let job = job::Entity::find_by_id(lease.job_id)
+        .one(transaction)
+        .await?;
     Ok(job.is_some_and(|job| job.cancel_requested))
 }
 

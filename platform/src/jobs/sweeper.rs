@@ -9,8 +9,8 @@ use entity::status::{JobState, RunStatus, TaskStatus};
 use entity::{JobId, agent_run, job, task};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::{
-    Condition, Expr, ExprTrait as _, JoinType, LockBehavior, LockType, Order,
-    Query, SelectStatement, UpdateStatement, WindowStatement,
+    Condition, Expr, ExprTrait as _, JoinType, LockBehavior, LockType, Order, Query,
+    SelectStatement, UpdateStatement, WindowStatement,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult as _};
 
@@ -211,10 +211,12 @@ async fn ring_again(
 /// Failed and cancelled jobs whose run, or whose task, is not at its end.
 async fn without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, DbErr> {
     let ended_badly = || {
-        Expr::col((job::Entity, job::Column::State))
-            .is_in([JobState::Failed, JobState::Cancelled])
+        Expr::col((job::Entity, job::Column::State)).is_in([JobState::Failed, JobState::Cancelled])
     };
-    let runs = RunStatus::ALL.iter().copied().filter(|status| !status.is_final());
+    let runs = RunStatus::ALL
+        .iter()
+        .copied()
+        .filter(|status| !status.is_final());
     let of_runs = Query::select()
         .column((job::Entity, sea_orm::sea_query::Asterisk))
         .from(agent_run::Entity)
@@ -227,14 +229,16 @@ async fn without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, D
         .and_where(ended_badly())
         .limit(NAMED_AT_ONCE)
         .take();
-    let tasks = TaskStatus::ALL.iter().copied().filter(|status| !status.is_final());
+    let tasks = TaskStatus::ALL
+        .iter()
+        .copied()
+        .filter(|status| !status.is_final());
     let of_tasks = Query::select()
         .column((job::Entity, sea_orm::sea_query::Asterisk))
         .from(task::Entity)
         .inner_join(
             job::Entity,
-            Expr::col((job::Entity, job::Column::TaskId))
-                .equals((task::Entity, task::Column::Id)),
+            Expr::col((job::Entity, job::Column::TaskId)).equals((task::Entity, task::Column::Id)),
         )
         .and_where(Expr::col((task::Entity, task::Column::Status)).is_in(tasks))
         .and_where(Expr::col((job::Entity, job::Column::RunId)).is_null())
@@ -256,11 +260,7 @@ async fn without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, D
 /// Rows that somebody else is about to write are left to the next sweep.
 fn skip_locked(database: &DatabaseConnection, mut select: SelectStatement) -> SelectStatement {
     if database.get_database_backend() == DbBackend::Postgres {
-        select.lock_with_tables_behavior(
-            LockType::Update,
-            [job::Entity],
-            LockBehavior::SkipLocked,
-        );
+        select.lock_with_tables_behavior(LockType::Update, [job::Entity], LockBehavior::SkipLocked);
     }
     select
 }

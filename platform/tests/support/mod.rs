@@ -38,7 +38,9 @@ pub(crate) async fn pool(test: &TestDatabase) -> DatabaseConnection {
         url: test.url().to_owned(),
         max_connections: 8,
     };
-    connect(&settings).await.expect("the test database is there")
+    connect(&settings)
+        .await
+        .expect("the test database is there")
 }
 
 /// A stored task with one stored run.

@@ -1,0 +1,419 @@
+//! The control agents' adapter: one process for each turn, JSON lines, a session file in HOME.
+//!
+//! Nothing is different from a real tool but the program: see [`crate::control`].
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use crate::adapter::{
+    Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Presence, Profile, RawSink,
+    SessionSpec, Stream, Turn,
+};
+use crate::control::program::SESSIONS;
+use crate::control::{Behaviour, ControlProgram, KEY_FILE, WireEvent};
+use crate::event::{AgentEvent, Compaction, CompactionTrigger, ToolCall, Usage};
+use crate::failure::{Cause, Failure};
+use crate::process::{self, Launch, Line};
+
+/// What a control's window is where nobody says.
+const DEFAULT_WINDOW: u64 = 32_000;
+
+/// A control agent.
+pub(super) struct ControlAdapter {
+    profile: Profile,
+    /// The agent's name with its parameter.
+    agent: String,
+    program: ControlProgram,
+    presence: OnceCell<Presence>,
+}
+
+impl ControlAdapter {
+    pub(super) fn new(
+        agent: &str,
+        display_name: &str,
+        program: ControlProgram,
+    ) -> Result<Self, String> {
+        Behaviour::of_agent(agent)?;
+        Ok(Self {
+            profile: Profile {
+                name: super::family(agent).to_owned(),
+                display_name: display_name.to_owned(),
+                capabilities: Capabilities {
+                    fork: true,
+                    manual_compaction: true,
+                    auto_compaction: true,
+                    resume: true,
+                    usage: true,
+                },
+                install_hint: "built in".to_owned(),
+                control: true,
+            },
+            agent: agent.to_owned(),
+            program,
+            presence: OnceCell::new(),
+        })
+    }
+
+    fn session(&self, spec: SessionSpec) -> ControlSession {
+        ControlSession {
+            agent: self.agent.clone(),
+            program: self.program.clone(),
+            session: uuid::Uuid::now_v7().to_string(),
+            is_fork: false,
+            spec,
+            forks: AtomicU64::new(0),
+        }
+    }
+
+    async fn ask_version(&self) -> Presence {
+        let (program, mut args) = (self.program.path.clone(), self.program.args.clone());
+        args.push("--version".into());
+        let missing = |why: String| Presence::Missing {
+            why,
+            fix: "build the project again, or set CONTROL_BIN to membreak-control".to_owned(),
+        };
+        let asked = tokio::process::Command::new(&program)
+            .args(&args)
+            .env_clear()
+            .kill_on_drop(true)
+            .output();
+        match tokio::time::timeout(std::time::Duration::from_secs(10), asked).await {
+            Ok(Ok(output)) if output.status.success() => Presence::Installed {
+                version: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+                program: program.display().to_string(),
+            },
+            Ok(Ok(output)) => missing(format!(
+                "{} ended with {}",
+                program.display(),
+                output.status
+            )),
+            Ok(Err(error)) => missing(format!("{} cannot be started: {error}", program.display())),
+            Err(_) => missing(format!("{} does not answer", program.display())),
+        }
+    }
+}
+
+#[async_trait]
+impl AgentAdapter for ControlAdapter {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
+        Self::new(agent, &self.profile.display_name, self.program.clone())
+            .map(|adapter| Arc::new(adapter) as Arc<dyn AgentAdapter>)
+            .map_err(Failure::harness)
+    }
+
+    async fn probe(&self) -> Presence {
+        self.presence
+            .get_or_init(|| self.ask_version())
+            .await
+            .clone()
+    }
+
+    async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
+        Ok(Box::new(self.session(spec)))
+    }
+
+    async fn resume(
+        &self,
+        spec: SessionSpec,
+        checkpoint: &Checkpoint,
+    ) -> Result<Box<dyn AgentSession>, Failure> {
+        let mut session = self.session(spec);
+        session.session.clone_from(&checkpoint.session_id);
+        write_session(&session.spec.home, &session.session, &checkpoint.state).await?;
+        Ok(Box::new(session))
+    }
+}
+
+/// A conversation with a control agent.
+struct ControlSession {
+    agent: String,
+    program: ControlProgram,
+    session: String,
+    is_fork: bool,
+    spec: SessionSpec,
+    forks: AtomicU64,
+}
+
+impl ControlSession {
+    async fn turn(&self, prompt: &[u8], compact: bool) -> Result<Turn, Failure> {
+        let begun = Instant::now();
+        let sealed = self.spec.access == Access::Sealed;
+        // A sealed process is not even told where the workspace is.
+        let folder = match (&self.spec.workspace, sealed) {
+            (Some(workspace), false) => workspace.clone(),
+            (_, true) | (None, false) => self.empty_folder().await?,
+        };
+        let launch = Launch {
+            program: self.program.path.clone(),
+            args: self.args(sealed, compact),
+            folder,
+            home: self.spec.home.clone(),
+            environment: self.spec.environment.clone(),
+            input: prompt.to_vec(),
+        };
+        self.spec.raw.line(Stream::Stdin, prompt);
+        let mut reading = Reading::default();
+        let (told, mut waiting) = tokio::sync::mpsc::unbounded_channel();
+        let raw: Arc<dyn RawSink> = Arc::clone(&self.spec.raw);
+        let read = &mut reading;
+        let run = process::run(
+            &launch,
+            &self.spec.limits,
+            &raw,
+            &self.spec.cancel,
+            move |line| {
+                if let Some(event) = read.line(line)? {
+                    // The receiver lives until this sender is gone.
+                    let _ = told.send(event);
+                }
+                Ok(())
+            },
+        );
+        // Events are handed on while the program runs. This channel holds no more than one turn
+        // may write; the one behind it is bounded.
+        let hand_on = async {
+            while let Some(event) = waiting.recv().await {
+                // Nobody listening is no reason to fail a turn.
+                let _ = self.spec.events.send(event).await;
+            }
+        };
+        let (ended, ()) = tokio::join!(run, hand_on);
+        let ended = ended?;
+        reading.finish(&ended, begun.elapsed())
+    }
+
+    fn args(&self, sealed: bool, compact: bool) -> Vec<OsString> {
+        let window = self.spec.context_tokens.unwrap_or(DEFAULT_WINDOW);
+        let mut args = self.program.args.clone();
+        let mut option = |name: &str, value: String| {
+            args.push(name.into());
+            args.push(value.into());
+        };
+        option("--behaviour", self.agent.clone());
+        option("--session", self.session.clone());
+        option("--window", window.to_string());
+        option("--seed", self.spec.seed.to_string());
+        if sealed {
+            args.push("--sealed".into());
+        }
+        if compact {
+            args.push("--compact".into());
+        }
+        if self.is_fork && sealed {
+            // A sealed fork answers one question and is thrown away.
+            args.push("--no-persist".into());
+        }
+        args
+    }
+
+    async fn empty_folder(&self) -> Result<PathBuf, Failure> {
+        let folder = self.spec.home.join("empty");
+        create(&folder).await?;
+        Ok(folder)
+    }
+
+    fn session_file(&self) -> PathBuf {
+        session_file(&self.spec.home, &self.session)
+    }
+}
+
+#[async_trait]
+impl AgentSession for ControlSession {
+    async fn prompt(&mut self, text: &str) -> Result<Turn, Failure> {
+        self.turn(text.as_bytes(), false).await
+    }
+
+    async fn compact(&mut self) -> Result<Turn, Failure> {
+        self.turn(b"", true).await
+    }
+
+    async fn fork(&self, access: Access) -> Result<Box<dyn AgentSession>, Failure> {
+        let number = self.forks.fetch_add(1, Ordering::Relaxed);
+        let home = self.spec.home.join("forks").join(number.to_string());
+        create(&home.join(SESSIONS)).await?;
+        // Links, not copies: a session file is never changed, only replaced by a new one.
+        link(&self.spec.home.join(KEY_FILE), &home.join(KEY_FILE)).await?;
+        link(&self.session_file(), &session_file(&home, &self.session)).await?;
+        let workspace = match access {
+            Access::Workspace => self.spec.workspace.clone(),
+            Access::Sealed => None,
+        };
+        let spec = SessionSpec {
+            home,
+            workspace,
+            access,
+            ..self.spec.clone()
+        };
+        Ok(Box::new(Self {
+            agent: self.agent.clone(),
+            program: self.program.clone(),
+            session: self.session.clone(),
+            is_fork: true,
+            spec,
+            forks: AtomicU64::new(0),
+        }))
+    }
+
+    async fn checkpoint(&self) -> Result<Checkpoint, Failure> {
+        let state = match tokio::fs::read(self.session_file()).await {
+            Ok(state) => state,
+            // A session that never had a turn.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                return Err(Failure::harness(format!(
+                    "the session cannot be read: {error}"
+                )));
+            }
+        };
+        Ok(Checkpoint {
+            session_id: self.session.clone(),
+            state,
+        })
+    }
+
+    async fn close(self: Box<Self>) {
+        if self.is_fork {
+            // What cannot be removed now goes with the run's folder.
+            let _ = tokio::fs::remove_dir_all(&self.spec.home).await;
+        }
+    }
+}
+
+fn session_file(home: &Path, session: &str) -> PathBuf {
+    home.join(SESSIONS).join(format!("{session}.json"))
+}
+
+async fn write_session(home: &Path, session: &str, state: &[u8]) -> Result<(), Failure> {
+    create(&home.join(SESSIONS)).await?;
+    if state.is_empty() {
+        return Ok(());
+    }
+    tokio::fs::write(session_file(home, session), state)
+        .await
+        .map_err(|error| Failure::harness(format!("the session cannot be written: {error}")))
+}
+
+async fn create(folder: &Path) -> Result<(), Failure> {
+    tokio::fs::create_dir_all(folder)
+        .await
+        .map_err(|error| Failure::harness(format!("{} cannot be made: {error}", folder.display())))
+}
+
+async fn link(from: &Path, to: &Path) -> Result<(), Failure> {
+    match tokio::fs::hard_link(from, to).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Failure::harness(format!(
+            "{} cannot be linked: {error}",
+            from.display()
+        ))),
+    }
+}
+
+/// The turn as far as it was read.
+#[derive(Default)]
+struct Reading {
+    turn: Turn,
+    ended: Option<(bool, Option<String>)>,
+}
+
+impl Reading {
+    fn line(&mut self, line: &Line) -> Result<Option<AgentEvent>, Failure> {
+        if line.cut {
+            return Err(Failure::harness("a line of the control agent is too long"));
+        }
+        let event = serde_json::from_slice::<WireEvent>(&line.bytes).map_err(|error| {
+            Failure::harness(format!(
+                "a line of the control agent cannot be read: {error}"
+            ))
+        })?;
+        Ok(match event {
+            WireEvent::Init { .. } | WireEvent::Other => None,
+            WireEvent::Text { text } => {
+                if !self.turn.text.is_empty() {
+                    self.turn.text.push('\n');
+                }
+                self.turn.text.push_str(&text);
+                Some(AgentEvent::Text { text })
+            }
+            WireEvent::ToolCall { id, tool, target } => {
+                let call = ToolCall { id, tool, target };
+                self.turn.tool_calls.push(call.clone());
+                Some(AgentEvent::ToolCall(call))
+            }
+            WireEvent::ToolResult {
+                id,
+                is_error,
+                bytes,
+            } => Some(AgentEvent::ToolResult {
+                id,
+                is_error,
+                bytes,
+            }),
+            WireEvent::Compacted {
+                trigger,
+                tokens_before,
+                tokens_after,
+                summary,
+            } => {
+                let compaction = Compaction {
+                    trigger: match trigger {
+                        crate::control::WireTrigger::Auto => CompactionTrigger::Auto,
+                        crate::control::WireTrigger::Manual => CompactionTrigger::Manual,
+                    },
+                    tokens_before: Some(tokens_before),
+                    tokens_after: Some(tokens_after),
+                    summary: Some(summary),
+                };
+                self.turn.compactions.push(compaction.clone());
+                Some(AgentEvent::Compacted(compaction))
+            }
+            WireEvent::Usage { context, window } => {
+                let usage = Usage {
+                    context,
+                    window: Some(window),
+                };
+                self.turn.usage = Some(usage);
+                Some(AgentEvent::Usage(usage))
+            }
+            WireEvent::Result { is_error, message } => {
+                self.ended = Some((is_error, message));
+                None
+            }
+        })
+    }
+
+    fn finish(
+        self,
+        ended: &process::Ended,
+        duration: std::time::Duration,
+    ) -> Result<Turn, Failure> {
+        match self.ended {
+            Some((false, _)) if ended.status.success() => Ok(Turn {
+                duration,
+                ..self.turn
+            }),
+            Some((_, message)) => Err(Failure::new(
+                Cause::AgentCrashed,
+                message.unwrap_or_else(|| format!("the control agent ended with {}", ended.status)),
+            )),
+            None => Err(Failure::new(
+                Cause::AgentCrashed,
+                format!(
+                    "the control agent ended with {} in the middle of a turn: {}",
+                    ended.status, ended.stderr
+                ),
+            )),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the controls do differently.
+
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+/// The behaviour of a control agent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Behaviour {
+    /// Keeps the evidence of everything it saw.
+    Perfect,
+    /// Its compaction keeps nothing.
+    Amnesiac,
+    /// Its compaction keeps each entry with this probability.
+    Lossy(f64),
+    /// Its compaction keeps the first version of every fact.
+    Stale,
+    /// Reads nothing and answers plausible distractors.
+    Guesser,
+    /// As perfect, but uses a tool where it has none.
+    Cheater,
+    /// Talks about the subject at length and says nothing.
+    Vague,
+}
+
+impl Behaviour {
+    /// All of them, with the name of each agent and what it is.
+    pub const NAMES: [(&'static str, &'static str); 7] = [
+        ("control-perfect", "Control: remembers everything"),
+        ("control-amnesiac", "Control: forgets everything"),
+        ("control-lossy", "Control: forgets a known share"),
+        ("control-stale", "Control: keeps what was corrected"),
+        ("control-guesser", "Control: guesses"),
+        ("control-cheater", "Control: uses tools while sealed"),
+        ("control-vague", "Control: says nothing at length"),
+    ];
+
+    /// Reads an agent's name, such as `control-lossy:0.25`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, for people.
+    pub fn of_agent(name: &str) -> Result<Self, String> {
+        let (family, parameter) = match name.split_once(':') {
+            Some((family, parameter)) => (family, Some(parameter)),
+            None => (name, None),
+        };
+        let behaviour = match family {
+            "control-perfect" => Self::Perfect,
+            "control-amnesiac" => Self::Amnesiac,
+            "control-lossy" => Self::Lossy(0.5),
+            "control-stale" => Self::Stale,
+            "control-guesser" => Self::Guesser,
+            "control-cheater" => Self::Cheater,
+            "control-vague" => Self::Vague,
+            _ => return Err(format!("there is no control agent {name:?}")),
+        };
+        match (behaviour, parameter) {
+            (behaviour, None) => Ok(behaviour),
+            (Self::Lossy(_), Some(share)) => match share.parse::<f64>() {
+                Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self::Lossy(share)),
+                Ok(_) | Err(_) => Err(format!(
+                    "{name:?}: the share that is kept must be a number from 0 to 1, such as \
+                     control-lossy:0.5"
+                )),
+            },
+            (_, Some(_)) => Err(format!("{family} takes no parameter, but {name:?} has one")),
+        }
+    }
+
+    /// Whether it reads what it is asked to read.
+    pub(super) fn reads(self) -> bool {
+        match self {
+            Self::Guesser => false,
+            Self::Perfect
+            | Self::Amnesiac
+            | Self::Lossy(_)
+            | Self::Stale
+            | Self::Cheater
+            | Self::Vague => true,
+        }
+    }
+
+    /// How many versions of an entry its compaction keeps, of `versions` that it holds.
+    pub(super) fn keeps(self, entry: &str, versions: usize, seed: u64) -> usize {
+        match self {
+            Self::Perfect | Self::Cheater | Self::Vague => versions,
+            Self::Amnesiac | Self::Guesser => 0,
+            Self::Stale => versions.min(1),
+            Self::Lossy(share) => {
+                if unit_interval(seed, entry) < share {
+                    versions
+                } else {
+                    0
+                }
+            }
+        }
+    }
+}
+
+impl FromStr for Behaviour {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::of_agent(name)
+    }
+}
+
+/// A number in `[0, 1)` that depends on nothing but a seed and a text.
+pub(super) fn unit_interval(seed: u64, text: &str) -> f64 {
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update(text)
+        .finalize();
+    let bits = digest
+        .iter()
+        .take(8)
+        .fold(0_u64, |bits, &byte| bits << 8 | u64::from(byte));
+    // The 53 bits that a double holds exactly.
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lossy_takes_a_parameter_and_only_a_share() {
+        assert_eq!(
+            Behaviour::of_agent("control-lossy:0.25"),
+            Ok(Behaviour::Lossy(0.25))
+        );
+        assert_eq!(
+            Behaviour::of_agent("control-lossy"),
+            Ok(Behaviour::Lossy(0.5))
+        );
+        for bad in [
+            "control-lossy:2",
+            "control-lossy:NaN",
+            "control-lossy:",
+            "control-perfect:1",
+        ] {
+            assert!(Behaviour::of_agent(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_lossy_control_keeps_its_share_over_many_entries() {
+        let kept: usize = (0..4_000)
+            .map(|entry| Behaviour::Lossy(0.3).keeps(&format!("AR-{entry}"), 1, 7))
+            .sum();
+        // Four standard deviations of a binomial draw around 1,200.
+        assert!((1_084..=1_316).contains(&kept), "{kept}");
+    }
+}

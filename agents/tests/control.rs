@@ -1,0 +1,524 @@
+//! The control agents, through their adapter and their real program.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use agents::adapter::{Access, AgentSession, Limits, Presence, RawSink, SessionSpec, Stream, Turn};
+use agents::adapters;
+use agents::control::key::{AnswerKey, Combine, Entry, Part, Version};
+use agents::control::{ControlProgram, KEY_FILE};
+use agents::event::{AgentEvent, CompactionTrigger};
+use agents::failure::Cause;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+const STUDY: &str = "Read these files:\n- `change.diff`\n- `../secret`\n";
+const READ_ON: &str = "Read on:\n- `other.txt`\n";
+
+#[derive(Default)]
+struct Lines(Mutex<Vec<String>>);
+
+impl RawSink for Lines {
+    fn line(&self, _: Stream, line: &[u8]) {
+        self.0
+            .lock()
+            .unwrap()
+            .push(String::from_utf8_lossy(line).into_owned());
+    }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    spec: SessionSpec,
+    events: mpsc::Receiver<AgentEvent>,
+    raw: Arc<Lines>,
+}
+
+fn version(evidence: &str, value: &str) -> Version {
+    Version {
+        parts: vec![Part {
+            evidence: vec![evidence.to_owned()],
+            value: value.to_owned(),
+        }],
+    }
+}
+
+fn entry(id: &str, versions: Vec<Version>) -> Entry {
+    Entry {
+        id: id.to_owned(),
+        question: format!("What is {id}?"),
+        combine: Combine::Single,
+        versions,
+        distractors: vec!["wrong one".to_owned(), "wrong two".to_owned()],
+    }
+}
+
+fn key() -> AnswerKey {
+    AnswerKey {
+        entries: vec![
+            entry("limit", vec![version("const LIMIT: u32 = 77;", "77")]),
+            entry(
+                "owner",
+                vec![
+                    version("The owner of the change is Ada.", "Ada"),
+                    version("Correction: the owner of the change is Bob.", "Bob"),
+                ],
+            ),
+        ],
+    }
+}
+
+/// A workspace with the evidence, a HOME with the key, a window of `window` tokens.
+fn bench(window: u64) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, workspace) = (folder.path().join("home"), folder.path().join("workspace"));
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::create_dir_all(&workspace).unwrap();
+    std::fs::write(home.join(KEY_FILE), serde_json::to_vec(&key()).unwrap()).unwrap();
+    std::fs::write(workspace.join("change.diff"), "+const LIMIT: u32 = 77;\n").unwrap();
+    std::fs::write(
+        workspace.join("other.txt"),
+        "nothing of interest\n".repeat(20),
+    )
+    .unwrap();
+    std::fs::write(folder.path().join("secret"), "const HIDDEN: u32 = 1;\n").unwrap();
+    let (sender, events) = mpsc::channel(1_024);
+    let raw = Arc::new(Lines::default());
+    let spec = SessionSpec {
+        home,
+        workspace: Some(workspace),
+        access: Access::Workspace,
+        context_tokens: Some(window),
+        model: None,
+        seed: 1,
+        environment: BTreeMap::new(),
+        limits: Limits::default(),
+        raw: Arc::clone(&raw) as Arc<dyn RawSink>,
+        events: sender,
+        cancel: CancellationToken::new(),
+    };
+    Bench {
+        folder,
+        spec,
+        events,
+        raw,
+    }
+}
+
+fn program() -> ControlProgram {
+    ControlProgram::own_executable(env!("CARGO_BIN_EXE_membreak-control"))
+}
+
+async fn open(agent: &str, spec: &SessionSpec) -> Box<dyn AgentSession> {
+    let all = adapters::all(&program());
+    let adapter = adapters::adapter_for(&all, agent).expect("a control agent");
+    adapter.open(spec.clone()).await.expect("a session")
+}
+
+async fn ask(session: &dyn AgentSession, question: &str) -> Turn {
+    let mut fork = session.fork(Access::Sealed).await.expect("a fork");
+    let turn = fork
+        .prompt(&format!("Here is one question.\n\n{question}\n"))
+        .await
+        .expect("a turn");
+    fork.close().await;
+    turn
+}
+
+async fn answer(session: &dyn AgentSession, question: &str) -> String {
+    let text = ask(session, question).await.text;
+    text.rsplit_once("ANSWER: ")
+        .expect("an answer")
+        .1
+        .to_owned()
+}
+
+/// Studies, teaches, corrects.
+async fn learn(session: &mut Box<dyn AgentSession>) {
+    session.prompt(STUDY).await.expect("study");
+    session
+        .prompt("The owner of the change is Ada.")
+        .await
+        .expect("a lesson");
+    session
+        .prompt("Correction: the owner of the change is Bob.")
+        .await
+        .expect("a correction");
+}
+
+/// Reads on until the context is compacted.
+async fn until_break(session: &mut Box<dyn AgentSession>) -> Turn {
+    for _ in 0..40 {
+        let turn = session.prompt(READ_ON).await.expect("a turn");
+        if !turn.compactions.is_empty() {
+            return turn;
+        }
+    }
+    panic!("no break in 40 turns");
+}
+
+#[tokio::test]
+async fn a_perfect_memory_answers_the_same_before_and_after_a_break() {
+    let bench = bench(2_000);
+    let mut session = open("control-perfect", &bench.spec).await;
+    assert_eq!(answer(&*session, "What is limit?").await, "I don't recall");
+    learn(&mut session).await;
+    assert_eq!(answer(&*session, "What is limit?").await, "77");
+    assert_eq!(answer(&*session, "What is owner?").await, "Bob");
+    let turn = until_break(&mut session).await;
+    let compaction = &turn.compactions[0];
+    assert_eq!(compaction.trigger, CompactionTrigger::Auto);
+    assert!(
+        compaction.tokens_after < compaction.tokens_before,
+        "{compaction:?}"
+    );
+    assert_eq!(answer(&*session, "What is limit?").await, "77");
+    assert_eq!(answer(&*session, "What is owner?").await, "Bob");
+}
+
+#[tokio::test]
+async fn an_amnesiac_knows_nothing_after_a_break() {
+    let bench = bench(2_000);
+    let mut session = open("control-amnesiac", &bench.spec).await;
+    learn(&mut session).await;
+    assert_eq!(answer(&*session, "What is owner?").await, "Bob");
+    until_break(&mut session).await;
+    assert_eq!(answer(&*session, "What is owner?").await, "I don't recall");
+    assert_eq!(answer(&*session, "What is limit?").await, "I don't recall");
+}
+
+#[tokio::test]
+async fn a_stale_memory_says_what_was_true_first() {
+    let bench = bench(2_000);
+    let mut session = open("control-stale", &bench.spec).await;
+    learn(&mut session).await;
+    assert_eq!(answer(&*session, "What is owner?").await, "Bob");
+    until_break(&mut session).await;
+    assert_eq!(answer(&*session, "What is owner?").await, "Ada");
+    assert_eq!(answer(&*session, "What is limit?").await, "77");
+}
+
+#[tokio::test]
+async fn a_lossy_memory_keeps_all_at_one_and_nothing_at_zero() {
+    for (agent, expected) in [
+        ("control-lossy:1", "77"),
+        ("control-lossy:0", "I don't recall"),
+    ] {
+        let bench = bench(2_000);
+        let mut session = open(agent, &bench.spec).await;
+        learn(&mut session).await;
+        until_break(&mut session).await;
+        assert_eq!(
+            answer(&*session, "What is limit?").await,
+            expected,
+            "{agent}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_guesser_reads_nothing_and_always_says_the_same() {
+    let mut bench = bench(2_000);
+    let mut session = open("control-guesser", &bench.spec).await;
+    let cold = answer(&*session, "What is limit?").await;
+    learn(&mut session).await;
+    assert_eq!(answer(&*session, "What is limit?").await, cold);
+    assert!(cold.starts_with("wrong"), "{cold}");
+    drop(session);
+    bench.events.close();
+    while let Some(event) = bench.events.recv().await {
+        assert!(!matches!(event, AgentEvent::ToolCall(_)), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cheater_is_seen_using_a_tool_while_it_is_sealed() {
+    let bench = bench(2_000);
+    let mut session = open("control-cheater", &bench.spec).await;
+    learn(&mut session).await;
+    assert_eq!(ask(&*session, "What is limit?").await.tool_calls.len(), 1);
+    let honest = open("control-perfect", &bench.spec).await;
+    assert!(ask(&*honest, "What is limit?").await.tool_calls.is_empty());
+}
+
+#[tokio::test]
+async fn a_vague_talker_gives_no_fact() {
+    let bench = bench(2_000);
+    let mut session = open("control-vague", &bench.spec).await;
+    learn(&mut session).await;
+    assert!(!answer(&*session, "What is limit?").await.contains("77"));
+}
+
+#[tokio::test]
+async fn a_question_to_a_fork_leaves_the_session_as_it_was() {
+    let bench = bench(2_000);
+    let mut session = open("control-perfect", &bench.spec).await;
+    learn(&mut session).await;
+    let before = session.checkpoint().await.expect("a checkpoint");
+    answer(&*session, "What is limit?").await;
+    assert_eq!(session.checkpoint().await.expect("a checkpoint"), before);
+    let snapshot = session.fork(Access::Sealed).await.expect("a fork");
+    until_break(&mut session).await;
+    assert_eq!(snapshot.checkpoint().await.expect("a checkpoint"), before);
+}
+
+#[tokio::test]
+async fn a_session_goes_on_from_its_checkpoint_elsewhere() {
+    let (here, there) = (bench(2_000), bench(2_000));
+    let mut session = open("control-perfect", &here.spec).await;
+    learn(&mut session).await;
+    let checkpoint = session.checkpoint().await.expect("a checkpoint");
+    let all = adapters::all(&program());
+    let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
+    let resumed = adapter
+        .resume(there.spec.clone(), &checkpoint)
+        .await
+        .expect("a session");
+    assert_eq!(answer(&*resumed, "What is owner?").await, "Bob");
+}
+
+#[tokio::test]
+async fn what_is_taken_out_of_the_notes_is_forgotten() {
+    let bench = bench(2_000);
+    let mut session = open("control-perfect", &bench.spec).await;
+    learn(&mut session).await;
+    let compaction = session
+        .compact()
+        .await
+        .expect("a turn")
+        .compactions
+        .remove(0);
+    assert_eq!(compaction.trigger, CompactionTrigger::Manual);
+    assert_eq!(answer(&*session, "What is limit?").await, "77");
+    let file = only_file(&bench.spec.home.join("sessions"));
+    let mut state: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    state["notes"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|note| note["entry"] != "limit");
+    std::fs::write(&file, state.to_string()).unwrap();
+    assert_eq!(answer(&*session, "What is limit?").await, "I don't recall");
+    assert_eq!(answer(&*session, "What is owner?").await, "Bob");
+}
+
+fn only_file(folder: &Path) -> std::path::PathBuf {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path()
+}
+
+#[tokio::test]
+async fn nothing_outside_of_the_workspace_is_read() {
+    let bench = bench(2_000);
+    std::os::unix::fs::symlink(
+        bench.folder.path().join("secret"),
+        bench.spec.workspace.clone().unwrap().join("link"),
+    )
+    .unwrap();
+    let mut session = open("control-perfect", &bench.spec).await;
+    session
+        .prompt("- `../secret`\n- `link`\n- `/etc/hostname`\n")
+        .await
+        .expect("a turn");
+    let state = session.checkpoint().await.expect("a checkpoint").state;
+    assert!(!String::from_utf8_lossy(&state).contains("HIDDEN"));
+}
+
+#[tokio::test]
+async fn the_raw_stream_holds_every_line() {
+    let bench = bench(2_000);
+    let mut session = open("control-perfect", &bench.spec).await;
+    session.prompt(STUDY).await.expect("a turn");
+    let lines = bench.raw.0.lock().unwrap();
+    assert!(lines.iter().any(|line| line.contains("\"type\":\"init\"")));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("\"type\":\"result\""))
+    );
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_a_failure_of_the_harness() {
+    let bench = bench(2_000);
+    let all = adapters::all(&ControlProgram::own_executable("/nowhere/membreak-control"));
+    let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
+    assert!(matches!(adapter.probe().await, Presence::Missing { .. }));
+    let mut session = adapter.open(bench.spec.clone()).await.expect("a session");
+    let failure = session.prompt("hello").await.expect_err("no program");
+    assert_eq!(failure.cause, Cause::Harness);
+    assert!(
+        failure.message.contains("/nowhere/membreak-control"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn every_adapter_has_a_name_of_its_own_and_tells_whether_it_is_there() {
+    let all = adapters::all(&program());
+    let names: std::collections::BTreeSet<_> = all
+        .iter()
+        .map(|adapter| adapter.profile().name.clone())
+        .collect();
+    assert_eq!(names.len(), all.len());
+    for adapter in &all {
+        let profile = adapter.profile();
+        match adapter.probe().await {
+            Presence::Installed { version, .. } => assert!(!version.is_empty()),
+            Presence::Missing { why, fix } => {
+                assert!(!profile.control, "{}: {why}", profile.name);
+                assert!(!fix.is_empty());
+                let refused = adapter.open(bench(100).spec.clone()).await.err();
+                assert_eq!(refused.map(|failure| failure.cause), Some(Cause::Harness));
+            }
+        }
+        assert!(
+            adapter
+                .with_parameter(&format!("{}:2", profile.name))
+                .is_err()
+        );
+    }
+}
+
+/// A stand-in for the control program: a script with its own behaviour.
+fn script(folder: &Path, text: &str) -> ControlProgram {
+    let path = folder.join("agent.sh");
+    std::fs::write(&path, text).unwrap();
+    ControlProgram {
+        path: "/bin/sh".into(),
+        args: vec![path.into()],
+    }
+}
+
+async fn run_script(
+    bench: &Bench,
+    text: &str,
+    limits: Limits,
+) -> Result<Turn, agents::failure::Failure> {
+    let all = adapters::all(&script(bench.folder.path(), text));
+    let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
+    let (events, mut heard) = mpsc::channel(16);
+    tokio::spawn(async move { while heard.recv().await.is_some() {} });
+    let spec = SessionSpec {
+        limits,
+        events,
+        ..bench.spec.clone()
+    };
+    adapter
+        .open(spec)
+        .await
+        .expect("a session")
+        .prompt("hello")
+        .await
+}
+
+#[tokio::test]
+async fn silence_and_slowness_are_told_apart_from_crashes() {
+    let bench = bench(2_000);
+    let limits = |turn, stall| Limits {
+        turn: Duration::from_millis(turn),
+        stall: Duration::from_millis(stall),
+        ..Limits::default()
+    };
+    let silent = run_script(&bench, "sleep 60", limits(30_000, 200))
+        .await
+        .expect_err("a stall");
+    assert_eq!(silent.cause, Cause::TimedOut);
+    let chatty = "while true; do echo '{\"type\":\"text\",\"text\":\"x\"}'; sleep 0.05; done";
+    let slow = run_script(&bench, chatty, limits(400, 10_000))
+        .await
+        .expect_err("a slow turn");
+    assert_eq!(slow.cause, Cause::TimedOut);
+    let crash = run_script(&bench, "echo broken >&2; exit 3", Limits::default()).await;
+    let crash = crash.expect_err("a crash");
+    assert_eq!(crash.cause, Cause::AgentCrashed);
+    assert!(crash.message.contains("broken"), "{crash}");
+    let garbage = run_script(&bench, "printf '\\377\\376 not json\\n'", Limits::default()).await;
+    assert_eq!(garbage.expect_err("garbage").cause, Cause::Harness);
+}
+
+#[tokio::test]
+async fn more_output_than_allowed_ends_the_turn() {
+    let bench = bench(2_000);
+    let limits = Limits {
+        output_bytes: 1 << 20,
+        line_bytes: 1 << 10,
+        ..Limits::default()
+    };
+    let endless = "exec yes '{\"type\":\"text\",\"text\":\"x\"}'";
+    let failure = run_script(&bench, endless, limits)
+        .await
+        .expect_err("too much");
+    assert_eq!(failure.cause, Cause::AgentCrashed);
+    let long_line = "head -c 500000 /dev/zero | tr '\\0' 'a'; echo";
+    assert!(run_script(&bench, long_line, limits).await.is_err());
+}
+
+#[tokio::test]
+async fn the_workers_environment_is_not_the_agents() {
+    let bench = bench(2_000);
+    let told = "echo '{\"type\":\"text\",\"text\":\"'\"$(env | cut -d= -f1 | sort | tr '\\n' ' ')\"'\"}'; \
+                echo '{\"type\":\"result\",\"is_error\":false,\"message\":null}'";
+    let turn = run_script(&bench, told, Limits::default())
+        .await
+        .expect("a turn");
+    let names: Vec<&str> = turn.text.split_whitespace().collect();
+    let allowed = [
+        "HOME", "LANG", "PATH", "PWD", "OLDPWD", "SHLVL", "TERM", "TMPDIR", "_",
+    ];
+    assert!(names.contains(&"HOME"), "{names:?}");
+    assert!(names.iter().all(|name| allowed.contains(name)), "{names:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_turn_leaves_no_process_behind() {
+    let bench = bench(2_000);
+    let pid_file = bench.folder.path().join("grandchild");
+    let text = format!("sleep 300 & echo $! > {}; wait", pid_file.display());
+    let (cancel, file) = (bench.spec.cancel.clone(), pid_file.clone());
+    let watcher = tokio::spawn(async move {
+        loop {
+            match std::fs::read_to_string(&file) {
+                Ok(pid) if pid.ends_with('\n') => break,
+                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+        cancel.cancel();
+    });
+    let failure = run_script(&bench, &text, Limits::default())
+        .await
+        .expect_err("cancelled");
+    assert_eq!(failure.cause, Cause::Cancelled);
+    watcher.await.unwrap();
+    let pid: i32 = std::fs::read_to_string(&pid_file)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(5);
+    while alive(pid) {
+        assert!(
+            Instant::now() < until,
+            "the grandchild {pid} is still alive"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Whether a process runs; one that has ended and waits for its parent does not.
+fn alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .starts_with('Z')
+    })
+}

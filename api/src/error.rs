@@ -1,0 +1,209 @@
+//! What a request can be refused for, and the only place that knows how that looks on the wire.
+//!
+//! A handler returns an [`ApiError`]; its response carries the error itself, without a body.
+//! [`render`] writes the body at the outermost layer, which knows the path and the correlation id,
+//! and is the one place where errors of ours are logged.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use platform::telemetry::chain;
+use sea_orm::DbErr;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::fields::Problem;
+
+/// The largest body of a request, in bytes.
+pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("the request is not valid")]
+    Invalid(Vec<Problem>),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("Not Found")]
+    NoSuchRoute,
+    #[error("Method Not Allowed")]
+    MethodNotAllowed,
+    #[error("Invalid host header")]
+    WrongHost,
+    #[error("The body is larger than {BODY_LIMIT} bytes")]
+    TooLarge,
+    #[error("The body must be sent as application/json")]
+    NotJson,
+    #[error("The request took too long")]
+    TooSlow,
+    #[error("The service cannot answer right now")]
+    Unavailable {
+        doing: &'static str,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Ours. The cause goes to the log, never to the client.
+    #[error("Internal server error")]
+    Internal {
+        doing: &'static str,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    #[error("Internal server error")]
+    Panicked(String),
+}
+
+impl ApiError {
+    /// There is no such task, or it is not the caller's: both in the same words.
+    pub(crate) fn no_task() -> Self {
+        Self::NotFound("Task not found".to_owned())
+    }
+
+    /// The task has no run of that agent.
+    pub(crate) fn no_run(agent: &str) -> Self {
+        Self::NotFound(format!("Agent run for {agent} not found"))
+    }
+
+    /// Makes an error of ours out of one of a library.
+    pub(crate) fn internal<E>(doing: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        move |source| Self::Internal {
+            doing,
+            source: Box::new(source),
+        }
+    }
+
+    /// Makes an error out of one of the database; a database that cannot be reached is no fault of
+    /// ours and worth another try.
+    pub(crate) fn database(doing: &'static str) -> impl FnOnce(DbErr) -> Self {
+        move |error| {
+            let unreachable = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_));
+            let source = Box::new(error);
+            if unreachable {
+                Self::Unavailable { doing, source }
+            } else {
+                Self::Internal { doing, source }
+            }
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Refused(_) | Self::WrongHost => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) | Self::NoSuchRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooSlow | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal { .. } | Self::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Tells the log what the client is not told.
+    fn log(&self) {
+        match self {
+            Self::Internal { doing, source } => {
+                tracing::error!(error = chain(source.as_ref()), "failed while {doing}");
+            }
+            Self::Unavailable { doing, source } => {
+                tracing::warn!(error = chain(source.as_ref()), "cannot go on with {doing}");
+            }
+            Self::Panicked(message) => tracing::error!(error = message, "a request panicked"),
+            Self::TooSlow => tracing::warn!("a request took too long"),
+            Self::Invalid(_)
+            | Self::Refused(_)
+            | Self::NotFound(_)
+            | Self::NoSuchRoute
+            | Self::MethodNotAllowed
+            | Self::WrongHost
+            | Self::TooLarge
+            | Self::NotJson => {}
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// Gives a refused request its body.
+pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -> Response {
+    let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
+        return response;
+    };
+    error.log();
+    let status = response.status();
+    let title = status.canonical_reason().unwrap_or("Error");
+    let message = error.to_string();
+    let (detail, error_text) = match error.as_ref() {
+        ApiError::Invalid(problems) => (json!(problems), title.to_owned()),
+        ApiError::Refused(_)
+        | ApiError::NotFound(_)
+        | ApiError::NoSuchRoute
+        | ApiError::MethodNotAllowed
+        | ApiError::WrongHost
+        | ApiError::TooLarge
+        | ApiError::NotJson
+        | ApiError::TooSlow
+        | ApiError::Unavailable { .. }
+        | ApiError::Internal { .. }
+        | ApiError::Panicked(_) => (json!(message), message),
+    };
+    let body = ErrorBody {
+        error: error_text,
+        status_code: status.as_u16(),
+        path: path.to_owned(),
+        kind: "about:blank",
+        title,
+        status: status.as_u16(),
+        detail,
+        correlation_id: correlation_id.to_owned(),
+    };
+    let mut rendered = (status, Json(body)).into_response();
+    for (name, value) in response.headers() {
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
+            rendered.headers_mut().insert(name, value.clone());
+        }
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        rendered
+            .headers_mut()
+            .insert(RETRY_AFTER, axum::http::HeaderValue::from_static("5"));
+    }
+    rendered
+}
+
+/// How a refusal looks: the fields of the first service, and those of RFC 9457.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    /// What is wrong, for people.
+    error: String,
+    status_code: u16,
+    /// The path that was asked for.
+    path: String,
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    kind: &'static str,
+    #[schema(value_type = String)]
+    title: &'static str,
+    status: u16,
+    /// The same as `error`; where the request is not valid (422), the list of problems.
+    #[schema(value_type = Object)]
+    detail: Value,
+    /// What to look for in the log.
+    correlation_id: String,
+}

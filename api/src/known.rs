@@ -1,0 +1,125 @@
+//! Which agents may be asked for: those of the composition root, and those that workers found.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::scope;
+use crate::state::{ApiState, KnownAgent};
+
+/// What a worker tells of an agent; everything else it tells is of no concern here.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) display_name: Option<String>,
+    #[serde(default)]
+    pub(crate) available: bool,
+    #[serde(default)]
+    pub(crate) version: Option<String>,
+    #[serde(default)]
+    pub(crate) problem: Option<String>,
+    #[serde(default)]
+    pub(crate) control: bool,
+}
+
+/// What one worker tells of its agents; what cannot be read is left out, for a newer worker may
+/// tell more than this version knows.
+pub(crate) fn told_by(worker: &entity::worker::Model) -> Vec<Found> {
+    let Value::Array(agents) = &worker.agents else {
+        return Vec::new();
+    };
+    agents
+        .iter()
+        .filter_map(|agent| serde_json::from_value(agent.clone()).ok())
+        .collect()
+}
+
+/// The agents by name, in the order in which they are to be listed.
+pub(crate) struct Known(Vec<KnownAgent>);
+
+impl Known {
+    /// Looks into the rows of the living workers.
+    pub(crate) async fn load(api: &ApiState) -> Result<Self, ApiError> {
+        let workers = scope::live_workers()
+            .all(&api.platform.database)
+            .await
+            .map_err(ApiError::database("listing workers"))?;
+        let mut known = api.known_agents.to_vec();
+        let mut found = BTreeMap::new();
+        for agent in workers.iter().flat_map(told_by) {
+            found.insert(agent.name.clone(), agent);
+        }
+        for (name, agent) in found {
+            if known.iter().all(|other| other.name != name) {
+                known.push(KnownAgent {
+                    display_name: agent.display_name.unwrap_or_else(|| name.clone()),
+                    control: agent.control,
+                    name,
+                });
+            }
+        }
+        Ok(Self(known))
+    }
+
+    /// The names, in order.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|agent| agent.name.as_str()).collect()
+    }
+
+    /// Whether an agent can be asked for in these words. Control agents take a parameter in
+    /// `[0, 1]` after a colon.
+    pub(crate) fn accepts(&self, asked: &str) -> bool {
+        let (family, parameter) = match asked.split_once(':') {
+            Some((family, parameter)) => (family, Some(parameter)),
+            None => (asked, None),
+        };
+        self.0.iter().any(|agent| {
+            agent.name == family
+                && parameter.is_none_or(|parameter| agent.control && is_share(parameter))
+        })
+    }
+}
+
+/// A plain decimal in `[0, 1]`; nothing fancier, for it becomes part of names.
+fn is_share(text: &str) -> bool {
+    text.len() <= 10
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+        && text
+            .parse::<f64>()
+            .is_ok_and(|share| (0.0..=1.0).contains(&share))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> Known {
+        let agent = |name: &str, control| KnownAgent {
+            name: name.to_owned(),
+            display_name: name.to_owned(),
+            control,
+        };
+        Known(vec![agent("claude", false), agent("control-lossy", true)])
+    }
+
+    #[test]
+    fn a_control_agent_takes_a_share() {
+        assert!(known().accepts("control-lossy"));
+        assert!(known().accepts("control-lossy:0.3"));
+        assert!(known().accepts("control-lossy:1"));
+    }
+
+    #[test]
+    fn what_is_no_share_is_refused() {
+        for bad in ["1.1", "-0.1", "NaN", "", "1e-1", "0.3:0.3", ".."] {
+            assert!(!known().accepts(&format!("control-lossy:{bad}")), "{bad:?}");
+        }
+        assert!(!known().accepts("claude:0.3"));
+        assert!(!known().accepts("copilot"));
+    }
+}

@@ -1,0 +1,143 @@
+//! The API as a process of its own: settings, connections, serving until told to stop.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use api::settings::ApiSettings;
+use api::state::{ApiState, KnownAgent};
+use clap::Parser;
+use platform::parts::{Platform, PlatformSettings};
+use platform::settings::{Environment, Reader};
+use platform::telemetry::TelemetrySettings;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The HTTP interface of Memory-Break Orchestrator. Everything else is set by environment
+/// variables.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to listen, instead of HOST.
+    #[arg(long)]
+    host: Option<String>,
+    /// The port, instead of PORT; 0 for any free one.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+struct Settings {
+    telemetry: TelemetrySettings,
+    platform: PlatformSettings,
+    api: ApiSettings,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place that speaks before and after the log does"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("api: {error:#}");
+    if let Some(errors) = error.downcast_ref::<platform::settings::SettingErrors>() {
+        for error in &errors.0 {
+            eprintln!("  {error}");
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let settings = read_settings(arguments)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?
+        .block_on(run(settings))
+}
+
+fn read_settings(arguments: Arguments) -> anyhow::Result<Settings> {
+    let environment = Environment;
+    let mut reader = Reader::new(&environment);
+    let mut settings = Settings {
+        telemetry: TelemetrySettings::read(&mut reader),
+        platform: PlatformSettings::read(&mut reader),
+        api: ApiSettings::read(&mut reader),
+    };
+    if let Some(host) = arguments.host {
+        settings.api.host = host;
+    }
+    if let Some(port) = arguments.port {
+        settings.api.port = port;
+    }
+    Ok(reader.finish(settings)?)
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    platform::telemetry::init(&settings.telemetry)?;
+    if settings.platform.redis_url.is_none() {
+        tracing::warn!(
+            "REDIS_URL is not set: workers hear of new tasks only when they sweep the ledger"
+        );
+    }
+    let address = (settings.api.host.as_str(), settings.api.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {}:{}", address.0, address.1))?;
+    settings.api.may_listen(listener.local_addr()?)?;
+    let platform = Platform::connect(&settings.platform).await?;
+    let state = ApiState {
+        platform,
+        settings: Arc::new(settings.api),
+        known_agents: known_agents(),
+    };
+    api::serve(listener, state, stopped()?).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT.
+fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}
+
+/// The agents that may be asked for before any worker told of them: names only, for this process
+/// knows nothing else of agents.
+fn known_agents() -> Arc<[KnownAgent]> {
+    const AGENTS: [(&str, &str, bool); 11] = [
+        ("iflow", "iFlow CLI", false),
+        ("claude", "Claude Code", false),
+        ("gemini", "Gemini CLI", false),
+        ("qwen", "Qwen Code", false),
+        ("control-perfect", "Control: perfect", true),
+        ("control-amnesiac", "Control: amnesiac", true),
+        ("control-lossy", "Control: lossy", true),
+        ("control-stale", "Control: stale", true),
+        ("control-guesser", "Control: guesser", true),
+        ("control-cheater", "Control: cheater", true),
+        ("control-vague", "Control: vague", true),
+    ];
+    let agents = AGENTS.map(|(name, display_name, control)| KnownAgent {
+        name: name.to_owned(),
+        display_name: display_name.to_owned(),
+        control,
+    });
+    agents.into()
+}

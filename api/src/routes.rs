@@ -1,0 +1,103 @@
+//! The table of contents of the interface.
+
+mod tasks;
+mod runs;
+mod leaderboard;
+mod logs;
+mod artifacts;
+mod health;
+mod home;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::middleware;
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+use tower::Layer;
+use tower::util::MapRequestLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::error::{ApiError, BODY_LIMIT};
+use crate::openapi;
+use crate::request;
+use crate::settings::ApiSettings;
+use crate::state::{ApiState, Running};
+use crate::tail::Tail;
+
+/// Everything, with what happens around every request.
+pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
+    let running = Running {
+        tail: Tail::start(api.platform.waker.as_ref(), stopping.clone()),
+        stopping,
+        api,
+    };
+    let cors = cors(&running.api.settings);
+    let (router, document) = described().split_for_parts();
+    let router = router
+        .route("/", get(home::show_home))
+        .merge(openapi::pages(document))
+        .fallback(async || ApiError::NoSuchRoute)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .with_state(running.clone())
+        .layer(middleware::from_fn_with_state(running, request::from_here))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(cors)
+        .layer(middleware::from_fn(request::around));
+    Router::new().fallback_service(MapRequestLayer::new(without_trailing_slash).layer(router))
+}
+
+/// What the OpenAPI document describes.
+pub(crate) fn described() -> OpenApiRouter<Running> {
+    openapi::head()
+        .merge(tasks::router())
+        .merge(runs::router())
+        .merge(leaderboard::router())
+        .merge(logs::router())
+        .merge(artifacts::router())
+        .merge(health::router())
+}
+
+/// `/tasks/` is `/tasks`. The pages of `/docs` name their files relative to `/docs/`.
+fn without_trailing_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let short = path.trim_end_matches('/');
+    if short.is_empty() || short.len() == path.len() || path.starts_with("/docs") {
+        return request;
+    }
+    let short = match request.uri().query() {
+        Some(query) => format!("{short}?{query}"),
+        None => short.to_owned(),
+    };
+    // What does not parse stays as it came, and is not found.
+    if let Ok(uri) = short.parse::<Uri>() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn cors(settings: &ApiSettings) -> CorsLayer {
+    let origins: Vec<HeaderValue> = settings
+        .allowed_origins
+        .iter()
+        .filter_map(|origin| origin.trim_end_matches('/').parse().ok())
+        .collect();
+    let allowed = if settings.allowed_origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins)
+    };
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_headers([
+            header::ACCEPT,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("last-event-id"),
+            request::CORRELATION_ID,
+        ])
+        .expose_headers([request::CORRELATION_ID])
+}

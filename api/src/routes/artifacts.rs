@@ -1,0 +1,297 @@
+//! `/api/v1/artifacts/{id}`: what a task leaves behind, file by file or all in one.
+//!
+//! A file is found by its row and never by a path: whatever a name in a request looks like, it
+//! either is the name of a row of that task or it is not there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use entity::{RunId, TaskId, agent_run, artifact, task};
+use futures::StreamExt;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sea_orm::{ColumnTrait, QueryFilter};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::error::{ApiError, ErrorBody};
+use crate::fields::{Path, Query};
+use crate::routes::runs::{asked_trial, run_of};
+use crate::scope;
+use crate::state::{ApiState, Running};
+use crate::zip::{self, Entry};
+
+/// Stands for the task itself where an agent is named.
+const TASK: &str = "task";
+/// What may stand in a part of a path as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+pub(super) fn router() -> OpenApiRouter<Running> {
+    OpenApiRouter::new()
+        .routes(routes!(list_artifacts))
+        .routes(routes!(download_bundle))
+        .routes(routes!(download_artifact))
+}
+
+/// The files of a task.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ArtifactList {
+    task_id: Uuid,
+    /// By agent (of several trials, the newest that has the file) and name; the files of the task
+    /// itself under `task`.
+    artifacts: BTreeMap<String, BTreeMap<String, ArtifactView>>,
+    /// Every file of every trial.
+    files: Vec<ArtifactView>,
+    /// In bytes, over all files.
+    total_size: i64,
+    bundle_url: String,
+}
+
+/// One file.
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct ArtifactView {
+    name: String,
+    /// The same as `name`: where the file really is concerns nobody.
+    path: String,
+    exists: bool,
+    download_url: String,
+    /// In bytes.
+    size: i64,
+    /// Seconds since 1970.
+    modified: f64,
+    readable: bool,
+    agent: String,
+    trial: Option<i32>,
+    media_type: String,
+    sha256: String,
+}
+
+/// Where a client gets a file.
+pub(super) fn download_url(task: TaskId, agent: &str, name: &str, trial: Option<i32>) -> String {
+    let agent = utf8_percent_encode(agent, PLAIN);
+    let name = utf8_percent_encode(name, PLAIN);
+    let base = format!("/api/v1/artifacts/{task}/{agent}/{name}");
+    match trial {
+        Some(trial) => format!("{base}?trial={trial}"),
+        None => base,
+    }
+}
+
+/// When a file was stored, as clients of the first service know it.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds since 1970 stay below 2^53 for two centuries"
+)]
+pub(super) fn modified(artifact: &artifact::Model) -> f64 {
+    artifact.created_at.timestamp_micros() as f64 / 1e6
+}
+
+/// The files of a task, each with the run it belongs to.
+pub(super) struct Files {
+    pub(super) artifacts: Vec<artifact::Model>,
+    runs: HashMap<RunId, (String, i32)>,
+}
+
+impl Files {
+    pub(super) async fn of(api: &ApiState, task: &task::Model) -> Result<Self, ApiError> {
+        let database = &api.platform.database;
+        let artifacts = scope::artifacts_of(task)
+            .all(database)
+            .await
+            .map_err(ApiError::database("listing artifacts"))?;
+        let runs = scope::runs_of(task)
+            .all(database)
+            .await
+            .map_err(ApiError::database("listing runs"))?
+            .into_iter()
+            .map(|run| (run.id, (run.agent, run.trial)))
+            .collect();
+        Ok(Self { artifacts, runs })
+    }
+
+    /// The agent and trial that a file belongs to; none: the task itself.
+    pub(super) fn owner(&self, artifact: &artifact::Model) -> Option<(&str, i32)> {
+        let (agent, trial) = self.runs.get(&artifact.run_id?)?;
+        Some((agent, *trial))
+    }
+
+    /// Where a file stands in a bundle.
+    pub(super) fn path(&self, artifact: &artifact::Model) -> String {
+        let name = zip::safe_name(&artifact.name);
+        match self.owner(artifact) {
+            Some((agent, trial)) => {
+                format!("agents/{}/trial-{trial}/{name}", zip::safe_name(agent))
+            }
+            None => name,
+        }
+    }
+}
+
+/// Lists the files of a task.
+#[utoipa::path(get, path = "/api/v1/artifacts/{task_id}/list", tag = "artifacts",
+    params(("task_id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "The files", body = ArtifactList),
+        (status = 404, description = "There is no such task", body = ErrorBody)))]
+async fn list_artifacts(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<ArtifactList>, ApiError> {
+    let task = scope::task(&api.platform.database, &caller, &id).await?;
+    let files = Files::of(&api, &task).await?;
+    let mut views: Vec<ArtifactView> = files
+        .artifacts
+        .iter()
+        .map(|artifact| view(task.id, artifact, files.owner(artifact)))
+        .collect();
+    views.sort_by(|a, b| (&a.agent, a.trial, &a.name).cmp(&(&b.agent, b.trial, &b.name)));
+    let mut newest: BTreeMap<String, BTreeMap<String, ArtifactView>> = BTreeMap::new();
+    for view in &views {
+        newest
+            .entry(view.agent.clone())
+            .or_default()
+            .insert(view.name.clone(), view.clone());
+    }
+    Ok(Json(ArtifactList {
+        task_id: task.id.0,
+        artifacts: newest,
+        total_size: views.iter().map(|view| view.size).sum(),
+        files: views,
+        bundle_url: format!("/api/v1/artifacts/{}/bundle", task.id),
+    }))
+}
+
+fn view(task: TaskId, artifact: &artifact::Model, owner: Option<(&str, i32)>) -> ArtifactView {
+    let agent = owner.map_or(TASK, |(agent, _)| agent);
+    let trial = owner.map(|(_, trial)| trial);
+    ArtifactView {
+        name: artifact.name.clone(),
+        path: artifact.name.clone(),
+        exists: true,
+        download_url: download_url(task, agent, &artifact.name, trial),
+        size: artifact.size,
+        modified: modified(artifact),
+        readable: true,
+        agent: agent.to_owned(),
+        trial,
+        media_type: artifact.media_type.clone(),
+        sha256: artifact.sha256.clone(),
+    }
+}
+
+/// Fetches one file: of an agent's newest trial, of the trial asked for, or of the task itself
+/// (agent `task`).
+#[utoipa::path(get, path = "/api/v1/artifacts/{task_id}/{agent}/{name}", tag = "artifacts",
+    params(
+        ("task_id" = Uuid, Path),
+        ("agent" = String, Path, description = "An agent of the task, or `task`"),
+        ("name" = String, Path),
+        ("trial" = Option<u32>, Query, description = "From 1; the newest if not given")),
+    responses(
+        (status = 200, description = "The file", content_type = "application/octet-stream"),
+        (status = 404, description = "There is no such task, run or file", body = ErrorBody)))]
+async fn download_artifact(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path((id, agent, name)): Path<(String, String, String)>,
+    Query(mut query): Query,
+) -> Result<Response, ApiError> {
+    let trial = asked_trial(&mut query);
+    query.finish()?;
+    let task = scope::task(&api.platform.database, &caller, &id).await?;
+    let run = run_of(&api, &task, &agent, trial).await?;
+    if run.is_none() && agent != TASK {
+        return Err(ApiError::no_run(&agent));
+    }
+    let artifact = artifact_of(&api, &task, run.as_ref(), &name)
+        .await?
+        .ok_or_else(|| {
+            ApiError::NotFound(format!("Artifact {name} not found for agent {agent}"))
+        })?;
+    let content = api
+        .platform
+        .artifacts
+        .stream(&artifact)
+        .await
+        .map_err(ApiError::internal("fetching an artifact"))?;
+    let content = content.map(|piece| piece.map_err(std::io::Error::other));
+    Ok((file_headers(&artifact), Body::from_stream(content)).into_response())
+}
+
+async fn artifact_of(
+    api: &ApiState,
+    task: &task::Model,
+    run: Option<&agent_run::Model>,
+    name: &str,
+) -> Result<Option<artifact::Model>, ApiError> {
+    let belongs = match run {
+        Some(run) => artifact::Column::RunId.eq(run.id),
+        None => artifact::Column::RunId.is_null(),
+    };
+    scope::artifacts_of(task)
+        .filter(belongs)
+        .filter(artifact::Column::Name.eq(name))
+        .one(&api.platform.database)
+        .await
+        .map_err(ApiError::database("finding an artifact"))
+}
+
+/// What a model wrote is offered as a file and never run as a page of this site.
+fn file_headers(artifact: &artifact::Model) -> [(header::HeaderName, String); 6] {
+    let file_name = utf8_percent_encode(&artifact.name, PLAIN);
+    [
+        (header::CONTENT_TYPE, artifact.media_type.clone()),
+        (header::CONTENT_LENGTH, artifact.size.to_string()),
+        (header::ETAG, format!("\"{}\"", artifact.sha256)),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename*=UTF-8''{file_name}"),
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, "sandbox".to_owned()),
+    ]
+}
+
+/// Fetches all files of a task in one archive, written while it is sent.
+#[utoipa::path(get, path = "/api/v1/artifacts/{task_id}/bundle", tag = "artifacts",
+    params(("task_id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "The files as a zip archive", content_type = "application/zip"),
+        (status = 404, description = "There is no such task", body = ErrorBody)))]
+async fn download_bundle(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let task = scope::task(&api.platform.database, &caller, &id).await?;
+    let files = Files::of(&api, &task).await?;
+    let entries = files
+        .artifacts
+        .iter()
+        .map(|artifact| Entry {
+            path: files.path(artifact),
+            artifact: artifact.clone(),
+        })
+        .collect();
+    let content = zip::stream(api.platform.artifacts.clone(), entries);
+    let headers = [
+        (header::CONTENT_TYPE, "application/zip".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{}.zip\"", task.id),
+        ),
+    ];
+    Ok((headers, Body::from_stream(content)).into_response())
+}

@@ -1,0 +1,186 @@
+//! `/api/v1/logs/{id}`: the events of a task as they come, and its log files.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use entity::{RunId, agent_run};
+use sea_orm::{ColumnTrait, QueryFilter};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::error::{ApiError, ErrorBody};
+use crate::fields::{Fields, Path, Problem, Query};
+use crate::routes::artifacts::{Files, download_url, modified};
+use crate::routes::runs::asked_trial;
+use crate::scope;
+use crate::sse::{self, Followed};
+use crate::state::{ApiState, Running};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+pub(super) fn router() -> OpenApiRouter<Running> {
+    OpenApiRouter::new()
+        .routes(routes!(stream_events))
+        .routes(routes!(stream_run_events))
+        .routes(routes!(list_logs))
+}
+
+/// Follows a task: what was, then what happens, until the event `completed`.
+#[utoipa::path(get, path = "/api/v1/logs/{task_id}/stream", tag = "logs",
+    params(
+        ("task_id" = Uuid, Path),
+        ("after" = Option<i64>, Query, description = "Only events after this number"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it")),
+    responses(
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
+        (status = 204, description = "The client has seen the last event"),
+        (status = 404, description = "There is no such task", body = ErrorBody)))]
+async fn stream_events(
+    State(running): State<Running>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(mut query): Query,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let after = asked_after(&mut query, &headers);
+    query.finish()?;
+    let database = running.api.platform.database.clone();
+    let task = scope::task(&database, &caller, &id).await?;
+    // A browser comes back for ever unless it is told that there is nothing more.
+    let over = scope::has_completed(&database, task.id, after)
+        .await
+        .map_err(ApiError::database("reading events"))?;
+    if over {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(sse::follow(&running, &task, Followed::Task, after))
+}
+
+/// Follows one agent of a task until its runs have ended.
+#[utoipa::path(get, path = "/api/v1/logs/{task_id}/agent/{agent}/stream", tag = "logs",
+    params(
+        ("task_id" = Uuid, Path),
+        ("agent" = String, Path),
+        ("trial" = Option<u32>, Query, description = "Only this trial"),
+        ("after" = Option<i64>, Query, description = "Only events after this number"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it")),
+    responses(
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
+        (status = 404, description = "There is no such task or agent", body = ErrorBody)))]
+async fn stream_run_events(
+    State(running): State<Running>,
+    caller: Caller,
+    Path((id, agent)): Path<(String, String)>,
+    Query(mut query): Query,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let after = asked_after(&mut query, &headers);
+    let trial = asked_trial(&mut query);
+    query.finish()?;
+    let database = &running.api.platform.database;
+    let task = scope::task(database, &caller, &id).await?;
+    let mut wanted = scope::runs_of(&task).filter(agent_run::Column::Agent.eq(&agent));
+    if let Some(trial) = trial {
+        wanted = wanted.filter(agent_run::Column::Trial.eq(trial));
+    }
+    let runs: Vec<RunId> = wanted
+        .all(database)
+        .await
+        .map_err(ApiError::database("finding runs"))?
+        .into_iter()
+        .map(|run| run.id)
+        .collect();
+    if runs.is_empty() {
+        return Err(ApiError::NotFound("Agent not found in task".to_owned()));
+    }
+    Ok(sse::follow(
+        &running,
+        &task,
+        Followed::Runs { agent, runs },
+        after,
+    ))
+}
+
+/// The number that a client has seen already: `?after=`, or what browsers send by themselves.
+fn asked_after(query: &mut Fields, headers: &HeaderMap) -> i64 {
+    if let Some(after) = query.integer("after", 0, i64::MAX) {
+        return after;
+    }
+    let Some(header) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
+        return 0;
+    };
+    let given = header.to_str().unwrap_or_default();
+    match given.parse() {
+        Ok(after) if after >= 0 => after,
+        Ok(_) | Err(_) => {
+            let loc = vec![json!("header"), json!("last-event-id")];
+            let msg = "Input should be the number of an event of this task";
+            query.refuse(Problem::new("int_parsing", loc, msg, json!(given)));
+            0
+        }
+    }
+}
+
+/// The log files of a task.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LogList {
+    task_id: Uuid,
+    log_files: Vec<LogView>,
+}
+
+/// One log file.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LogView {
+    name: String,
+    /// Where it stands in the bundle.
+    path: String,
+    /// In bytes.
+    size: i64,
+    /// Seconds since 1970.
+    modified: f64,
+    download_url: String,
+}
+
+/// Lists the log files of a task.
+#[utoipa::path(get, path = "/api/v1/logs/{task_id}/artifacts/logs", tag = "logs",
+    params(("task_id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "The log files", body = LogList),
+        (status = 404, description = "There is no such task", body = ErrorBody)))]
+async fn list_logs(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<LogList>, ApiError> {
+    let task = scope::task(&api.platform.database, &caller, &id).await?;
+    let files = Files::of(&api, &task).await?;
+    let logs = files.artifacts.iter().filter(|file| is_log(&file.name));
+    let log_files = logs.map(|file| {
+        let owner = files.owner(file);
+        let agent = owner.map_or("task", |(agent, _)| agent);
+        LogView {
+            name: match owner {
+                Some((agent, _)) => format!("{agent}_{}", file.name),
+                None => file.name.clone(),
+            },
+            path: files.path(file),
+            size: file.size,
+            modified: modified(file),
+            download_url: download_url(task.id, agent, &file.name, owner.map(|(_, trial)| trial)),
+        }
+    });
+    Ok(Json(LogList {
+        task_id: task.id.0,
+        log_files: log_files.collect(),
+    }))
+}
+
+fn is_log(name: &str) -> bool {
+    name.ends_with(".log") || name.ends_with(".jsonl") || name.starts_with("transcript")
+}

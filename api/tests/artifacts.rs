@@ -1,0 +1,233 @@
+//! What a task leaves behind.
+
+use std::collections::BTreeMap;
+
+use async_zip::base::read1::seek::ZipArchiveReader;
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use entity::TaskId;
+use entity::status::TaskStatus;
+use futures::io::Cursor;
+use futures::{AsyncReadExt, StreamExt};
+use serde_json::json;
+use testkit::database::on_both_engines;
+use tower::ServiceExt;
+
+use crate::support::{RunRow, TestApi, request};
+
+/// A task with a report, and a transcript of each of two trials.
+async fn with_files(api: &TestApi) -> TaskId {
+    let task = TaskId::new();
+    let rows = api.rows();
+    rows.task(task, TaskStatus::Done, &["claude"]).await;
+    rows.file(task, None, "report.md", "# Report").await;
+    rows.file(task, None, "task.log", "{}\n").await;
+    for trial in [1, 2] {
+        let row = RunRow {
+            trial,
+            ..RunRow::default()
+        };
+        let run = rows.run(task, row).await;
+        let text = format!("trial {trial}");
+        rows.file(task, Some(run.id), "transcript", &text).await;
+        let private = bytes::Bytes::from_static(b"state");
+        api.state
+            .platform
+            .artifacts
+            .put_private(
+                &api.state.platform.database,
+                task,
+                Some(run.id),
+                ".checkpoint",
+                private,
+            )
+            .await
+            .expect("bytes can be kept");
+    }
+    task
+}
+
+#[tokio::test]
+async fn files_are_listed_by_agent_and_name_without_a_path_of_the_server() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = with_files(&api).await;
+        let answer = api.get(&format!("/api/v1/artifacts/{task}/list")).await;
+        assert!(!answer.text().contains(api.storage()), "{}", answer.text());
+        let list = answer.json();
+        let newest = &list["artifacts"]["claude"]["transcript"];
+        assert_eq!(newest["path"], "transcript");
+        assert_eq!(newest["trial"], 2);
+        assert_eq!(newest["size"], 7);
+        assert_eq!(list["artifacts"]["task"]["report.md"]["size"], 8);
+        assert_eq!(list["files"].as_array().unwrap().len(), 4);
+        assert_eq!(list["total_size"], 8 + 3 + 7 + 7);
+        for file in list["files"].as_array().unwrap() {
+            let got = api.get(file["download_url"].as_str().unwrap()).await;
+            assert_eq!(got.status, StatusCode::OK);
+            assert_eq!(json!(got.bytes.len()), file["size"]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_from_the_newest_trial_or_the_one_asked_for() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = with_files(&api).await;
+        let path = format!("/api/v1/artifacts/{task}/claude/transcript");
+        let newest = api.get(&path).await;
+        assert_eq!(newest.text(), "trial 2");
+        assert_eq!(newest.header("content-type"), Some("text/plain"));
+        assert_eq!(newest.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(newest.header("content-length"), Some("7"));
+        assert_eq!(api.get(&format!("{path}?trial=1")).await.text(), "trial 1");
+        let report = api
+            .get(&format!("/api/v1/artifacts/{task}/task/report.md"))
+            .await;
+        assert_eq!(report.text(), "# Report");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_file_of_the_task_is_not_found_whatever_it_looks_like() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = with_files(&api).await;
+        for name in [
+            "nope",
+            ".checkpoint",
+            "..%2f..%2f..%2fetc%2fpasswd",
+            "..%252f..%252fetc%252fpasswd",
+            "%2e%2e",
+            "..",
+            "%2fetc%2fpasswd",
+            "transcript%00",
+            "%ff",
+            "report.md",
+        ] {
+            let answer = api
+                .get(&format!("/api/v1/artifacts/{task}/claude/{name}"))
+                .await;
+            assert_eq!(
+                answer.status,
+                StatusCode::NOT_FOUND,
+                "{name}: {}",
+                answer.text()
+            );
+        }
+        for agent in ["gemini", "..", "%2e%2e%2f", "control-lossy:0.5"] {
+            let path = format!("/api/v1/artifacts/{task}/{agent}/transcript");
+            assert_eq!(
+                api.get(&path).await.status,
+                StatusCode::NOT_FOUND,
+                "{agent}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bundle_is_a_whole_archive_of_all_files() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = with_files(&api).await;
+        // Larger than every buffer on the way.
+        let large: String = (0..200_000).map(|number| format!("{number}\n")).collect();
+        api.rows().file(task, None, "large.txt", &large).await;
+        let answer = api.get(&format!("/api/v1/artifacts/{task}/bundle")).await;
+        assert_eq!(answer.header("content-type"), Some("application/zip"));
+        let mut archive = ZipArchiveReader::open(Cursor::new(answer.bytes))
+            .await
+            .unwrap();
+        let names: Vec<String> = archive
+            .inner()
+            .cdrs()
+            .iter()
+            .map(|entry| entry.insecure_file_name.as_str().unwrap().to_owned())
+            .collect();
+        let mut found = BTreeMap::new();
+        for (index, name) in names.into_iter().enumerate() {
+            let mut text = String::new();
+            let mut file = archive.file(index).await.unwrap();
+            file.read_to_string(&mut text).await.unwrap();
+            found.insert(name, text);
+        }
+        let expected = [
+            ("agents/claude/trial-1/transcript", "trial 1"),
+            ("agents/claude/trial-2/transcript", "trial 2"),
+            ("large.txt", large.as_str()),
+            ("report.md", "# Report"),
+            ("task.log", "{}\n"),
+        ];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(found, BTreeMap::from(expected));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bundle_that_cannot_be_finished_breaks_off() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = with_files(&api).await;
+        let mut gone: entity::artifact::ActiveModel = {
+            use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+            entity::artifact::Entity::find()
+                .filter(entity::artifact::Column::Name.eq("report.md"))
+                .one(&api.state.platform.database)
+                .await
+                .unwrap()
+                .unwrap()
+                .into()
+        };
+        gone.key = sea_orm::Set(format!("{task}-gone"));
+        sea_orm::ActiveModelTrait::update(gone, &api.state.platform.database)
+            .await
+            .unwrap();
+        let asking = request(
+            Method::GET,
+            &format!("/api/v1/artifacts/{task}/bundle"),
+            Body::empty(),
+        );
+        let response = api.router.clone().oneshot(asking).await.unwrap();
+        let pieces: Vec<_> = response.into_body().into_data_stream().collect().await;
+        assert!(pieces.last().unwrap().is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_log_files_are_those_that_people_read_along() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = with_files(&api).await;
+        let answer = api
+            .get(&format!("/api/v1/logs/{task}/artifacts/logs"))
+            .await
+            .json();
+        let names: Vec<_> = answer["log_files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| {
+                (
+                    file["name"].as_str().unwrap(),
+                    file["path"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("task.log", "task.log"),
+                ("claude_transcript", "agents/claude/trial-1/transcript"),
+                ("claude_transcript", "agents/claude/trial-2/transcript"),
+            ]
+        );
+    })
+    .await;
+}

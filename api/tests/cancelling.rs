@@ -1,0 +1,175 @@
+//! Calling a task off.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use entity::status::{FailureCause, JobState, Level, RunStatus, TaskStatus};
+use entity::{TaskId, job};
+use platform::events::{self, Event, NewEvent};
+use platform::jobs::ledger;
+use sea_orm::{ActiveModelTrait, Set, TransactionTrait};
+use serde_json::json;
+use testkit::database::on_both_engines;
+
+use crate::support::TestApi;
+
+const BODY: &str = "https://github.com/acme/widgets/pull/1";
+
+#[tokio::test]
+async fn what_only_waits_is_cancelled_at_once() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body = json!({"pr_url": BODY, "agents": ["claude"], "trials": 2});
+        let id = api.created(&body).await;
+        let task: TaskId = id.parse().unwrap();
+        let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(
+            answer.json(),
+            json!({"message": "Task cancelled successfully"})
+        );
+
+        let row = api.rows().find_task(task).await;
+        assert_eq!(row.status, TaskStatus::Cancelled);
+        assert_eq!(row.failure_cause, Some(FailureCause::Cancelled));
+        assert!(row.completed_at.is_some());
+        for run in api.rows().runs_of(task).await {
+            assert_eq!(run.status, RunStatus::Cancelled);
+            assert_eq!(run.failure_cause, Some(FailureCause::Cancelled));
+        }
+        for job in api.rows().jobs_of(task).await {
+            assert_eq!(job.state, JobState::Cancelled);
+        }
+        let kinds = api.rows().kinds_of(task).await;
+        assert_eq!(
+            kinds[kinds.len() - 4..],
+            ["cancel_requested", "run_done", "run_done", "completed"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_worker_holds_is_left_for_it_to_end() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let id = api
+            .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
+            .await;
+        let task: TaskId = id.parse().unwrap();
+        let platform = &api.state.platform;
+        let ring = api.doorbell.rung().remove(0);
+        let lease = ledger::claim(&platform.database, &ring, "a worker", &platform.ledger)
+            .await
+            .unwrap();
+        assert!(lease.is_some());
+        let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(
+            api.rows().find_task(task).await.status,
+            TaskStatus::Cancelled
+        );
+        let jobs = api.rows().jobs_of(task).await;
+        assert_eq!(jobs[0].state, JobState::Leased);
+        assert!(jobs[0].cancel_requested);
+        let kinds = api.rows().kinds_of(task).await;
+        assert!(kinds.contains(&"cancel_requested".to_owned()));
+        assert!(!kinds.contains(&"completed".to_owned()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_in_the_middle_of_a_write_and_a_cancellation_do_not_wait_for_each_other() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body = json!({"pr_url": BODY, "agents": ["claude"]});
+        let id = api.created(&body).await;
+        let task: TaskId = id.parse().unwrap();
+        let platform = &api.state.platform;
+        let ring = api.doorbell.rung().remove(0);
+        let lease = ledger::claim(&platform.database, &ring, "a worker", &platform.ledger)
+            .await
+            .unwrap()
+            .unwrap();
+        let transaction = platform.database.begin().await.unwrap();
+        lease.fence(&transaction).await.unwrap();
+        let path = format!("/api/v1/tasks/{id}");
+        let cancelling = tokio::time::timeout(Duration::from_secs(20), api.delete(&path));
+        let writing = async {
+            let started = NewEvent {
+                run: None,
+                level: Level::Info,
+                event: Event::TaskStarted {},
+            };
+            events::append(&transaction, task, &[started], &platform.redactor)
+                .await
+                .unwrap();
+            transaction.commit().await.unwrap();
+        };
+        let (cancelled, ()) = tokio::join!(cancelling, writing);
+        assert_eq!(cancelled.unwrap().status, StatusCode::OK);
+        let kinds = api.rows().kinds_of(task).await;
+        assert_eq!(kinds[2], "task_started");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_run_that_a_worker_holds_stays_as_it_is() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body = json!({"pr_url": BODY, "agents": ["claude"], "trials": 2});
+        let id = api.created(&body).await;
+        let task: TaskId = id.parse().unwrap();
+        let runs = api.rows().runs_of(task).await;
+        let mut held: job::ActiveModel = api.rows().jobs_of(task).await.remove(0).into();
+        held.state = Set(JobState::Leased);
+        held.run_id = Set(Some(runs[0].id));
+        held.update(&api.state.platform.database).await.unwrap();
+        api.delete(&format!("/api/v1/tasks/{id}")).await;
+        let after = api.rows().runs_of(task).await;
+        assert_eq!(after[0].status, RunStatus::Queued);
+        assert_eq!(after[1].status, RunStatus::Cancelled);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_over_cannot_be_cancelled() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        for status in [TaskStatus::Done, TaskStatus::Error, TaskStatus::Cancelled] {
+            let task = TaskId::new();
+            api.rows().task(task, status, &["claude"]).await;
+            let answer = api.delete(&format!("/api/v1/tasks/{task}")).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+            assert_eq!(
+                answer.json()["error"],
+                "Task is already completed and cannot be cancelled"
+            );
+            assert_eq!(api.rows().find_task(task).await.status, status);
+            assert!(api.rows().kinds_of(task).await.is_empty());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_who_cancel_only_one_does() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let id = api
+            .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
+            .await;
+        let path = format!("/api/v1/tasks/{id}");
+        let (one, other) = tokio::join!(api.delete(&path), api.delete(&path));
+        let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 400]);
+        let kinds = api.rows().kinds_of(id.parse().unwrap()).await;
+        let completed = kinds.iter().filter(|kind| *kind == "completed").count();
+        assert_eq!(completed, 1);
+    })
+    .await;
+}

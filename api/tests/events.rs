@@ -1,0 +1,305 @@
+//! The events of a task as a stream.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use entity::TaskId;
+use entity::status::{RunStatus, TaskStatus};
+use futures::StreamExt;
+use platform::events::Event;
+use sea_orm::{ActiveModelTrait, Set};
+use serde_json::Value;
+use testkit::database::on_both_engines;
+use tower::ServiceExt;
+
+use crate::support::{RunRow, TestApi, request};
+
+/// One event as a client of the stream sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) id: Option<i64>,
+    pub(crate) kind: String,
+    pub(crate) data: Value,
+}
+
+/// Takes a whole stream apart.
+pub(crate) fn parse(text: &str) -> Vec<Seen> {
+    text.split("\n\n")
+        .filter_map(|block| {
+            let fields: BTreeMap<&str, &str> = block
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .collect();
+            Some(Seen {
+                id: fields.get("id").map(|id| id.parse().expect("a number")),
+                kind: (*fields.get("event")?).to_owned(),
+                data: serde_json::from_str(fields.get("data")?).expect("JSON"),
+            })
+        })
+        .collect()
+}
+
+fn progress(number: usize) -> Event {
+    Event::Progress {
+        stage: "fetch".to_owned(),
+        message: format!("step {number}"),
+        percent: None,
+    }
+}
+
+fn stream_of(task: TaskId) -> String {
+    format!("/api/v1/logs/{task}/stream")
+}
+
+#[tokio::test]
+async fn a_stream_tells_everything_from_connected_to_completed() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
+        api.rows()
+            .happened(task, None, vec![Event::TaskStarted {}, progress(1)])
+            .await;
+        api.rows().completed(task).await;
+        let answer = api.get(&stream_of(task)).await;
+        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+        assert_eq!(answer.header("cache-control"), Some("no-cache"));
+        let seen = parse(&answer.text());
+        let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(
+            kinds,
+            ["connected", "task_started", "progress", "completed"]
+        );
+        let ids: Vec<_> = seen.iter().map(|event| event.id).collect();
+        assert_eq!(ids, [None, Some(1), Some(2), Some(3)]);
+        for event in &seen {
+            assert_eq!(event.data["type"], event.kind);
+            assert_eq!(event.data["task_id"], task.to_string());
+            for field in ["level", "timestamp", "message"] {
+                assert!(event.data[field].is_string(), "{field} of {event:?}");
+            }
+        }
+        assert_eq!(seen[2].data["message"], "step 1");
+        assert_eq!(seen[2].data["stage"], "fetch");
+        assert_eq!(seen[3].data["status"], "done");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
+    const EVENTS: usize = 1200;
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
+        let rows = api.rows();
+        let writing = async {
+            for start in (0..EVENTS).step_by(7) {
+                let end = (start + 7).min(EVENTS);
+                rows.happened(task, None, (start..end).map(progress).collect())
+                    .await;
+            }
+            rows.completed(task).await;
+        };
+        let reading = async {
+            let mut seen: Vec<Seen> = Vec::new();
+            let mut last_id: Option<i64> = None;
+            loop {
+                let mut asking = request(Method::GET, &stream_of(task), Body::empty());
+                if let Some(id) = last_id {
+                    asking
+                        .headers_mut()
+                        .insert("last-event-id", id.to_string().parse().unwrap());
+                }
+                let response = api.router.clone().oneshot(asking).await.unwrap();
+                assert_eq!(response.status(), StatusCode::OK);
+                let mut pieces = response.into_body().into_data_stream();
+                // Hangs up after some pieces, wherever that is.
+                let mut taken = String::new();
+                for _ in 0..37 {
+                    let Some(piece) = pieces.next().await else {
+                        break;
+                    };
+                    taken.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+                }
+                let whole = taken.rfind("\n\n").map_or("", |end| &taken[..end]);
+                seen.extend(parse(whole).into_iter().filter(|event| event.id.is_some()));
+                last_id = seen.last().and_then(|event| event.id);
+                if seen.last().is_some_and(|event| event.kind == "completed") {
+                    return seen;
+                }
+            }
+        };
+        let ((), seen) = tokio::join!(writing, reading);
+        let ids: Vec<i64> = seen.iter().filter_map(|event| event.id).collect();
+        let expected: Vec<i64> = (1..=i64::try_from(EVENTS).unwrap() + 1).collect();
+        assert_eq!(ids, expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_arrive_while_the_stream_is_open_and_sooner_than_by_looking() {
+    const EVENTS: usize = 20;
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
+        let asking = request(Method::GET, &stream_of(task), Body::empty());
+        let response = api.router.clone().oneshot(asking).await.unwrap();
+        let mut pieces = response.into_body().into_data_stream();
+        let first = pieces.next().await.unwrap().unwrap();
+        assert!(std::str::from_utf8(&first).unwrap().contains("connected"));
+        let one_by_one = async {
+            for number in 0..EVENTS {
+                api.rows()
+                    .happened(task, None, vec![progress(number)])
+                    .await;
+                let piece = pieces.next().await.unwrap().unwrap();
+                let expected = format!("step {number}");
+                assert!(std::str::from_utf8(&piece).unwrap().contains(&expected));
+            }
+        };
+        // By looking once a second alone, it would take twice as long.
+        let limit = Duration::from_secs(10);
+        assert!(tokio::time::timeout(limit, one_by_one).await.is_ok());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_seen_the_end_is_told_not_to_come_back() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
+        api.rows().completed(task).await;
+        let answer = api.get(&format!("{}?after=1", stream_of(task))).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT);
+        let answer = api.get(&format!("{}?after=0", stream_of(task))).await;
+        assert_eq!(parse(&answer.text()).len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_number_that_is_none_is_refused() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
+        let answer = api.get(&format!("{}?after=latest", stream_of(task))).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let mut asking = request(Method::GET, &stream_of(task), Body::empty());
+        asking
+            .headers_mut()
+            .insert("last-event-id", "-3".parse().unwrap());
+        let answer = api.send(asking).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_of_one_agent_tells_of_that_agent_and_ends_with_its_runs() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        let agents = ["claude", "gemini"];
+        api.rows().task(task, TaskStatus::Running, &agents).await;
+        let running = RunRow {
+            status: RunStatus::Running,
+            score: None,
+            ..RunRow::default()
+        };
+        let claude = api.rows().run(task, running).await;
+        let other = RunRow {
+            agent: "gemini",
+            status: RunStatus::Running,
+            score: None,
+            ..RunRow::default()
+        };
+        let gemini = api.rows().run(task, other).await;
+        let started = |agent: &str| Event::RunStarted {
+            agent: agent.to_owned(),
+            trial: 1,
+            attempt: 1,
+        };
+        let rows = api.rows();
+        rows.happened(task, Some(claude.id), vec![started("claude")])
+            .await;
+        rows.happened(task, Some(gemini.id), vec![started("gemini")])
+            .await;
+        let mut ended: entity::agent_run::ActiveModel = claude.clone().into();
+        ended.status = Set(RunStatus::Done);
+        ended.update(&api.state.platform.database).await.unwrap();
+
+        let path = format!("/api/v1/logs/{task}/agent/claude/stream");
+        let seen = parse(&api.get(&path).await.text());
+        let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["connected", "run_started", "agent_completed"]);
+        assert_eq!(seen[1].data["agent"], "claude");
+        assert_eq!(seen[2].data["status"], "done");
+        let nobody = api
+            .get(&format!("/api/v1/logs/{task}/agent/nobody/stream"))
+            .await;
+        assert_eq!(nobody.status, StatusCode::NOT_FOUND);
+        assert_eq!(nobody.json()["error"], "Agent not found in task");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_ended_and_that_nobody_works_on_ends_its_stream_without_its_last_event() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Cancelled, &["claude"])
+            .await;
+        let seen = parse(&api.get(&stream_of(task)).await.text());
+        let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["connected", "completed"]);
+        assert_eq!(seen[1].data["status"], "cancelled");
+        assert_eq!(seen[1].id, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_server_stops() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
+        // A worker still has something to do, so the task is not over.
+        let stream = stream_of(task);
+        let asking = api.get(&stream);
+        let stopping = async {
+            tokio::task::yield_now().await;
+            api.stopping.cancel();
+        };
+        let (answer, ()) = tokio::join!(asking, stopping);
+        let kinds: Vec<_> = parse(&answer.text())
+            .into_iter()
+            .map(|event| event.kind)
+            .collect();
+        assert_eq!(kinds, ["connected"]);
+    })
+    .await;
+}

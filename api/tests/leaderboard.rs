@@ -1,0 +1,114 @@
+//! Ranking the agents of a task.
+
+use entity::TaskId;
+use entity::status::{RunStatus, TaskStatus};
+use serde_json::{Value, json};
+use testkit::database::on_both_engines;
+
+use crate::support::{RunRow, TestApi};
+
+#[tokio::test]
+async fn only_measurements_are_ranked_and_the_others_say_why_not() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        let agents = ["claude", "gemini", "iflow"];
+        api.rows().task(task, TaskStatus::Done, &agents).await;
+        let claude = |trial, score| RunRow {
+            trial,
+            score: Some(score),
+            ..RunRow::default()
+        };
+        api.rows().run(task, claude(1, 0.25)).await;
+        api.rows().run(task, claude(2, 0.75)).await;
+        let good = RunRow {
+            agent: "gemini",
+            score: Some(1.0),
+            ..RunRow::default()
+        };
+        api.rows().run(task, good).await;
+        for (trial, status, broke, seal_broken) in [
+            (1, RunStatus::Done, true, true),
+            (2, RunStatus::Done, false, false),
+            (3, RunStatus::Error, false, false),
+            (4, RunStatus::Queued, false, false),
+        ] {
+            let row = RunRow {
+                agent: "iflow",
+                trial,
+                status,
+                broke,
+                seal_broken,
+                score: None,
+            };
+            api.rows().run(task, row).await;
+        }
+        let answer = api
+            .get(&format!("/api/v1/tasks/{task}/leaderboard"))
+            .await
+            .json();
+        let rows = answer["leaderboard"].as_array().unwrap();
+        assert_eq!(rows.len(), 2, "{answer}");
+        assert_eq!(
+            (&rows[0]["rank"], &rows[0]["agent"]),
+            (&json!(1), &json!("gemini"))
+        );
+        assert_eq!(
+            rows[0]["scores"],
+            json!({"AR": 1.0, "TTL": 1.0, "LRU": 1.0, "SF": 1.0})
+        );
+        assert_eq!(rows[0]["execution_time"], 60.0);
+        assert_eq!(rows[0]["passed"], true);
+        assert_eq!(
+            (&rows[1]["rank"], &rows[1]["agent"]),
+            (&json!(2), &json!("claude"))
+        );
+        assert_eq!(rows[1]["trials"], 2);
+        assert_eq!(rows[1]["overall_score"], 0.5);
+        assert_eq!(rows[1]["retention"]["mean"], 0.5);
+        let unranked: Vec<_> = answer["unranked"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| {
+                (
+                    run["trial"].as_i64().unwrap(),
+                    run["reason"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            unranked,
+            [
+                (1, "a tool was used where only memory was allowed"),
+                (2, "there was no break of its context"),
+                (3, "it failed"),
+                (4, "it waits"),
+            ]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_figure_that_is_not_known_is_null_and_never_zero() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1",
+            "agents": ["claude"]});
+        let task = api.created(&body).await;
+        let board = api
+            .get(&format!("/api/v1/tasks/{task}/leaderboard"))
+            .await
+            .json();
+        assert_eq!(board["leaderboard"], json!([]));
+        assert_eq!(board["unranked"][0]["status"], "queued");
+        let run = api
+            .get(&format!("/api/v1/tasks/{task}/agents/claude"))
+            .await
+            .json();
+        assert_eq!(run["overall_score"], Value::Null);
+        assert_eq!(run["passed"], Value::Null);
+    })
+    .await;
+}

@@ -1,0 +1,19 @@
+//! The interface from outside: a real router on a real database, once per engine.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test looks at rows whoever they belong to"
+)]
+
+mod support;
+mod tasks;
+mod cancelling;
+mod runs;
+mod leaderboard;
+mod events;
+mod artifacts;
+mod health;
+mod requests;
+mod openapi;
+mod server;
+mod seed;

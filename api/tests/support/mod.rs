@@ -1,0 +1,249 @@
+//! An interface to test, and rows to test it with.
+
+mod rows;
+
+use std::sync::{Arc, Mutex};
+
+use api::settings::ApiSettings;
+use api::state::{ApiState, KnownAgent};
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use platform::artifacts::ArtifactStore;
+use platform::doorbell::{Doorbell, DoorbellError, Hear};
+use platform::events::LocalWaker;
+use platform::jobs::Ring;
+use platform::jobs::ledger::LedgerSettings;
+use platform::parts::Platform;
+use platform::redaction::Redactor;
+use platform::settings::Reader;
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::database::TestDatabase;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+pub(crate) use rows::{Rows, RunRow};
+
+/// A doorbell that notes what is rung, and can be out of order.
+#[derive(Default)]
+pub(crate) struct NotingDoorbell {
+    rung: Mutex<Vec<Ring>>,
+    broken: Mutex<Option<Breakage>>,
+}
+
+/// What is wrong with a doorbell.
+#[derive(Clone, Copy)]
+pub(crate) enum Breakage {
+    Fails,
+    NeverAnswers,
+}
+
+impl NotingDoorbell {
+    pub(crate) fn rung(&self) -> Vec<Ring> {
+        self.rung.lock().expect("no test panics in here").clone()
+    }
+
+    pub(crate) fn break_down(&self, how: Breakage) {
+        *self.broken.lock().expect("no test panics in here") = Some(how);
+    }
+
+    async fn work(&self) -> Result<(), DoorbellError> {
+        let broken = *self.broken.lock().expect("no test panics in here");
+        match broken {
+            None => Ok(()),
+            Some(Breakage::Fails) => Err(DoorbellError {
+                doing: "ringing",
+                source: "out of order".into(),
+            }),
+            Some(Breakage::NeverAnswers) => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Doorbell for NotingDoorbell {
+    async fn ring(&self, rings: &[Ring]) -> Result<(), DoorbellError> {
+        self.work().await?;
+        self.rung
+            .lock()
+            .expect("no test panics in here")
+            .extend_from_slice(rings);
+        Ok(())
+    }
+
+    async fn listen(
+        &self,
+        _: &str,
+        _: &[String],
+        _: Arc<Semaphore>,
+        _: Arc<dyn Hear>,
+        stop: CancellationToken,
+    ) -> Result<(), DoorbellError> {
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    async fn trim(&self) -> Result<(), DoorbellError> {
+        Ok(())
+    }
+
+    async fn healthy(&self) -> Result<(), DoorbellError> {
+        self.work().await
+    }
+}
+
+/// The interface on a database of its own.
+pub(crate) struct TestApi {
+    pub(crate) state: ApiState,
+    pub(crate) doorbell: Arc<NotingDoorbell>,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) router: Router,
+    folder: TempDir,
+}
+
+impl TestApi {
+    pub(crate) fn on(database: &TestDatabase) -> Self {
+        Self::with(database, [])
+    }
+
+    /// With settings as in the environment.
+    pub(crate) fn with<const N: usize>(
+        database: &TestDatabase,
+        settings: [(&str, &str); N],
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let storage = folder.path().to_str().expect("its path is UTF-8");
+        let doorbell = Arc::new(NotingDoorbell::default());
+        let platform = Platform {
+            database: database.connection().clone(),
+            doorbell: doorbell.clone(),
+            waker: Arc::new(LocalWaker::default()),
+            artifacts: ArtifactStore::open(storage, Redactor::default())
+                .expect("a folder can be opened"),
+            redactor: Redactor::default(),
+            ledger: LedgerSettings::default(),
+        };
+        let mut reader = Reader::new(&settings);
+        let settings = ApiSettings::read(&mut reader);
+        let settings = reader.finish(settings).expect("the settings are good");
+        let state = ApiState {
+            platform,
+            settings: Arc::new(settings),
+            known_agents: known_agents(),
+        };
+        let stopping = CancellationToken::new();
+        Self {
+            router: api::router(state.clone(), stopping.clone()),
+            state,
+            doorbell,
+            stopping,
+            folder,
+        }
+    }
+
+    /// The same with another doorbell.
+    pub(crate) fn with_doorbell(mut self, doorbell: impl Doorbell) -> Self {
+        self.state.platform.doorbell = Arc::new(doorbell);
+        self.router = api::router(self.state.clone(), self.stopping.clone());
+        self
+    }
+
+    /// The folder where files are kept.
+    pub(crate) fn storage(&self) -> &str {
+        self.folder.path().to_str().expect("its path is UTF-8")
+    }
+
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows(&self.state.platform)
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router has no errors");
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX)
+            .await
+            .expect("the body can be read");
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(request(Method::GET, path, Body::empty())).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(request(Method::DELETE, path, Body::empty()))
+            .await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(request(Method::POST, path, Body::from(body.to_string())))
+            .await
+    }
+
+    /// Creates a task that is as good as any, and returns its id.
+    pub(crate) async fn created(&self, body: &Value) -> String {
+        let answer = self.post("/api/v1/tasks", body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// A request with a JSON body.
+pub(crate) fn request(method: Method, path: &str, body: Body) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .body(body)
+        .expect("the parts are good")
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).expect("the answer is JSON")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+fn known_agents() -> Arc<[KnownAgent]> {
+    [
+        ("iflow", false),
+        ("claude", false),
+        ("gemini", false),
+        ("control-perfect", true),
+        ("control-lossy", true),
+    ]
+    .map(|(name, control)| KnownAgent {
+        name: name.to_owned(),
+        display_name: name.to_owned(),
+        control,
+    })
+    .into()
+}

@@ -1,0 +1,262 @@
+//! Rows as a worker would leave them.
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use entity::status::{Dimension, Level, RunStatus, TaskStatus, Trigger};
+use entity::{RunId, ScoreId, TaskId, agent_run, job, score, task, worker};
+use platform::events::{self, Event, NewEvent};
+use platform::parts::Platform;
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{IntoActiveModel, TransactionTrait};
+use serde_json::{Value, json};
+
+/// Writes rows.
+pub(crate) struct Rows<'a>(pub(crate) &'a Platform);
+
+/// A run that is over; change what is to be different.
+pub(crate) struct RunRow {
+    pub(crate) agent: &'static str,
+    pub(crate) trial: i32,
+    pub(crate) status: RunStatus,
+    pub(crate) broke: bool,
+    pub(crate) seal_broken: bool,
+    pub(crate) score: Option<f64>,
+}
+
+impl Default for RunRow {
+    fn default() -> Self {
+        Self {
+            agent: "claude",
+            trial: 1,
+            status: RunStatus::Done,
+            broke: true,
+            seal_broken: false,
+            score: Some(0.5),
+        }
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}
+
+impl Rows<'_> {
+    pub(crate) async fn task(
+        &self,
+        id: TaskId,
+        status: TaskStatus,
+        agents: &[&str],
+    ) -> task::Model {
+        self.task_of("local", id, status, agents).await
+    }
+
+    pub(crate) async fn task_of(
+        &self,
+        org: &str,
+        id: TaskId,
+        status: TaskStatus,
+        agents: &[&str],
+    ) -> task::Model {
+        task::Model {
+            id,
+            org_id: org.to_owned(),
+            created_by: None,
+            pr_url: "https://github.com/acme/widgets/pull/9999".to_owned(),
+            repo: "acme/widgets".to_owned(),
+            pr_number: Some(9999),
+            source: json!({"kind": "forge", "base_url": "https://github.com", "owner": "acme",
+                "name": "widgets", "number": 9999}),
+            agents: json!(agents),
+            rubric: json!(["AR", "TTL", "LRU", "SF"]),
+            trials: 1,
+            max_files: 50,
+            seed: 1,
+            trigger: Trigger::AutoThenManual,
+            pass_mark: 0.5,
+            target_context_tokens: None,
+            status,
+            changed_files: json!(["src/lib.rs"]),
+            dropped_files: json!([]),
+            base_sha: None,
+            head_sha: None,
+            prompt_hash: None,
+            probe_set_hash: None,
+            error_message: None,
+            failure_cause: None,
+            event_seq: 0,
+            created_at: now(),
+            updated_at: now(),
+            started_at: None,
+            completed_at: None,
+        }
+        .into_active_model()
+        .reset_all()
+        .insert(&self.0.database)
+        .await
+        .expect("a task can be stored")
+    }
+
+    pub(crate) async fn run(&self, task: TaskId, row: RunRow) -> agent_run::Model {
+        let started = now() - TimeDelta::seconds(90);
+        let run = agent_run::Model {
+            id: RunId::new(),
+            task_id: task,
+            agent: row.agent.to_owned(),
+            trial: row.trial,
+            status: row.status,
+            phase: None,
+            milestones: json!({"milestone_0": "repo_loaded"}),
+            stats: json!({"turns": 3}),
+            breaks: json!([]),
+            compression_detected: row.broke,
+            seal_broken: row.seal_broken,
+            baseline: Some("fork".to_owned()),
+            checkpoint: Some(json!({"stage": "broken"})),
+            agent_version: Some("1.0".to_owned()),
+            retry_count: 0,
+            failure_cause: None,
+            error_message: None,
+            overall_score: row.score,
+            passed: row.score.map(|score| score >= 0.5),
+            created_at: now(),
+            updated_at: now(),
+            started_at: Some(started),
+            completed_at: row
+                .status
+                .is_final()
+                .then_some(started + TimeDelta::seconds(60)),
+        }
+        .into_active_model()
+        .reset_all()
+        .insert(&self.0.database)
+        .await
+        .expect("a run can be stored");
+        if let Some(score) = row.score {
+            self.scores(run.id, score).await;
+        }
+        run
+    }
+
+    async fn scores(&self, run: RunId, post: f64) {
+        let scores = Dimension::ALL.iter().map(|dimension| {
+            score::Model {
+                id: ScoreId::new(),
+                run_id: run,
+                dimension: *dimension,
+                break_index: 1,
+                n: 6,
+                cold: Some(0.0),
+                baseline: Some(1.0),
+                post: Some(post),
+                retention: Some(post),
+                item_retention: Some(post),
+                stale_rate: None,
+                abstained_rate: Some(0.0),
+                wrong_rate: Some(0.0),
+                created_at: now(),
+            }
+            .into_active_model()
+            .reset_all()
+        });
+        score::Entity::insert_many(scores)
+            .exec_without_returning(&self.0.database)
+            .await
+            .expect("scores can be stored");
+    }
+
+    /// Appends events as a worker does, and wakes the readers.
+    pub(crate) async fn happened(&self, task: TaskId, run: Option<RunId>, events: Vec<Event>) {
+        let events: Vec<NewEvent> = events
+            .into_iter()
+            .map(|event| NewEvent {
+                run,
+                level: Level::Info,
+                event,
+            })
+            .collect();
+        let transaction = self.0.database.begin().await.expect("a transaction");
+        events::append(&transaction, task, &events, &self.0.redactor)
+            .await
+            .expect("events can be appended");
+        transaction.commit().await.expect("a commit");
+        self.0.waker.wake(task).await;
+    }
+
+    /// Ends a task as a worker does.
+    pub(crate) async fn completed(&self, task: TaskId) {
+        task::ActiveModel {
+            id: Set(task),
+            status: Set(TaskStatus::Done),
+            ..Default::default()
+        }
+        .update(&self.0.database)
+        .await
+        .expect("a task can be changed");
+        let completed = Event::Completed {
+            status: "done".to_owned(),
+            message: None,
+        };
+        self.happened(task, None, vec![completed]).await;
+    }
+
+    pub(crate) async fn file(&self, task: TaskId, run: Option<RunId>, name: &str, text: &str) {
+        self.0
+            .artifacts
+            .put_text(&self.0.database, task, run, name, "text/plain", text)
+            .await
+            .expect("a file can be kept");
+    }
+
+    pub(crate) async fn worker(&self, name: &str, seen_at: DateTime<Utc>, agents: Value) {
+        worker::Model {
+            name: name.to_owned(),
+            host: "localhost".to_owned(),
+            started_at: now(),
+            seen_at,
+            queues: json!(["prepare"]),
+            slots: 4,
+            busy: 1,
+            agents,
+        }
+        .into_active_model()
+        .reset_all()
+        .insert(&self.0.database)
+        .await
+        .expect("a worker can be stored");
+    }
+
+    pub(crate) async fn find_task(&self, id: TaskId) -> task::Model {
+        task::Entity::find_by_id(id)
+            .one(&self.0.database)
+            .await
+            .expect("tasks can be read")
+            .expect("the task is there")
+    }
+
+    pub(crate) async fn runs_of(&self, task: TaskId) -> Vec<agent_run::Model> {
+        agent_run::Entity::find()
+            .filter(agent_run::Column::TaskId.eq(task))
+            .order_by_asc(agent_run::Column::Agent)
+            .order_by_asc(agent_run::Column::Trial)
+            .all(&self.0.database)
+            .await
+            .expect("runs can be read")
+    }
+
+    pub(crate) async fn jobs_of(&self, task: TaskId) -> Vec<job::Model> {
+        job::Entity::find()
+            .filter(job::Column::TaskId.eq(task))
+            .all(&self.0.database)
+            .await
+            .expect("jobs can be read")
+    }
+
+    /// The kinds of a task's events, in order.
+    pub(crate) async fn kinds_of(&self, task: TaskId) -> Vec<String> {
+        events::read_after(&self.0.database, task, 0, 10_000)
+            .await
+            .expect("events can be read")
+            .into_iter()
+            .map(|event| event.kind)
+            .collect()
+    }
+}
