@@ -1,5 +1,9 @@
 //! `worker`: works until it is told to stop.
 
+use std::process::ExitCode;
+
+use agents::adapters;
+use agents::control::{ControlProgram, SUBCOMMAND};
 use anyhow::Context as _;
 use clap::Parser;
 use platform::parts::{Platform, PlatformSettings};
@@ -25,13 +29,19 @@ struct Options {
     json_logs: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    // A control agent is a process of its own, and this executable can be it.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == SUBCOMMAND) {
+        return Ok(agents::control::program::main(arguments));
+    }
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(run(options))
+    runtime.block_on(run(options))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
@@ -47,6 +57,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
         settings.slots = usize::from(slots.get());
     }
     telemetry.json |= options.json_logs;
+    let control = match reader.text("CONTROL_BIN") {
+        Some(path) => ControlProgram::own_executable(path),
+        None => ControlProgram::this_executable().context("finding the running executable")?,
+    };
     let (telemetry, platform, settings) = reader
         .finish((telemetry, platform, settings))
         .map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
@@ -55,7 +69,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let platform = Platform::connect(&platform).await?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    worker::run(settings, platform, Vec::new(), stop).await?;
+    worker::run(settings, platform, adapters::all(&control), stop).await?;
     Ok(())
 }
 

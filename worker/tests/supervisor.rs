@@ -1,6 +1,10 @@
 //! The supervisor: slots, leases, cancelling, failures, shutdown, and going on after a lost worker.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -10,12 +14,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use agents::adapter::AgentAdapter;
+use agents::adapters;
+use agents::control::{ControlProgram, SUBCOMMAND};
 use agents::failure::Cause;
 use entity::status::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
-use entity::{ProbeId, TaskId, task};
+use entity::{ProbeId, TaskId, agent_run, task};
+use platform::jobs::{Work, enqueue};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
-use support::scripted::{Script, ScriptedAdapter, cancel, prepared_task};
+use support::scripted::{Script, ScriptedAdapter, cancel, prepared_task, prepared_task_of};
 use support::{Installation, quick};
+use testkit::builders;
 
 fn all(adapter: &Arc<ScriptedAdapter>) -> Vec<Arc<dyn AgentAdapter>> {
     vec![Arc::<ScriptedAdapter>::clone(adapter)]
@@ -432,6 +440,92 @@ async fn work_is_found_when_no_bell_rings() {
     worker.stop().await;
     assert_eq!(installation.runs(id).await[0].status, RunStatus::Done);
     assert!(adapter.prompts.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_cannot_be_prepared_ends_in_error_with_all_its_runs() {
+    let installation = Installation::new().await;
+    let database = &installation.platform.database;
+    let mut row = builders::task();
+    row.source = serde_json::json!({
+        "kind": "local",
+        "path": installation.folder.path().join("nowhere"),
+        "base": "a",
+        "head": "b",
+    });
+    let id = builders::store(database, row).await.unwrap().id;
+    for trial in 1..=2 {
+        builders::stored_run(database, id, "scripted", trial)
+            .await
+            .unwrap();
+    }
+    let ring = enqueue(database, &Work::PrepareTask { task: id })
+        .await
+        .unwrap();
+    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    let adapter = ScriptedAdapter::new(Script::default());
+    let worker = installation.start("w1", all(&adapter));
+    let task = installation.ended(id).await;
+    worker.stop().await;
+    assert_eq!(task.status, TaskStatus::Error);
+    assert_eq!(task.failure_cause, Some(FailureCause::Harness));
+    assert!(
+        task.error_message
+            .is_some_and(|message| !message.is_empty())
+    );
+    for run in installation.runs(id).await {
+        assert_eq!(run.status, RunStatus::Error);
+        assert_eq!(run.failure_cause, Some(FailureCause::Harness));
+    }
+    assert_eq!(installation.kinds(id).await.last().unwrap(), "completed");
+    assert_eq!(adapter.prompts.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seal_that_broke_in_a_lost_attempt_is_noticed_again_in_the_next() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    agent_run::Entity::update_many()
+        .set(agent_run::ActiveModel {
+            seal_broken: Set(true),
+            ..Default::default()
+        })
+        .filter(agent_run::Column::TaskId.eq(id))
+        .exec(&installation.platform.database)
+        .await
+        .unwrap();
+    let adapter = ScriptedAdapter::new(Script {
+        cheats: true,
+        ..Script::default()
+    });
+    let worker = installation.start("w1", all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    let result = installation.result(id).await;
+    assert!(result.runs[0].seal_broken);
+    assert!(result.leaderboard.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_processes_are_measured_by_what_they_hold() {
+    for (agent, post) in [("control-perfect", 1.0), ("control-amnesiac", 0.0)] {
+        let installation = Installation::new().await;
+        let id = prepared_task_of(&installation, agent, 1).await;
+        let program = ControlProgram {
+            path: env!("CARGO_BIN_EXE_worker").into(),
+            args: vec![SUBCOMMAND.into()],
+        };
+        let worker = installation.start("w1", adapters::all(&program));
+        let task = installation.ended(id).await;
+        worker.stop().await;
+        let run = installation.result(id).await.runs.remove(0);
+        assert_eq!(task.status, TaskStatus::Done, "{run:?}");
+        let ar = &run.dimensions["AR"];
+        assert_eq!((ar.cold, ar.baseline), (Some(0.0), Some(1.0)), "{agent}");
+        assert_eq!((ar.post, ar.retention), (Some(post), Some(post)), "{agent}");
+        let recalled = installation.artifact(id, Some(run.id), "free_recall").await;
+        assert_eq!(recalled.contains("value3"), post > 0.5, "{recalled}");
+    }
 }
 
 /// A doorbell that nobody ever hears.

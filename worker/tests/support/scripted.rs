@@ -19,7 +19,7 @@ use evaluation::probe::{
     Combine, Dimension, GeneratorReport, Grader, Key, Part, Probe, ProbeKind, ProbeSet, Teaching,
     Version,
 };
-use evaluation::pull_request::PullRequest;
+use evaluation::pull_request::{ChangedFile, Content, FileStatus, PullRequest};
 use platform::jobs::{Work, enqueue_all};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,10 @@ impl ScriptedAdapter {
 impl AgentAdapter for ScriptedAdapter {
     fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
+        Err(Failure::harness(format!("{agent} takes no parameter")))
     }
 
     async fn probe(&self) -> Presence {
@@ -310,8 +314,37 @@ pub(crate) fn probe_set() -> ProbeSet {
     }
 }
 
+/// The change that the questions are about.
+fn changed_file(set: &ProbeSet) -> ChangedFile {
+    let mut patch = "diff --git a/src/constants.py b/src/constants.py\n".to_owned();
+    for probe in &set.probes {
+        patch.push_str(&format!(
+            "+{}\n",
+            probe.key.versions[0].parts[0].evidence[0]
+        ));
+    }
+    ChangedFile {
+        path: "src/constants.py".to_owned(),
+        old_path: None,
+        status: FileStatus::Modified,
+        content: Content::Text,
+        patch,
+        hunks: Vec::new(),
+        head_text: None,
+    }
+}
+
 /// A task that is prepared, with so many runs of the scripted agent waiting.
 pub(crate) async fn prepared_task(installation: &Installation, trials: i32) -> TaskId {
+    prepared_task_of(installation, "scripted", trials).await
+}
+
+/// The same with another agent.
+pub(crate) async fn prepared_task_of(
+    installation: &Installation,
+    agent: &str,
+    trials: i32,
+) -> TaskId {
     let database = &installation.platform.database;
     let repository = repository::build(installation.folder.path());
     let set = probe_set();
@@ -322,7 +355,7 @@ pub(crate) async fn prepared_task(installation: &Installation, trials: i32) -> T
         "base": repository.base,
         "head": repository.head,
     });
-    row.agents = json!(["scripted"]);
+    row.agents = json!([agent]);
     row.rubric = json!(["AR"]);
     row.trials = trials;
     row.status = TaskStatus::Running;
@@ -351,7 +384,7 @@ pub(crate) async fn prepared_task(installation: &Installation, trials: i32) -> T
         title: None,
         base: repository.base,
         head: repository.head,
-        files: Vec::new(),
+        files: vec![changed_file(&set)],
         dropped: Vec::new(),
         other_paths: vec!["docs/chapter_1.md".to_owned()],
     };
@@ -370,13 +403,13 @@ pub(crate) async fn prepared_task(installation: &Installation, trials: i32) -> T
         .unwrap();
     let mut works = Vec::new();
     for trial in 1..=trials {
-        let run = builders::stored_run(database, task.id, "scripted", trial)
+        let run = builders::stored_run(database, task.id, agent, trial)
             .await
             .unwrap();
         works.push(Work::RunAgent {
             task: task.id,
             run,
-            agent: "scripted".to_owned(),
+            agent: agent.to_owned(),
         });
     }
     let rings = enqueue_all(database, &works).await.unwrap();
