@@ -52,6 +52,15 @@ impl ControlProgram {
         })
     }
 
+    /// The program at `path`, or, where none is given, the running executable.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot tell where the executable is.
+    pub fn at_or_this(path: Option<&std::path::Path>) -> std::io::Result<Self> {
+        path.map_or_else(Self::this_executable, |path| Ok(Self::own_executable(path)))
+    }
+
     /// An executable that is nothing but the control agents.
     pub fn own_executable(path: impl Into<PathBuf>) -> Self {
         Self {

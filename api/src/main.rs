@@ -33,6 +33,8 @@ struct Settings {
 }
 
 fn main() -> ExitCode {
+    // A missing file is none; what stands in the environment goes before it.
+    dotenvy::dotenv().ok();
     let arguments = Arguments::parse();
     match start(arguments) {
         Ok(()) => ExitCode::SUCCESS,

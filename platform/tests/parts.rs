@@ -96,7 +96,12 @@ fn keys_and_passwords_are_secrets_and_plain_words_are_not() {
     ]);
     assert_eq!(
         found,
-        ["key-of-anthropic", "token-of-github", "p@ssw0rd", "Another1"]
+        [
+            "key-of-anthropic",
+            "token-of-github",
+            "p@ssw0rd",
+            "Another1"
+        ]
     );
     let found = secrets(&[("DATABASE_URL", "postgres://postgres:postgres@db/x")]);
     assert_eq!(found, [""; 0]);

@@ -19,7 +19,10 @@ async fn get(url: &str) -> redis::RedisResult<Option<String>> {
     let mut connection = redis::Client::open(url)?
         .get_multiplexed_async_connection()
         .await?;
-    redis::cmd("GET").arg("k").query_async(&mut connection).await
+    redis::cmd("GET")
+        .arg("k")
+        .query_async(&mut connection)
+        .await
 }
 
 #[tokio::test]

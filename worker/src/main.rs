@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use agents::adapters;
-use agents::control::{ControlProgram, SUBCOMMAND};
+use agents::control::ControlProgram;
 use anyhow::Context as _;
 use clap::Parser;
 use platform::parts::{Platform, PlatformSettings};
@@ -30,11 +29,16 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    // A control agent is a process of its own, and this executable can be it.
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == SUBCOMMAND) {
-        return Ok(agents::control::program::main(arguments));
+    let mut args = std::env::args_os().skip(1);
+    if args
+        .next()
+        .is_some_and(|first| first == agents::control::SUBCOMMAND)
+    {
+        return Ok(agents::control::program::main(args));
     }
+    // A missing file is none; what stands in the environment goes before it. Before any thread is
+    // there, because the environment belongs to the whole process.
+    dotenvy::dotenv().ok();
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -57,10 +61,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
         settings.slots = usize::from(slots.get());
     }
     telemetry.json |= options.json_logs;
-    let control = match reader.text("CONTROL_BIN") {
-        Some(path) => ControlProgram::own_executable(path),
-        None => ControlProgram::this_executable().context("finding the running executable")?,
-    };
     let (telemetry, platform, settings) = reader
         .finish((telemetry, platform, settings))
         .map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
@@ -69,7 +69,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let platform = Platform::connect(&platform).await?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    worker::run(settings, platform, adapters::all(&control), stop).await?;
+    let control = ControlProgram::at_or_this(settings.control_bin.as_deref())
+        .context("finding this executable")?;
+    worker::run(settings, platform, agents::adapters::all(&control), stop).await?;
     Ok(())
 }
 

@@ -26,6 +26,8 @@ pub struct WorkerSettings {
     pub max_context_tokens: u64,
     /// `MAX_TURNS`: of one deep dive.
     pub max_turns: u32,
+    /// `CONTROL_BIN`: the control agents' program; none: the running executable itself.
+    pub control_bin: Option<PathBuf>,
     pub forge: ForgeSettings,
 }
 
@@ -49,25 +51,152 @@ pub struct ForgeSettings {
 
 impl WorkerSettings {
     /// Reads the worker's settings; problems are noted in `reader`.
-    pub fn read(_reader: &mut Reader<'_>) -> Self {
-        Self {
-            name: String::new(),
-            queues: Vec::new(),
-            slots: 4,
-            work_dir: PathBuf::from("work"),
-            drain: Duration::from_secs(30),
-            run_timeout: Duration::from_secs(3600),
-            turn_timeout: Duration::from_secs(1800),
-            max_context_tokens: 200_000,
-            max_turns: 60,
-            forge: ForgeSettings {
-                base_urls: vec!["https://github.com".to_owned()],
-                api_url: Some("https://api.github.com".to_owned()),
-                token: None,
-                local_roots: Vec::new(),
-                timeout: Duration::from_secs(600),
-                max_bytes: 4 << 30,
-            },
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let slots = reader.parsed("WORKER_SLOTS", cores.max(2));
+        if !(1..=1_000).contains(&slots) {
+            reader.refuse("WORKER_SLOTS", "must be from 1 to 1000");
         }
+        let max_context_tokens = reader.parsed("MAX_CONTEXT_TOKENS", 200_000);
+        if max_context_tokens < 8_000 {
+            reader.refuse(
+                "MAX_CONTEXT_TOKENS",
+                "must be at least 8000: nothing can be studied in less",
+            );
+        }
+        let max_turns = reader.parsed("MAX_TURNS", 60);
+        if max_turns < 8 {
+            reader.refuse(
+                "MAX_TURNS",
+                "must be at least 8: the teaching alone takes up to four",
+            );
+        }
+        Self {
+            name: new_name(),
+            queues: reader.list("WORKER_QUEUES").unwrap_or_default(),
+            slots: slots.max(1),
+            work_dir: work_dir(reader),
+            drain: reader.seconds("DRAIN_SECONDS", Duration::from_secs(30)),
+            run_timeout: reader.seconds("TASK_TIMEOUT_SECONDS", Duration::from_secs(3_600)),
+            turn_timeout: reader.seconds("AGENT_SESSION_TIMEOUT", Duration::from_secs(1_800)),
+            max_context_tokens,
+            max_turns,
+            control_bin: reader.text("CONTROL_BIN").map(PathBuf::from),
+            forge: ForgeSettings::read(reader),
+        }
+    }
+}
+
+impl ForgeSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let base_urls = reader
+            .list("FORGE_URLS")
+            .filter(|urls| !urls.is_empty())
+            .unwrap_or_else(|| vec!["https://github.com".to_owned()])
+            .into_iter()
+            .map(|url| url.trim_end_matches('/').to_owned())
+            .collect::<Vec<_>>();
+        for base_url in &base_urls {
+            if !is_base_url(base_url) {
+                reader.refuse(
+                    "FORGE_URLS",
+                    format!("{base_url:?} is no base address such as https://github.com"),
+                );
+            }
+        }
+        // Another forge than GitHub has its API elsewhere; asking GitHub's would be wrong.
+        let default_api = (base_urls.first().map(String::as_str) == Some("https://github.com"))
+            .then(|| "https://api.github.com".to_owned());
+        let local_roots = reader.text("LOCAL_REPOSITORIES").unwrap_or_default();
+        let local_roots: Vec<PathBuf> = local_roots
+            .split(':')
+            .filter(|root| !root.is_empty())
+            .map(PathBuf::from)
+            .collect();
+        if local_roots.iter().any(|root| !root.is_absolute()) {
+            reader.refuse(
+                "LOCAL_REPOSITORIES",
+                "must be absolute paths, separated by `:`",
+            );
+        }
+        Self {
+            base_urls,
+            api_url: reader
+                .text("FORGE_API_URL")
+                .map(|url| url.trim_end_matches('/').to_owned())
+                .or(default_api),
+            token: reader
+                .secret("FORGE_TOKEN")
+                .or_else(|| reader.secret("GITHUB_TOKEN")),
+            local_roots,
+            timeout: reader.seconds("GIT_TIMEOUT_SECONDS", Duration::from_secs(600)),
+            max_bytes: reader.parsed("GIT_MAX_BYTES", 4 << 30),
+        }
+    }
+}
+
+/// Scheme, host and perhaps a port; nothing else.
+fn is_base_url(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "https" | "http")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    })
+}
+
+/// Where the worker keeps its mirrors, checkouts and HOMEs: below the storage, where that is a
+/// folder of this machine.
+fn work_dir(reader: &mut Reader<'_>) -> PathBuf {
+    if let Some(folder) = reader.text("WORK_DIR") {
+        return absolute(PathBuf::from(folder));
+    }
+    match reader.text("STORAGE_DIR") {
+        Some(storage) if !storage.contains("://") => absolute(PathBuf::from(storage).join("work")),
+        Some(_) | None => absolute(PathBuf::from("work")),
+    }
+}
+
+/// Agents and git run in other folders than the worker: a relative path would mean another place.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// A name that no other start of a worker has.
+fn new_name() -> String {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}-{}-{}", crate::host(), std::process::id(), &unique[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bad_setting_is_named_at_once() {
+        let source = [
+            ("WORKER_SLOTS", "none"),
+            ("MAX_CONTEXT_TOKENS", "10"),
+            ("FORGE_URLS", "https://user:word@github.com"),
+            ("LOCAL_REPOSITORIES", "here"),
+        ];
+        let mut reader = Reader::new(&source);
+        let settings = WorkerSettings::read(&mut reader);
+        let errors = reader.finish(settings).expect_err("four bad settings");
+        let names: Vec<_> = errors.0.iter().map(|error| error.name).collect();
+        assert_eq!(names.len(), 4, "{names:?}");
+    }
+
+    #[test]
+    fn githubs_api_is_not_asked_about_another_forge() {
+        let source = [("FORGE_URLS", "http://127.0.0.1:9000/")];
+        let mut reader = Reader::new(&source);
+        let settings = WorkerSettings::read(&mut reader);
+        let settings = reader.finish(settings).expect("good settings");
+        assert_eq!(settings.forge.base_urls, ["http://127.0.0.1:9000"]);
+        assert_eq!(settings.forge.api_url, None);
     }
 }
