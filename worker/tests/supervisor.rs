@@ -24,6 +24,8 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use support::scripted::{Script, ScriptedAdapter, cancel, prepared_task, prepared_task_of};
 use support::{Installation, quick};
 use testkit::builders;
+use testkit::database::on_both_engines;
+use worker::settings::WorkerSettings;
 
 fn all(adapter: &Arc<ScriptedAdapter>) -> Vec<Arc<dyn AgentAdapter>> {
     vec![Arc::<ScriptedAdapter>::clone(adapter)]
@@ -87,6 +89,46 @@ async fn a_run_goes_through_every_phase_to_its_score() {
     ] {
         installation.artifact(id, Some(stored.id), name).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trials_run_at_once_on_either_engine() {
+    on_both_engines(async |database| {
+        let installation = Installation::on(database.connection().clone(), quick());
+        let id = prepared_task(&installation, 6).await;
+        let adapter = ScriptedAdapter::new(Script::default());
+        let mut settings = installation.settings("w1");
+        settings.slots = 3;
+        let workers = [
+            installation.start_with(settings.clone(), all(&adapter)),
+            installation.start_with(
+                WorkerSettings {
+                    name: "w2".to_owned(),
+                    ..settings
+                },
+                all(&adapter),
+            ),
+        ];
+        installation.ended(id).await;
+        for worker in workers {
+            worker.stop().await;
+        }
+        let result = installation.result(id).await;
+        assert_eq!(result.runs.len(), 6);
+        for run in &result.runs {
+            assert_eq!(
+                (run.status, run.retry_count),
+                (RunStatus::Done, 0),
+                "{run:?}"
+            );
+            assert_eq!(run.overall_score, Some(1.0));
+            assert_eq!(installation.answers(run.id).await.len(), 3 * 8);
+        }
+        assert_eq!(result.leaderboard[0].trials, 6);
+        let kinds = installation.kinds(id).await;
+        assert_eq!(kinds.iter().filter(|kind| *kind == "completed").count(), 1);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

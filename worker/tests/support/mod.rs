@@ -18,7 +18,7 @@ use platform::events::LocalWaker;
 use platform::jobs::ledger::LedgerSettings;
 use platform::parts::Platform;
 use platform::redaction::Redactor;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
 use tempfile::TempDir;
 use testkit::database::TestDatabase;
 use tokio::task::JoinHandle;
@@ -31,7 +31,7 @@ use worker::settings::{ForgeSettings, WorkerSettings};
 pub(crate) struct Installation {
     pub(crate) platform: Platform,
     pub(crate) folder: TempDir,
-    _database: TestDatabase,
+    _database: Option<TestDatabase>,
 }
 
 /// A running worker.
@@ -65,11 +65,20 @@ impl Installation {
 
     pub(crate) async fn with(ledger: LedgerSettings) -> Self {
         let database = TestDatabase::sqlite().await.unwrap();
+        let installation = Self::on(database.connection().clone(), ledger);
+        Self {
+            _database: Some(database),
+            ..installation
+        }
+    }
+
+    /// On a database that the caller keeps.
+    pub(crate) fn on(database: DatabaseConnection, ledger: LedgerSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let redactor = Redactor::default();
         let storage = folder.path().join("storage").display().to_string();
         let platform = Platform {
-            database: database.connection().clone(),
+            database,
             doorbell: Arc::new(EmbeddedDoorbell::new()),
             waker: Arc::new(LocalWaker::new()),
             artifacts: ArtifactStore::open(&storage, redactor.clone()).unwrap(),
@@ -79,7 +88,7 @@ impl Installation {
         Self {
             platform,
             folder,
-            _database: database,
+            _database: None,
         }
     }
 
@@ -98,6 +107,7 @@ impl Installation {
             turn_timeout: Duration::from_secs(60),
             max_context_tokens: 200_000,
             max_turns: 40,
+            control_bin: None,
             forge: ForgeSettings {
                 base_urls: Vec::new(),
                 api_url: None,
