@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use agents::adapter::Profile;
-use evaluation::probe::ProbeSet;
+use agents::control::KEY_FILE;
+use agents::control::key::{self, AnswerKey, Entry};
+use evaluation::probe::{self, Probe, ProbeSet};
 
 use crate::phases::folder::failed;
 use crate::stages::StageError;
-
-/// The name that controls look for in their HOME.
-const FILE: &str = "answer-key.json";
 
 /// Writes the key into the HOME of a control; does nothing for any other agent.
 pub(crate) async fn give(
@@ -20,8 +19,8 @@ pub(crate) async fn give(
     if !profile.control {
         return Ok(());
     }
-    let path = home.join(FILE);
-    let bytes = key(probe_set)?;
+    let path = home.join(KEY_FILE);
+    let bytes = key_of(probe_set)?;
     let target = path.clone();
     tokio::task::spawn_blocking(move || write_for_owner(&target, &bytes))
         .await
@@ -42,6 +41,31 @@ fn write_for_owner(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-fn key(_probe_set: &ProbeSet) -> Result<Vec<u8>, StageError> {
-    Ok(Vec::new())
+fn key_of(probe_set: &ProbeSet) -> Result<Vec<u8>, StageError> {
+    let entries = probe_set.probes.iter().map(entry).collect();
+    Ok(serde_json::to_vec(&AnswerKey { entries })?)
+}
+
+fn entry(probe: &Probe) -> Entry {
+    Entry {
+        id: probe.label.clone(),
+        question: probe.question.clone(),
+        combine: match probe.key.combine {
+            probe::Combine::Single => key::Combine::Single,
+            probe::Combine::Set => key::Combine::Set,
+            probe::Combine::Sequence => key::Combine::Sequence,
+        },
+        versions: probe.key.versions.iter().map(version).collect(),
+        distractors: probe.distractors.clone(),
+    }
+}
+
+fn version(version: &probe::Version) -> key::Version {
+    let parts = version.parts.iter().map(|part| key::Part {
+        evidence: part.evidence.clone(),
+        value: part.value.clone(),
+    });
+    key::Version {
+        parts: parts.collect(),
+    }
 }

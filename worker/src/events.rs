@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agents::event::AgentEvent;
-use agents::failure::{Cause, Failure};
+use agents::failure::{Blame, Cause, Failure};
 use entity::status::{FailureCause, Level};
 use platform::events::{Event, NewEvent};
 use platform::telemetry::chain;
@@ -27,21 +27,13 @@ const WAITING: usize = 256;
 const TRIES: u32 = 4;
 
 /// Who is to blame, in the words that are stored.
-pub(crate) fn failure_cause(cause: Cause) -> FailureCause {
-    match cause {
-        Cause::RateLimited | Cause::ProviderDown | Cause::Refused => FailureCause::Provider,
-        Cause::AgentCrashed => FailureCause::Agent,
-        Cause::TimedOut | Cause::OutOfBudget => FailureCause::Budget,
-        Cause::Harness => FailureCause::Harness,
-        Cause::Cancelled => FailureCause::Cancelled,
-    }
-}
-
-/// Whether another attempt may do better.
-fn may_pass(cause: Cause) -> bool {
-    match cause {
-        Cause::RateLimited | Cause::ProviderDown | Cause::AgentCrashed | Cause::TimedOut => true,
-        Cause::Refused | Cause::OutOfBudget | Cause::Harness | Cause::Cancelled => false,
+pub(crate) fn failure_cause(blame: Blame) -> FailureCause {
+    match blame {
+        Blame::Provider => FailureCause::Provider,
+        Blame::Agent => FailureCause::Agent,
+        Blame::Harness => FailureCause::Harness,
+        Blame::Cancelled => FailureCause::Cancelled,
+        Blame::Budget => FailureCause::Budget,
     }
 }
 
@@ -50,9 +42,10 @@ pub(crate) fn stage_error(failure: &Failure) -> StageError {
     if failure.cause == Cause::Cancelled {
         return StageError::Cancelled;
     }
+    let policy = failure.cause.policy();
     StageError::Failed {
-        cause: failure_cause(failure.cause),
-        retry: may_pass(failure.cause),
+        cause: failure_cause(policy.blame),
+        retry: policy.retry,
         message: failure.message.clone(),
         source: None,
     }

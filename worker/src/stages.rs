@@ -86,14 +86,6 @@ impl Worker {
         }
     }
 
-    /// The adapter of an agent as asked for: `claude:opus` is the family `claude`.
-    pub(crate) fn adapter(&self, agent: &str) -> Option<&Arc<dyn AgentAdapter>> {
-        let (family, _) = family_and_variant(agent);
-        self.adapters
-            .iter()
-            .find(|adapter| adapter.profile().name == family)
-    }
-
     /// Begins a transaction on behalf of a job.
     pub(crate) async fn begin(&self, job: &Job) -> Result<DatabaseTransaction, StageError> {
         let transaction = self.platform.database.begin().await?;
@@ -159,14 +151,6 @@ impl Worker {
         if let Err(error) = self.platform.doorbell.ring(rings).await {
             warn!(task.id = %task, error = chain(&error), "the bell cannot be rung, a sweep will");
         }
-    }
-}
-
-/// The parts of an agent as asked for: `control-lossy:0.5` is `control-lossy` and `0.5`.
-pub(crate) fn family_and_variant(agent: &str) -> (&str, Option<&str>) {
-    match agent.split_once(':') {
-        Some((family, variant)) => (family, Some(variant)),
-        None => (agent, None),
     }
 }
 

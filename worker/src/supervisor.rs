@@ -113,6 +113,7 @@ pub(crate) async fn supervise(
     })?;
     info!(worker.name = %name, "worker {name} serves {}", supervisor.queues.join(", "));
 
+    let _last = LetGo(Arc::clone(&supervisor));
     let listening = stop.child_token();
     let mut rounds = JoinSet::new();
     rounds.spawn(listen(Arc::clone(&supervisor), listening.clone()));
@@ -146,6 +147,17 @@ pub(crate) async fn supervise(
         warn!(worker.name = %name, error = chain(&error), "the worker's row stays");
     }
     Ok(())
+}
+
+/// Whoever drops a worker in the middle loses its leases, and no process may outlive that.
+struct LetGo(Arc<Supervisor>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        for held in self.0.held().values() {
+            held.stop(Why::LeaseLost);
+        }
+    }
 }
 
 /// The queues that a worker serves: those it was told, or all that it can.

@@ -25,7 +25,7 @@ use crate::answer_key;
 use crate::events::Recorder;
 use crate::stages::ending::Who;
 use crate::stages::prepare::Material;
-use crate::stages::{Job, StageError, Text, Worker, family_and_variant};
+use crate::stages::{Job, StageError, Text, Worker};
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {
@@ -160,13 +160,15 @@ impl Running {
             homes: 0,
             seal_broken: false,
         };
-        running.seal_broken = running.run.seal_broken;
         running.enter(phase::PREPARE).await?;
         Ok(running)
     }
 
     /// Takes over what an earlier attempt had measured.
     pub(crate) fn restore(&mut self, saved: Saved) {
+        // Asked under this very break, so a broken seal stays broken; a run that starts over or
+        // goes on from before the break has had none yet.
+        self.seal_broken = saved.stage == Stage::Broken && self.run.seal_broken;
         self.figures = saved.figures;
         self.transcript = Transcript::restored(saved.transcript);
         self.milestones = self.milestones.max(saved.milestones);
@@ -174,6 +176,9 @@ impl Running {
 
     /// Goes over to a phase, and ends the one before.
     pub(crate) async fn enter(&mut self, name: &'static str) -> Result<(), StageError> {
+        if self.phase.is_some_and(|(current, _)| current == name) {
+            return Ok(());
+        }
         let mut events = self.phase_done();
         self.phase = Some((name, Instant::now()));
         let started = Event::PhaseStarted {
@@ -305,13 +310,12 @@ impl Running {
             Access::Workspace => Some(self.folder.workspace()),
             Access::Sealed => None,
         };
-        let (_, variant) = family_and_variant(&self.who.agent);
         Ok(SessionSpec {
             home,
             workspace,
             access,
             context_tokens: Some(self.context_tokens),
-            model: variant.map(str::to_owned),
+            model: None,
             seed: seed(self.task.seed, &self.who),
             environment: BTreeMap::new(),
             limits: Limits {
@@ -465,15 +469,15 @@ fn context_tokens(worker: &Worker, task: &task::Model, material: &Material) -> u
         .iter()
         .map(|file| file.patch.len())
         .sum();
-    let lessons = &material.probe_set.teaching;
-    let taught: usize = lessons.iter().map(|lesson| lesson.text.len()).sum();
-    let turns: std::collections::BTreeSet<usize> =
-        lessons.iter().map(|lesson| lesson.turn).collect();
-    let content = (diff + taught) as u64 / 4 + 3_000;
-    // In twelfths of the context: replies of the teaching turns and one more take one each, and
-    // nine and a half of them are there before a compaction.
-    let twelfths = 19_u64.saturating_sub(2 * (turns.len() as u64 + 1)).max(4);
-    (content * 24 / twelfths).max(LEAST_CONTEXT).min(most)
+    let taught: usize = material
+        .probe_set
+        .teaching
+        .iter()
+        .map(|lesson| lesson.text.len())
+        .sum();
+    // About four bytes are a token. Half as much again and a little for what is said around it.
+    let content = (diff + taught) as u64 / 4;
+    (content * 3 / 2 + 4_000).max(LEAST_CONTEXT).min(most)
 }
 
 /// Whole milliseconds.

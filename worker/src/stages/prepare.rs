@@ -8,7 +8,7 @@ use evaluation::probe::{Dimension, ProbeSet};
 use evaluation::probes::{ProbePlan, generate};
 use evaluation::pull_request::PullRequest;
 use platform::events::{Event, NewEvent};
-use platform::jobs::{self, Ring, Work, ledger};
+use platform::jobs::{self, Work, ledger};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -346,15 +346,15 @@ async fn hand_on(
         .filter(task::Column::Id.eq(task.id))
         .exec(&transaction)
         .await?;
-    let mut rings: Vec<Ring> = Vec::with_capacity(runs.len());
-    for run in &runs {
-        let work = Work::RunAgent {
+    let works: Vec<Work> = runs
+        .iter()
+        .map(|run| Work::RunAgent {
             task: task.id,
             run: run.id,
             agent: run.agent.clone(),
-        };
-        rings.push(jobs::enqueue(&transaction, &work).await?);
-    }
+        })
+        .collect();
+    let rings = jobs::enqueue_all(&transaction, &works).await?;
     let events = events_of(pull_request, probe_set, hash);
     platform::events::append(&transaction, task.id, &events, redactor).await?;
     ledger::finish(&transaction, &job.lease).await?;
@@ -397,8 +397,9 @@ fn events_of(pull_request: &PullRequest, probe_set: &ProbeSet, hash: String) -> 
 
 /// The word that a unit variant is stored as.
 fn word(value: &impl Serialize) -> Result<String, StageError> {
-    match serde_json::to_value(value)? {
-        serde_json::Value::String(word) => Ok(word),
-        other => Err(StageError::harness(format!("{other} is no word"))),
+    let value = serde_json::to_value(value)?;
+    match value.as_str() {
+        Some(word) => Ok(word.to_owned()),
+        None => Err(StageError::harness(format!("{value} is no word"))),
     }
 }

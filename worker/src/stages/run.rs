@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use agents::adapter::{AgentAdapter, Presence};
+use agents::adapters;
 use chrono::Utc;
 use entity::status::{Level, RunStatus, TaskStatus};
 use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, task};
@@ -45,12 +46,7 @@ pub(crate) async fn run_agent(
     if task.status == TaskStatus::Cancelled {
         return Err(StageError::Cancelled);
     }
-    let Some(adapter) = worker.adapter(&run.agent).map(Arc::clone) else {
-        return Err(StageError::harness(format!(
-            "this worker knows no agent {:?}",
-            run.agent
-        )));
-    };
+    let adapter = adapters::adapter_for(&worker.adapters, &run.agent)?;
     let version = match worker.presences.of(&adapter).await {
         Presence::Installed { version, .. } => version,
         Presence::Missing { why, fix } => {

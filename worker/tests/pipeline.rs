@@ -1,0 +1,271 @@
+//! The whole way from a repository to the result, with the control agents as real processes: what
+//! the instrument must measure of agents whose memory is known.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::sync::Arc;
+
+use agents::adapter::AgentAdapter;
+use agents::adapters;
+use agents::control::{ControlProgram, SUBCOMMAND};
+use entity::TaskId;
+use entity::status::{FailureCause, RunStatus, TaskStatus, Trigger};
+use platform::jobs::{Work, enqueue};
+use support::Installation;
+use support::repository::{Repository, build};
+use testkit::builders;
+use worker::result::{DimensionPart, ResultDocument, RunPart};
+
+const DIMENSIONS: [&str; 4] = ["AR", "TTL", "LRU", "SF"];
+
+fn controls() -> Vec<Arc<dyn AgentAdapter>> {
+    adapters::all(&ControlProgram {
+        path: env!("CARGO_BIN_EXE_worker").into(),
+        args: vec![SUBCOMMAND.into()],
+    })
+}
+
+/// A task that waits to be prepared.
+async fn task(
+    installation: &Installation,
+    repository: &Repository,
+    agents: &[&str],
+    trials: i32,
+    trigger: Trigger,
+) -> TaskId {
+    let database = &installation.platform.database;
+    let mut row = builders::task();
+    row.source = serde_json::json!({
+        "kind": "local",
+        "path": repository.path,
+        "base": repository.base,
+        "head": repository.head,
+    });
+    row.agents = serde_json::json!(agents);
+    row.trials = trials;
+    row.trigger = trigger;
+    row.pass_mark = 0.5;
+    let id = builders::store(database, row).await.unwrap().id;
+    for agent in agents {
+        for trial in 1..=trials {
+            builders::stored_run(database, id, agent, trial)
+                .await
+                .unwrap();
+        }
+    }
+    let ring = enqueue(database, &Work::PrepareTask { task: id })
+        .await
+        .unwrap();
+    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    id
+}
+
+async fn measured(
+    agents: &[&str],
+    trials: i32,
+    trigger: Trigger,
+) -> (Installation, ResultDocument) {
+    let installation = Installation::new().await;
+    let repository = build(installation.folder.path());
+    let id = task(&installation, &repository, agents, trials, trigger).await;
+    let worker = installation.start("w1", controls());
+    let task = installation.ended(id).await;
+    worker.stop().await;
+    assert_eq!(task.status, TaskStatus::Done, "{task:?}");
+    let result = installation.result(id).await;
+    (installation, result)
+}
+
+fn run<'a>(result: &'a ResultDocument, agent: &str) -> &'a RunPart {
+    result.runs.iter().find(|run| run.agent == agent).unwrap()
+}
+
+fn close(value: Option<f64>, expected: f64) -> bool {
+    value.is_some_and(|value| (value - expected).abs() < 1e-9)
+}
+
+fn each(run: &RunPart) -> Vec<(&str, &DimensionPart)> {
+    DIMENSIONS
+        .iter()
+        .map(|name| (*name, &run.dimensions[*name]))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_control_measures_what_it_must() {
+    let agents = [
+        "control-perfect",
+        "control-amnesiac",
+        "control-stale",
+        "control-guesser",
+        "control-cheater",
+        "control-vague",
+    ];
+    let (_installation, result) = measured(&agents, 1, Trigger::Auto).await;
+    for run in &result.runs {
+        assert_eq!(run.status, RunStatus::Done, "{run:?}");
+        assert!(run.compression_detected, "{run:?}");
+        assert_eq!(run.breaks[0].trigger, "auto");
+        assert!(each(run).iter().all(|(_, part)| part.n > 0), "{run:?}");
+    }
+
+    let perfect = run(&result, "control-perfect");
+    for (name, part) in each(perfect) {
+        assert!(close(part.baseline, 1.0), "{name} {part:?}");
+        assert!(close(part.post, 1.0), "{name} {part:?}");
+        assert!(close(part.retention, 1.0), "{name} {part:?}");
+        assert!(close(part.cold, 0.0), "{name} {part:?}");
+    }
+    assert!(close(perfect.overall_score, 1.0));
+    assert_eq!(perfect.passed, Some(true));
+
+    for (name, part) in each(run(&result, "control-amnesiac")) {
+        assert!(close(part.baseline, 1.0), "{name} {part:?}");
+        assert_eq!(part.post, part.cold, "{name}");
+        assert!(close(part.retention, 0.0), "{name} {part:?}");
+    }
+
+    let stale = run(&result, "control-stale");
+    let (ar, sf) = (&stale.dimensions["AR"], &stale.dimensions["SF"]);
+    assert!(sf.post.unwrap() < 0.1, "{sf:?}");
+    assert!(sf.stale_rate.unwrap() > 0.9, "{sf:?}");
+    assert!(close(ar.post, 1.0), "{ar:?}");
+
+    for (name, part) in each(run(&result, "control-guesser")) {
+        assert_eq!(part.retention, None, "{name} {part:?}");
+    }
+
+    let cheater = run(&result, "control-cheater");
+    assert!(cheater.seal_broken);
+    assert_eq!((cheater.overall_score, cheater.passed), (None, None));
+
+    for (name, part) in each(run(&result, "control-vague")) {
+        assert!(close(part.post, 0.0), "{name} {part:?}");
+    }
+
+    let ranked: Vec<&str> = result
+        .leaderboard
+        .iter()
+        .map(|row| row.agent.as_str())
+        .collect();
+    assert_eq!(ranked[0], "control-perfect");
+    assert!(!ranked.contains(&"control-cheater"));
+    assert_eq!(ranked.len(), agents.len() - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_break_that_keeps_half_measures_about_a_half() {
+    let (_installation, result) = measured(&["control-lossy:0.5"], 6, Trigger::Auto).await;
+    let row = &result.leaderboard[0];
+    assert_eq!(row.trials, 6);
+    let (low, high) = (row.retention.low.unwrap(), row.retention.high.unwrap());
+    assert!(low <= 0.5 && 0.5 <= high, "{low} to {high}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manual_break_is_made_by_the_agents_own_command() {
+    let (_installation, result) = measured(&["control-perfect"], 1, Trigger::Manual).await;
+    let run = &result.runs[0];
+    assert_eq!(run.breaks[0].trigger, "manual");
+    assert!(close(run.overall_score, 1.0), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_measurements_of_one_task_are_the_same() {
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let (_installation, result) = measured(&["control-lossy:0.5"], 1, Trigger::Auto).await;
+        seen.push((
+            result.task.probe_set_hash.clone(),
+            result.runs[0].dimensions.clone(),
+            result.runs[0].breaks.clone(),
+        ));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_difference_ends_in_an_error_that_says_so() {
+    let installation = Installation::new().await;
+    let mut repository = build(installation.folder.path());
+    repository.base = repository.head.clone();
+    let id = task(
+        &installation,
+        &repository,
+        &["control-perfect"],
+        1,
+        Trigger::Auto,
+    )
+    .await;
+    let worker = installation.start("w1", controls());
+    let task = installation.ended(id).await;
+    worker.stop().await;
+    assert_eq!(task.status, TaskStatus::Error);
+    assert!(
+        task.error_message.as_deref().unwrap().contains("empty"),
+        "{task:?}"
+    );
+    let run = &installation.runs(id).await[0];
+    assert_eq!(run.failure_cause, Some(FailureCause::Harness));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_not_there_ends_its_run_as_our_fault() {
+    let installation = Installation::new().await;
+    let repository = build(installation.folder.path());
+    let agents = ["claude", "control-perfect"];
+    let id = task(&installation, &repository, &agents, 1, Trigger::Auto).await;
+    let worker = installation.start("w1", controls());
+    let task = installation.ended(id).await;
+    worker.stop().await;
+    assert_eq!(task.status, TaskStatus::Done);
+    let result = installation.result(id).await;
+    let missing = run(&result, "claude");
+    assert_eq!(missing.status, RunStatus::Error);
+    assert_eq!(missing.failure_cause, Some(FailureCause::Harness));
+    assert_eq!(missing.overall_score, None);
+    assert_eq!(result.leaderboard.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_kills_every_process_of_an_agent() {
+    let installation = Installation::new().await;
+    let repository = build(installation.folder.path());
+    let id = task(
+        &installation,
+        &repository,
+        &["control-perfect"],
+        3,
+        Trigger::Auto,
+    )
+    .await;
+    let worker = installation.start("w1", controls());
+    installation.reached(id, "baseline").await;
+    let asked = std::time::Instant::now();
+    support::scripted::cancel(&installation, id).await;
+    let task = installation.ended(id).await;
+    assert!(asked.elapsed() < std::time::Duration::from_secs(5));
+    assert_eq!(task.status, TaskStatus::Cancelled);
+    assert_eq!(processes_in(&installation), Vec::<String>::new());
+    worker.stop().await;
+}
+
+/// Processes that live in the installation's folder.
+fn processes_in(installation: &Installation) -> Vec<String> {
+    let folder = installation.work_dir();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let home = std::fs::read_link(entry.path().join("cwd")).ok()?;
+            home.starts_with(&folder)
+                .then(|| home.display().to_string())
+        })
+        .collect()
+}

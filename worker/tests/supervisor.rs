@@ -1,0 +1,607 @@
+//! The supervisor: slots, leases, cancelling, failures, shutdown, and going on after a lost worker.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use agents::adapter::AgentAdapter;
+use agents::adapters;
+use agents::control::{ControlProgram, SUBCOMMAND};
+use agents::failure::Cause;
+use entity::status::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
+use entity::{ProbeId, TaskId, agent_run, task};
+use platform::jobs::{Work, enqueue};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use support::scripted::{Script, ScriptedAdapter, cancel, prepared_task, prepared_task_of};
+use support::{Installation, quick};
+use testkit::builders;
+use testkit::database::on_both_engines;
+use worker::settings::WorkerSettings;
+
+fn all(adapter: &Arc<ScriptedAdapter>) -> Vec<Arc<dyn AgentAdapter>> {
+    vec![Arc::<ScriptedAdapter>::clone(adapter)]
+}
+
+async fn measured(script: Script) -> (Installation, TaskId, Arc<ScriptedAdapter>) {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    let adapter = ScriptedAdapter::new(script);
+    let worker = installation.start("w1", all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    (installation, id, adapter)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_through_every_phase_to_its_score() {
+    let (installation, id, _) = measured(Script::default()).await;
+    let result = installation.result(id).await;
+    let run = &result.runs[0];
+    assert_eq!(run.status, RunStatus::Done, "{run:?}");
+    assert_eq!(run.overall_score, Some(1.0));
+    assert_eq!(run.breaks[0].trigger, "auto");
+    let ar = &run.dimensions["AR"];
+    assert_eq!(
+        (ar.cold, ar.baseline, ar.post),
+        (Some(0.0), Some(1.0), Some(1.0))
+    );
+    assert_eq!(ar.retention, Some(1.0));
+    assert_eq!(result.leaderboard.len(), 1);
+
+    let stored = &installation.runs(id).await[0];
+    assert_eq!(stored.milestones["milestone_0"], "repo_loaded");
+    assert_eq!(stored.milestones["milestone_5"], "session_complete");
+    let kinds = installation.kinds(id).await;
+    assert_eq!(kinds.last().unwrap(), "completed");
+    for kind in [
+        "run_started",
+        "phase_started",
+        "turn",
+        "break_seen",
+        "answered",
+        "run_judged",
+    ] {
+        assert!(
+            kinds.iter().any(|known| known == kind),
+            "{kind} in {kinds:?}"
+        );
+    }
+    for name in ["result.json", "report.md", "answers.jsonl"] {
+        assert!(!installation.artifact(id, None, name).await.is_empty());
+    }
+    let log = installation.artifact(id, None, "task.log").await;
+    assert_eq!(log.lines().count(), kinds.len());
+    assert!(log.lines().last().unwrap().contains("completed"));
+    for name in [
+        "transcript",
+        "raw_stream.jsonl",
+        "free_recall",
+        "compaction_summary",
+    ] {
+        installation.artifact(id, Some(stored.id), name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trials_run_at_once_on_either_engine() {
+    on_both_engines(async |database| {
+        let installation = Installation::on(database.connection().clone(), quick());
+        let id = prepared_task(&installation, 6).await;
+        let adapter = ScriptedAdapter::new(Script::default());
+        let mut settings = installation.settings("w1");
+        settings.slots = 3;
+        let workers = [
+            installation.start_with(settings.clone(), all(&adapter)),
+            installation.start_with(
+                WorkerSettings {
+                    name: "w2".to_owned(),
+                    ..settings
+                },
+                all(&adapter),
+            ),
+        ];
+        installation.ended(id).await;
+        for worker in workers {
+            worker.stop().await;
+        }
+        let result = installation.result(id).await;
+        assert_eq!(result.runs.len(), 6);
+        for run in &result.runs {
+            assert_eq!(
+                (run.status, run.retry_count),
+                (RunStatus::Done, 0),
+                "{run:?}"
+            );
+            assert_eq!(run.overall_score, Some(1.0));
+            assert_eq!(installation.answers(run.id).await.len(), 3 * 8);
+        }
+        assert_eq!(result.leaderboard[0].trials, 6);
+        let kinds = installation.kinds(id).await;
+        assert_eq!(kinds.iter().filter(|kind| *kind == "completed").count(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_run_stays_on_the_disk() {
+    let (installation, _, _) = measured(Script::default()).await;
+    let left = std::fs::read_dir(installation.work_dir().join("runs"))
+        .unwrap()
+        .count();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_break_took_away_is_missing_after_it_only() {
+    let (installation, id, _) = measured(Script {
+        forgets: true,
+        ..Script::default()
+    })
+    .await;
+    let result = installation.result(id).await;
+    let ar = &result.runs[0].dimensions["AR"];
+    assert_eq!(
+        (ar.baseline, ar.post, ar.retention),
+        (Some(1.0), Some(0.0), Some(0.0))
+    );
+    assert_eq!(ar.abstained_rate, Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_a_break_has_no_score_and_no_rank() {
+    let (installation, id, _) = measured(Script {
+        never_breaks: true,
+        ..Script::default()
+    })
+    .await;
+    let result = installation.result(id).await;
+    let run = &result.runs[0];
+    assert_eq!(run.status, RunStatus::Done);
+    assert!(!run.compression_detected);
+    assert_eq!((run.overall_score, run.passed), (None, None));
+    assert!(run.dimensions.values().all(|part| part.post.is_none()));
+    assert!(result.leaderboard.is_empty());
+    assert!(
+        installation
+            .kinds(id)
+            .await
+            .contains(&"no_break".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_seal_makes_the_run_void() {
+    let (installation, id, _) = measured(Script {
+        cheats: true,
+        ..Script::default()
+    })
+    .await;
+    let result = installation.result(id).await;
+    let run = &result.runs[0];
+    assert_eq!(run.status, RunStatus::Done);
+    assert!(run.seal_broken);
+    assert_eq!((run.overall_score, run.passed), (None, None));
+    assert!(result.leaderboard.is_empty());
+    let kinds = installation.kinds(id).await;
+    let broken = kinds.iter().filter(|kind| *kind == "seal_broken").count();
+    assert_eq!(broken, 1, "it breaks once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manual_trigger_breaks_right_after_the_teaching() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    task::Entity::update_many()
+        .set(task::ActiveModel {
+            trigger: Set(Trigger::Manual),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(id))
+        .exec(&installation.platform.database)
+        .await
+        .unwrap();
+    let adapter = ScriptedAdapter::new(Script::default());
+    let worker = installation.start("w1", all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    let run = &installation.result(id).await.runs[0];
+    assert_eq!(run.breaks[0].trigger, "manual");
+    assert_eq!(
+        installation.runs(id).await[0].stats["deep_dive_iterations"],
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_fails_is_tried_again_and_then_ends_in_error_without_a_score() {
+    let (installation, id, _) = measured(Script {
+        fail: Some((100, Cause::AgentCrashed)),
+        ..Script::default()
+    })
+    .await;
+    let task = installation.task(id).await;
+    assert_eq!(task.status, TaskStatus::Error);
+    let run = &installation.runs(id).await[0];
+    assert_eq!(run.status, RunStatus::Error);
+    assert_eq!(run.failure_cause, Some(FailureCause::Agent));
+    assert_eq!(run.retry_count, quick().max_attempts - 1);
+    assert!(
+        run.error_message
+            .as_deref()
+            .unwrap()
+            .contains("told to fail")
+    );
+    assert_eq!(run.overall_score, None);
+    assert!(installation.result(id).await.leaderboard.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_passes_leaves_a_good_run() {
+    let (installation, id, _) = measured(Script {
+        fail: Some((1, Cause::ProviderDown)),
+        ..Script::default()
+    })
+    .await;
+    let run = &installation.runs(id).await[0];
+    assert_eq!(run.status, RunStatus::Done);
+    assert_eq!((run.retry_count, run.overall_score), (1, Some(1.0)));
+    assert_eq!((run.failure_cause, &run.error_message), (None, &None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_its_own_run_as_our_fault() {
+    let (installation, id, _) = measured(Script {
+        panics: true,
+        ..Script::default()
+    })
+    .await;
+    let run = &installation.runs(id).await[0];
+    assert_eq!(run.failure_cause, Some(FailureCause::Harness));
+    assert!(
+        run.error_message
+            .as_deref()
+            .unwrap()
+            .contains("told to panic")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_ends_a_running_task_within_seconds() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 3).await;
+    let adapter = ScriptedAdapter::new(Script {
+        hang_at: Some("CONSTANT_3_"),
+        ..Script::default()
+    });
+    let mut settings = installation.settings("w1");
+    settings.slots = 2;
+    let worker = installation.start_with(settings, all(&adapter));
+    adapter.hanging.notified().await;
+    let asked = Instant::now();
+    cancel(&installation, id).await;
+    adapter.killed.notified().await;
+    let task = installation.ended(id).await;
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert_eq!(task.status, TaskStatus::Cancelled);
+    let runs = installation.runs(id).await;
+    assert!(
+        runs.iter().all(|run| run.status == RunStatus::Cancelled),
+        "{runs:?}"
+    );
+    let kinds = installation.kinds(id).await;
+    assert_eq!(kinds.iter().filter(|kind| *kind == "completed").count(), 1);
+    assert_eq!(kinds.last().unwrap(), "completed");
+    worker.stop().await;
+    let left = std::fs::read_dir(installation.work_dir().join("runs")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+/// What a run measured, whatever its ids are.
+async fn measure(
+    installation: &Installation,
+    id: TaskId,
+) -> BTreeMap<(Arm, String), (String, Option<f64>)> {
+    let labels: BTreeMap<ProbeId, String> = entity::probe::Entity::find()
+        .filter(entity::probe::Column::TaskId.eq(id))
+        .all(&installation.platform.database)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|probe| (probe.id, probe.label))
+        .collect();
+    let run = installation.runs(id).await[0].id;
+    let answers = installation.answers(run).await;
+    let measured: BTreeMap<_, _> = answers
+        .iter()
+        .map(|answer| {
+            let key = (answer.arm, labels[&answer.probe_id].clone());
+            (key, (answer.text.clone(), answer.grade))
+        })
+        .collect();
+    assert_eq!(measured.len(), answers.len(), "no answer twice");
+    measured
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_worker_finishes_the_run_of_a_lost_one_with_the_same_answers() {
+    let (undisturbed, its_task, _) = measured(Script {
+        forgets: true,
+        ..Script::default()
+    })
+    .await;
+    // Before the break, and in the middle of the questions after it.
+    for (lost_at, from) in [("Read these files", "none"), ("CONSTANT_5_", "broken")] {
+        let installation = Installation::new().await;
+        let id = prepared_task(&installation, 1).await;
+        let first = ScriptedAdapter::new(Script {
+            forgets: true,
+            hang_at: Some(lost_at),
+            ..Script::default()
+        });
+        let worker = installation.start("w1", all(&first));
+        first.hanging.notified().await;
+        // Gone without a word, like a killed process.
+        worker.ended.abort();
+        let _ = worker.ended.await;
+        let second = ScriptedAdapter::new(Script {
+            forgets: true,
+            ..Script::default()
+        });
+        let other = installation.start("w2", all(&second));
+        installation.ended(id).await;
+        other.stop().await;
+        assert_eq!(
+            measure(&installation, id).await,
+            measure(&undisturbed, its_task).await,
+            "lost at {lost_at}"
+        );
+        let resumed = installation
+            .kinds(id)
+            .await
+            .contains(&"run_resumed".to_owned());
+        assert_eq!(resumed, from == "broken", "lost at {lost_at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_worker_hands_back_what_it_cannot_finish() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    let first = ScriptedAdapter::new(Script {
+        hang_at: Some("CONSTANT_5_"),
+        ..Script::default()
+    });
+    let worker = installation.start("w1", all(&first));
+    first.hanging.notified().await;
+    worker.stop().await;
+    let job = entity::job::Entity::find()
+        .filter(entity::job::Column::TaskId.eq(id))
+        .one(&installation.platform.database)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (job.state, job.attempt),
+        (entity::status::JobState::Queued, 0)
+    );
+    let second = ScriptedAdapter::new(Script::default());
+    let other = installation.start("w2", all(&second));
+    installation.ended(id).await;
+    other.stop().await;
+    let run = &installation.runs(id).await[0];
+    assert_eq!((run.status, run.retry_count), (RunStatus::Done, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_takes_too_long_ends_as_over_budget() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    let adapter = ScriptedAdapter::new(Script {
+        hang_at: Some("Read these files"),
+        ..Script::default()
+    });
+    let mut settings = installation.settings("w1");
+    settings.run_timeout = Duration::from_secs(1);
+    let worker = installation.start_with(settings, all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    let run = &installation.runs(id).await[0];
+    assert_eq!(run.failure_cause, Some(FailureCause::Budget));
+    assert!(
+        run.error_message
+            .as_deref()
+            .unwrap()
+            .contains("TASK_TIMEOUT_SECONDS")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cold_answers_are_asked_once_per_agent_and_probe_set() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 2).await;
+    let adapter = ScriptedAdapter::new(Script::default());
+    let mut settings = installation.settings("w1");
+    settings.slots = 1;
+    let worker = installation.start_with(settings, all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    let mut copied = Vec::new();
+    for run in installation.runs(id).await {
+        let answers = installation.answers(run.id).await;
+        let cold: Vec<_> = answers
+            .iter()
+            .filter(|answer| answer.arm == Arm::Cold)
+            .collect();
+        assert_eq!(cold.len(), 8);
+        copied.push(
+            cold.iter()
+                .filter(|answer| answer.copied_from.is_some())
+                .count(),
+        );
+        assert_eq!(run.overall_score, Some(1.0));
+    }
+    copied.sort_unstable();
+    assert_eq!(copied, [0, 8]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_control_is_given_an_answer_key() {
+    for (control, expected) in [(false, 0), (true, 1)] {
+        let (_, _, adapter) = measured(Script {
+            control,
+            ..Script::default()
+        })
+        .await;
+        let homes = adapter.homes.lock().unwrap().clone();
+        assert!(homes.len() > 8, "a HOME per session");
+        assert!(homes.iter().all(|home| home.len() == expected), "{homes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_is_found_when_no_bell_rings() {
+    let mut installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    installation.platform.doorbell = Arc::new(Deaf);
+    let adapter = ScriptedAdapter::new(Script::default());
+    let worker = installation.start("w1", all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    assert_eq!(installation.runs(id).await[0].status, RunStatus::Done);
+    assert!(adapter.prompts.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_cannot_be_prepared_ends_in_error_with_all_its_runs() {
+    let installation = Installation::new().await;
+    let database = &installation.platform.database;
+    let mut row = builders::task();
+    row.source = serde_json::json!({
+        "kind": "local",
+        "path": installation.folder.path().join("nowhere"),
+        "base": "a",
+        "head": "b",
+    });
+    let id = builders::store(database, row).await.unwrap().id;
+    for trial in 1..=2 {
+        builders::stored_run(database, id, "scripted", trial)
+            .await
+            .unwrap();
+    }
+    let ring = enqueue(database, &Work::PrepareTask { task: id })
+        .await
+        .unwrap();
+    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    let adapter = ScriptedAdapter::new(Script::default());
+    let worker = installation.start("w1", all(&adapter));
+    let task = installation.ended(id).await;
+    worker.stop().await;
+    assert_eq!(task.status, TaskStatus::Error);
+    assert_eq!(task.failure_cause, Some(FailureCause::Harness));
+    assert!(
+        task.error_message
+            .is_some_and(|message| !message.is_empty())
+    );
+    for run in installation.runs(id).await {
+        assert_eq!(run.status, RunStatus::Error);
+        assert_eq!(run.failure_cause, Some(FailureCause::Harness));
+    }
+    assert_eq!(installation.kinds(id).await.last().unwrap(), "completed");
+    assert_eq!(adapter.prompts.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seal_that_broke_in_a_lost_attempt_is_noticed_again_in_the_next() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    agent_run::Entity::update_many()
+        .set(agent_run::ActiveModel {
+            seal_broken: Set(true),
+            ..Default::default()
+        })
+        .filter(agent_run::Column::TaskId.eq(id))
+        .exec(&installation.platform.database)
+        .await
+        .unwrap();
+    let adapter = ScriptedAdapter::new(Script {
+        cheats: true,
+        ..Script::default()
+    });
+    let worker = installation.start("w1", all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    let result = installation.result(id).await;
+    assert!(result.runs[0].seal_broken);
+    assert!(result.leaderboard.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_processes_are_measured_by_what_they_hold() {
+    for (agent, post) in [("control-perfect", 1.0), ("control-amnesiac", 0.0)] {
+        let installation = Installation::new().await;
+        let id = prepared_task_of(&installation, agent, 1).await;
+        let program = ControlProgram {
+            path: env!("CARGO_BIN_EXE_worker").into(),
+            args: vec![SUBCOMMAND.into()],
+        };
+        let worker = installation.start("w1", adapters::all(&program));
+        let task = installation.ended(id).await;
+        worker.stop().await;
+        let run = installation.result(id).await.runs.remove(0);
+        assert_eq!(task.status, TaskStatus::Done, "{run:?}");
+        let ar = &run.dimensions["AR"];
+        assert_eq!((ar.cold, ar.baseline), (Some(0.0), Some(1.0)), "{agent}");
+        assert_eq!((ar.post, ar.retention), (Some(post), Some(post)), "{agent}");
+        let recalled = installation.artifact(id, Some(run.id), "free_recall").await;
+        assert_eq!(recalled.contains("value3"), post > 0.5, "{recalled}");
+    }
+}
+
+/// A doorbell that nobody ever hears.
+struct Deaf;
+
+#[async_trait::async_trait]
+impl platform::doorbell::Doorbell for Deaf {
+    async fn ring(
+        &self,
+        _: &[platform::jobs::Ring],
+    ) -> Result<(), platform::doorbell::DoorbellError> {
+        Err(platform::doorbell::DoorbellError {
+            doing: "ringing",
+            source: "nothing there".into(),
+        })
+    }
+
+    async fn listen(
+        &self,
+        _: &str,
+        _: &[String],
+        _: Arc<tokio::sync::Semaphore>,
+        _: Arc<dyn platform::doorbell::Hear>,
+        stop: tokio_util::sync::CancellationToken,
+    ) -> Result<(), platform::doorbell::DoorbellError> {
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    async fn trim(&self) -> Result<(), platform::doorbell::DoorbellError> {
+        Ok(())
+    }
+
+    async fn healthy(&self) -> Result<(), platform::doorbell::DoorbellError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,454 @@
+//! An agent that does what a test tells it to: fail, hang, forget, stop at a gate. It lives in the
+//! process; what real processes do is tested with the control agents.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use agents::adapter::{
+    Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Presence, Profile, SessionSpec,
+    Turn,
+};
+use agents::event::{AgentEvent, Compaction, CompactionTrigger, ToolCall, Usage};
+use agents::failure::{Cause, Failure};
+use async_trait::async_trait;
+use entity::status::{JobState, RunStatus, TaskStatus};
+use entity::{ProbeId, TaskId, probe, task};
+use evaluation::probe::{
+    Combine, Dimension, GeneratorReport, Grader, Key, Part, Probe, ProbeKind, ProbeSet, Teaching,
+    Version,
+};
+use evaluation::pull_request::{ChangedFile, Content, FileStatus, PullRequest};
+use platform::jobs::{Work, enqueue_all};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use testkit::builders;
+use tokio::sync::Notify;
+
+use super::{Installation, repository};
+
+/// What an agent is to do.
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    /// Its compaction keeps nothing.
+    pub(crate) forgets: bool,
+    /// Never compacts.
+    pub(crate) never_breaks: bool,
+    /// Calls a tool while sealed.
+    pub(crate) cheats: bool,
+    /// The first so many sessions fail at their first prompt.
+    pub(crate) fail: Option<(u32, Cause)>,
+    /// Panics at its first prompt.
+    pub(crate) panics: bool,
+    /// In a turn whose prompt contains this, it waits to be killed.
+    pub(crate) hang_at: Option<&'static str>,
+    /// Claims to be a control.
+    pub(crate) control: bool,
+}
+
+pub(crate) struct ScriptedAdapter {
+    profile: Profile,
+    script: Script,
+    /// Question → right answer.
+    answers: BTreeMap<String, String>,
+    opened: AtomicU32,
+    pub(crate) prompts: Arc<AtomicU32>,
+    pub(crate) hanging: Arc<Notify>,
+    pub(crate) killed: Arc<Notify>,
+    /// What stood in the HOMEs that it was given.
+    pub(crate) homes: Arc<std::sync::Mutex<Vec<Vec<String>>>>,
+}
+
+impl ScriptedAdapter {
+    pub(crate) fn new(script: Script) -> Arc<Self> {
+        let answers = probe_set()
+            .probes
+            .iter()
+            .map(|probe| {
+                let value = probe.key.versions[0].parts[0].value.clone();
+                (probe.question.clone(), value)
+            })
+            .collect();
+        Arc::new(Self {
+            profile: Profile {
+                name: "scripted".to_owned(),
+                display_name: "Scripted".to_owned(),
+                capabilities: Capabilities {
+                    fork: true,
+                    manual_compaction: !script.never_breaks,
+                    auto_compaction: true,
+                    resume: true,
+                    usage: true,
+                },
+                install_hint: String::new(),
+                control: script.control,
+            },
+            script,
+            answers,
+            opened: AtomicU32::new(0),
+            prompts: Arc::default(),
+            hanging: Arc::default(),
+            killed: Arc::default(),
+            homes: Arc::default(),
+        })
+    }
+
+    fn session(&self, spec: SessionSpec, state: State) -> Box<dyn AgentSession> {
+        let names = std::fs::read_dir(&spec.home)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        self.homes.lock().unwrap().push(names);
+        let number = self.opened.fetch_add(1, Ordering::SeqCst) + 1;
+        let fail = self
+            .script
+            .fail
+            .and_then(|(times, cause)| (number <= times).then_some(cause));
+        Box::new(ScriptedSession {
+            access: spec.access,
+            spec,
+            script: self.script.clone(),
+            answers: self.answers.clone(),
+            state,
+            fail,
+            prompts: Arc::clone(&self.prompts),
+            hanging: Arc::clone(&self.hanging),
+            killed: Arc::clone(&self.killed),
+        })
+    }
+}
+
+#[async_trait]
+impl AgentAdapter for ScriptedAdapter {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
+        Err(Failure::harness(format!("{agent} takes no parameter")))
+    }
+
+    async fn probe(&self) -> Presence {
+        Presence::Installed {
+            version: "1".to_owned(),
+            program: "none".to_owned(),
+        }
+    }
+
+    async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
+        Ok(self.session(spec, State::default()))
+    }
+
+    async fn resume(
+        &self,
+        spec: SessionSpec,
+        checkpoint: &Checkpoint,
+    ) -> Result<Box<dyn AgentSession>, Failure> {
+        let state = serde_json::from_slice(&checkpoint.state).unwrap();
+        Ok(self.session(spec, state))
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct State {
+    turns: u32,
+    knows: bool,
+}
+
+struct ScriptedSession {
+    spec: SessionSpec,
+    access: Access,
+    script: Script,
+    answers: BTreeMap<String, String>,
+    state: State,
+    fail: Option<Cause>,
+    prompts: Arc<AtomicU32>,
+    hanging: Arc<Notify>,
+    killed: Arc<Notify>,
+}
+
+impl ScriptedSession {
+    fn compacted(&mut self, trigger: CompactionTrigger) -> Compaction {
+        self.state.knows &= !self.script.forgets;
+        Compaction {
+            trigger,
+            tokens_before: Some(8_000),
+            tokens_after: Some(500),
+            summary: Some("short".to_owned()),
+        }
+    }
+}
+
+#[async_trait]
+impl AgentSession for ScriptedSession {
+    async fn prompt(&mut self, text: &str) -> Result<Turn, Failure> {
+        self.prompts.fetch_add(1, Ordering::SeqCst);
+        if let Some(cause) = self.fail {
+            return Err(Failure {
+                cause,
+                message: format!("told to fail with {cause:?}"),
+            });
+        }
+        assert!(!self.script.panics, "told to panic");
+        if self.script.hang_at.is_some_and(|part| text.contains(part)) {
+            self.hanging.notify_one();
+            self.spec.cancel.cancelled().await;
+            self.killed.notify_one();
+            return Err(Failure {
+                cause: Cause::Cancelled,
+                message: "cancelled".to_owned(),
+            });
+        }
+        let mut turn = Turn {
+            usage: Some(Usage {
+                context: u64::from(self.state.turns) * 1_000,
+                window: Some(10_000),
+            }),
+            duration: Duration::from_millis(1),
+            ..Turn::default()
+        };
+        if let Some(value) = self
+            .answers
+            .iter()
+            .find(|(question, _)| text.contains(question.as_str()))
+            .map(|(_, value)| value)
+        {
+            if self.script.cheats && self.access == Access::Sealed {
+                let call = ToolCall {
+                    id: "1".to_owned(),
+                    tool: "read".to_owned(),
+                    target: "pull_request.diff".to_owned(),
+                };
+                turn.tool_calls.push(call.clone());
+                let _ = self.spec.events.send(AgentEvent::ToolCall(call)).await;
+            }
+            turn.text = if self.state.knows {
+                format!("ANSWER: {value}")
+            } else {
+                "ANSWER: I don't recall".to_owned()
+            };
+            return Ok(turn);
+        }
+        self.state.turns += 1;
+        self.state.knows = true;
+        turn.text = "read it".to_owned();
+        // Study, one teaching turn, one more; then the context is full.
+        if self.state.turns == 4 && !self.script.never_breaks {
+            let compaction = self.compacted(CompactionTrigger::Auto);
+            turn.compactions.push(compaction);
+        }
+        Ok(turn)
+    }
+
+    async fn compact(&mut self) -> Result<Turn, Failure> {
+        let compaction = self.compacted(CompactionTrigger::Manual);
+        Ok(Turn {
+            compactions: vec![compaction],
+            ..Turn::default()
+        })
+    }
+
+    async fn fork(&self, access: Access) -> Result<Box<dyn AgentSession>, Failure> {
+        Ok(Box::new(Self {
+            spec: self.spec.clone(),
+            access,
+            script: self.script.clone(),
+            answers: self.answers.clone(),
+            state: self.state.clone(),
+            fail: self.fail,
+            prompts: Arc::clone(&self.prompts),
+            hanging: Arc::clone(&self.hanging),
+            killed: Arc::clone(&self.killed),
+        }))
+    }
+
+    async fn checkpoint(&self) -> Result<Checkpoint, Failure> {
+        Ok(Checkpoint {
+            session_id: "one".to_owned(),
+            state: serde_json::to_vec(&self.state).unwrap(),
+        })
+    }
+
+    async fn close(self: Box<Self>) {}
+}
+
+/// Eight questions, taught in one turn.
+pub(crate) fn probe_set() -> ProbeSet {
+    let probes: Vec<Probe> = (0..8)
+        .map(|number| {
+            let value = format!("value{number}");
+            Probe {
+                label: format!("AR-{number:02}"),
+                dimension: Dimension::Ar,
+                kind: ProbeKind::ConstantValue,
+                question: format!("What is the value of CONSTANT_{number}_?"),
+                grader: Grader::Exact {
+                    accept: vec![value.clone()],
+                },
+                distractors: Vec::new(),
+                source: None,
+                key: Key {
+                    combine: Combine::Single,
+                    versions: vec![Version {
+                        parts: vec![Part {
+                            evidence: vec![format!("CONSTANT_{number}_ = {value}")],
+                            value,
+                        }],
+                    }],
+                },
+            }
+        })
+        .collect();
+    let teaching = vec![Teaching {
+        turn: 0,
+        probes: probes.iter().map(|probe| probe.label.clone()).collect(),
+        text: "All constants are as they are.".to_owned(),
+    }];
+    ProbeSet {
+        seed: 7,
+        probes,
+        teaching,
+        report: GeneratorReport::default(),
+    }
+}
+
+/// The change that the questions are about.
+fn changed_file(set: &ProbeSet) -> ChangedFile {
+    let mut patch = "diff --git a/src/constants.py b/src/constants.py\n".to_owned();
+    for probe in &set.probes {
+        patch.push_str(&format!(
+            "+{}\n",
+            probe.key.versions[0].parts[0].evidence[0]
+        ));
+    }
+    ChangedFile {
+        path: "src/constants.py".to_owned(),
+        old_path: None,
+        status: FileStatus::Modified,
+        content: Content::Text,
+        patch,
+        hunks: Vec::new(),
+        head_text: None,
+    }
+}
+
+/// A task that is prepared, with so many runs of the scripted agent waiting.
+pub(crate) async fn prepared_task(installation: &Installation, trials: i32) -> TaskId {
+    prepared_task_of(installation, "scripted", trials).await
+}
+
+/// The same with another agent.
+pub(crate) async fn prepared_task_of(
+    installation: &Installation,
+    agent: &str,
+    trials: i32,
+) -> TaskId {
+    let database = &installation.platform.database;
+    let repository = repository::build(installation.folder.path());
+    let set = probe_set();
+    let mut row = builders::task();
+    row.source = json!({
+        "kind": "local",
+        "path": repository.path,
+        "base": repository.base,
+        "head": repository.head,
+    });
+    row.agents = json!([agent]);
+    row.rubric = json!(["AR"]);
+    row.trials = trials;
+    row.status = TaskStatus::Running;
+    row.probe_set_hash = Some(set.hash());
+    row.prompt_hash = Some(prompts::version());
+    row.head_sha = Some(repository.head.clone());
+    let task = builders::store(database, row).await.unwrap();
+    for (position, probe) in set.probes.iter().enumerate() {
+        let row = probe::ActiveModel {
+            id: Set(ProbeId::new()),
+            task_id: Set(task.id),
+            position: Set(i32::try_from(position).unwrap()),
+            label: Set(probe.label.clone()),
+            dimension: Set(entity::status::Dimension::Ar),
+            kind: Set("constant_value".to_owned()),
+            question: Set(probe.question.clone()),
+            spec: Set(serde_json::to_value(probe).unwrap()),
+            created_at: Set(builders::some_time()),
+        };
+        probe::Entity::insert(row)
+            .exec_without_returning(database)
+            .await
+            .unwrap();
+    }
+    let pull_request = PullRequest {
+        title: None,
+        base: repository.base,
+        head: repository.head,
+        files: vec![changed_file(&set)],
+        dropped: Vec::new(),
+        other_paths: vec!["docs/chapter_1.md".to_owned()],
+    };
+    let material = json!({"pull_request": pull_request, "probe_set": set});
+    installation
+        .platform
+        .artifacts
+        .put_private(
+            database,
+            task.id,
+            None,
+            ".material.json",
+            serde_json::to_vec(&material).unwrap().into(),
+        )
+        .await
+        .unwrap();
+    let mut works = Vec::new();
+    for trial in 1..=trials {
+        let run = builders::stored_run(database, task.id, agent, trial)
+            .await
+            .unwrap();
+        works.push(Work::RunAgent {
+            task: task.id,
+            run,
+            agent: agent.to_owned(),
+        });
+    }
+    let rings = enqueue_all(database, &works).await.unwrap();
+    installation.platform.doorbell.ring(&rings).await.unwrap();
+    task.id
+}
+
+/// Does what a user's cancelling does: marks the jobs, then the task and the runs nobody holds.
+pub(crate) async fn cancel(installation: &Installation, id: TaskId) {
+    let database = &installation.platform.database;
+    platform::jobs::ledger::request_cancel(database, id)
+        .await
+        .unwrap();
+    task::Entity::update_many()
+        .set(task::ActiveModel {
+            status: Set(TaskStatus::Cancelled),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(id))
+        .exec(database)
+        .await
+        .unwrap();
+    let held: Vec<_> = entity::job::Entity::find()
+        .filter(entity::job::Column::TaskId.eq(id))
+        .filter(entity::job::Column::State.eq(JobState::Leased))
+        .all(database)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter_map(|job| job.run_id)
+        .collect();
+    entity::agent_run::Entity::update_many()
+        .set(entity::agent_run::ActiveModel {
+            status: Set(RunStatus::Cancelled),
+            ..Default::default()
+        })
+        .filter(entity::agent_run::Column::TaskId.eq(id))
+        .filter(entity::agent_run::Column::Id.is_not_in(held))
+        .exec(database)
+        .await
+        .unwrap();
+}
