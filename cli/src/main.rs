@@ -1,1 +1,75 @@
-fn main() {}
+//! `membreak`: one program for a first look and for the command line.
+
+mod demo;
+mod doctor;
+mod embedded;
+mod eval;
+mod evaluation;
+mod forge;
+mod output;
+mod progress;
+mod self_check;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::complain;
+
+/// Measures how much coding agents forget when their context is compacted.
+///
+/// Exit status: 0 measured, 1 failed or nothing could be measured, 2 used wrongly, 130 cancelled.
+#[derive(Debug, Parser)]
+#[command(name = "membreak", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Evaluates a sample pull request with the control agents: shows and tests the instrument.
+    Demo(demo::Options),
+    /// Evaluates a pull request.
+    Eval(eval::Options),
+    /// Serves the API and works, in one process.
+    Serve(serve::Options),
+    /// Tells what is installed, reachable and configured, and how to mend what is not.
+    Doctor(doctor::Options),
+    /// Serves the sample pull request as a forge on this machine, to try the API without network.
+    Forge(forge::Options),
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == agents::control::SUBCOMMAND) {
+        return agents::control::program::main(args);
+    }
+    // A missing file is none; what stands in the environment goes before it. Before any thread is
+    // there, because the environment belongs to the whole process.
+    dotenvy::dotenv().ok();
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("the runtime cannot be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(async {
+        match arguments.command {
+            Command::Demo(options) => demo::run(options).await,
+            Command::Eval(options) => eval::run(options).await,
+            Command::Serve(options) => serve::run(options).await,
+            Command::Doctor(options) => doctor::run(&options).await,
+            Command::Forge(options) => forge::run(&options).await,
+        }
+    });
+    // Nothing that still runs in the background may hold the exit up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -187,9 +187,10 @@ pub struct NewEvent {
 /// How many events one statement writes; engines limit how many values it may carry.
 const AT_ONCE: usize = 500;
 
-/// Appends events of one task, in order, redacted. Numbers them by the task's counter, whose row
-/// it locks until the commit: events are seen in the order of their numbers. Wake the readers
-/// after the commit.
+/// Appends events of one task, in order, redacted. Wake the readers after the commit.
+///
+/// Numbers them by the task's counter, whose row it locks until the commit: events are seen in the
+/// order of their numbers. So it comes last in a transaction, after what locks jobs and runs.
 pub async fn append(
     transaction: &impl ConnectionTrait,
     task: TaskId,

@@ -1,5 +1,7 @@
 //! Units of work: what there is to do, and putting it into the ledger.
 
+mod attempts;
+mod rows;
 pub mod ledger;
 pub mod sweeper;
 

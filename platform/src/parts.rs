@@ -157,8 +157,10 @@ impl Platform {
     }
 }
 
+type Bells = (Arc<dyn Doorbell>, Arc<dyn Waker>);
+
 /// The doorbell and the wake-ups: over Redis where there is one, else inside this process.
-fn bells(settings: &PlatformSettings) -> Result<(Arc<dyn Doorbell>, Arc<dyn Waker>), ConnectError> {
+fn bells(settings: &PlatformSettings) -> Result<Bells, ConnectError> {
     let Some(url) = &settings.redis_url else {
         return Ok((
             Arc::new(EmbeddedDoorbell::new()),

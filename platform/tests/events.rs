@@ -178,11 +178,12 @@ fn turn(agent: &str, turn: u32) -> NewEvent {
 }
 
 async fn appended(database: &DatabaseConnection, task: TaskId, events: &[NewEvent]) {
-    let transaction = database.begin().await.unwrap();
-    append(&transaction, task, events, &Redactor::default())
-        .await
-        .unwrap();
-    transaction.commit().await.unwrap();
+    let all = async {
+        let transaction = database.begin().await?;
+        append(&transaction, task, events, &Redactor::default()).await?;
+        transaction.commit().await
+    };
+    all.await.expect("the task is there");
 }
 
 #[test]

@@ -35,7 +35,8 @@ async fn write(database: &DatabaseConnection, lease: &Lease, text: &str) -> Resu
 
 async fn written(database: &DatabaseConnection, lease: &Lease) -> String {
     let task = task::Entity::find_by_id(lease.task_id).one(database).await;
-    task.unwrap().unwrap().repo
+    let task = task.expect("the database is there");
+    task.expect("tasks are not deleted").repo
 }
 
 /// The second claim of a job whose first lease has run out.
@@ -46,7 +47,8 @@ async fn take_over(database: &DatabaseConnection, lease: &Lease, owner: &str) ->
         epoch: lease.epoch,
     };
     let taken = claim(database, &ring, owner, &LedgerSettings::default()).await;
-    taken.unwrap().expect("the lease has run out")
+    let taken = taken.expect("the database is there");
+    taken.expect("the lease has run out")
 }
 
 #[tokio::test]

@@ -218,9 +218,22 @@ async fn what_cannot_be_connected_to_is_named_without_its_password() {
     let error = chain(&failed.err().expect("a file is no folder"));
     assert!(error.contains("file/a.db"), "{error}");
 
-    let url = "postgres://me:p4ssword@127.0.0.1:1/x";
-    let failed = Platform::connect(&settings(folder.path(), url)).await;
-    let error = chain(&failed.err().expect("nobody listens there"));
-    assert!(error.contains("postgres://me@127.0.0.1:1/x"), "{error}");
+    // Somebody is there, but no PostgreSQL.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let hang_up = async { while listener.accept().await.is_ok() {} };
+    let settings = settings(
+        folder.path(),
+        &format!("postgres://me:p4ssword@{address}/x"),
+    );
+    let failed = tokio::select! {
+        failed = Platform::connect(&settings) => failed,
+        () = hang_up => panic!("the listener is closed"),
+    };
+    let error = chain(&failed.err().expect("it is no PostgreSQL"));
+    assert!(
+        error.contains(&format!("postgres://me@{address}/x")),
+        "{error}"
+    );
     assert!(!error.contains("p4ssword"), "{error}");
 }

@@ -1,13 +1,18 @@
 //! The schema that the migrations make, and the entities that read it.
 
+use std::fmt::Debug;
+
 use entity::status::{Arm, Dimension, FailureCause, JobKind, JobState, Level, RunStatus, Verdict};
 use entity::{
-    AnswerId, ArtifactId, JobId, ProbeId, ScoreId, agent_run, answer, artifact, job, probe, score,
-    task, task_event, worker,
+    AnswerId, ArtifactId, JobId, ProbeId, ScoreId, answer, artifact, job, probe, score, task,
+    task_event, worker,
 };
 use migration::Direction;
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, EntityTrait as _, PaginatorTrait as _};
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, ConnectionTrait as _, DatabaseConnection, EntityTrait,
+    FromQueryResult, IntoActiveModel, PaginatorTrait as _,
+};
 use serde_json::json;
 use testkit::builders::{self, some_time, store};
 use testkit::database::{TestDatabase, on_both_engines};
@@ -35,6 +40,19 @@ async fn every_entity_matches_its_table() {
     .await;
 }
 
+/// Stores a row and reads it again.
+async fn round_trip<M, A>(database: &DatabaseConnection, model: M)
+where
+    M: IntoActiveModel<A> + Clone + PartialEq + Debug + FromQueryResult,
+    A: ActiveModelTrait + ActiveModelBehavior + Send,
+    A::Entity: EntityTrait<Model = M>,
+{
+    let stored = store(database, model.clone()).await;
+    assert_eq!(stored.expect("the columns match"), model);
+    let read = A::Entity::find().all(database).await;
+    assert!(read.expect("the columns match").contains(&model));
+}
+
 async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
     let mut task = builders::task();
     task.created_by = Some("ada".to_owned());
@@ -48,10 +66,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
     task.failure_cause = Some(FailureCause::Harness);
     task.started_at = Some(some_time());
     task.completed_at = Some(some_time());
-    let stored = store(database, task.clone()).await.unwrap();
-    assert_eq!(stored, task);
-    let read = task::Entity::find_by_id(task.id).one(database).await;
-    assert_eq!(read.unwrap(), Some(task.clone()));
+    round_trip(database, task.clone()).await;
 
     let mut run = builders::run(task.id, "claude", 1);
     run.status = RunStatus::Error;
@@ -63,9 +78,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
     run.error_message = Some("rate limit".to_owned());
     run.overall_score = Some(1.0 / 3.0);
     run.passed = Some(false);
-    assert_eq!(store(database, run.clone()).await.unwrap(), run);
-    let read = agent_run::Entity::find_by_id(run.id).one(database).await;
-    assert_eq!(read.unwrap(), Some(run.clone()));
+    round_trip(database, run.clone()).await;
 
     let probe = probe::Model {
         id: ProbeId::new(),
@@ -78,9 +91,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         spec: json!({"answer": 42}),
         created_at: some_time(),
     };
-    store(database, probe.clone()).await.unwrap();
-    let read = probe::Entity::find_by_id(probe.id).one(database).await;
-    assert_eq!(read.unwrap(), Some(probe.clone()));
+    round_trip(database, probe.clone()).await;
 
     let answer = answer::Model {
         id: AnswerId::new(),
@@ -96,9 +107,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         duration_ms: 5_000_000_000,
         created_at: some_time(),
     };
-    store(database, answer.clone()).await.unwrap();
-    let read = answer::Entity::find_by_id(answer.id).one(database).await;
-    assert_eq!(read.unwrap(), Some(answer));
+    round_trip(database, answer.clone()).await;
 
     let score = score::Model {
         id: ScoreId::new(),
@@ -116,9 +125,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         wrong_rate: None,
         created_at: some_time(),
     };
-    store(database, score.clone()).await.unwrap();
-    let read = score::Entity::find_by_id(score.id).one(database).await;
-    assert_eq!(read.unwrap(), Some(score));
+    round_trip(database, score.clone()).await;
 
     let artifact = artifact::Model {
         id: ArtifactId::new(),
@@ -131,11 +138,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         sha256: "e".repeat(64),
         created_at: some_time(),
     };
-    store(database, artifact.clone()).await.unwrap();
-    let read = artifact::Entity::find_by_id(artifact.id)
-        .one(database)
-        .await;
-    assert_eq!(read.unwrap(), Some(artifact));
+    round_trip(database, artifact.clone()).await;
 
     let event = task_event::Model {
         id: 5_000_000_000,
@@ -147,9 +150,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         level: Level::Warning,
         payload: json!({"type": "turn"}),
     };
-    store(database, event.clone()).await.unwrap();
-    let read = task_event::Entity::find_by_id(event.id).one(database).await;
-    assert_eq!(read.unwrap(), Some(event));
+    round_trip(database, event.clone()).await;
 
     let job = job::Model {
         id: JobId::new(),
@@ -173,9 +174,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         updated_at: some_time(),
         finished_at: Some(some_time()),
     };
-    store(database, job.clone()).await.unwrap();
-    let read = job::Entity::find_by_id(job.id).one(database).await;
-    assert_eq!(read.unwrap(), Some(job));
+    round_trip(database, job.clone()).await;
 
     let worker = worker::Model {
         name: "host-1".to_owned(),
@@ -187,9 +186,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         busy: 1,
         agents: json!([]),
     };
-    store(database, worker.clone()).await.unwrap();
-    let read = worker::Entity::find_by_id("host-1").one(database).await;
-    assert_eq!(read.unwrap(), Some(worker));
+    round_trip(database, worker.clone()).await;
 }
 
 #[tokio::test]

@@ -19,7 +19,9 @@ use testkit::builders;
 use testkit::database::{TestDatabase, on_both_engines};
 
 async fn swept(database: &DatabaseConnection, settings: &LedgerSettings) -> Swept {
-    sweep(database, settings).await.unwrap()
+    sweep(database, settings)
+        .await
+        .expect("the database is there")
 }
 
 #[tokio::test]

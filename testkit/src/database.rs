@@ -69,7 +69,7 @@ impl TestDatabase {
             .await?;
         let joint = if server.contains('?') { '&' } else { '?' };
         let url = format!(
-            "{server}{joint}options=-c%20search_path%3D{name}",
+            "{server}{joint}options=-c%20search_path%3D{name}&application_name={name}",
             name = schema.name
         );
         Self::migrated(Engine::Postgres, url, Home::Schema { _schema: schema }).await
@@ -171,7 +171,13 @@ impl Drop for Schema {
                         .enable_all()
                         .build()?
                         .block_on(async {
-                            let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name);
+                            // Connections that a test left in the middle of something hold locks.
+                            let sql = format!(
+                                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+                                 WHERE application_name = '{name}'; \
+                                 DROP SCHEMA IF EXISTS {name} CASCADE",
+                                name = self.name
+                            );
                             tokio::time::timeout(Duration::from_secs(10), self.run(&sql)).await?
                         })
                 })

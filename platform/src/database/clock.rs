@@ -12,36 +12,39 @@ use sea_orm::{ConnectionTrait, DbBackend};
 
 /// Now, in an expression.
 pub(crate) fn now(connection: &impl ConnectionTrait) -> Expr {
-    match connection.get_database_backend() {
+    if is_shared(connection) {
         // Not `now()`, which is when the transaction began.
-        DbBackend::Postgres => Expr::cust("clock_timestamp()"),
-        _ => Expr::val(of_this_host()),
+        Expr::cust("clock_timestamp()")
+    } else {
+        Expr::val(of_this_host())
     }
 }
 
 /// Now and so much later, in an expression.
 pub(crate) fn after(connection: &impl ConnectionTrait, delay: Duration) -> Expr {
-    match connection.get_database_backend() {
-        DbBackend::Postgres => Expr::cust_with_values(
-            "clock_timestamp() + $1 * interval '1 second'",
-            [delay.as_secs_f64()],
-        ),
-        _ => Expr::val(of_this_host() + delay),
+    if is_shared(connection) {
+        let sql = "clock_timestamp() + $1 * interval '1 second'";
+        Expr::cust_with_values(sql, [delay.as_secs_f64()])
+    } else {
+        Expr::val(of_this_host() + delay)
     }
 }
 
 /// Now and so much earlier, in an expression.
 pub(crate) fn before(connection: &impl ConnectionTrait, delay: Duration) -> Expr {
-    match connection.get_database_backend() {
-        DbBackend::Postgres => Expr::cust_with_values(
-            "clock_timestamp() - $1 * interval '1 second'",
-            [delay.as_secs_f64()],
-        ),
-        _ => Expr::val(of_this_host() - delay),
+    if is_shared(connection) {
+        let sql = "clock_timestamp() - $1 * interval '1 second'";
+        Expr::cust_with_values(sql, [delay.as_secs_f64()])
+    } else {
+        Expr::val(of_this_host() - delay)
     }
 }
 
 /// Now, by this host's clock, as exact as every engine can keep it (microseconds).
 pub(crate) fn of_this_host() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)
+}
+
+fn is_shared(connection: &impl ConnectionTrait) -> bool {
+    connection.get_database_backend() == DbBackend::Postgres
 }

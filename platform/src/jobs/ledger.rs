@@ -10,23 +10,14 @@ use std::time::Duration;
 use entity::status::JobState;
 use entity::{JobId, TaskId, job};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::sea_query::{
-    Condition, Expr, ExprTrait as _, LockType, Order, Query, SelectStatement, UpdateStatement,
-};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait as _, FromQueryResult as _,
-};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait as _, Query, UpdateStatement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _, FromQueryResult as _};
 
-use super::{Ring, Work};
+use super::rows::{expired, has_attempts_left, in_order};
+use super::{Ring, Work, attempts};
 use crate::database::clock;
-use crate::redaction::Redactor;
 use crate::settings::Reader;
 use crate::telemetry::chain;
-
-/// No attempt waits longer than this for its turn.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
-/// How many characters of an error are kept.
-const LONGEST_ERROR: usize = 4000;
 
 /// How leases and attempts work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,7 +296,7 @@ pub async fn fail(
     settings: &LedgerSettings,
 ) -> Result<Option<Ring>, DbErr> {
     let mut update = lease.update(transaction);
-    update.value(job::Column::LastError, storable(error));
+    update.value(job::Column::LastError, attempts::storable(error));
     if !retry || lease.attempt >= lease.max_attempts {
         lease.give_up(transaction, update, JobState::Failed).await?;
         return Ok(None);
@@ -316,7 +307,11 @@ pub async fn fail(
             .await?;
         return Ok(None);
     }
-    let delay = backoff(settings, lease.attempt, rand::random_range(0.8..1.2));
+    let delay = attempts::backoff(
+        settings.backoff,
+        lease.attempt,
+        rand::random_range(0.8..1.2),
+    );
     update
         .value(job::Column::AvailableAt, clock::after(transaction, delay))
         // The sweeper rings as soon as it is due.
@@ -384,34 +379,6 @@ pub async fn request_cancel(
     Ok(leased)
 }
 
-/// Leased, but the lease has run out.
-pub(super) fn expired(connection: &impl ConnectionTrait) -> Condition {
-    Condition::all()
-        .add(Expr::col(job::Column::State).eq(JobState::Leased))
-        .add(Expr::col(job::Column::LeaseUntil).lt(clock::now(connection)))
-}
-
-/// Whether the job may be tried once more.
-pub(super) fn has_attempts_left() -> Expr {
-    Expr::col(job::Column::Attempt).lt(Expr::col(job::Column::MaxAttempts))
-}
-
-/// The ids of some jobs. On PostgreSQL it locks them in the order of their ids, so that two
-/// statements that write several jobs cannot wait for each other.
-fn in_order(connection: &impl ConnectionTrait, which: Condition) -> SelectStatement {
-    let mut select = Query::select();
-    select
-        .column(job::Column::Id)
-        .from(job::Entity)
-        .cond_where(which);
-    if connection.get_database_backend() == DbBackend::Postgres {
-        select
-            .order_by(job::Column::Id, Order::Asc)
-            .lock(LockType::Update);
-    }
-    select
-}
-
 async fn is_cancel_requested(
     transaction: &impl ConnectionTrait,
     lease: &Lease,
@@ -420,47 +387,4 @@ async fn is_cancel_requested(
         .one(transaction)
         .await?;
     Ok(job.is_some_and(|job| job.cancel_requested))
-}
-
-/// How long to wait after this attempt; `jitter` is a factor about 1.
-fn backoff(settings: &LedgerSettings, attempt: i32, jitter: f64) -> Duration {
-    let doublings = Ord::min(u32::try_from(attempt - 1).unwrap_or(0), 20);
-    settings
-        .backoff
-        .min(LONGEST_BACKOFF)
-        .saturating_mul(1 << doublings)
-        .min(LONGEST_BACKOFF)
-        .mul_f64(jitter)
-        .min(LONGEST_BACKOFF)
-}
-
-/// An error as it may be stored: without secrets and not without end.
-fn storable(error: &str) -> String {
-    Redactor::default()
-        .redact(error)
-        .chars()
-        .take(LONGEST_ERROR)
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_backoff_doubles_and_ends_at_five_minutes() {
-        let settings = LedgerSettings::default();
-        let seconds = |attempt| backoff(&settings, attempt, 1.0).as_secs();
-        assert_eq!([2, 4, 8, 256, 300, 300], [1, 2, 3, 8, 9, 1000].map(seconds));
-        assert_eq!(backoff(&settings, 9, 1.2), LONGEST_BACKOFF);
-        assert_eq!(backoff(&settings, 1, 0.8), Duration::from_millis(1600));
-    }
-
-    #[test]
-    fn a_stored_error_is_short_and_holds_no_key() {
-        let error = format!("sk-{} {}", "a1B2".repeat(10), "x".repeat(10_000));
-        let stored = storable(&error);
-        assert!(stored.starts_with("[redacted] x"), "{stored}");
-        assert_eq!(stored.chars().count(), LONGEST_ERROR);
-    }
 }

@@ -9,12 +9,12 @@ use entity::status::{JobState, RunStatus, TaskStatus};
 use entity::{JobId, agent_run, job, task};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::{
-    Condition, Expr, ExprTrait as _, JoinType, LockBehavior, LockType, Order, Query,
-    SelectStatement, UpdateStatement, WindowStatement,
+    Condition, Expr, ExprTrait as _, JoinType, Order, Query, UpdateStatement, WindowStatement,
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult as _};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, FromQueryResult as _};
 
-use super::ledger::{LedgerSettings, expired, has_attempts_left};
+use super::ledger::LedgerSettings;
+use super::rows::{expired, has_attempts_left, skip_locked};
 use super::{Ring, Work};
 use crate::database::clock;
 use crate::telemetry::chain;
@@ -255,12 +255,4 @@ async fn without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, D
     let mut found: Vec<_> = found.into_values().collect();
     found.sort_by_key(|job| job.id);
     Ok(found)
-}
-
-/// Rows that somebody else is about to write are left to the next sweep.
-fn skip_locked(database: &DatabaseConnection, mut select: SelectStatement) -> SelectStatement {
-    if database.get_database_backend() == DbBackend::Postgres {
-        select.lock_with_tables_behavior(LockType::Update, [job::Entity], LockBehavior::SkipLocked);
-    }
-    select
 }

@@ -1,0 +1,6 @@
+"""Distances on the map."""
+
+
+def street_distance(here, there):
+    """The way between two points along a grid of streets."""
+    return abs(here[0] - there[0]) + abs(here[1] - there[1])

@@ -1,0 +1,5 @@
+//! Prices parcels.
+
+pub mod parcel;
+pub mod surcharge;
+pub mod tariff;

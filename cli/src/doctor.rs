@@ -1,0 +1,193 @@
+//! `membreak doctor`: what is installed, reachable and configured, and how to mend what is not.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agents::adapter::Presence;
+use agents::control::ControlProgram;
+use platform::doorbell::Doorbell as _;
+use platform::doorbell::redis::RedisDoorbell;
+use platform::parts::Platform;
+use platform::settings::Environment;
+use platform::telemetry::chain;
+use serde::Serialize;
+
+use crate::embedded::Settings;
+use crate::output::{say, say_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How good a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Ok,
+    /// Something cannot be used, but the rest works.
+    Warn,
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    what: String,
+    verdict: Verdict,
+    found: String,
+    /// How to mend it.
+    fix: Option<String>,
+}
+
+impl Finding {
+    fn ok(what: &str, found: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), verdict: Verdict::Ok, found: found.into(), fix: None }
+    }
+
+    fn bad(verdict: Verdict, what: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), verdict, found: found.into(), fix: Some(fix.into()) }
+    }
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut findings = vec![git().await];
+    match Settings::read(&Environment) {
+        Ok(settings) => {
+            findings.push(Finding::ok("settings", "all can be used"));
+            look_at(&settings, &mut findings).await;
+        }
+        Err(errors) => findings.extend(errors.0.iter().map(|error| {
+            let fix = ".env.example tells what each setting takes";
+            Finding::bad(Verdict::Fail, &format!("setting {}", error.name), &error.problem, fix)
+        })),
+    }
+    let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
+    if options.json {
+        say_json(&serde_json::json!({ "schema": 1, "ok": !failed, "findings": findings }))?;
+    } else {
+        for finding in &findings {
+            let mark = match finding.verdict {
+                Verdict::Ok => "ok  ",
+                Verdict::Warn => "warn",
+                Verdict::Fail => "FAIL",
+            };
+            say(&format!("{mark}  {}: {}", finding.what, finding.found));
+            if let Some(fix) = &finding.fix {
+                say(&format!("      → {fix}"));
+            }
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
+    findings.push(database(settings).await);
+    findings.push(redis(settings).await);
+    if !settings.platform.storage.contains("://") {
+        findings.push(writable("storage", Path::new(&settings.platform.storage)).await);
+    }
+    findings.push(writable("work folder", &settings.worker.work_dir).await);
+    findings.push(address(settings).await);
+    agents(settings, findings).await;
+}
+
+async fn git() -> Finding {
+    let asked = tokio::process::Command::new("git").arg("--version").kill_on_drop(true).output();
+    let fix = "install git 2.30 or newer (apt-get install git)";
+    match tokio::time::timeout(Duration::from_secs(10), asked).await {
+        Ok(Ok(output)) if output.status.success() => {
+            Finding::ok("git", String::from_utf8_lossy(&output.stdout).trim())
+        }
+        Ok(Ok(output)) => {
+            Finding::bad(Verdict::Fail, "git", format!("ended with {}", output.status), fix)
+        }
+        Ok(Err(error)) => Finding::bad(Verdict::Fail, "git", error.to_string(), fix),
+        Err(_) => Finding::bad(Verdict::Fail, "git", "does not answer", fix),
+    }
+}
+
+async fn database(settings: &Settings) -> Finding {
+    // Redis is looked at on its own; the artifact store below.
+    let alone = platform::parts::PlatformSettings { redis_url: None, ..settings.platform.clone() };
+    match Platform::connect(&alone).await {
+        Ok(_) => Finding::ok("database", "reachable, schema up to date"),
+        Err(error) => Finding::bad(
+            Verdict::Fail,
+            "database",
+            settings.platform.redactor().redact(&chain(&error)).into_owned(),
+            "check DATABASE_URL, and that the server runs",
+        ),
+    }
+}
+
+async fn redis(settings: &Settings) -> Finding {
+    let Some(url) = &settings.platform.redis_url else {
+        return Finding::ok("redis", "not configured: bells stay inside one process");
+    };
+    let healthy = match RedisDoorbell::connect(url, &settings.platform.redis_prefix) {
+        Ok(doorbell) => doorbell.healthy().await,
+        Err(error) => Err(error),
+    };
+    match healthy {
+        Ok(()) => Finding::ok("redis", "reachable"),
+        Err(error) => Finding::bad(
+            Verdict::Fail,
+            "redis",
+            settings.platform.redactor().redact(&chain(&error)).into_owned(),
+            "check REDIS_URL, and that the server runs (scripts/run.sh starts one)",
+        ),
+    }
+}
+
+async fn writable(what: &str, folder: &Path) -> Finding {
+    let probe = folder.join(format!(".doctor-{}", std::process::id()));
+    let tried = async {
+        tokio::fs::create_dir_all(folder).await?;
+        tokio::fs::write(&probe, b"x").await?;
+        tokio::fs::remove_file(&probe).await
+    };
+    match tried.await {
+        Ok(()) => Finding::ok(what, format!("{} can be written", folder.display())),
+        Err(error) => Finding::bad(
+            Verdict::Fail,
+            what,
+            format!("{}: {error}", folder.display()),
+            "choose another folder (STORAGE_DIR, WORK_DIR), or change its owner",
+        ),
+    }
+}
+
+async fn address(settings: &Settings) -> Finding {
+    let address = format!("{}:{}", settings.api.host, settings.api.port);
+    match tokio::net::TcpListener::bind(&address).await {
+        Ok(_) => Finding::ok("address", format!("{address} is free")),
+        Err(error) => Finding::bad(
+            Verdict::Warn,
+            "address",
+            format!("{address}: {error}"),
+            "is the service running already? else choose another HOST or PORT",
+        ),
+    }
+}
+
+async fn agents(settings: &Settings, findings: &mut Vec<Finding>) {
+    let control = match ControlProgram::at_or_this(settings.worker.control_bin.as_deref()) {
+        Ok(control) => control,
+        Err(error) => {
+            let fix = "set CONTROL_BIN to membreak-control";
+            findings.push(Finding::bad(Verdict::Fail, "control agents", error.to_string(), fix));
+            return;
+        }
+    };
+    for adapter in agents::adapters::all(&control) {
+        let what = format!("agent {}", adapter.profile().name);
+        findings.push(match adapter.probe().await {
+            Presence::Installed { version, .. } => Finding::ok(&what, version),
+            Presence::Missing { why, fix } => Finding::bad(Verdict::Warn, &what, why, fix),
+        });
+    }
+}

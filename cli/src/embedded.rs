@@ -1,0 +1,125 @@
+//! API and worker in one process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use agents::control::ControlProgram;
+use anyhow::Context as _;
+use api::settings::ApiSettings;
+use api::state::{ApiState, KnownAgent};
+use platform::parts::{Platform, PlatformSettings};
+use platform::settings::{Reader, SettingErrors, Source};
+use platform::telemetry::TelemetrySettings;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use worker::settings::WorkerSettings;
+
+/// The settings of all parts.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) telemetry: TelemetrySettings,
+    pub(crate) platform: PlatformSettings,
+    pub(crate) api: ApiSettings,
+    pub(crate) worker: WorkerSettings,
+}
+
+impl Settings {
+    /// Reads all of them; every bad one is told at once.
+    pub(crate) fn read(source: &dyn Source) -> Result<Self, SettingErrors> {
+        let mut reader = Reader::new(source);
+        let settings = Self {
+            telemetry: TelemetrySettings::read(&mut reader),
+            platform: PlatformSettings::read(&mut reader),
+            api: ApiSettings::read(&mut reader),
+            worker: WorkerSettings::read(&mut reader),
+        };
+        reader.finish(settings)
+    }
+}
+
+/// Bad settings as one error, each on a line of its own.
+pub(crate) fn told(errors: &SettingErrors) -> anyhow::Error {
+    let mut text = errors.to_string();
+    for error in &errors.0 {
+        text.push_str(&format!("\n  {error}"));
+    }
+    anyhow::anyhow!(text)
+}
+
+/// A running API and worker.
+pub(crate) struct Embedded {
+    pub(crate) platform: Platform,
+    pub(crate) address: SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+    working: JoinHandle<Result<(), worker::WorkerError>>,
+}
+
+impl Embedded {
+    /// Starts both. The API listens where its settings say; port 0 is any free one.
+    pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let control = ControlProgram::at_or_this(settings.worker.control_bin.as_deref())
+            .context("finding this executable")?;
+        let adapters = agents::adapters::all(&control);
+        let address = (settings.api.host.as_str(), settings.api.port);
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listening on {}:{}", address.0, address.1))?;
+        let address = listener.local_addr().context("asking for the own address")?;
+        settings.api.may_listen(address)?;
+        let platform = Platform::connect(&settings.platform).await?;
+        let state = ApiState {
+            platform: platform.clone(),
+            settings: Arc::new(settings.api),
+            known_agents: adapters
+                .iter()
+                .map(|adapter| {
+                    let profile = adapter.profile();
+                    KnownAgent {
+                        name: profile.name.clone(),
+                        display_name: profile.display_name.clone(),
+                        control: profile.control,
+                    }
+                })
+                .collect(),
+        };
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn({
+            let stop = stop.clone();
+            api::serve(listener, state, async move { stop.cancelled().await })
+        });
+        let working =
+            tokio::spawn(worker::run(settings.worker, platform.clone(), adapters, stop.clone()));
+        Ok(Self { platform, address, stop, serving, working })
+    }
+
+    /// A request's address.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Waits until one of the two ends by itself, which neither should.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        tokio::select! {
+            ended = &mut self.serving => match ended {
+                Ok(Ok(())) => anyhow::anyhow!("the API stopped by itself"),
+                Ok(Err(error)) => anyhow::Error::new(error).context("serving the API"),
+                Err(error) => anyhow::Error::new(error).context("the API broke"),
+            },
+            ended = &mut self.working => match ended {
+                Ok(Ok(())) => anyhow::anyhow!("the worker stopped by itself"),
+                Ok(Err(error)) => anyhow::Error::new(error).context("working"),
+                Err(error) => anyhow::Error::new(error).context("the worker broke"),
+            },
+        }
+    }
+
+    /// Stops both, as gracefully as the worker's settings say.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.serving.await.context("the API broke")?.context("serving the API")?;
+        self.working.await.context("the worker broke")??;
+        Ok(())
+    }
+}

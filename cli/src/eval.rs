@@ -1,0 +1,76 @@
+//! `membreak eval`: evaluates a pull request, by its address or in a local repository.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use entity::status::{Dimension, Trigger};
+use serde_json::json;
+
+use crate::evaluation::{Common, evaluate};
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["pr_url", "repo"]))]
+pub(crate) struct Options {
+    /// The pull request's address, such as <https://github.com/OWNER/REPO/pull/1>.
+    pr_url: Option<String>,
+    /// A local git repository.
+    #[arg(long, requires = "base", value_name = "PATH")]
+    repo: Option<PathBuf>,
+    /// The revision that the change starts from (its merge base with the head is taken).
+    #[arg(long, requires = "repo", value_name = "REV")]
+    base: Option<String>,
+    /// The revision of the change.
+    #[arg(long, default_value = "HEAD", value_name = "REV")]
+    head: String,
+    /// Agents, comma-separated.
+    #[arg(long, required = true, value_delimiter = ',')]
+    agents: Vec<String>,
+    /// Dimensions, comma-separated: AR, TTL, LRU, SF.
+    #[arg(long, value_delimiter = ',', default_values = ["AR", "TTL", "LRU", "SF"])]
+    rubric: Vec<Dimension>,
+    /// At most so many changed files.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    max_files: Option<u32>,
+    /// What is to bring the break about: `auto`, `manual`, `auto_then_manual`.
+    #[arg(long, default_value = "auto_then_manual")]
+    trigger: Trigger,
+    /// The context size, in tokens, at which the break is to come.
+    #[arg(long, value_name = "TOKENS")]
+    context_tokens: Option<u32>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let mut request = json!({
+        "agents": options.agents,
+        "rubric": options.rubric,
+        "trigger": options.trigger,
+        "trials": options.common.trials,
+        "seed": options.common.seed,
+    });
+    if let Some(max_files) = options.max_files {
+        request["max_files"] = json!(max_files);
+    }
+    if let Some(tokens) = options.context_tokens {
+        request["target_context_tokens"] = json!(tokens);
+    }
+    let local = match &options.repo {
+        Some(repo) => {
+            let repo = tokio::fs::canonicalize(repo)
+                .await
+                .with_context(|| format!("there is no repository {}", repo.display()))?;
+            request["repo"] = json!(repo);
+            request["base"] = json!(options.base);
+            request["head"] = json!(options.head);
+            Some(repo)
+        }
+        None => {
+            request["pr_url"] = json!(options.pr_url);
+            None
+        }
+    };
+    let evaluated = evaluate(&request, local.as_deref(), &options.common).await?;
+    Ok(evaluated.exit_code())
+}

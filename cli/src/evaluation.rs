@@ -1,0 +1,273 @@
+//! One evaluation from the command line: a private API and worker in this process, the task by
+//! HTTP, its events as they come, its result at the end.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use entity::TaskId;
+use futures::StreamExt as _;
+use platform::events::Event;
+use platform::settings::{Environment, Source};
+use serde_json::Value;
+use worker::result::{ResultDocument, result_document};
+
+use crate::embedded::{Embedded, Settings, told};
+use crate::output;
+use crate::progress::Progress;
+
+/// How long a cancelled task may take to say that it is.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What all evaluations can be told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// Print one JSON document, and nothing else, on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the result, the report, transcripts and the log into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// No progress on standard error.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Runs per agent.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) trials: u32,
+    /// Fixes probes, teaching and every draw: the same seed asks the same questions.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: i64,
+}
+
+/// How an evaluation ended.
+pub(crate) struct Evaluated {
+    pub(crate) document: ResultDocument,
+    pub(crate) cancelled: bool,
+}
+
+impl Evaluated {
+    /// 0 if something was measured.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        if self.cancelled {
+            ExitCode::from(130)
+        } else if self.document.leaderboard.is_empty() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Settings of an evaluation: what concerns agents and forges comes from the environment, where
+/// data is kept does not.
+struct Private(BTreeMap<&'static str, String>);
+
+impl Private {
+    /// What would reach data or services that belong to somebody else.
+    const NOT_OURS: [&str; 12] = [
+        "DATABASE_URL",
+        "REDIS_URL",
+        "STORAGE_DIR",
+        "WORK_DIR",
+        "HOST",
+        "PORT",
+        "ALLOWED_ORIGINS",
+        "ALLOW_PUBLIC_BIND",
+        "SSO_ENABLED",
+        "QUEUE_ENABLED",
+        "WORKER_QUEUES",
+        "LOCAL_REPOSITORIES",
+    ];
+
+    fn new(folder: &Path, local_root: Option<&Path>) -> anyhow::Result<Self> {
+        let text = |path: &Path| {
+            path.to_str()
+                .map(str::to_owned)
+                .with_context(|| format!("{} is not UTF-8", path.display()))
+        };
+        let mut own = BTreeMap::from([
+            ("DATABASE_URL", format!("sqlite://{}?mode=rwc", text(&folder.join("membreak.db"))?)),
+            ("STORAGE_DIR", text(&folder.join("storage"))?),
+            ("WORK_DIR", text(&folder.join("work"))?),
+            ("HOST", "127.0.0.1".to_owned()),
+            ("PORT", "0".to_owned()),
+        ]);
+        if let Some(root) = local_root {
+            own.insert("LOCAL_REPOSITORIES", text(root)?);
+        }
+        if Environment.get("LOG_LEVEL").is_none() {
+            own.insert("LOG_LEVEL", "error".to_owned());
+        }
+        Ok(Self(own))
+    }
+}
+
+impl Source for Private {
+    fn get(&self, name: &str) -> Option<String> {
+        match self.0.get(name) {
+            Some(value) => Some(value.clone()),
+            None if Self::NOT_OURS.contains(&name) => None,
+            None => Environment.get(name),
+        }
+    }
+}
+
+/// Evaluates what `request` asks for, and gives out the result.
+pub(crate) async fn evaluate(
+    request: &Value,
+    local_root: Option<&Path>,
+    common: &Common,
+) -> anyhow::Result<Evaluated> {
+    let folder = tempfile::tempdir().context("making a temporary folder")?;
+    let source = Private::new(folder.path(), local_root)?;
+    let settings = Settings::read(&source).map_err(|errors| told(&errors))?;
+    platform::telemetry::init(&settings.telemetry)?;
+    let mut embedded = Embedded::start(settings).await?;
+    let followed = tokio::select! {
+        followed = follow(&embedded.url("/api/v1"), request, common.quiet || common.json) => followed,
+        error = embedded.failed() => return Err(error),
+    };
+    let outcome = match followed {
+        Ok((task, cancelled)) => {
+            let document = result_document(&embedded.platform.database, task)
+                .await
+                .context("reading the result")?
+                .context("the task is gone")?;
+            if let Some(out) = &common.out {
+                output::write_files(&embedded.platform, &document, out).await?;
+            }
+            Ok(Evaluated { document, cancelled })
+        }
+        Err(error) => Err(error),
+    };
+    embedded.stop().await?;
+    let evaluated = outcome?;
+    if common.json {
+        output::say_json(&evaluated.document)?;
+    } else {
+        output::say_result(&evaluated.document);
+    }
+    Ok(evaluated)
+}
+
+/// Creates the task and follows it to its end; whether it was cancelled.
+async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(TaskId, bool)> {
+    let client = reqwest::Client::builder().no_proxy().build().context("making an HTTP client")?;
+    let answer = client
+        .post(format!("{api}/tasks"))
+        .json(request)
+        .send()
+        .await
+        .context("creating the task")?;
+    let status = answer.status();
+    let body: Value = answer.json().await.context("reading the created task")?;
+    if !status.is_success() {
+        bail!("the task was refused: {}", refusal(&body));
+    }
+    let task: TaskId = body
+        .get("id")
+        .and_then(Value::as_str)
+        .context("the created task has no id")?
+        .parse()
+        .context("the created task has no id")?;
+
+    let mut progress = Progress::new(quiet);
+    let watch = watch(&client, api, task, &mut progress);
+    tokio::pin!(watch);
+    tokio::select! {
+        watched = &mut watch => return watched.map(|()| (task, false)),
+        pressed = tokio::signal::ctrl_c() => pressed.context("listening for Ctrl-C")?,
+    }
+    output::complain("cancelling; press Ctrl-C again to leave at once");
+    client
+        .delete(format!("{api}/tasks/{task}"))
+        .send()
+        .await
+        .context("cancelling the task")?;
+    tokio::select! {
+        watched = tokio::time::timeout(CANCEL_PATIENCE, &mut watch) => {
+            if watched.is_err() {
+                output::complain("the task does not say that it is cancelled");
+            }
+            Ok((task, true))
+        }
+        _ = tokio::signal::ctrl_c() => std::process::exit(130),
+    }
+}
+
+/// What a refused request is told, in one line.
+fn refusal(body: &Value) -> String {
+    if let Some(error) = body.get("error").and_then(Value::as_str) {
+        return error.to_owned();
+    }
+    match body.get("detail") {
+        Some(Value::Array(problems)) => problems
+            .iter()
+            .map(|problem| {
+                let place: Vec<String> = problem
+                    .get("loc")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .skip(1)
+                    .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
+                    .collect();
+                let message = problem.get("msg").and_then(Value::as_str).unwrap_or_default();
+                format!("{}: {message}", place.join("."))
+            })
+            .collect::<Vec<_>>()
+            .join("; "),
+        Some(other) => other.to_string(),
+        None => body.to_string(),
+    }
+}
+
+/// Reads the stream of events until the last one; comes back where it is broken off.
+async fn watch(
+    client: &reqwest::Client,
+    api: &str,
+    task: TaskId,
+    progress: &mut Progress,
+) -> anyhow::Result<()> {
+    let mut last_id: Option<String> = None;
+    loop {
+        let mut request = client.get(format!("{api}/logs/{task}/stream"));
+        if let Some(id) = &last_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        let answer = request.send().await.context("following the task")?;
+        if !answer.status().is_success() {
+            bail!("the events of the task cannot be followed: {}", answer.status());
+        }
+        if answer.status() == reqwest::StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        let mut bytes = answer.bytes_stream();
+        let mut waiting = Vec::new();
+        while let Some(piece) = bytes.next().await {
+            // A broken connection is taken up again after the last event that was seen.
+            let Ok(piece) = piece else { break };
+            waiting.extend_from_slice(&piece);
+            while let Some(end) = waiting.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = waiting.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                let line = line.trim_end();
+                if let Some(id) = line.strip_prefix("id:") {
+                    last_id = Some(id.trim().to_owned());
+                }
+                if let Some(data) = line.strip_prefix("data:") {
+                    // Kinds that this program does not know are none of its business.
+                    if let Ok(event) = serde_json::from_str::<Event>(data) {
+                        progress.show(&event);
+                        if event.is_last() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

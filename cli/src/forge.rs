@@ -1,0 +1,33 @@
+//! `membreak forge`: the sample pull request on a forge of this machine.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::demo;
+use crate::output::say;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The port on 127.0.0.1; 0 for any free one.
+    #[arg(long, default_value_t = 9_418)]
+    port: u16,
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let forge = testkit::forge::Forge::start_on(options.port)
+        .await
+        .with_context(|| format!("starting a forge on port {}", options.port))?;
+    forge
+        .add_pull_request("membreak", "sample", 1, &demo::base_files()?, &demo::head_files()?)
+        .await
+        .context("putting the sample pull request there")?;
+    say(&format!(
+        "pull request: {base}/membreak/sample/pull/1\nset for API and worker: FORGE_URLS={base} \
+         FORGE_API_URL={api}\nstop with Ctrl-C",
+        base = forge.base_url(),
+        api = forge.api_url(),
+    ));
+    tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
+    Ok(ExitCode::SUCCESS)
+}

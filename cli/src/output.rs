@@ -1,0 +1,191 @@
+//! What people and programs get to see: standard output is for results, standard error for the
+//! rest.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use comfy_table::{CellAlignment, Table, presets};
+use platform::artifacts;
+use platform::parts::Platform;
+use worker::result::{ResultDocument, RunPart};
+
+/// A figure that is not defined.
+const UNDEFINED: &str = "–";
+
+/// Writes a text to standard output. A closed pipe is the reader's own choice.
+pub(crate) fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Writes a text to standard error.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "membreak: {text}");
+}
+
+/// The one document of `--json`.
+pub(crate) fn say_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    say(&serde_json::to_string_pretty(document).context("writing JSON")?);
+    Ok(())
+}
+
+/// The result as tables.
+pub(crate) fn say_result(document: &ResultDocument) {
+    let task = &document.task;
+    let probes: Vec<String> =
+        task.probes.iter().map(|(dimension, n)| format!("{dimension} {n}")).collect();
+    say(&format!(
+        "{}  {} … {}  probes: {}",
+        task.repo,
+        short(task.base.as_deref()),
+        short(task.head.as_deref()),
+        if probes.is_empty() { "none".to_owned() } else { probes.join(", ") },
+    ));
+    if let Some(error) = &task.error {
+        say(&format!("error: {error}"));
+    }
+    say(&runs_table(&document.runs).to_string());
+    say(&leaderboard_table(document).to_string());
+    say("cold: never saw the pull request · base: just before the break · post: after it · kept: \
+         retention · – : not defined");
+}
+
+fn short(commit: Option<&str>) -> &str {
+    commit.map_or("?", |commit| commit.get(..10).unwrap_or(commit))
+}
+
+fn runs_table(runs: &[RunPart]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["agent", "trial", "end", "break", "dim", "n", "cold", "base", "post", "kept"]);
+    for run in runs {
+        let broke = match run.breaks.first() {
+            Some(seen) => format!(
+                "{} {} → {}",
+                seen.trigger,
+                seen.tokens_before.map_or("?".to_owned(), |tokens| tokens.to_string()),
+                seen.tokens_after.map_or("?".to_owned(), |tokens| tokens.to_string()),
+            ),
+            None => "no break".to_owned(),
+        };
+        let end = match (&run.failure_cause, run.seal_broken) {
+            (Some(cause), _) => format!("{} ({cause})", run.status),
+            (None, true) => format!("{} (seal broken)", run.status),
+            (None, false) => run.status.to_string(),
+        };
+        let mut first = true;
+        let mut row = |dimension: &str, figures: [String; 5]| {
+            let own = |text: String| if first { text } else { String::new() };
+            let cells = [
+                own(run.agent.clone()),
+                own(run.trial.to_string()),
+                own(end.clone()),
+                own(broke.clone()),
+                dimension.to_owned(),
+            ];
+            table.add_row(cells.into_iter().chain(figures));
+            first = false;
+        };
+        if run.dimensions.is_empty() {
+            row("", std::array::from_fn(|_| String::new()));
+        }
+        for (dimension, part) in &run.dimensions {
+            let figures = [
+                part.n.to_string(),
+                figure(part.cold),
+                figure(part.baseline),
+                figure(part.post),
+                figure(part.retention),
+            ];
+            row(dimension, figures);
+        }
+    }
+    right_aligned(table, 5)
+}
+
+fn leaderboard_table(document: &ResultDocument) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    let dimensions: Vec<&String> = document.task.probes.keys().collect();
+    let mut header: Vec<String> = ["rank", "agent", "trials", "score"].map(str::to_owned).into();
+    header.extend(dimensions.iter().map(|dimension| (*dimension).clone()));
+    header.extend(["kept", "95 % interval", "passed"].map(str::to_owned));
+    table.set_header(header);
+    for row in &document.leaderboard {
+        let mut cells =
+            vec![row.rank.to_string(), row.agent.clone(), row.trials.to_string(), figure(row.overall_score)];
+        cells.extend(dimensions.iter().map(|dimension| {
+            figure(row.scores.get(*dimension).copied().flatten())
+        }));
+        let interval = match (row.retention.low, row.retention.high) {
+            (Some(low), Some(high)) => format!("{low:.2} to {high:.2}"),
+            (_, None) | (None, Some(_)) => UNDEFINED.to_owned(),
+        };
+        cells.extend([
+            figure(row.retention.mean),
+            interval,
+            if row.passed { "yes" } else { "no" }.to_owned(),
+        ]);
+        table.add_row(cells);
+    }
+    if document.leaderboard.is_empty() {
+        table.add_row(["", "no run counts"]);
+    }
+    right_aligned(table, 2)
+}
+
+fn right_aligned(mut table: Table, from: usize) -> Table {
+    for column in table.column_iter_mut().skip(from) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn figure(value: Option<f64>) -> String {
+    value.map_or_else(|| UNDEFINED.to_owned(), |value| format!("{value:.2}"))
+}
+
+/// Writes the result and everything that was recorded into a folder.
+pub(crate) async fn write_files(
+    platform: &Platform,
+    document: &ResultDocument,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let create = |folder: std::path::PathBuf| async move {
+        tokio::fs::create_dir_all(&folder)
+            .await
+            .with_context(|| format!("making the folder {}", folder.display()))
+    };
+    create(folder.to_owned()).await?;
+    let result = serde_json::to_vec_pretty(document).context("writing JSON")?;
+    write(&folder.join("result.json"), &result).await?;
+    let runs: std::collections::BTreeMap<_, _> = document
+        .runs
+        .iter()
+        .map(|run| (run.id, format!("{}-{}", run.agent.replace(':', "-"), run.trial)))
+        .collect();
+    let kept = artifacts::list(&platform.database, document.task.id)
+        .await
+        .context("listing what was recorded")?;
+    for artifact in kept {
+        // Names that begin with a dot are the worker's own.
+        if artifact.name.starts_with('.') || artifact.name == "result.json" {
+            continue;
+        }
+        let place = match artifact.run_id.and_then(|run| runs.get(&run)) {
+            Some(run) => folder.join("runs").join(run),
+            None => folder.to_owned(),
+        };
+        create(place.clone()).await?;
+        let bytes = platform.artifacts.get(&artifact).await?;
+        // Names are ours, and still no name may lead out of the folder.
+        let name = artifact.name.replace(['/', '\\'], "-");
+        write(&place.join(name), &bytes).await?;
+    }
+    Ok(())
+}
+
+async fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    tokio::fs::write(path, bytes).await.with_context(|| format!("writing {}", path.display()))
+}

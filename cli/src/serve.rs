@@ -1,0 +1,51 @@
+//! `membreak serve`: API and worker in one process, until it is told to stop.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use platform::settings::Environment;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::embedded::{Embedded, Settings, told};
+
+/// Everything else is set by environment variables: see `.env.example`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Where to listen, instead of HOST.
+    #[arg(long)]
+    host: Option<String>,
+    /// The port, instead of PORT; 0 for any free one.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Jobs at once, instead of `WORKER_SLOTS`.
+    #[arg(long)]
+    slots: Option<std::num::NonZeroU16>,
+}
+
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let mut settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    if let Some(host) = options.host {
+        settings.api.host = host;
+    }
+    if let Some(port) = options.port {
+        settings.api.port = port;
+    }
+    if let Some(slots) = options.slots {
+        settings.worker.slots = usize::from(slots.get());
+    }
+    platform::telemetry::init(&settings.telemetry)?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let mut embedded = Embedded::start(settings).await?;
+    tracing::info!("see {} for the interface, /docs for its description", embedded.url("/"));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        error = embedded.failed() => return Err(error),
+    }
+    tracing::info!("stopping: what runs is finished or handed back");
+    tokio::select! {
+        stopped = embedded.stop() => stopped.map(|()| ExitCode::SUCCESS),
+        _ = interrupt.recv() => Ok(ExitCode::from(130)),
+    }
+}

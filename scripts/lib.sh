@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Shared by the scripts of this folder: where the project is, and how programs come to the machine.
+# Sourced, never run.
+
+# shellcheck disable=SC2034 # used by those who source this
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "error: $*"
+    exit 1
+}
+
+# need PROGRAM PACKAGE: installs a Debian package unless the program is there.
+need() {
+    local program=$1 package=$2
+    if command -v "$program" >/dev/null 2>&1; then
+        return 0
+    fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+        die "$program is missing: install it (Debian: apt-get install $package) and try again"
+    fi
+    say "installing $package"
+    if [ -z "${apt_updated:-}" ]; then
+        apt-get update -qq >&2 || say "apt-get update failed; trying with the lists at hand"
+        apt_updated=yes
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package" >/dev/null ||
+        die "$package cannot be installed"
+}
+
+need_cargo() {
+    command -v cargo >/dev/null 2>&1 ||
+        die "cargo is missing: install Rust 1.94 or newer (https://rustup.rs) and try again"
+}
+
+# free_port: a port on 127.0.0.1 that nobody listens on now.
+free_port() {
+    local port
+    for _ in $(seq 1 200); do
+        port=$((RANDOM % 20000 + 20000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            printf '%s\n' "$port"
+            return 0
+        fi
+    done
+    die "no free port was found"
+}
+
+# wait_for SECONDS COMMAND...: until the command succeeds.
+wait_for() {
+    local seconds=$1
+    shift
+    for _ in $(seq 1 $((seconds * 5))); do
+        if "$@" >/dev/null 2>&1; then
+            return 0
+        fi
+        sleep 0.2
+    done
+    return 1
+}
+
+# alive PIDFILE: whether the process that wrote it still runs.
+alive() {
+    local pid
+    [ -s "$1" ] && pid=$(cat "$1") && kill -0 "$pid" 2>/dev/null
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Runs everything that must hold: formatting, lints, documentation, tests on SQLite and PostgreSQL
+# and with a real Redis, and the demo. Installs what is missing; ends with one line of counts.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$project"
+
+need_cargo
+need git git
+need cc gcc
+need redis-server redis-server
+need shellcheck shellcheck
+need jq jq
+
+postgres_bin() {
+    local found
+    found=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
+    if [ -z "$found" ]; then
+        found=$(command -v initdb || true)
+    fi
+    [ -n "$found" ] && dirname "$found"
+}
+if ! postgres_bin >/dev/null; then
+    need initdb postgresql
+fi
+bin=$(postgres_bin) || die "PostgreSQL's programs are not found"
+
+scratch=$(mktemp -d)
+chmod 755 "$scratch"
+postgres_pid=
+cleanup() {
+    if [ -n "$postgres_pid" ]; then
+        kill -INT "$postgres_pid" 2>/dev/null || true
+        wait "$postgres_pid" 2>/dev/null || true
+    fi
+    rm -rf "$scratch"
+}
+trap cleanup EXIT
+
+# PostgreSQL's server refuses to run as root.
+as_postgres=()
+[ "$(id -u)" != 0 ] ||
+    as_postgres=(setpriv --reuid=postgres --regid=postgres --clear-groups --)
+mkdir "$scratch/postgres"
+[ "$(id -u)" != 0 ] || chown postgres "$scratch/postgres"
+port=$(free_port)
+(
+    cd "$scratch/postgres"
+    "${as_postgres[@]}" "$bin/initdb" -D "$scratch/postgres/data" -U postgres -A trust -E UTF8 \
+        >"$scratch/initdb.log" 2>&1
+) || die "a database cannot be made: $(cat "$scratch/initdb.log")"
+# The tests make a schema each and throw it away: nothing has to survive a crash.
+options=(-D "$scratch/postgres/data" -p "$port" -h 127.0.0.1 -c unix_socket_directories=
+    -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400)
+"${as_postgres[@]}" "$bin/postgres" "${options[@]}" >"$scratch/postgres.log" 2>&1 &
+postgres_pid=$!
+answers() { "$bin/pg_isready" -h 127.0.0.1 -p "$port" -U postgres; }
+wait_for 30 answers || die "PostgreSQL does not answer: $(cat "$scratch/postgres.log")"
+export TEST_DATABASE_URL="postgres://postgres@127.0.0.1:$port/postgres"
+# Tests that need a Redis of their own start one; nothing of the user's is ever used.
+unset DATABASE_URL REDIS_URL STORAGE_DIR
+
+passed=0 failed=0
+# check NAME COMMAND...: one check that passes or fails as a whole.
+check() {
+    local name=$1
+    shift
+    say "== $name"
+    if "$@" >"$scratch/check.log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        cat "$scratch/check.log"
+        say "== $name FAILED"
+    fi
+}
+
+demo() {
+    local document=$scratch/demo.json
+    cargo run --quiet --package cli -- demo --json --trials 1 >"$document" || return 1
+    jq -e '.schema == 1 and (.runs | length) == 7' "$document" >/dev/null
+}
+
+check "formatting" cargo fmt --all --check
+check "scripts" shellcheck -x scripts/run.sh scripts/stop.sh scripts/test.sh scripts/lib.sh .ci/run
+check "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
+check "documentation" env RUSTDOCFLAGS='-D warnings' \
+    cargo doc --workspace --no-deps --document-private-items --quiet
+
+say "== tests"
+tests=$scratch/tests.log
+cargo test --workspace --no-fail-fast 2>&1 | tee "$tests" || true
+counts=$(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$tests")
+read -r tests_passed tests_failed <<<"$counts"
+passed=$((passed + tests_passed))
+failed=$((failed + tests_failed))
+if [ "$tests_passed" = 0 ] || grep -qE '^error(\[|:)' "$tests"; then
+    # What does not compile, or ends in a crash, leaves no line of results.
+    failed=$((failed + 1))
+fi
+
+check "demo" demo
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
