@@ -2,7 +2,7 @@
 //!
 //! A stage takes ids and leaves rows. It ends its own job in its last transaction; attempts,
 //! leases and cancellation are the [supervisor](crate::supervisor)'s. Every transaction of a stage
-//! begins with the fence of its lease ([`Job::begin`]), so a worker that lost its lease cannot
+//! begins with the fence of its lease ([`Worker::begin`]), so a worker that lost its lease cannot
 //! change anything any more.
 
 pub(crate) mod ending;

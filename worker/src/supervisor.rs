@@ -7,7 +7,7 @@
 //!   it, the lease is lost, or the drain time is over. A stage that does not listen to its token is
 //!   dropped after [`GRACE`], which kills the processes that it holds.
 //! * A job that ends well has ended itself, in the last transaction of its stage. Every other end is
-//!   written by [`settle`](self::settle), behind the same fence.
+//!   written by [`settle`], behind the same fence.
 
 mod settle;
 mod rounds;
