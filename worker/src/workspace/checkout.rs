@@ -1,0 +1,255 @@
+//! Writes the files of a commit, by ourselves: git's own checkout runs filters, obeys attributes
+//! and writes symlinks wherever they point.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::git::Git;
+use super::{Mirror, WorkspaceError};
+use crate::settings::WorkerSettings;
+
+/// A file that is larger is left out: nobody reads it, and a commit of them would fill the disk.
+const LARGEST_FILE: u64 = 32 << 20;
+/// All files of a checkout together.
+const LARGEST_CHECKOUT: u64 = 4 << 30;
+
+/// One entry of a commit.
+struct Entry {
+    path: PathBuf,
+    object: String,
+    size: u64,
+    is_link: bool,
+}
+
+/// Writes the files of a commit into `folder`, which must not exist.
+///
+/// No `.git`, no symlink that leads outside, nothing changed by attributes or filters. Files over
+/// 32 MiB and paths that are not safe are left out.
+///
+/// # Errors
+///
+/// The folder is there already, the commit is not, or the disk refuses.
+pub async fn checkout(
+    settings: &WorkerSettings,
+    mirror: &Mirror,
+    commit: &str,
+    folder: &Path,
+    cancel: &CancellationToken,
+) -> Result<(), WorkspaceError> {
+    let io = |source| WorkspaceError::Io {
+        doing: format!("writing the checkout {}", folder.display()),
+        source,
+    };
+    if let Some(parent) = folder.parent() {
+        tokio::fs::create_dir_all(parent).await.map_err(io)?;
+    }
+    tokio::fs::create_dir(folder).await.map_err(io)?;
+    let git = Git::at(&mirror.path, settings.forge.timeout, cancel);
+    let listed = git
+        .run(
+            "ls-tree",
+            &[
+                "ls-tree",
+                "-r",
+                "-z",
+                "-l",
+                "--full-tree",
+                "--end-of-options",
+                commit,
+            ],
+        )
+        .await?;
+    let entries: Vec<Entry> = listed.split(|&byte| byte == 0).filter_map(entry).collect();
+    if entries.iter().map(|entry| entry.size).sum::<u64>() > LARGEST_CHECKOUT {
+        return Err(WorkspaceError::Refused(format!(
+            "the commit {commit} has more than {LARGEST_CHECKOUT} bytes of files"
+        )));
+    }
+    let objects: Vec<u8> = entries
+        .iter()
+        .flat_map(|entry| [entry.object.as_bytes(), b"\n"].concat())
+        .collect();
+    let root = folder.to_owned();
+    git.run_with(
+        "cat-file",
+        &["cat-file", "--batch"],
+        objects,
+        |stdout| async move {
+            // Writing many small files blocks; the channel keeps what waits for the disk small.
+            let (sender, receiver) = mpsc::channel::<(Entry, Vec<u8>)>(64);
+            let writer = tokio::task::spawn_blocking(move || write_all(&root, receiver));
+            let read = read_objects(stdout, entries, sender).await;
+            let written = writer.await.map_err(std::io::Error::other)?;
+            written.and(read)
+        },
+    )
+    .await
+}
+
+/// Reads `<mode> <type> <object> <size>\t<path>`; none for what is not to be written.
+fn entry(line: &[u8]) -> Option<Entry> {
+    let tab = line.iter().position(|&byte| byte == b'\t')?;
+    let head = std::str::from_utf8(&line[..tab]).ok()?;
+    let mut words = head.split_ascii_whitespace();
+    let (mode, kind, object, size) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    // A submodule is a commit of another repository: there is nothing here to write.
+    if kind != "blob" {
+        return None;
+    }
+    let size = size.parse().ok()?;
+    let path = PathBuf::from(OsStr::from_bytes(&line[tab + 1..]));
+    (size <= LARGEST_FILE && is_safe(&path)).then(|| Entry {
+        path,
+        object: object.to_owned(),
+        size,
+        is_link: mode == "120000",
+    })
+}
+
+/// A relative path that climbs nowhere and touches nothing that git would take for its own.
+fn is_safe(path: &Path) -> bool {
+    let own = |name: &OsStr| {
+        let name = name.to_string_lossy().to_ascii_lowercase();
+        let name = name.trim_end_matches(['.', ' ']);
+        name == ".git" || name.starts_with("git~")
+    };
+    path.components().all(|part| match part {
+        Component::Normal(name) => !own(name),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => {
+            false
+        }
+    }) && path.components().next().is_some()
+}
+
+async fn read_objects(
+    stdout: tokio::process::ChildStdout,
+    entries: Vec<Entry>,
+    sender: mpsc::Sender<(Entry, Vec<u8>)>,
+) -> std::io::Result<()> {
+    let mut stdout = BufReader::with_capacity(256 << 10, stdout);
+    for entry in entries {
+        let mut header = Vec::new();
+        (&mut stdout)
+            .take(256)
+            .read_until(b'\n', &mut header)
+            .await?;
+        let header = String::from_utf8_lossy(&header).into_owned();
+        let size: u64 = header
+            .trim_end()
+            .rsplit(' ')
+            .next()
+            .and_then(|size| size.parse().ok())
+            .filter(|&size| size == entry.size)
+            .ok_or_else(|| std::io::Error::other(format!("git cannot give an object: {header}")))?;
+        // At most `LARGEST_FILE`, which fits.
+        let mut bytes = vec![0; usize::try_from(size).map_err(std::io::Error::other)?];
+        stdout.read_exact(&mut bytes).await?;
+        stdout.read_u8().await?;
+        if sender.send((entry, bytes)).await.is_err() {
+            // The writer failed and says why.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn write_all(root: &Path, mut receiver: mpsc::Receiver<(Entry, Vec<u8>)>) -> std::io::Result<()> {
+    let mut last_folder = PathBuf::new();
+    let mut links = Vec::new();
+    while let Some((entry, bytes)) = receiver.blocking_recv() {
+        if entry.is_link {
+            // Written last, so that no file is ever written through one.
+            links.push((entry.path, bytes));
+            continue;
+        }
+        let target = root.join(&entry.path);
+        make_parent(&target, &mut last_folder)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&target)?;
+        file.write_all(&bytes)?;
+    }
+    for (path, bytes) in links {
+        let points_to = Path::new(OsStr::from_bytes(&bytes));
+        if stays_inside(&path, points_to) {
+            let target = root.join(&path);
+            make_parent(&target, &mut last_folder)?;
+            std::os::unix::fs::symlink(points_to, target)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_parent(target: &Path, last_folder: &mut PathBuf) -> std::io::Result<()> {
+    if let Some(parent) = target.parent()
+        && parent != last_folder.as_path()
+    {
+        std::fs::create_dir_all(parent)?;
+        parent.clone_into(last_folder);
+    }
+    Ok(())
+}
+
+/// Whether a link at `path` that says `points_to` stays below the root, by its words alone. A link
+/// through another link could not be told by words, so those that climb at all stay out.
+fn stays_inside(path: &Path, points_to: &Path) -> bool {
+    let mut depth = path.components().count().saturating_sub(1);
+    let mut below = false;
+    for part in points_to.components() {
+        match part {
+            Component::Normal(_) => {
+                depth += 1;
+                below = true;
+            }
+            Component::CurDir => {}
+            // Climbing after going down may climb out of another link's target.
+            Component::ParentDir if below || depth == 0 => return false,
+            Component::ParentDir => depth -= 1,
+            Component::RootDir | Component::Prefix(_) => return false,
+        }
+    }
+    !points_to.as_os_str().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_git_or_the_system_would_take_otherwise_are_not_safe() {
+        for bad in [
+            "../x",
+            "/etc/x",
+            "a/../x",
+            ".git/hooks/x",
+            "a/.GIT/x",
+            "a/.git./x",
+            "git~1/x",
+            "",
+        ] {
+            assert!(!is_safe(Path::new(bad)), "{bad}");
+        }
+        for good in ["a", "a/b.c", ".github/x", "git/x", "..a/b"] {
+            assert!(is_safe(Path::new(good)), "{good}");
+        }
+    }
+
+    #[test]
+    fn links_out_of_the_checkout_are_told_by_their_words() {
+        let inside = |path, to| stays_inside(Path::new(path), Path::new(to));
+        assert!(inside("a/b", "c"));
+        assert!(inside("a/b", "../c"));
+        assert!(!inside("a", "../c"));
+        assert!(!inside("a/b", "../../c"));
+        assert!(!inside("a/b", "x/../../c"));
+        assert!(!inside("a", "/etc/passwd"));
+        assert!(!inside("a", ""));
+    }
+}
