@@ -9,7 +9,9 @@ use evaluation::pull_request::PullRequest;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::WorkerSettings;
-use crate::workspace::{Git, LockedMirror, Mirror, WorkspaceError, refspecs};
+use crate::workspace::{
+    Git, LockedMirror, Mirror, WorkspaceError, commit_refspecs, head_refspec, is_object_id,
+};
 
 /// What is used of a pull request, at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,23 @@ pub async fn resolve(
     told: &(dyn Fn(&'static str, String) + Send + Sync),
 ) -> Result<Resolved, WorkspaceError> {
     let locked = LockedMirror::open(settings, source, cancel).await?;
+    match read(settings, &locked, source, limits, cancel, told).await {
+        Err(error) if error.is_of_damage() => {
+            locked.renew(settings, &error, cancel).await?;
+            read(settings, &locked, source, limits, cancel, told).await
+        }
+        other => other,
+    }
+}
+
+async fn read(
+    settings: &WorkerSettings,
+    locked: &LockedMirror,
+    source: &Source,
+    limits: UseLimits,
+    cancel: &CancellationToken,
+    told: &(dyn Fn(&'static str, String) + Send + Sync),
+) -> Result<Resolved, WorkspaceError> {
     let (title, base, head) = match source {
         Source::Forge {
             owner,
@@ -54,21 +73,20 @@ pub async fn resolve(
                 "resolve",
                 format!("pull request {number} of {owner}/{name}"),
             );
-            from_forge(settings, &locked, source, cancel, told).await?
+            from_forge(settings, locked, source, *number, cancel, told).await?
         }
         Source::Local { path, base, head } => {
             told("resolve", format!("{base} to {head} in {path}"));
-            from_local(settings, &locked, source, [base, head], cancel, told).await?
+            from_local(settings, locked, [base, head], cancel, told).await?
         }
     };
-    told("diff", format!("{} to {}", &base, &head));
-    let git = Git::at(&locked.mirror.path, settings.forge.timeout, cancel);
-    let changes = diff::read(&git, &base, &head).await?;
+    told("diff", format!("{base} to {head}"));
+    let git = locked.git(settings, cancel);
+    let changes = diff::read(&git, &base, &head, limits.file_bytes).await?;
     let selected = selection::select(&git, changes, limits).await?;
     let other_paths = diff::untouched(&git, &head, &selected.touched).await?;
-    let mirror = locked.mirror.clone();
     Ok(Resolved {
-        mirror,
+        mirror: locked.mirror.clone(),
         pull_request: PullRequest {
             title,
             base,
@@ -86,20 +104,16 @@ async fn from_forge(
     settings: &WorkerSettings,
     locked: &LockedMirror,
     source: &Source,
+    number: u64,
     cancel: &CancellationToken,
     told: &(dyn Fn(&'static str, String) + Send + Sync),
 ) -> Result<Ends, WorkspaceError> {
-    let Source::Forge { number, .. } = source else {
-        return Err(WorkspaceError::Refused(
-            "this is no pull request of a forge".to_owned(),
-        ));
-    };
     let described = tokio::select! {
         () = cancel.cancelled() => return Err(WorkspaceError::Cancelled),
         described = forge::describe(&settings.forge, source) => described,
     };
-    let (title, branch) = match described {
-        Ok(described) => (described.title, described.branch),
+    let (title, branch, recorded) = match described {
+        Ok(described) => (described.title, described.branch, described.base),
         Err(why) => {
             let branch = default_branch(settings, locked, cancel).await?;
             told(
@@ -108,27 +122,63 @@ async fn from_forge(
                     "the forge's API cannot be asked ({why}); taking the merge base with {branch}"
                 ),
             );
-            (None, branch)
+            (None, branch, None)
         }
     };
     told(
         "fetch",
         format!("pull request {number} and branch {branch}"),
     );
-    locked
-        .fetch(settings, &refspecs(source, Some(&branch)), cancel)
-        .await?;
-    let git = Git::at(&locked.mirror.path, settings.forge.timeout, cancel);
+    // Kept by number: two branches, one once called `a` and one now `a/b`, cannot both be kept by
+    // their names.
+    let refspecs = [
+        head_refspec(number),
+        format!("+refs/heads/{branch}:refs/pull/{number}/base"),
+    ];
+    locked.fetch(settings, &refspecs, cancel).await?;
+    let git = locked.git(settings, cancel);
     let head = commit(&git, &format!("refs/pull/{number}/head")).await?;
-    let tip = commit(&git, &format!("refs/remotes/origin/{branch}")).await?;
-    let base = merge_base(&git, &tip, &head).await?;
+    let tip = commit(&git, &format!("refs/pull/{number}/base")).await?;
+    let recorded = match recorded {
+        Some(recorded) if locked.has(settings, &[&recorded], cancel).await? => Some(recorded),
+        Some(_) | None => None,
+    };
+    let mut base = merge_base(&git, recorded.as_ref().unwrap_or(&tip), &head).await?;
+    if base == head {
+        // It is merged already.
+        base = base_before_merge(&git, &tip, &head).await?;
+    }
     Ok((title, base, head))
+}
+
+/// Where a pull request that was merged into a branch began: the merge base with what the branch
+/// was before. The head itself where no merge tells (it was fast-forwarded).
+async fn base_before_merge(git: &Git, tip: &str, head: &str) -> Result<String, WorkspaceError> {
+    let range = format!("{head}..{tip}");
+    let args = [
+        "rev-list",
+        "--first-parent",
+        "--ancestry-path",
+        "--reverse",
+        "--end-of-options",
+        range.as_str(),
+        "--",
+    ];
+    let listed = git.run("rev-list", &args).await?;
+    let Some(merge) = listed
+        .split(|&byte| byte == b'\n')
+        .next()
+        .and_then(object_id)
+    else {
+        return Ok(head.to_owned());
+    };
+    let before = commit(git, &format!("{merge}^1")).await?;
+    merge_base(git, &before, head).await
 }
 
 async fn from_local(
     settings: &WorkerSettings,
     locked: &LockedMirror,
-    source: &Source,
     [base, head]: [&str; 2],
     cancel: &CancellationToken,
     told: &(dyn Fn(&'static str, String) + Send + Sync),
@@ -142,17 +192,10 @@ async fn from_local(
     if !locked.has(settings, &[&tip, &head], cancel).await? {
         told("fetch", format!("commits of {}", locked.remote.url));
         locked
-            .fetch(settings, &refspecs(source, None), cancel)
+            .fetch(settings, &commit_refspecs(&[&tip, &head]), cancel)
             .await?;
-        if !locked.has(settings, &[&tip, &head], cancel).await? {
-            return Err(WorkspaceError::Refused(format!(
-                "{tip} or {head} belongs to no branch or tag of {}",
-                locked.remote.url
-            )));
-        }
     }
-    let git = Git::at(&locked.mirror.path, settings.forge.timeout, cancel);
-    let base = merge_base(&git, &tip, &head).await?;
+    let base = merge_base(&locked.git(settings, cancel), &tip, &head).await?;
     Ok((None, base, head))
 }
 
@@ -202,8 +245,7 @@ async fn merge_base(git: &Git, one: &str, other: &str) -> Result<String, Workspa
 fn object_id(answer: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(answer).ok()?;
     let line = text.trim_end().lines().last()?;
-    let is_id = matches!(line.len(), 40 | 64) && line.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_id.then(|| line.to_owned())
+    is_object_id(line).then(|| line.to_owned())
 }
 
 /// The branch that a repository's HEAD points to.

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 use evaluation::pull_request::{Content, FileStatus};
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
 use crate::workspace::{Git, WorkspaceError};
 
 /// Paths for distractors and for reading on, at most.
 const MOST_OTHER_PATHS: usize = 3_000;
+/// Patches of one change, together and in bytes, about. Files beyond have an empty one.
+const MOST_KEPT: usize = 256 << 20;
 
 /// Whatever the user's configuration says, the diff is the same.
 const PLAIN: [&str; 7] = [
@@ -35,15 +39,19 @@ pub(super) struct Change {
     pub(super) patch: Option<Vec<u8>>,
 }
 
-/// Everything that differs between two commits, by path.
-pub(super) async fn read(git: &Git, base: &str, head: &str) -> Result<Vec<Change>, WorkspaceError> {
+/// Everything that differs between two commits, by path. The patch of a file is whole where it has
+/// at most `file_bytes`.
+pub(super) async fn read(
+    git: &Git,
+    base: &str,
+    head: &str,
+    file_bytes: usize,
+) -> Result<Vec<Change>, WorkspaceError> {
     let listed = diff(git, &["--raw", "-z"], base, head).await?;
     let mut changes = raw(&listed)?;
     let counted = diff(git, &["--numstat", "-z"], base, head).await?;
     count(&mut changes, &counted);
-    // A file that became another kind of thing has two sections, so it is left out here.
-    let patches = diff(git, &["--patch", "--diff-filter=ACDMR"], base, head).await?;
-    let sections = sections(&patches);
+    let sections = patches(git, base, head, file_bytes).await?;
     let mut with_patch: Vec<&mut Change> = changes
         .iter_mut()
         .filter(|change| change.patch.is_some())
@@ -59,17 +67,54 @@ pub(super) async fn read(git: &Git, base: &str, head: &str) -> Result<Vec<Change
         });
     }
     for (change, section) in with_patch.iter_mut().zip(sections) {
-        change.patch = Some(section.to_vec());
+        change.patch = Some(section);
     }
     Ok(changes)
 }
 
-async fn diff(git: &Git, what: &[&str], base: &str, head: &str) -> Result<Vec<u8>, WorkspaceError> {
+fn arguments<'a>(what: &[&'a str], base: &'a str, head: &'a str) -> Vec<&'a str> {
     let mut args = vec!["diff"];
     args.extend(PLAIN);
     args.extend(what);
     args.extend(["--end-of-options", base, head, "--"]);
-    git.run("diff", &args).await
+    args
+}
+
+async fn diff(git: &Git, what: &[&str], base: &str, head: &str) -> Result<Vec<u8>, WorkspaceError> {
+    git.run("diff", &arguments(what, base, head)).await
+}
+
+/// The sections of the files, in git's order, each cut off just beyond `file_bytes` so that it is
+/// seen to be too long: a change of a gigabyte needs little memory.
+async fn patches(
+    git: &Git,
+    base: &str,
+    head: &str,
+    file_bytes: usize,
+) -> Result<Vec<Vec<u8>>, WorkspaceError> {
+    // A file that became another kind of thing has two sections, so it is left out here.
+    let args = arguments(&["--patch", "--diff-filter=ACDMR"], base, head);
+    git.run_with("diff", &args, Vec::new(), |stdout| async move {
+        let mut stdout = BufReader::with_capacity(256 << 10, stdout);
+        let mut sections: Vec<Vec<u8>> = Vec::new();
+        let mut kept = 0;
+        let mut line = Vec::new();
+        while stdout.read_until(b'\n', &mut line).await? > 0 {
+            // Every line of a hunk begins with a sign, so this begins a section.
+            if line.starts_with(b"diff --git ") {
+                sections.push(Vec::new());
+            }
+            if let Some(section) = sections.last_mut() {
+                let most = if kept < MOST_KEPT { file_bytes + 1 } else { 0 };
+                let room = most.saturating_sub(section.len()).min(line.len());
+                section.extend_from_slice(&line[..room]);
+                kept += room;
+            }
+            line.clear();
+        }
+        Ok(sections)
+    })
+    .await
 }
 
 /// Reads `:<mode> <mode> <object> <object> <status>NUL<path>NUL[<path>NUL]`.
@@ -156,29 +201,6 @@ fn count(changes: &mut [Change], counted: &[u8]) {
     }
 }
 
-/// Cuts a diff into the sections of its files. Every line of a hunk begins with a sign, so a line
-/// that begins with `diff --git ` begins a section.
-fn sections(patches: &[u8]) -> Vec<&[u8]> {
-    const START: &[u8] = b"diff --git ";
-    let mut starts = Vec::new();
-    let mut line_start = 0;
-    while line_start < patches.len() {
-        if patches[line_start..].starts_with(START) {
-            starts.push(line_start);
-        }
-        line_start += patches[line_start..]
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .map_or(patches.len() - line_start, |end| end + 1);
-    }
-    let ends = starts.iter().skip(1).copied().chain([patches.len()]);
-    starts
-        .iter()
-        .zip(ends)
-        .map(|(&start, end)| &patches[start..end])
-        .collect()
-}
-
 /// Paths of the head commit that the change does not touch, in order.
 pub(super) async fn untouched(
     git: &Git,
@@ -198,7 +220,8 @@ pub(super) async fn untouched(
     Ok(listed
         .split(|&byte| byte == 0)
         .filter_map(|path| std::str::from_utf8(path).ok())
-        .filter(|path| !path.is_empty() && !touched.contains(*path))
+        .filter(|path| !path.is_empty() && !path.contains(char::is_control))
+        .filter(|path| !touched.contains(*path))
         .take(MOST_OTHER_PATHS)
         .map(str::to_owned)
         .collect())

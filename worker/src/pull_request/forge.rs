@@ -6,6 +6,7 @@ use entity::task::Source;
 use serde::Deserialize;
 
 use crate::settings::ForgeSettings;
+use crate::workspace::is_object_id;
 
 /// The whole question.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,6 +17,8 @@ const LONGEST: usize = 1 << 20;
 pub(super) struct Described {
     pub(super) title: Option<String>,
     pub(super) branch: String,
+    /// The branch's commit when the pull request was last looked at, or merged.
+    pub(super) base: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -28,6 +31,7 @@ struct Answer {
 struct Base {
     #[serde(rename = "ref")]
     branch: String,
+    sha: Option<String>,
 }
 
 /// Asks; the error says why there is no answer, for people.
@@ -79,6 +83,7 @@ pub(super) async fn describe(
     Ok(Described {
         title: answer.title,
         branch: answer.base.branch,
+        base: answer.base.sha.filter(|sha| is_object_id(sha)),
     })
 }
 

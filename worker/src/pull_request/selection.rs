@@ -7,11 +7,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use evaluation::pull_request::{ChangedFile, Content, Dropped, parse_patch};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, BufReader};
 
 use super::UseLimits;
 use super::diff::Change;
-use crate::workspace::{Git, WorkspaceError};
+use crate::workspace::{Git, WorkspaceError, object_size};
 
 /// What came of a choice.
 pub(super) struct Selected {
@@ -95,13 +95,20 @@ struct Usable {
 fn read(change: Change, limits: UseLimits) -> Result<Usable, String> {
     match change.content {
         Content::Text => {}
-        Content::Binary => return Err("binary".to_owned()),
+        Content::Binary => return Err("binary, or larger than 16 MiB".to_owned()),
         Content::NotUtf8 => return Err("not UTF-8".to_owned()),
         Content::Symlink => return Err("a symbolic link".to_owned()),
         Content::Submodule => return Err("a submodule".to_owned()),
     }
     let utf8 = |bytes: Vec<u8>, what: &str| {
         String::from_utf8(bytes).map_err(|_| format!("its {what} is not UTF-8"))
+    };
+    // A name is listed among others, one to a line.
+    let name = |bytes: Vec<u8>, what: &str| {
+        utf8(bytes, what).and_then(|name| match name.contains(char::is_control) {
+            true => Err(format!("its {what} has control characters")),
+            false => Ok(name),
+        })
     };
     let patch = change.patch.ok_or("it became another kind of file")?;
     if patch.len() > limits.file_bytes {
@@ -110,14 +117,21 @@ fn read(change: Change, limits: UseLimits) -> Result<Usable, String> {
             limits.file_bytes
         ));
     }
+    if patch.is_empty() {
+        return Err("the whole change is too large".to_owned());
+    }
     let patch = utf8(patch, "text")?;
+    // git looks only at a file's beginning for this, and no database takes it as text.
+    if patch.contains('\0') {
+        return Err("binary".to_owned());
+    }
     let hunks = parse_patch(&patch).map_err(|error| format!("its diff cannot be read: {error}"))?;
     Ok(Usable {
         file: ChangedFile {
-            path: utf8(change.path, "name")?,
+            path: name(change.path, "name")?,
             old_path: change
                 .old_path
-                .map(|old| utf8(old, "old name"))
+                .map(|old| name(old, "old name"))
                 .transpose()?,
             status: change.status,
             content: Content::Text,
@@ -179,20 +193,7 @@ async fn add_texts(
                 let mut stdout = BufReader::new(stdout);
                 let mut texts = Vec::with_capacity(number);
                 for _ in 0..number {
-                    let mut header = Vec::new();
-                    (&mut stdout)
-                        .take(256)
-                        .read_until(b'\n', &mut header)
-                        .await?;
-                    let header = String::from_utf8_lossy(&header).into_owned();
-                    let size: u64 = header
-                        .trim_end()
-                        .rsplit(' ')
-                        .next()
-                        .and_then(|size| size.parse().ok())
-                        .ok_or_else(|| {
-                            std::io::Error::other(format!("git cannot give an object: {header}"))
-                        })?;
+                    let size = object_size(&mut stdout).await?;
                     if size > file_bytes as u64 {
                         let mut rest = (&mut stdout).take(size + 1);
                         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
@@ -202,7 +203,11 @@ async fn add_texts(
                     let mut bytes = Vec::new();
                     (&mut stdout).take(size).read_to_end(&mut bytes).await?;
                     stdout.read_u8().await?;
-                    texts.push(String::from_utf8(bytes).ok());
+                    texts.push(
+                        String::from_utf8(bytes)
+                            .ok()
+                            .filter(|text| !text.contains('\0')),
+                    );
                 }
                 Ok(texts)
             },

@@ -1,17 +1,20 @@
 //! Writes the files of a commit, by ourselves: git's own checkout runs filters, obeys attributes
 //! and writes symlinks wherever they point.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use super::git::Git;
-use super::{Mirror, WorkspaceError};
+use super::git::{Git, object_size};
+use super::mirror::discard_damaged;
+use super::{Mirror, WorkspaceError, is_object_id};
 use crate::settings::WorkerSettings;
 
 /// A file that is larger is left out: nobody reads it, and a commit of them would fill the disk.
@@ -50,22 +53,49 @@ pub async fn checkout(
         tokio::fs::create_dir_all(parent).await.map_err(io)?;
     }
     tokio::fs::create_dir(folder).await.map_err(io)?;
+    if !is_object_id(commit) {
+        return Err(WorkspaceError::Refused(format!(
+            "{commit:?} is no commit id"
+        )));
+    }
     let git = Git::at(&mirror.path, settings.forge.timeout, cancel);
-    let listed = git
-        .run(
-            "ls-tree",
-            &[
-                "ls-tree",
-                "-r",
-                "-z",
-                "-l",
-                "--full-tree",
-                "--end-of-options",
-                commit,
-            ],
-        )
-        .await?;
-    let entries: Vec<Entry> = listed.split(|&byte| byte == 0).filter_map(entry).collect();
+    match write_commit(&git, commit, folder).await {
+        Ok(left_out) => {
+            if left_out > 0 {
+                info!(
+                    "{left_out} entries of the commit {commit} are not safe to write, or too large"
+                );
+            }
+            Ok(())
+        }
+        Err(error) if error.is_of_damage() => {
+            // The next attempt fetches it anew instead of failing for ever.
+            discard_damaged(mirror, &error, cancel).await?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes what can be written, and returns how much was left out.
+async fn write_commit(git: &Git, commit: &str, folder: &Path) -> Result<usize, WorkspaceError> {
+    let args = [
+        "ls-tree",
+        "-r",
+        "-z",
+        "-l",
+        "--full-tree",
+        "--end-of-options",
+        commit,
+    ];
+    let listed = git.run("ls-tree", &args).await?;
+    let lines = || {
+        listed
+            .split(|&byte| byte == 0)
+            .filter(|line| !line.is_empty())
+    };
+    let entries: Vec<Entry> = lines().filter_map(entry).collect();
+    let left_out = lines().count() - entries.len();
     if entries.iter().map(|entry| entry.size).sum::<u64>() > LARGEST_CHECKOUT {
         return Err(WorkspaceError::Refused(format!(
             "the commit {commit} has more than {LARGEST_CHECKOUT} bytes of files"
@@ -86,7 +116,9 @@ pub async fn checkout(
             let writer = tokio::task::spawn_blocking(move || write_all(&root, receiver));
             let read = read_objects(stdout, entries, sender).await;
             let written = writer.await.map_err(std::io::Error::other)?;
-            written.and(read)
+            let refused = written?;
+            read?;
+            Ok(left_out + refused)
         },
     )
     .await
@@ -134,19 +166,11 @@ async fn read_objects(
 ) -> std::io::Result<()> {
     let mut stdout = BufReader::with_capacity(256 << 10, stdout);
     for entry in entries {
-        let mut header = Vec::new();
-        (&mut stdout)
-            .take(256)
-            .read_until(b'\n', &mut header)
-            .await?;
-        let header = String::from_utf8_lossy(&header).into_owned();
-        let size: u64 = header
-            .trim_end()
-            .rsplit(' ')
-            .next()
-            .and_then(|size| size.parse().ok())
-            .filter(|&size| size == entry.size)
-            .ok_or_else(|| std::io::Error::other(format!("git cannot give an object: {header}")))?;
+        let size = object_size(&mut stdout).await?;
+        if size != entry.size {
+            let why = "an object is not as long as it was listed";
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
+        }
         // At most `LARGEST_FILE`, which fits.
         let mut bytes = vec![0; usize::try_from(size).map_err(std::io::Error::other)?];
         stdout.read_exact(&mut bytes).await?;
@@ -159,41 +183,80 @@ async fn read_objects(
     Ok(())
 }
 
-fn write_all(root: &Path, mut receiver: mpsc::Receiver<(Entry, Vec<u8>)>) -> std::io::Result<()> {
-    let mut last_folder = PathBuf::new();
+/// Returns how many entries could not be written because of what else the tree holds: a tree made
+/// by hand can have a file and a folder of the same name.
+fn write_all(
+    root: &Path,
+    mut receiver: mpsc::Receiver<(Entry, Vec<u8>)>,
+) -> std::io::Result<usize> {
+    let mut folders = HashSet::new();
     let mut links = Vec::new();
+    let mut refused = 0;
     while let Some((entry, bytes)) = receiver.blocking_recv() {
         if entry.is_link {
-            // Written last, so that no file is ever written through one.
+            // Written last, so that nothing is ever written through one.
             links.push((entry.path, bytes));
             continue;
         }
-        let target = root.join(&entry.path);
-        make_parent(&target, &mut last_folder)?;
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&target)?;
-        file.write_all(&bytes)?;
+        let written = make_parents(root, &entry.path, &mut folders).and_then(|()| {
+            let target = root.join(&entry.path);
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(target)?;
+            file.write_all(&bytes)
+        });
+        refused += usize::from(!is_written(written)?);
     }
     for (path, bytes) in links {
         let points_to = Path::new(OsStr::from_bytes(&bytes));
-        if stays_inside(&path, points_to) {
-            let target = root.join(&path);
-            make_parent(&target, &mut last_folder)?;
-            std::os::unix::fs::symlink(points_to, target)?;
+        if !stays_inside(&path, points_to) {
+            refused += 1;
+            continue;
         }
+        let written = make_parents(root, &path, &mut folders)
+            .and_then(|()| std::os::unix::fs::symlink(points_to, root.join(&path)));
+        refused += usize::from(!is_written(written)?);
     }
-    Ok(())
+    Ok(refused)
 }
 
-fn make_parent(target: &Path, last_folder: &mut PathBuf) -> std::io::Result<()> {
-    if let Some(parent) = target.parent()
-        && parent != last_folder.as_path()
-    {
-        std::fs::create_dir_all(parent)?;
-        parent.clone_into(last_folder);
+/// False where the name is taken by another kind of thing; an error where the disk is to blame.
+fn is_written(result: std::io::Result<()>) -> std::io::Result<bool> {
+    use std::io::ErrorKind;
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) => match error.kind() {
+            ErrorKind::AlreadyExists
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename => Ok(false),
+            _ => Err(error),
+        },
     }
+}
+
+/// Makes the folders above a path, each of them a real one: a link among them would lead elsewhere.
+fn make_parents(root: &Path, path: &Path, made: &mut HashSet<PathBuf>) -> std::io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    if made.contains(parent) {
+        return Ok(());
+    }
+    let mut folder = PathBuf::new();
+    for part in parent.components() {
+        folder.push(part);
+        let target = root.join(&folder);
+        match std::fs::create_dir(&target) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                if !std::fs::symlink_metadata(&target)?.is_dir() {
+                    return Err(std::io::ErrorKind::NotADirectory.into());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    made.insert(folder);
     Ok(())
 }
 

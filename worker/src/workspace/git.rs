@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use platform::settings::Secret;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::WorkspaceError;
@@ -28,7 +32,8 @@ const ALWAYS: &[&str] = &[
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.attributesFile=/dev/null",
-    "core.quotePath=true",
+    "core.quotePath=false",
+    "core.bigFileThreshold=16m",
     "http.followRedirects=false",
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
@@ -39,6 +44,22 @@ const ALWAYS: &[&str] = &[
     "diff.external=",
     "credential.helper=",
     "protocol.version=2",
+];
+
+/// What it needs of the worker's environment: programs, proxies, certificates.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
 ];
 
 /// One kind of git at one place.
@@ -86,10 +107,6 @@ impl Git {
             .args(args)
             .current_dir(&self.folder)
             .env_clear()
-            .env(
-                "PATH",
-                std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
-            )
             .env("HOME", "/nonexistent")
             .env("LC_ALL", "C")
             .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -99,20 +116,34 @@ impl Git {
             .env("GIT_ASKPASS", "/bin/false")
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_PROTOCOL_FROM_USER", "0")
+            // Never a repository further up, should there be none here.
+            .env(
+                "GIT_CEILING_DIRECTORIES",
+                self.folder.parent().unwrap_or(&self.folder),
+            )
             .env("GIT_ALLOW_PROTOCOL", self.protocols)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .process_group(0);
+        for name in PASSED_ON {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
         if let Some((base_url, token)) = &self.token {
+            // GitHub takes tokens over git's protocol only so, and others do too.
+            let login = BASE64_STANDARD.encode(format!("x-access-token:{}", token.expose()));
             // In the environment: a command line can be read by everybody on the machine.
             command
                 .env("GIT_CONFIG_COUNT", "1")
                 .env("GIT_CONFIG_KEY_0", format!("http.{base_url}/.extraHeader"))
                 .env(
                     "GIT_CONFIG_VALUE_0",
-                    format!("Authorization: Bearer {}", token.expose()),
+                    format!("Authorization: Basic {login}"),
                 );
         }
         command
@@ -161,7 +192,7 @@ impl Git {
                 doing: "starting git (is it installed?)".to_owned(),
                 source,
             })?;
-        let group = Group(
+        let mut group = Group(
             child
                 .id()
                 .and_then(|id| i32::try_from(id).ok())
@@ -190,9 +221,13 @@ impl Git {
             }
             ended = work => ended,
         };
-        drop(group);
+        group.is_done();
         let status = status.map_err(io)?;
         if !status.success() {
+            // Where nobody took its words any more, that is the cause, and git's death the effect.
+            if let (Err(source), true) = (&taken, said.trim().is_empty()) {
+                return Err(io(std::io::Error::new(source.kind(), source.to_string())));
+            }
             return Err(WorkspaceError::Git {
                 action,
                 message: plain(&said, status),
@@ -204,6 +239,13 @@ impl Git {
 
 /// Kills what is left of a group when it is dropped.
 struct Group(Option<Pid>);
+
+impl Group {
+    /// Its leader was waited for: the number may soon be somebody else's.
+    fn is_done(&mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -220,6 +262,25 @@ async fn last_words(mut stream: impl AsyncRead + Unpin) -> String {
     let _ = (&mut stream).take(MOST_SAID).read_to_end(&mut kept).await;
     let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// Reads the line before an object in the answer of `cat-file --batch`: the object's size.
+///
+/// An object that git cannot give is [`std::io::ErrorKind::InvalidData`]: it was listed, so the
+/// repository is damaged.
+pub(crate) async fn object_size(stdout: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<u64> {
+    let mut header = Vec::new();
+    stdout.take(256).read_until(b'\n', &mut header).await?;
+    let header = String::from_utf8_lossy(&header).into_owned();
+    header
+        .trim_end()
+        .rsplit(' ')
+        .next()
+        .and_then(|size| size.parse().ok())
+        .ok_or_else(|| {
+            let why = format!("git cannot give an object: {}", header.trim_end());
+            std::io::Error::new(std::io::ErrorKind::InvalidData, why)
+        })
 }
 
 /// What git said, in one line and without credentials in addresses.
