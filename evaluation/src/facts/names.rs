@@ -177,9 +177,13 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Whether a name is long and rare enough to tell what it names.
+/// Whether a name is long and rare enough to tell what it names. In Go `New` is as common as `new`
+/// elsewhere, so the case of letters does not count.
 pub(super) fn tells(name: &str) -> bool {
-    name.chars().count() >= 3 && !COMMON.contains(&name)
+    name.chars().count() >= 3
+        && !COMMON
+            .iter()
+            .any(|common| common.eq_ignore_ascii_case(name))
 }
 
 /// Names that occur more than once.
