@@ -21,9 +21,9 @@ use super::checkpoint::{Saved, Stage};
 use super::folder::Folder;
 use super::streams::{RawFile, Transcript};
 use crate::events::Recorder;
-use crate::stages::ending::Who;
-use crate::stages::prepare::Material;
-use crate::stages::{Job, StageError, Text, Worker};
+use crate::job::Who;
+use crate::job::{Job, StageError, Text, Worker};
+use crate::material::Material;
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {

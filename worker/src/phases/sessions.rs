@@ -11,7 +11,7 @@ use serde_json::json;
 use super::checkpoint::{Saved, Stage};
 use super::running::{Broken, Running, Session, seed};
 use crate::answer_key;
-use crate::stages::StageError;
+use crate::job::StageError;
 
 impl Running {
     /// What a new session is begun with. Each gets a HOME of its own.
