@@ -4,17 +4,23 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use crate::repository::{Files, build_repository, git};
+
+/// The longest question of a git that fetches.
+const LARGEST_QUESTION: usize = 16 << 20;
 
 /// What is wrong with the forge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +29,14 @@ pub enum Fault {
     None,
     /// The API answers 500; repositories can be fetched.
     ApiDown,
+    /// The API takes the question and never answers; repositories can be fetched.
+    ApiSilent,
     /// Every address redirects elsewhere.
     Redirects,
+    /// Repositories are promised and never come.
+    Silent,
+    /// There is nothing.
+    Missing,
 }
 
 /// A forge that serves until it is dropped.
@@ -37,8 +49,8 @@ pub struct Forge {
 struct Shared {
     folder: tempfile::TempDir,
     fault: Mutex<Fault>,
-    /// Titles, by `owner/name` and number.
-    pulls: Mutex<BTreeMap<(String, u64), String>>,
+    /// Titles and base commits, by `owner/name` and number.
+    pulls: Mutex<BTreeMap<(String, u64), (String, String)>>,
     /// Paths that were asked for.
     asked: Mutex<Vec<String>>,
 }
@@ -105,6 +117,12 @@ impl Forge {
             .clone()
     }
 
+    /// The folder of a bare repository, for what no method does.
+    pub fn repository(&self, owner: &str, name: &str) -> PathBuf {
+        let root = self.shared.folder.path();
+        root.join(owner).join(format!("{name}.git"))
+    }
+
     /// Adds a repository whose branch `main` has the files of `base`, with a pull request that
     /// changes them to `head`. Returns the ids of both commits.
     pub async fn add_pull_request(
@@ -117,12 +135,7 @@ impl Forge {
     ) -> anyhow::Result<(String, String)> {
         let work = tempfile::tempdir().context("making a temporary folder")?;
         let (base, head) = build_repository(work.path(), base, head).await?;
-        let bare = self
-            .shared
-            .folder
-            .path()
-            .join(owner)
-            .join(format!("{name}.git"));
+        let bare = self.repository(owner, name);
         tokio::fs::create_dir_all(&bare)
             .await
             .context("making a repository")?;
@@ -149,7 +162,6 @@ impl Forge {
         git(work.path(), &["branch", "--force", "old", &base], None).await?;
         git(&bare, &["fetch", "--quiet", &from, &pull, &main], None).await?;
         git(&bare, &["repack", "-a", "-d", "--quiet"], None).await?;
-        git(&bare, &["update-server-info"], None).await?;
         let mut pulls = self
             .shared
             .pulls
@@ -157,7 +169,7 @@ impl Forge {
             .unwrap_or_else(PoisonError::into_inner);
         pulls.insert(
             (format!("{owner}/{name}"), number),
-            format!("Change {name}"),
+            (format!("Change {name}"), base.clone()),
         );
         Ok((base, head))
     }
@@ -169,31 +181,97 @@ impl Drop for Forge {
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
-    let path = uri.path().to_owned();
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
     shared
         .asked
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(path.clone());
     let fault = *shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
-    if fault == Fault::Redirects {
-        let elsewhere = [(header::LOCATION, format!("http://127.0.0.1:1{path}"))];
-        return (StatusCode::FOUND, elsewhere).into_response();
-    }
-    if let Some(asked) = path.strip_prefix("/api/v3/repos/") {
-        if fault == Fault::ApiDown {
+    let asked = path.strip_prefix("/api/v3/repos/");
+    match fault {
+        Fault::Redirects => {
+            let elsewhere = [(header::LOCATION, format!("http://127.0.0.1:1{path}"))];
+            return (StatusCode::FOUND, elsewhere).into_response();
+        }
+        Fault::Missing => return StatusCode::NOT_FOUND.into_response(),
+        Fault::ApiDown if asked.is_some() => {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
+        Fault::ApiSilent if asked.is_some() => std::future::pending().await,
+        Fault::Silent if asked.is_none() => std::future::pending().await,
+        Fault::None | Fault::ApiDown | Fault::ApiSilent | Fault::Silent => {}
+    }
+    if let Some(asked) = asked {
         return pull(&shared, asked).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response());
     }
-    match file(shared.folder.path(), &path) {
-        Some(file) => match tokio::fs::read(&file).await {
-            Ok(bytes) => bytes.into_response(),
-            Err(_) => StatusCode::NOT_FOUND.into_response(),
-        },
-        None => StatusCode::NOT_FOUND.into_response(),
+    let Some(file) = file(&path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match backend(shared.folder.path(), &file, request).await {
+        Ok(response) => response,
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")).into_response(),
     }
+}
+
+/// Lets git itself answer, by its program for web servers.
+async fn backend(root: &Path, file: &Path, request: Request) -> anyhow::Result<Response> {
+    let (head, body) = request.into_parts();
+    let text = |name: &str| {
+        let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let mut command = tokio::process::Command::new("git");
+    command
+        .arg("http-backend")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("GIT_PROJECT_ROOT", root)
+        .env("PATH_INFO", Path::new("/").join(file))
+        .env("REQUEST_METHOD", head.method.as_str())
+        .env("QUERY_STRING", head.uri.query().unwrap_or_default())
+        .env("CONTENT_TYPE", text("content-type"))
+        .env("HTTP_CONTENT_ENCODING", text("content-encoding"))
+        .env("HTTP_GIT_PROTOCOL", text("git-protocol"))
+        .env("GIT_PROTOCOL", text("git-protocol"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
+    let body = axum::body::to_bytes(body, LARGEST_QUESTION)
+        .await
+        .context("reading the question")?;
+    command.env("CONTENT_LENGTH", body.len().to_string());
+    let mut child = command.spawn().context("starting git http-backend")?;
+    let stdin = child.stdin.take();
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // git may end without reading all of it, and says why itself.
+            let _ = stdin.write_all(&body).await;
+        }
+    };
+    let (output, ()) = tokio::join!(child.wait_with_output(), feed);
+    let output = output.context("running git http-backend")?.stdout;
+    let end = output
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .context("git http-backend gave no answer")?;
+    let mut response = Response::builder();
+    for line in String::from_utf8_lossy(&output[..end]).lines() {
+        let (name, value) = line
+            .split_once(": ")
+            .context("a header of git http-backend")?;
+        response = if name.eq_ignore_ascii_case("status") {
+            response.status(value.get(..3).unwrap_or(value))
+        } else {
+            response.header(name, value)
+        };
+    }
+    response
+        .body(Body::from(output[end + 4..].to_vec()))
+        .context("answering")
 }
 
 /// What the API says of `owner/name/pulls/number`.
@@ -201,18 +279,20 @@ fn pull(shared: &Shared, asked: &str) -> Option<Response> {
     let (repository, number) = asked.split_once("/pulls/")?;
     let number: u64 = number.parse().ok()?;
     let pulls = shared.pulls.lock().unwrap_or_else(PoisonError::into_inner);
-    let title = pulls.get(&(repository.to_owned(), number))?;
-    let body = json!({ "number": number, "title": title, "base": { "ref": "main" } });
+    let (title, base) = pulls.get(&(repository.to_owned(), number))?;
+    let body = json!({
+        "number": number, "title": title, "base": { "ref": "main", "sha": base },
+    });
     Some(axum::Json(body).into_response())
 }
 
 /// The file of a repository that a path names, with or without `.git` after the name.
-fn file(root: &Path, path: &str) -> Option<PathBuf> {
+fn file(path: &str) -> Option<PathBuf> {
     let mut parts = path.trim_start_matches('/').splitn(3, '/');
     let (owner, name, rest) = (parts.next()?, parts.next()?, parts.next()?);
     let name = name.strip_suffix(".git").unwrap_or(name);
     let file = Path::new(owner).join(format!("{name}.git")).join(rest);
     file.components()
         .all(|part| matches!(part, Component::Normal(_)))
-        .then(|| root.join(file))
+        .then_some(file)
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::WorkerSettings;
 use crate::workspace::{
     Git, LockedMirror, Mirror, WorkspaceError, commit_refspecs, head_refspec, is_object_id,
+    without_remedy,
 };
 
 /// What is used of a pull request, at most.
@@ -262,7 +263,8 @@ async fn default_branch(
             "ls-remote",
             &["ls-remote", "--symref", "--", &locked.remote.url, "HEAD"],
         )
-        .await?;
+        .await
+        .map_err(without_remedy)?;
     String::from_utf8_lossy(&answer)
         .lines()
         .find_map(|line| {

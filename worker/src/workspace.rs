@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use checkout::checkout;
 pub(crate) use git::{Git, object_size};
-pub(crate) use mirror::LockedMirror;
+pub(crate) use mirror::{LockedMirror, without_remedy};
 
 use crate::settings::WorkerSettings;
 

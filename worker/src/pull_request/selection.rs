@@ -110,6 +110,11 @@ fn read(change: Change, limits: UseLimits) -> Result<Usable, String> {
             false => Ok(name),
         })
     };
+    let path = name(change.path, "name")?;
+    let old_path = change
+        .old_path
+        .map(|old| name(old, "old name"))
+        .transpose()?;
     let patch = change.patch.ok_or("it became another kind of file")?;
     if patch.len() > limits.file_bytes {
         return Err(format!(
@@ -128,11 +133,8 @@ fn read(change: Change, limits: UseLimits) -> Result<Usable, String> {
     let hunks = parse_patch(&patch).map_err(|error| format!("its diff cannot be read: {error}"))?;
     Ok(Usable {
         file: ChangedFile {
-            path: name(change.path, "name")?,
-            old_path: change
-                .old_path
-                .map(|old| name(old, "old name"))
-                .transpose()?,
+            path,
+            old_path,
             status: change.status,
             content: Content::Text,
             patch,

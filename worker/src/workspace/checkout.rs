@@ -226,13 +226,18 @@ fn is_written(result: std::io::Result<()>) -> std::io::Result<bool> {
     use std::io::ErrorKind;
     match result {
         Ok(()) => Ok(true),
-        Err(error) => match error.kind() {
-            ErrorKind::AlreadyExists
-            | ErrorKind::NotADirectory
-            | ErrorKind::IsADirectory
-            | ErrorKind::InvalidFilename => Ok(false),
-            _ => Err(error),
-        },
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::AlreadyExists
+                    | ErrorKind::NotADirectory
+                    | ErrorKind::IsADirectory
+                    | ErrorKind::InvalidFilename
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -68,22 +68,33 @@ impl LockedMirror {
         };
         let git = self.git(settings, cancel);
         if tokio::fs::try_exists(path).await.map_err(io)? {
-            match git
-                .run("rev-parse", &["rev-parse", "--is-bare-repository"])
-                .await
-            {
-                Ok(answer) if answer.starts_with(b"true") => return Ok(()),
-                Ok(_) | Err(WorkspaceError::Git { .. }) => {
-                    warn!("the mirror {} is broken and is made anew", path.display());
-                    discard(path).await?;
-                }
-                Err(other) => return Err(other),
+            if self.is_repository(settings, cancel).await? {
+                return Ok(());
             }
+            warn!("the mirror {} is broken and is made anew", path.display());
+            discard(path).await?;
         }
         tokio::fs::create_dir_all(path).await.map_err(io)?;
         git.run("init", &["init", "--quiet", "--bare", "--template=", "."])
             .await?;
         Ok(())
+    }
+
+    async fn is_repository(
+        &self,
+        settings: &WorkerSettings,
+        cancel: &CancellationToken,
+    ) -> Result<bool, WorkspaceError> {
+        let found = tokio::fs::metadata(&self.mirror.path).await;
+        if !found.is_ok_and(|found| found.is_dir()) {
+            return Ok(false);
+        }
+        let asked = ["rev-parse", "--is-bare-repository"];
+        match self.git(settings, cancel).run("rev-parse", &asked).await {
+            Ok(answer) => Ok(answer.starts_with(b"true")),
+            Err(WorkspaceError::Git { .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
     }
 
     /// Throws away a mirror whose files are damaged and begins an empty one.
@@ -179,7 +190,7 @@ impl LockedMirror {
 }
 
 /// Failures that come again however often it is tried.
-fn without_remedy(error: WorkspaceError) -> WorkspaceError {
+pub(crate) fn without_remedy(error: WorkspaceError) -> WorkspaceError {
     let WorkspaceError::Git { message, .. } = &error else {
         return error;
     };
@@ -216,7 +227,12 @@ pub(super) async fn discard_damaged(
 }
 
 async fn discard(path: &Path) -> Result<(), WorkspaceError> {
-    match tokio::fs::remove_dir_all(path).await {
+    let removed = match tokio::fs::symlink_metadata(path).await {
+        Ok(found) if found.is_dir() => tokio::fs::remove_dir_all(path).await,
+        Ok(_) => tokio::fs::remove_file(path).await,
+        Err(error) => Err(error),
+    };
+    match removed {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(WorkspaceError::Io {
             doing: format!("removing the mirror {}", path.display()),
             source,
