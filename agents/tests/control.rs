@@ -501,12 +501,60 @@ async fn a_cancelled_turn_leaves_no_process_behind() {
         .trim()
         .parse()
         .unwrap();
+    dies(pid).await;
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_behind_neither_lives_on_nor_holds_up_the_turn() {
+    let bench = bench(2_000);
+    let pid_file = bench.folder.path().join("left");
+    // The one left behind keeps the pipes open and does not listen to polite requests.
+    let text = format!(
+        "(trap '' TERM; exec sleep 300) & echo $! > {}; \
+         echo '{{\"type\":\"result\",\"is_error\":false,\"message\":null}}'",
+        pid_file.display()
+    );
+    let begun = Instant::now();
+    run_script(&bench, &text, Limits::default())
+        .await
+        .expect("a turn");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let pid = std::fs::read_to_string(&pid_file).unwrap();
+    dies(pid.trim().parse().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_does_not_hold_up_a_cancel() {
+    let bench = bench(2_000);
+    let text = "for i in 1 2 3 4 5; do echo '{\"type\":\"text\",\"text\":\"x\"}'; done; sleep 300";
+    let all = adapters::all(&script(bench.folder.path(), text));
+    let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
+    let (events, mut unread) = mpsc::channel(1);
+    let spec = SessionSpec {
+        events,
+        ..bench.spec.clone()
+    };
+    let mut session = adapter.open(spec).await.expect("a session");
+    let cancel = bench.spec.cancel.clone();
+    let turn = tokio::spawn(async move { session.prompt("hello").await });
+    // One event is there, so the others wait for room.
+    while unread.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    cancel.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(10), turn)
+        .await
+        .expect("the turn ends")
+        .unwrap();
+    assert_eq!(ended.expect_err("cancelled").cause, Cause::Cancelled);
+    unread.close();
+}
+
+/// Waits until a process has ended.
+async fn dies(pid: i32) {
     let until = Instant::now() + Duration::from_secs(5);
     while alive(pid) {
-        assert!(
-            Instant::now() < until,
-            "the grandchild {pid} is still alive"
-        );
+        assert!(Instant::now() < until, "process {pid} is still alive");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
