@@ -17,6 +17,8 @@ pub struct Symbols {
     pub definitions: Vec<Definition>,
     pub constants: Vec<Constant>,
     pub tests: Vec<Test>,
+    /// Names used where tests may be that cannot be read, such as in a macro that makes them.
+    pub hidden: BTreeSet<String>,
     /// Every identifier outside of comments and strings, also where it is defined.
     pub uses: Vec<Use>,
     /// Names that the file gives to variables, parameters and fields of its own, or declares

@@ -62,7 +62,7 @@ fn flow(
 
 /// The first call of each name, where the order of the text is also the order of time: of
 /// `outer(inner())` only one can be told without an argument about what comes first.
-fn first_calls<'a>(calls: &'a [Call], wanted: impl Fn(&str) -> bool) -> Vec<&'a Call> {
+fn first_calls(calls: &[Call], wanted: impl Fn(&str) -> bool) -> Vec<&Call> {
     let mut finished: BTreeMap<&str, usize> = BTreeMap::new();
     for call in calls {
         let first = finished.entry(&call.name).or_insert(call.finished);

@@ -29,6 +29,7 @@ pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
         elsewhen: Vec::new(),
         errors: Vec::new(),
         macros: Vec::new(),
+        hidden: Vec::new(),
         named_value: None,
         marked_until: None,
     };
@@ -74,6 +75,8 @@ struct Walk<'a> {
     elsewhen: Vec<usize>,
     errors: Vec<usize>,
     macros: Vec<usize>,
+    /// Tests that have no plain name.
+    hidden: Vec<usize>,
     /// Where the value of a named function starts, which is no closure of its own.
     named_value: Option<usize>,
     /// Where an attribute ends that makes the next function a test.
@@ -158,7 +161,12 @@ impl<'a> Walk<'a> {
     fn leave(&mut self, at: usize) {
         while self.functions.pop_if(|around| around.ends <= at).is_some() {}
         while self.types.pop_if(|(end, _)| *end <= at).is_some() {}
-        for stack in [&mut self.elsewhen, &mut self.errors, &mut self.macros] {
+        for stack in [
+            &mut self.elsewhen,
+            &mut self.errors,
+            &mut self.macros,
+            &mut self.hidden,
+        ] {
             while stack.pop_if(|end| *end <= at).is_some() {}
         }
     }
@@ -169,6 +177,10 @@ impl<'a> Walk<'a> {
             name: name.to_owned(),
             line: row(node),
         });
+        let in_macro = !self.macros.is_empty() && self.functions.is_empty();
+        if in_macro || !self.hidden.is_empty() {
+            self.symbols.hidden.insert(name.to_owned());
+        }
         // Inside a macro nothing is parsed: a name with a bracket behind it is a call.
         let bracket = self.source.as_bytes().get(node.end_byte()) == Some(&b'(');
         if !self.macros.is_empty() && bracket {
@@ -338,6 +350,10 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(mut self) -> Symbols {
+        if self.has_unread_tests() {
+            let used = self.symbols.uses.iter().map(|used| used.name.clone());
+            self.symbols.hidden.extend(used);
+        }
         self.calls.sort_by_key(|raw| raw.ends);
         for (finished, raw) in self.calls.iter_mut().enumerate() {
             raw.call.finished = finished;
