@@ -5,7 +5,11 @@
 mod constants;
 mod tests;
 
-use tree_sitter::{Node, Parser, TreeCursor};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::thread;
+
+use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree, TreeCursor};
 
 use crate::symbols::grammar::Grammar;
 use crate::symbols::pieces::{
@@ -14,11 +18,52 @@ use crate::symbols::pieces::{
 use crate::symbols::walk::tests::Marked;
 use crate::symbols::{Call, Definition, DefinitionKind, Symbols, Test, Use};
 
-/// Reads a file; none where the grammar cannot be loaded.
+/// Larger files are data or generated.
+const LARGEST_SOURCE: usize = 1 << 20;
+
+/// What the parser's stack gets for every byte of the source. The parser merges readings of
+/// brackets that do not match recursively: `{[(<` twenty thousand times over takes some 30 bytes of
+/// stack for each byte.
+const STACK_PER_BYTE: usize = 128;
+
+const SMALLEST_STACK: usize = 2 << 20;
+
+/// Reads a file; none where it is too large, or its grammar cannot make anything of it.
 pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
+    if source.len() > LARGEST_SOURCE {
+        return None;
+    }
+    // A thread of its own, because an overflow of the stack ends the whole process.
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .stack_size(SMALLEST_STACK + source.len() * STACK_PER_BYTE)
+            .spawn_scoped(scope, || walk(grammar, source))
+            .ok()?
+            .join()
+            .ok()?
+    })
+}
+
+/// Parses within a bound that is not a clock's: the same source always gives the same tree.
+fn parse(grammar: &Grammar, source: &str) -> Option<Tree> {
     let mut parser = Parser::new();
     parser.set_language(&grammar.language).ok()?;
-    let tree = parser.parse(source, None)?;
+    // The parser asks once in a hundred steps; a plain source takes a few steps for each byte.
+    let mut left = 1_000 + source.len() / 2;
+    let mut go_on = |_: &ParseState| match left.checked_sub(1) {
+        Some(fewer) => {
+            left = fewer;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    };
+    let options = ParseOptions::new().progress_callback(&mut go_on);
+    let mut rest = |at: usize, _| source.as_bytes().get(at..).unwrap_or_default();
+    parser.parse_with_options(&mut rest, None, Some(options))
+}
+
+fn walk(grammar: &Grammar, source: &str) -> Option<Symbols> {
+    let tree = parse(grammar, source)?;
     let mut walk = Walk {
         grammar,
         source,
@@ -32,6 +77,7 @@ pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
         hidden: Vec::new(),
         named_value: None,
         marked_until: None,
+        callees: BTreeSet::new(),
     };
     let mut cursor = tree.walk();
     'tree: loop {
@@ -81,6 +127,8 @@ struct Walk<'a> {
     named_value: Option<usize>,
     /// Where an attribute ends that makes the next function a test.
     marked_until: Option<usize>,
+    /// Where the names of what is called begin.
+    callees: BTreeSet<usize>,
 }
 
 impl<'a> Walk<'a> {
@@ -151,6 +199,7 @@ impl<'a> Walk<'a> {
         for (_, field) in grammar.calls.iter().filter(|(owner, _)| *owner == kind) {
             if let Some(function) = node.child_by_field_name(field) {
                 if let Some(name) = callee(function) {
+                    self.callees.insert(name.start_byte());
                     self.call(name, end);
                 }
                 self.test_call(node, function);
@@ -180,6 +229,14 @@ impl<'a> Walk<'a> {
         let in_macro = !self.macros.is_empty() && self.functions.is_empty();
         if in_macro || !self.hidden.is_empty() {
             self.symbols.hidden.insert(name.to_owned());
+        }
+        // `row.owner` that is not called is a field, whatever else has the name.
+        let member = matches!(
+            cursor.field_name(),
+            Some("field" | "property" | "attribute")
+        );
+        if member && !self.callees.contains(&node.start_byte()) {
+            self.symbols.own.insert(name.to_owned());
         }
         // Inside a macro nothing is parsed: a name with a bracket behind it is a call.
         let bracket = self.source.as_bytes().get(node.end_byte()) == Some(&b'(');
