@@ -6,64 +6,20 @@ mod constants;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
-use std::thread;
 
-use tree_sitter::{Node, ParseOptions, ParseState, Parser, Tree, TreeCursor};
+use tree_sitter::{Node, TreeCursor};
 
 use crate::symbols::grammar::Grammar;
+use crate::symbols::parsing;
 use crate::symbols::pieces::{
     callee, function_declarator, given_names, is_name, named, parameters, returns, text,
 };
 use crate::symbols::walk::tests::Marked;
 use crate::symbols::{Call, Definition, DefinitionKind, Symbols, Test, Use};
 
-/// Larger files are data or generated.
-const LARGEST_SOURCE: usize = 1 << 20;
-
-/// What the parser's stack gets for every byte of the source. The parser merges readings of
-/// brackets that do not match recursively: `{[(<` twenty thousand times over takes some 30 bytes of
-/// stack for each byte.
-const STACK_PER_BYTE: usize = 128;
-
-const SMALLEST_STACK: usize = 2 << 20;
-
-/// Reads a file; none where it is too large, or its grammar cannot make anything of it.
+/// Reads a file; none where the parser gives up.
 pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
-    if source.len() > LARGEST_SOURCE {
-        return None;
-    }
-    // A thread of its own, because an overflow of the stack ends the whole process.
-    thread::scope(|scope| {
-        thread::Builder::new()
-            .stack_size(SMALLEST_STACK + source.len() * STACK_PER_BYTE)
-            .spawn_scoped(scope, || walk(grammar, source))
-            .ok()?
-            .join()
-            .ok()?
-    })
-}
-
-/// Parses within a bound that is not a clock's: the same source always gives the same tree.
-fn parse(grammar: &Grammar, source: &str) -> Option<Tree> {
-    let mut parser = Parser::new();
-    parser.set_language(&grammar.language).ok()?;
-    // The parser asks once in a hundred steps; a plain source takes a few steps for each byte.
-    let mut left = 1_000 + source.len() / 2;
-    let mut go_on = |_: &ParseState| match left.checked_sub(1) {
-        Some(fewer) => {
-            left = fewer;
-            ControlFlow::Continue(())
-        }
-        None => ControlFlow::Break(()),
-    };
-    let options = ParseOptions::new().progress_callback(&mut go_on);
-    let mut rest = |at: usize, _| source.as_bytes().get(at..).unwrap_or_default();
-    parser.parse_with_options(&mut rest, None, Some(options))
-}
-
-fn walk(grammar: &Grammar, source: &str) -> Option<Symbols> {
-    let tree = parse(grammar, source)?;
+    let tree = parsing::parse(&grammar.language, source)?;
     let mut walk = Walk {
         grammar,
         source,
