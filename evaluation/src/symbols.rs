@@ -5,6 +5,7 @@
 //! whoever asks.
 
 mod grammar;
+mod parsing;
 mod pieces;
 mod plain;
 mod walk;
@@ -100,7 +101,7 @@ pub fn read(path: &str, text: &str) -> Option<Symbols> {
         .1
         .rsplit_once('.')?;
     match grammar::of(ending) {
-        Some(grammar) => walk::read(&grammar, text),
+        Some(grammar) => parsing::with_stack(text, || walk::read(&grammar, text)),
         None => plain::read(ending, text),
     }
 }

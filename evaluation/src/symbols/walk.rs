@@ -5,20 +5,21 @@
 mod constants;
 mod tests;
 
-use tree_sitter::{Node, Parser, TreeCursor};
+use std::collections::BTreeSet;
+
+use tree_sitter::{Node, TreeCursor};
 
 use crate::symbols::grammar::Grammar;
+use crate::symbols::parsing;
 use crate::symbols::pieces::{
     callee, function_declarator, given_names, is_name, named, parameters, returns, text,
 };
 use crate::symbols::walk::tests::Marked;
 use crate::symbols::{Call, Definition, DefinitionKind, Symbols, Test, Use};
 
-/// Reads a file; none where the grammar cannot be loaded.
+/// Reads a file; none where the parser gives up.
 pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
-    let mut parser = Parser::new();
-    parser.set_language(&grammar.language).ok()?;
-    let tree = parser.parse(source, None)?;
+    let tree = parsing::parse(&grammar.language, source)?;
     let mut walk = Walk {
         grammar,
         source,
@@ -32,6 +33,7 @@ pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
         hidden: Vec::new(),
         named_value: None,
         marked_until: None,
+        callees: BTreeSet::new(),
     };
     let mut cursor = tree.walk();
     'tree: loop {
@@ -81,6 +83,8 @@ struct Walk<'a> {
     named_value: Option<usize>,
     /// Where an attribute ends that makes the next function a test.
     marked_until: Option<usize>,
+    /// Where the names of what is called begin.
+    callees: BTreeSet<usize>,
 }
 
 impl<'a> Walk<'a> {
@@ -151,6 +155,7 @@ impl<'a> Walk<'a> {
         for (_, field) in grammar.calls.iter().filter(|(owner, _)| *owner == kind) {
             if let Some(function) = node.child_by_field_name(field) {
                 if let Some(name) = callee(function) {
+                    self.callees.insert(name.start_byte());
                     self.call(name, end);
                 }
                 self.test_call(node, function);
@@ -180,6 +185,14 @@ impl<'a> Walk<'a> {
         let in_macro = !self.macros.is_empty() && self.functions.is_empty();
         if in_macro || !self.hidden.is_empty() {
             self.symbols.hidden.insert(name.to_owned());
+        }
+        // `row.owner` that is not called is a field, whatever else has the name.
+        let member = matches!(
+            cursor.field_name(),
+            Some("field" | "property" | "attribute")
+        );
+        if member && !self.callees.contains(&node.start_byte()) {
+            self.symbols.own.insert(name.to_owned());
         }
         // Inside a macro nothing is parsed: a name with a bracket behind it is a call.
         let bracket = self.source.as_bytes().get(node.end_byte()) == Some(&b'(');
