@@ -5,6 +5,7 @@
 //! whoever asks.
 
 mod grammar;
+mod parsing;
 mod pieces;
 mod plain;
 mod walk;
@@ -17,6 +18,8 @@ pub struct Symbols {
     pub definitions: Vec<Definition>,
     pub constants: Vec<Constant>,
     pub tests: Vec<Test>,
+    /// Names used where tests may be that cannot be read, such as in a macro that makes them.
+    pub hidden: BTreeSet<String>,
     /// Every identifier outside of comments and strings, also where it is defined.
     pub uses: Vec<Use>,
     /// Names that the file gives to variables, parameters and fields of its own, or declares
@@ -98,7 +101,7 @@ pub fn read(path: &str, text: &str) -> Option<Symbols> {
         .1
         .rsplit_once('.')?;
     match grammar::of(ending) {
-        Some(grammar) => walk::read(&grammar, text),
+        Some(grammar) => parsing::with_stack(text, || walk::read(&grammar, text)),
         None => plain::read(ending, text),
     }
 }

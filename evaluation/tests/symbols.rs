@@ -476,6 +476,31 @@ fn other_languages_are_read_line_by_line() {
 }
 
 #[test]
+fn names_in_tests_that_cannot_be_read_are_known() {
+    let hidden = |path: &str, text: &str| symbols(path, text).hidden.contains("charge_card");
+    assert!(hidden(
+        "a.rs",
+        "proptest! { #[test] fn any(a in 0..3) { charge_card(a); } }\n"
+    ));
+    assert!(!hidden(
+        "a.rs",
+        "#[test] fn one() { assert!(charge_card(1)); }\n"
+    ));
+    assert!(hidden(
+        "a.js",
+        "it.each([1])('charges %s', (n) => { charge_card(n); });\n"
+    ));
+    assert!(!hidden(
+        "a.js",
+        "it('charges', () => { charge_card(1); });\n"
+    ));
+    assert!(hidden(
+        "a.cpp",
+        "TEST_CASE(\"charges\") { charge_card(1); }\n"
+    ));
+}
+
+#[test]
 fn what_a_syntax_error_hides_is_not_told() {
     let read = symbols(
         "a.rs",

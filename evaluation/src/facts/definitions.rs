@@ -15,7 +15,10 @@ pub(super) fn symbols(sections: &Sections<'_>, names: &Names<'_>) -> Vec<SymbolF
             }
             let (first, last) = definition.signature;
             // A signature that goes on for pages is a misread one.
-            let lines: Vec<u32> = (first..=last).take(60).collect();
+            if last.saturating_sub(first) > 60 {
+                continue;
+            }
+            let lines: Vec<u32> = (first..=last).collect();
             let Some(evidence) = section.evidence(sections.head, &lines) else {
                 continue;
             };

@@ -4,127 +4,35 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::sections::Sections;
 
-/// Names that so many things have that a question about one would be about all.
-const COMMON: [&str; 118] = [
-    "__init__",
-    "__new__",
-    "__repr__",
-    "__str__",
-    "accept",
-    "add",
-    "all",
-    "any",
-    "append",
-    "apply",
-    "args",
-    "as_ref",
-    "as_str",
-    "assert",
-    "async",
-    "begin",
-    "bind",
-    "build",
-    "call",
-    "catch",
-    "check",
-    "clear",
-    "clone",
-    "close",
-    "cmp",
-    "collect",
-    "config",
-    "constructor",
-    "contains",
-    "copy",
-    "count",
-    "create",
-    "data",
-    "default",
-    "delete",
-    "describe",
-    "display",
-    "done",
-    "drop",
-    "each",
-    "end",
-    "eq",
-    "equals",
-    "error",
-    "err",
-    "errors",
-    "exec",
-    "execute",
-    "expect",
-    "extend",
-    "filter",
-    "find",
-    "flush",
-    "fmt",
-    "format",
-    "from",
-    "from_str",
-    "get",
-    "handle",
-    "handler",
-    "has",
-    "hash",
-    "hashCode",
-    "index",
-    "init",
-    "insert",
-    "into",
-    "is_empty",
-    "item",
-    "iter",
-    "join",
-    "key",
-    "len",
-    "length",
-    "list",
-    "load",
-    "lock",
-    "log",
-    "main",
-    "map",
-    "merge",
-    "name",
-    "new",
-    "next",
-    "none",
-    "open",
-    "parse",
-    "pop",
-    "print",
-    "println",
-    "push",
-    "put",
-    "read",
-    "remove",
-    "render",
-    "replace",
-    "require",
-    "reset",
-    "result",
-    "run",
-    "save",
-    "send",
-    "set",
-    "setUp",
-    "setup",
-    "size",
-    "some",
-    "sort",
-    "split",
-    "start",
-    "stop",
-    "tearDown",
-    "test",
-    "toString",
-    "unwrap",
-    "update",
-    "value",
-    "write",
-];
+/// Names that so many things have that a question about one would be about all; by space.
+const COMMON: &str = "\
+    Array Boolean Errorf Number Object String __init__ __new__ __repr__ __str__ abs accept add \
+    afterEach all and_then any append apply args as_bytes as_ref as_slice as_str assert async \
+    beforeEach begin bind bool build call catch chars check clear clone cloned close cmp collect \
+    config constructor contains copied copy count create data default delete describe dict \
+    display done drop each end ends_with endswith entries enumerate eq equals err error errors \
+    exec execute expect extend filter find float flush fmt fold forEach format fprintf free from \
+    from_str get getattr handle handler has hash hashCode index init insert int into into_iter \
+    is_empty is_err is_none is_none_or is_ok is_some is_some_and isinstance item items iter \
+    iter_mut join key keys len length lines list load lock log lower main make malloc map \
+    map_err max memcpy memset merge min name new next none ok_or ok_or_else open or_else panic \
+    parse parseFloat parseInt pop print printf println push push_str put range read remove \
+    render replace require reset result rev run save send set setUp size sizeof skip some sort \
+    split sprintf start starts_with startswith stop str strip strlen sum super take tearDown \
+    test then toBe toEqual toString to_owned to_string to_vec trim tuple type unwrap unwrap_or \
+    unwrap_or_default unwrap_or_else update upper value valueOf values write";
+
+/// Names of types that many a library also has, so that another file may mean another one.
+const WIDESPREAD: &str = "\
+    action agent app args base block body builder button client command component context \
+    controller cursor document element entity entry error event field file form group header id \
+    input instance job kind label layer layout lexer line link logger manager message method \
+    mode model module node object option options order output page params part path pattern \
+    player plugin point pool position process property provider query queue range record \
+    reference report request resource response role root route router row rule scope section \
+    server service session settings slot source stack state status step storage store stream \
+    style table target task template text theme thread time timer title token tree type user \
+    util utils version view window worker";
 
 /// How often the used files define each name.
 pub(super) struct Names<'a> {
@@ -180,10 +88,18 @@ impl<'a> Names<'a> {
 /// Whether a name is long and rare enough to tell what it names. In Go `New` is as common as `new`
 /// elsewhere, so the case of letters does not count.
 pub(super) fn tells(name: &str) -> bool {
-    name.chars().count() >= 3
-        && !COMMON
-            .iter()
-            .any(|common| common.eq_ignore_ascii_case(name))
+    name.chars().count() >= 3 && !is_among(COMMON, name)
+}
+
+/// Whether the name most likely means the same in every file of a change.
+pub(super) fn is_rare(name: &str) -> bool {
+    tells(name) && !is_among(WIDESPREAD, name)
+}
+
+fn is_among(names: &str, name: &str) -> bool {
+    names
+        .split(' ')
+        .any(|other| other.eq_ignore_ascii_case(name))
 }
 
 /// Names that occur more than once.

@@ -1,6 +1,6 @@
 //! Facts about files and hunks.
 
-use crate::facts::sections::{Section, Sections};
+use crate::facts::sections::{Section, Sections, words};
 use crate::facts::{Evidence, FileFact, HunkFact, SymbolFact};
 use crate::pull_request::{Change, FileStatus};
 
@@ -66,6 +66,7 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
                         symbol.name == definition.name && symbol.file == section.file.path
                     })
                 })
+                .filter(|definition| !elsewhere(section, at, &definition.name))
                 .map(|definition| (definition.line, definition.name.as_str()))
                 .collect();
             defined.sort_unstable();
@@ -98,6 +99,24 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
         }
     }
     facts
+}
+
+/// Whether another hunk of the file could pass for the one that defines a name: it stands in the
+/// hunk's heading, or on a line that the hunk takes away.
+fn elsewhere(section: &Section<'_>, at: usize, name: &str) -> bool {
+    let hunks = section.file.hunks.iter().zip(&section.headers).enumerate();
+    let mut others = hunks.filter(|&(other, _)| other != at);
+    others.any(|(_, (hunk, header))| {
+        let heading = place(header).map_or("", |place| &header[place.len()..]);
+        let removed = hunk
+            .lines
+            .iter()
+            .filter(|line| line.change == Change::Removed)
+            .map(|line| line.text.as_str());
+        removed
+            .chain([heading])
+            .any(|line| words(line).any(|word| word == name))
+    })
 }
 
 /// `@@ -a,b +c,d @@` of a header line, which may go on.

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::names::Names;
+use crate::facts::names::{Names, is_rare};
 use crate::facts::sections::{Section, Sections};
 use crate::facts::{Evidence, SymbolFact, TestFact, UseFact};
 
 /// Every symbol that other changed files use, by name.
 pub(super) fn uses(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<UseFact> {
     let lines: Vec<BTreeMap<&str, Vec<u32>>> = sections.all.iter().map(lines_by_name).collect();
-    let facts = symbols.iter().filter_map(|symbol| {
+    let rare = symbols.iter().filter(|symbol| is_rare(&symbol.name));
+    let facts = rare.filter_map(|symbol| {
         let mut used_in = Vec::new();
         for (section, lines) in sections.all.iter().zip(&lines) {
             if section.file.path == symbol.file {
@@ -81,6 +82,8 @@ pub(super) fn tests(
     let mut facts = BTreeMap::new();
     let mut unclear = BTreeSet::new();
     for section in &sections.all {
+        let hidden = section.symbols.hidden.iter().map(String::as_str);
+        unclear.extend(hidden);
         let tests = &section.symbols.tests;
         let is_test: BTreeSet<&str> = tests.iter().map(|test| test.name.as_str()).collect();
         let mut uses: Vec<(u32, &str)> = section

@@ -5,20 +5,21 @@
 mod constants;
 mod tests;
 
-use tree_sitter::{Node, Parser, TreeCursor};
+use std::collections::BTreeSet;
+
+use tree_sitter::{Node, TreeCursor};
 
 use crate::symbols::grammar::Grammar;
+use crate::symbols::parsing;
 use crate::symbols::pieces::{
     callee, function_declarator, given_names, is_name, named, parameters, returns, text,
 };
 use crate::symbols::walk::tests::Marked;
 use crate::symbols::{Call, Definition, DefinitionKind, Symbols, Test, Use};
 
-/// Reads a file; none where the grammar cannot be loaded.
+/// Reads a file; none where the parser gives up.
 pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
-    let mut parser = Parser::new();
-    parser.set_language(&grammar.language).ok()?;
-    let tree = parser.parse(source, None)?;
+    let tree = parsing::parse(&grammar.language, source)?;
     let mut walk = Walk {
         grammar,
         source,
@@ -29,8 +30,10 @@ pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
         elsewhen: Vec::new(),
         errors: Vec::new(),
         macros: Vec::new(),
+        hidden: Vec::new(),
         named_value: None,
         marked_until: None,
+        callees: BTreeSet::new(),
     };
     let mut cursor = tree.walk();
     'tree: loop {
@@ -74,10 +77,14 @@ struct Walk<'a> {
     elsewhen: Vec<usize>,
     errors: Vec<usize>,
     macros: Vec<usize>,
+    /// Tests that have no plain name.
+    hidden: Vec<usize>,
     /// Where the value of a named function starts, which is no closure of its own.
     named_value: Option<usize>,
     /// Where an attribute ends that makes the next function a test.
     marked_until: Option<usize>,
+    /// Where the names of what is called begin.
+    callees: BTreeSet<usize>,
 }
 
 impl<'a> Walk<'a> {
@@ -148,6 +155,7 @@ impl<'a> Walk<'a> {
         for (_, field) in grammar.calls.iter().filter(|(owner, _)| *owner == kind) {
             if let Some(function) = node.child_by_field_name(field) {
                 if let Some(name) = callee(function) {
+                    self.callees.insert(name.start_byte());
                     self.call(name, end);
                 }
                 self.test_call(node, function);
@@ -158,7 +166,12 @@ impl<'a> Walk<'a> {
     fn leave(&mut self, at: usize) {
         while self.functions.pop_if(|around| around.ends <= at).is_some() {}
         while self.types.pop_if(|(end, _)| *end <= at).is_some() {}
-        for stack in [&mut self.elsewhen, &mut self.errors, &mut self.macros] {
+        for stack in [
+            &mut self.elsewhen,
+            &mut self.errors,
+            &mut self.macros,
+            &mut self.hidden,
+        ] {
             while stack.pop_if(|end| *end <= at).is_some() {}
         }
     }
@@ -169,6 +182,18 @@ impl<'a> Walk<'a> {
             name: name.to_owned(),
             line: row(node),
         });
+        let in_macro = !self.macros.is_empty() && self.functions.is_empty();
+        if in_macro || !self.hidden.is_empty() {
+            self.symbols.hidden.insert(name.to_owned());
+        }
+        // `row.owner` that is not called is a field, whatever else has the name.
+        let member = matches!(
+            cursor.field_name(),
+            Some("field" | "property" | "attribute")
+        );
+        if member && !self.callees.contains(&node.start_byte()) {
+            self.symbols.own.insert(name.to_owned());
+        }
         // Inside a macro nothing is parsed: a name with a bracket behind it is a call.
         let bracket = self.source.as_bytes().get(node.end_byte()) == Some(&b'(');
         if !self.macros.is_empty() && bracket {
@@ -338,6 +363,10 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(mut self) -> Symbols {
+        if self.has_unread_tests() {
+            let used = self.symbols.uses.iter().map(|used| used.name.clone());
+            self.symbols.hidden.extend(used);
+        }
         self.calls.sort_by_key(|raw| raw.ends);
         for (finished, raw) in self.calls.iter_mut().enumerate() {
             raw.call.finished = finished;

@@ -88,24 +88,33 @@ impl Walk<'_> {
             return;
         };
         let called = text(function, self.source);
-        if !names.contains(&called.strip_suffix(".only").unwrap_or(called)) {
+        let first = called.split(['.', '(', '`']).next().unwrap_or_default();
+        if !names.contains(&first) {
             return;
         }
+        let plain = ["", ".only", ".skip"].contains(&&called[first.len()..]);
         let arguments = node
             .child_by_field_name("arguments")
             .map(named)
             .unwrap_or_default();
-        let Some((name, rest)) = arguments.split_first() else {
-            return;
-        };
-        let written = text(*name, self.source);
-        let string = matches!(name.kind(), "string" | "template_string");
-        if let Some(test) = literal(written).filter(|_| string && !rest.is_empty()) {
-            self.symbols.tests.push(Test {
-                name: test,
-                line: row(*name),
+        let test = arguments.first().filter(|_| plain && arguments.len() > 1);
+        let test = test.filter(|name| matches!(name.kind(), "string" | "template_string"));
+        match test.and_then(|name| Some((row(*name), literal(text(*name, self.source))?))) {
+            Some((line, name)) => self.symbols.tests.push(Test {
+                name,
+                line,
                 end: last_row(node),
-            });
+            }),
+            // Such as `it.each(rows)("…", …)`.
+            None => self.hidden.push(node.end_byte()),
+        }
+    }
+
+    /// `TEST_CASE("…") { … }` is no valid C++ before the preprocessor, and read as anything.
+    pub(super) fn has_unread_tests(&self) -> bool {
+        match self.grammar.tests {
+            Tests::Name { macros, .. } => !macros.is_empty() && self.source.contains("TEST_CASE"),
+            Tests::Attribute | Tests::Annotation | Tests::Call(_) => false,
         }
     }
 }
