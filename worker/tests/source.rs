@@ -1,5 +1,7 @@
 //! From a source to a pull request, with a real git and a forge on this machine.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/sources.rs"]
 mod sources;
 

@@ -1,5 +1,7 @@
 //! Mirrors and checkouts of repositories that mean no good, or are damaged.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/sources.rs"]
 mod sources;
 
@@ -245,19 +247,19 @@ async fn a_damaged_mirror_is_made_anew() {
     let mirror = first.mirror.path.clone();
     let damages: [(&str, &dyn Fn()); 5] = [
         ("no HEAD", &|| {
-            std::fs::remove_file(mirror.join("HEAD")).unwrap()
+            std::fs::remove_file(mirror.join("HEAD")).unwrap();
         }),
         ("no objects", &|| {
-            std::fs::remove_dir_all(mirror.join("objects")).unwrap()
+            std::fs::remove_dir_all(mirror.join("objects")).unwrap();
         }),
         ("garbled objects", &|| {
-            garble(&mirror.join("objects"), |bytes| bytes.fill(7))
+            garble(&mirror.join("objects"), |bytes| bytes.fill(7));
         }),
         ("cut objects", &|| {
             garble(&mirror.join("objects"), |bytes| {
                 let half = bytes.len() / 2;
                 bytes.truncate(half);
-            })
+            });
         }),
         ("a file instead", &|| {
             std::fs::remove_dir_all(&mirror).unwrap();
