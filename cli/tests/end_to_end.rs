@@ -216,8 +216,10 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
     git(folder.path(), &["commit", "-q", "-m", "one"]);
     let repo = folder.path().to_str().unwrap();
     let eval = |base: &str, agents: &str| {
+        // As one word: a revision that looks like an option must reach the program.
+        let base = format!("--base={base}");
         membreak(&[
-            "eval", "--repo", repo, "--base", base, "--agents", agents, "--json", "-q",
+            "eval", "--repo", repo, &base, "--agents", agents, "--json", "-q",
         ])
     };
 
@@ -229,7 +231,7 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
         .to_owned();
     assert!(told.contains("empty"), "{told}");
 
-    let hostile = eval("--upload-pack=touch /tmp/x", "control-perfect");
+    let hostile = eval("--upload-pack=touch x", "control-perfect");
     assert_eq!(hostile.status.code(), Some(1));
 
     let unknown = eval("HEAD", "copilot");
