@@ -1,6 +1,7 @@
 //! A pull request as data: which files it changes, and how, line by line.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// What a pull request changes, as read from the recorded commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,4 +95,104 @@ pub enum Change {
     Context,
     Added,
     Removed,
+}
+
+/// Why a text is not one file's section of `git diff`. Line numbers are those of the section, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PatchError {
+    #[error("line {0}: not a hunk header")]
+    HunkHeader(usize),
+    #[error("line {0}: neither a line of the hunk nor the start of another one")]
+    UnexpectedLine(usize),
+    #[error("the hunk of line {0} has fewer lines than its header says")]
+    ShortHunk(usize),
+}
+
+/// Reads the hunks of one file's section of `git diff`.
+///
+/// A section without hunks (a mere rename, an empty or a binary file) has none. A carriage return
+/// before a line end belongs to the line.
+///
+/// # Errors
+/// Where the text ends within a hunk, or has a line that cannot stand where it stands, such as the
+/// start of another file's section.
+pub fn parse_patch(patch: &str) -> Result<Vec<Hunk>, PatchError> {
+    let patch = patch.strip_suffix('\n').unwrap_or(patch);
+    let mut lines = patch
+        .split('\n')
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .peekable();
+    // Only a hunk's own counts tell where it ends: a removed line `-- a` looks like a header.
+    while let Some((_, line)) = lines.next_if(|(_, line)| !line.starts_with("@@")) {
+        if line.starts_with("GIT binary patch") {
+            return Ok(Vec::new());
+        }
+    }
+    let mut hunks = Vec::new();
+    while let Some((at, line)) = lines.next() {
+        if line.starts_with('\\') && !hunks.is_empty() {
+            continue;
+        }
+        if !line.starts_with("@@") {
+            return Err(PatchError::UnexpectedLine(at));
+        }
+        let mut hunk = hunk_header(line).ok_or(PatchError::HunkHeader(at))?;
+        let (mut old, mut new) = (hunk.old_start, hunk.new_start);
+        let (old_end, new_end) = (old + hunk.old_lines, new + hunk.new_lines);
+        while old < old_end || new < new_end {
+            let (here, line) = lines.next().ok_or(PatchError::ShortHunk(at))?;
+            let (change, text) = match line.chars().next() {
+                Some(' ') => (Change::Context, &line[1..]),
+                Some('+') => (Change::Added, &line[1..]),
+                Some('-') => (Change::Removed, &line[1..]),
+                Some('\\') => continue,
+                // Git can be told to write an empty context line without its space.
+                None | Some('\r') => (Change::Context, line),
+                Some(_) => return Err(PatchError::UnexpectedLine(here)),
+            };
+            let in_old = change != Change::Added;
+            let in_new = change != Change::Removed;
+            if (in_old && old == old_end) || (in_new && new == new_end) {
+                return Err(PatchError::UnexpectedLine(here));
+            }
+            hunk.lines.push(Line {
+                change,
+                text: text.to_owned(),
+                new_number: in_new.then_some(new),
+                old_number: in_old.then_some(old),
+            });
+            old += u32::from(in_old);
+            new += u32::from(in_new);
+        }
+        hunks.push(hunk);
+    }
+    Ok(hunks)
+}
+
+/// `@@ -a,b +c,d @@ anything`, where `,b` and `,d` may be missing.
+fn hunk_header(line: &str) -> Option<Hunk> {
+    let (ranges, _) = line.strip_prefix("@@ -")?.split_once(" @@")?;
+    let (old, new) = ranges.split_once(" +")?;
+    let (old_start, old_lines) = range(old)?;
+    let (new_start, new_lines) = range(new)?;
+    Some(Hunk {
+        old_start,
+        old_lines,
+        new_start,
+        new_lines,
+        lines: Vec::new(),
+    })
+}
+
+fn range(text: &str) -> Option<(u32, u32)> {
+    let number = |digits: &str| {
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse::<u32>().ok()).flatten()
+    };
+    let (start, lines) = text.split_once(',').unwrap_or((text, "1"));
+    let (start, lines) = (number(start)?, number(lines)?);
+    // Later code counts from the start on without looking.
+    start.checked_add(lines)?.checked_add(1)?;
+    Some((start, lines))
 }
