@@ -37,14 +37,13 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let folder = tempfile::tempdir().context("making a temporary folder")?;
     let repository = folder.path().join("sample");
-    let (base, head) = testkit::repository::build_repository(
-        &repository,
-        &base_files()?,
-        &head_files()?,
-    )
-    .await
-    .context("building the sample repository (is git installed?)")?;
-    let repository = tokio::fs::canonicalize(&repository).await.context("finding the sample")?;
+    let (base, head) =
+        testkit::repository::build_repository(&repository, &base_files()?, &head_files()?)
+            .await
+            .context("building the sample repository (is git installed?)")?;
+    let repository = tokio::fs::canonicalize(&repository)
+        .await
+        .context("finding the sample")?;
     let agents = options
         .agents
         .unwrap_or_else(|| CONTROLS.iter().map(|&agent| agent.to_owned()).collect());
@@ -65,7 +64,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     for miss in &misses {
         complain(&format!("the instrument is broken: {miss}"));
     }
-    Ok(if misses.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if misses.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// The files before the change.
@@ -79,13 +82,18 @@ pub(crate) fn head_files() -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
 }
 
 fn files(side: &str) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-    let root = SAMPLE.get_dir(side).with_context(|| format!("the sample has no folder {side}"))?;
+    let root = SAMPLE
+        .get_dir(side)
+        .with_context(|| format!("the sample has no folder {side}"))?;
     let mut files = BTreeMap::new();
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
         folders.extend(folder.dirs());
         for file in folder.files() {
-            let path = file.path().strip_prefix(side).context("a path of the sample")?;
+            let path = file
+                .path()
+                .strip_prefix(side)
+                .context("a path of the sample")?;
             let path = path.to_str().context("a path of the sample is not UTF-8")?;
             files.insert(path.to_owned(), file.contents().to_vec());
         }

@@ -45,11 +45,21 @@ struct Finding {
 
 impl Finding {
     fn ok(what: &str, found: impl Into<String>) -> Self {
-        Self { what: what.to_owned(), verdict: Verdict::Ok, found: found.into(), fix: None }
+        Self {
+            what: what.to_owned(),
+            verdict: Verdict::Ok,
+            found: found.into(),
+            fix: None,
+        }
     }
 
     fn bad(verdict: Verdict, what: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.to_owned(), verdict, found: found.into(), fix: Some(fix.into()) }
+        Self {
+            what: what.to_owned(),
+            verdict,
+            found: found.into(),
+            fix: Some(fix.into()),
+        }
     }
 }
 
@@ -62,10 +72,17 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
         Err(errors) => findings.extend(errors.0.iter().map(|error| {
             let fix = ".env.example tells what each setting takes";
-            Finding::bad(Verdict::Fail, &format!("setting {}", error.name), &error.problem, fix)
+            Finding::bad(
+                Verdict::Fail,
+                &format!("setting {}", error.name),
+                &error.problem,
+                fix,
+            )
         })),
     }
-    let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
+    let failed = findings
+        .iter()
+        .any(|finding| finding.verdict == Verdict::Fail);
     if options.json {
         say_json(&serde_json::json!({ "schema": 1, "ok": !failed, "findings": findings }))?;
     } else {
@@ -81,7 +98,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
@@ -96,15 +117,21 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
 }
 
 async fn git() -> Finding {
-    let asked = tokio::process::Command::new("git").arg("--version").kill_on_drop(true).output();
+    let asked = tokio::process::Command::new("git")
+        .arg("--version")
+        .kill_on_drop(true)
+        .output();
     let fix = "install git 2.30 or newer (apt-get install git)";
     match tokio::time::timeout(Duration::from_secs(10), asked).await {
         Ok(Ok(output)) if output.status.success() => {
             Finding::ok("git", String::from_utf8_lossy(&output.stdout).trim())
         }
-        Ok(Ok(output)) => {
-            Finding::bad(Verdict::Fail, "git", format!("ended with {}", output.status), fix)
-        }
+        Ok(Ok(output)) => Finding::bad(
+            Verdict::Fail,
+            "git",
+            format!("ended with {}", output.status),
+            fix,
+        ),
         Ok(Err(error)) => Finding::bad(Verdict::Fail, "git", error.to_string(), fix),
         Err(_) => Finding::bad(Verdict::Fail, "git", "does not answer", fix),
     }
@@ -112,13 +139,20 @@ async fn git() -> Finding {
 
 async fn database(settings: &Settings) -> Finding {
     // Redis is looked at on its own; the artifact store below.
-    let alone = platform::parts::PlatformSettings { redis_url: None, ..settings.platform.clone() };
+    let alone = platform::parts::PlatformSettings {
+        redis_url: None,
+        ..settings.platform.clone()
+    };
     match Platform::connect(&alone).await {
         Ok(_) => Finding::ok("database", "reachable, schema up to date"),
         Err(error) => Finding::bad(
             Verdict::Fail,
             "database",
-            settings.platform.redactor().redact(&chain(&error)).into_owned(),
+            settings
+                .platform
+                .redactor()
+                .redact(&chain(&error))
+                .into_owned(),
             "check DATABASE_URL, and that the server runs",
         ),
     }
@@ -137,7 +171,11 @@ async fn redis(settings: &Settings) -> Finding {
         Err(error) => Finding::bad(
             Verdict::Fail,
             "redis",
-            settings.platform.redactor().redact(&chain(&error)).into_owned(),
+            settings
+                .platform
+                .redactor()
+                .redact(&chain(&error))
+                .into_owned(),
             "check REDIS_URL, and that the server runs (scripts/run.sh starts one)",
         ),
     }
@@ -179,7 +217,12 @@ async fn agents(settings: &Settings, findings: &mut Vec<Finding>) {
         Ok(control) => control,
         Err(error) => {
             let fix = "set CONTROL_BIN to membreak-control";
-            findings.push(Finding::bad(Verdict::Fail, "control agents", error.to_string(), fix));
+            findings.push(Finding::bad(
+                Verdict::Fail,
+                "control agents",
+                error.to_string(),
+                fix,
+            ));
             return;
         }
     };

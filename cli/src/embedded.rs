@@ -66,7 +66,9 @@ impl Embedded {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("listening on {}:{}", address.0, address.1))?;
-        let address = listener.local_addr().context("asking for the own address")?;
+        let address = listener
+            .local_addr()
+            .context("asking for the own address")?;
         settings.api.may_listen(address)?;
         let platform = Platform::connect(&settings.platform).await?;
         let state = ApiState {
@@ -89,9 +91,19 @@ impl Embedded {
             let stop = stop.clone();
             api::serve(listener, state, async move { stop.cancelled().await })
         });
-        let working =
-            tokio::spawn(worker::run(settings.worker, platform.clone(), adapters, stop.clone()));
-        Ok(Self { platform, address, stop, serving, working })
+        let working = tokio::spawn(worker::run(
+            settings.worker,
+            platform.clone(),
+            adapters,
+            stop.clone(),
+        ));
+        Ok(Self {
+            platform,
+            address,
+            stop,
+            serving,
+            working,
+        })
     }
 
     /// A request's address.
@@ -118,7 +130,10 @@ impl Embedded {
     /// Stops both, as gracefully as the worker's settings say.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        self.serving.await.context("the API broke")?.context("serving the API")?;
+        self.serving
+            .await
+            .context("the API broke")?
+            .context("serving the API")?;
         self.working.await.context("the worker broke")??;
         Ok(())
     }

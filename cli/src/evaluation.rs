@@ -88,7 +88,10 @@ impl Private {
                 .with_context(|| format!("{} is not UTF-8", path.display()))
         };
         let mut own = BTreeMap::from([
-            ("DATABASE_URL", format!("sqlite://{}?mode=rwc", text(&folder.join("membreak.db"))?)),
+            (
+                "DATABASE_URL",
+                format!("sqlite://{}?mode=rwc", text(&folder.join("membreak.db"))?),
+            ),
             ("STORAGE_DIR", text(&folder.join("storage"))?),
             ("WORK_DIR", text(&folder.join("work"))?),
             ("HOST", "127.0.0.1".to_owned()),
@@ -138,7 +141,10 @@ pub(crate) async fn evaluate(
             if let Some(out) = &common.out {
                 output::write_files(&embedded.platform, &document, out).await?;
             }
-            Ok(Evaluated { document, cancelled })
+            Ok(Evaluated {
+                document,
+                cancelled,
+            })
         }
         Err(error) => Err(error),
     };
@@ -154,7 +160,10 @@ pub(crate) async fn evaluate(
 
 /// Creates the task and follows it to its end; whether it was cancelled.
 async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(TaskId, bool)> {
-    let client = reqwest::Client::builder().no_proxy().build().context("making an HTTP client")?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .context("making an HTTP client")?;
     let answer = client
         .post(format!("{api}/tasks"))
         .json(request)
@@ -212,9 +221,15 @@ fn refusal(body: &Value) -> String {
                     .into_iter()
                     .flatten()
                     .skip(1)
-                    .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
+                    .map(|part| {
+                        part.as_str()
+                            .map_or_else(|| part.to_string(), str::to_owned)
+                    })
                     .collect();
-                let message = problem.get("msg").and_then(Value::as_str).unwrap_or_default();
+                let message = problem
+                    .get("msg")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 format!("{}: {message}", place.join("."))
             })
             .collect::<Vec<_>>()
@@ -239,7 +254,10 @@ async fn watch(
         }
         let answer = request.send().await.context("following the task")?;
         if !answer.status().is_success() {
-            bail!("the events of the task cannot be followed: {}", answer.status());
+            bail!(
+                "the events of the task cannot be followed: {}",
+                answer.status()
+            );
         }
         if answer.status() == reqwest::StatusCode::NO_CONTENT {
             return Ok(());

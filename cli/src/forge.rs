@@ -19,7 +19,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("starting a forge on port {}", options.port))?;
     forge
-        .add_pull_request("membreak", "sample", 1, &demo::base_files()?, &demo::head_files()?)
+        .add_pull_request(
+            "membreak",
+            "sample",
+            1,
+            &demo::base_files()?,
+            &demo::head_files()?,
+        )
         .await
         .context("putting the sample pull request there")?;
     say(&format!(
@@ -28,6 +34,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         base = forge.base_url(),
         api = forge.api_url(),
     ));
-    tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
+    tokio::signal::ctrl_c()
+        .await
+        .context("waiting for Ctrl-C")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -43,14 +43,20 @@ enum Command {
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|first| first == agents::control::SUBCOMMAND) {
+    if args
+        .next()
+        .is_some_and(|first| first == agents::control::SUBCOMMAND)
+    {
         return agents::control::program::main(args);
     }
     // A missing file is none; what stands in the environment goes before it. Before any thread is
     // there, because the environment belongs to the whole process.
     dotenvy::dotenv().ok();
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("the runtime cannot be started: {error}"));

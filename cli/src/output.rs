@@ -33,22 +33,31 @@ pub(crate) fn say_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
 /// The result as tables.
 pub(crate) fn say_result(document: &ResultDocument) {
     let task = &document.task;
-    let probes: Vec<String> =
-        task.probes.iter().map(|(dimension, n)| format!("{dimension} {n}")).collect();
+    let probes: Vec<String> = task
+        .probes
+        .iter()
+        .map(|(dimension, n)| format!("{dimension} {n}"))
+        .collect();
     say(&format!(
         "{}  {} … {}  probes: {}",
         task.repo,
         short(task.base.as_deref()),
         short(task.head.as_deref()),
-        if probes.is_empty() { "none".to_owned() } else { probes.join(", ") },
+        if probes.is_empty() {
+            "none".to_owned()
+        } else {
+            probes.join(", ")
+        },
     ));
     if let Some(error) = &task.error {
         say(&format!("error: {error}"));
     }
     say(&runs_table(&document.runs).to_string());
     say(&leaderboard_table(document).to_string());
-    say("cold: never saw the pull request · base: just before the break · post: after it · kept: \
-         retention · – : not defined");
+    say(
+        "cold: never saw the pull request · base: just before the break · post: after it · kept: \
+         retention · – : not defined",
+    );
 }
 
 fn short(commit: Option<&str>) -> &str {
@@ -58,14 +67,18 @@ fn short(commit: Option<&str>) -> &str {
 fn runs_table(runs: &[RunPart]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["agent", "trial", "end", "break", "dim", "n", "cold", "base", "post", "kept"]);
+    table.set_header([
+        "agent", "trial", "end", "break", "dim", "n", "cold", "base", "post", "kept",
+    ]);
     for run in runs {
         let broke = match run.breaks.first() {
             Some(seen) => format!(
                 "{} {} → {}",
                 seen.trigger,
-                seen.tokens_before.map_or("?".to_owned(), |tokens| tokens.to_string()),
-                seen.tokens_after.map_or("?".to_owned(), |tokens| tokens.to_string()),
+                seen.tokens_before
+                    .map_or("?".to_owned(), |tokens| tokens.to_string()),
+                seen.tokens_after
+                    .map_or("?".to_owned(), |tokens| tokens.to_string()),
             ),
             None => "no break".to_owned(),
         };
@@ -108,16 +121,24 @@ fn leaderboard_table(document: &ResultDocument) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     let dimensions: Vec<&String> = document.task.probes.keys().collect();
-    let mut header: Vec<String> = ["rank", "agent", "trials", "score"].map(str::to_owned).into();
+    let mut header: Vec<String> = ["rank", "agent", "trials", "score"]
+        .map(str::to_owned)
+        .into();
     header.extend(dimensions.iter().map(|dimension| (*dimension).clone()));
     header.extend(["kept", "95 % interval", "passed"].map(str::to_owned));
     table.set_header(header);
     for row in &document.leaderboard {
-        let mut cells =
-            vec![row.rank.to_string(), row.agent.clone(), row.trials.to_string(), figure(row.overall_score)];
-        cells.extend(dimensions.iter().map(|dimension| {
-            figure(row.scores.get(*dimension).copied().flatten())
-        }));
+        let mut cells = vec![
+            row.rank.to_string(),
+            row.agent.clone(),
+            row.trials.to_string(),
+            figure(row.overall_score),
+        ];
+        cells.extend(
+            dimensions
+                .iter()
+                .map(|dimension| figure(row.scores.get(*dimension).copied().flatten())),
+        );
         let interval = match (row.retention.low, row.retention.high) {
             (Some(low), Some(high)) => format!("{low:.2} to {high:.2}"),
             (_, None) | (None, Some(_)) => UNDEFINED.to_owned(),
@@ -163,7 +184,12 @@ pub(crate) async fn write_files(
     let runs: std::collections::BTreeMap<_, _> = document
         .runs
         .iter()
-        .map(|run| (run.id, format!("{}-{}", run.agent.replace(':', "-"), run.trial)))
+        .map(|run| {
+            (
+                run.id,
+                format!("{}-{}", run.agent.replace(':', "-"), run.trial),
+            )
+        })
         .collect();
     let kept = artifacts::list(&platform.database, document.task.id)
         .await
@@ -187,5 +213,7 @@ pub(crate) async fn write_files(
 }
 
 async fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    tokio::fs::write(path, bytes).await.with_context(|| format!("writing {}", path.display()))
+    tokio::fs::write(path, bytes)
+        .await
+        .with_context(|| format!("writing {}", path.display()))
 }

@@ -11,7 +11,11 @@ use crate::output::complain;
 
 /// Shows how a task goes on.
 pub(crate) enum Progress {
-    Bars { all: MultiProgress, task: ProgressBar, runs: BTreeMap<(String, u32), ProgressBar> },
+    Bars {
+        all: MultiProgress,
+        task: ProgressBar,
+        runs: BTreeMap<(String, u32), ProgressBar>,
+    },
     Lines,
     Quiet,
 }
@@ -27,7 +31,11 @@ impl Progress {
         }
         let all = MultiProgress::new();
         let task = all.add(spinner("task"));
-        Self::Bars { all, task, runs: BTreeMap::new() }
+        Self::Bars {
+            all,
+            task,
+            runs: BTreeMap::new(),
+        }
     }
 
     /// Takes an event in.
@@ -49,7 +57,13 @@ impl Progress {
                         task.set_message(text);
                     }
                 }
-                News::Run { agent, trial, text, share, ended } => {
+                News::Run {
+                    agent,
+                    trial,
+                    text,
+                    share,
+                    ended,
+                } => {
                     let bar = runs
                         .entry((agent.clone(), trial))
                         .or_insert_with(|| all.add(spinner(&format!("{agent} #{trial}"))));
@@ -89,8 +103,17 @@ fn style(counted: bool) -> ProgressStyle {
 /// What an event means to somebody who watches.
 enum News {
     Nothing,
-    Task { text: String, last: bool },
-    Run { agent: String, trial: u32, text: String, share: Option<(u64, u64)>, ended: bool },
+    Task {
+        text: String,
+        last: bool,
+    },
+    Run {
+        agent: String,
+        trial: u32,
+        text: String,
+        share: Option<(u64, u64)>,
+        ended: bool,
+    },
 }
 
 impl News {
@@ -98,7 +121,13 @@ impl News {
         match self {
             Self::Nothing => None,
             Self::Task { text, .. } => Some(text.clone()),
-            Self::Run { agent, trial, text, share, .. } => Some(match share {
+            Self::Run {
+                agent,
+                trial,
+                text,
+                share,
+                ..
+            } => Some(match share {
                 Some((done, of)) => format!("{agent} #{trial}: {text} {done}/{of}"),
                 None => format!("{agent} #{trial}: {text}"),
             }),
@@ -120,43 +149,81 @@ impl News {
             }
             Event::TaskStarted {} => task("started".to_owned()),
             Event::Progress { stage, message, .. } => task(format!("{stage}: {message}")),
-            Event::FilesDropped { count, reasons } => {
-                task(format!("{count} files are left out: {}", reasons.join("; ")))
-            }
+            Event::FilesDropped { count, reasons } => task(format!(
+                "{count} files are left out: {}",
+                reasons.join("; ")
+            )),
             Event::ProbesMade { counts, .. } => {
-                let counts: Vec<String> =
-                    counts.iter().map(|(dimension, n)| format!("{dimension} {n}")).collect();
+                let counts: Vec<String> = counts
+                    .iter()
+                    .map(|(dimension, n)| format!("{dimension} {n}"))
+                    .collect();
                 task(format!("probes: {}", counts.join(", ")))
             }
-            Event::RunQueued { .. } | Event::Turn { .. } | Event::ToolCalled { .. } => Self::Nothing,
-            Event::RunStarted { agent, trial, attempt } => {
-                run(agent, *trial, format!("started (attempt {attempt})"))
+            Event::RunQueued { .. } | Event::Turn { .. } | Event::ToolCalled { .. } => {
+                Self::Nothing
             }
-            Event::RunResumed { agent, trial, from, .. } => {
-                run(agent, *trial, format!("goes on from {from}"))
-            }
-            Event::PhaseStarted { agent, trial, phase } => run(agent, *trial, phase.clone()),
+            Event::RunStarted {
+                agent,
+                trial,
+                attempt,
+            } => run(agent, *trial, format!("started (attempt {attempt})")),
+            Event::RunResumed {
+                agent, trial, from, ..
+            } => run(agent, *trial, format!("goes on from {from}")),
+            Event::PhaseStarted {
+                agent,
+                trial,
+                phase,
+            } => run(agent, *trial, phase.clone()),
             Event::PhaseDone { .. } => Self::Nothing,
-            Event::BreakSeen { agent, trial, trigger, tokens_before, tokens_after } => {
+            Event::BreakSeen {
+                agent,
+                trial,
+                trigger,
+                tokens_before,
+                tokens_after,
+            } => {
                 let tokens = |tokens: &Option<u64>| {
                     tokens.map_or_else(|| "?".to_owned(), |tokens| tokens.to_string())
                 };
                 let (before, after) = (tokens(tokens_before), tokens(tokens_after));
-                run(agent, *trial, format!("break ({trigger}): {before} → {after} tokens"))
+                run(
+                    agent,
+                    *trial,
+                    format!("break ({trigger}): {before} → {after} tokens"),
+                )
             }
             Event::NoBreak { agent, trial, why } => run(agent, *trial, format!("no break: {why}")),
-            Event::SealBroken { agent, trial, tool } => {
-                run(agent, *trial, format!("used {tool} while sealed: the run is void"))
-            }
-            Event::Answered { agent, trial, arm, done, of } => Self::Run {
+            Event::SealBroken { agent, trial, tool } => run(
+                agent,
+                *trial,
+                format!("used {tool} while sealed: the run is void"),
+            ),
+            Event::Answered {
+                agent,
+                trial,
+                arm,
+                done,
+                of,
+            } => Self::Run {
                 agent: agent.clone(),
                 trial: *trial,
                 text: arm.clone(),
                 share: Some((*done as u64, *of as u64)),
                 ended: false,
             },
-            Event::Retry { agent, trial, message } => run(agent, *trial, message.clone()),
-            Event::RunJudged { agent, trial, overall_score, .. } => run(
+            Event::Retry {
+                agent,
+                trial,
+                message,
+            } => run(agent, *trial, message.clone()),
+            Event::RunJudged {
+                agent,
+                trial,
+                overall_score,
+                ..
+            } => run(
                 agent,
                 *trial,
                 overall_score.map_or_else(
@@ -164,14 +231,24 @@ impl News {
                     |score| format!("judged: {score:.2}"),
                 ),
             ),
-            Event::RunDone { agent, trial, status } => Self::Run {
+            Event::RunDone {
+                agent,
+                trial,
+                status,
+            } => Self::Run {
                 agent: agent.clone(),
                 trial: *trial,
                 text: status.clone(),
                 share: None,
                 ended: true,
             },
-            Event::RunFailed { agent, trial, cause, message, will_retry } => Self::Run {
+            Event::RunFailed {
+                agent,
+                trial,
+                cause,
+                message,
+                will_retry,
+            } => Self::Run {
                 agent: agent.clone(),
                 trial: *trial,
                 text: format!("failed ({cause}): {message}"),

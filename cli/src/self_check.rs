@@ -8,7 +8,9 @@ use entity::status::RunStatus;
 pub(crate) fn misses(document: &ResultDocument) -> Vec<String> {
     let mut misses = Vec::new();
     for run in &document.runs {
-        let Some(name) = run.agent.strip_prefix("control-") else { continue };
+        let Some(name) = run.agent.strip_prefix("control-") else {
+            continue;
+        };
         let mut miss = |what: String| {
             misses.push(format!("{} trial {}: {what}", run.agent, run.trial));
         };

@@ -37,7 +37,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut embedded = Embedded::start(settings).await?;
-    tracing::info!("see {} for the interface, /docs for its description", embedded.url("/"));
+    tracing::info!(
+        "see {} for the interface, /docs for its description",
+        embedded.url("/")
+    );
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

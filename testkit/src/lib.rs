@@ -3,3 +3,5 @@
 pub mod database;
 pub mod builders;
 pub mod services;
+pub mod repository;
+pub mod forge;
