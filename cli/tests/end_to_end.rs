@@ -17,13 +17,14 @@ fn membreak(args: &[&str]) -> Output {
 
 /// Standard output as exactly one JSON document.
 fn document(output: &Output) -> Value {
-    let told = String::from_utf8_lossy(&output.stderr);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!(
-            "{error}\nstdout: {}\nstderr: {told}",
-            String::from_utf8_lossy(&output.stdout)
-        )
-    })
+    let document = serde_json::from_slice(&output.stdout);
+    assert!(
+        document.is_ok(),
+        "{document:?}\nstdout: {}\nstderr: {}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    document.unwrap_or_default()
 }
 
 fn runs<'a>(document: &'a Value, agent: &str) -> Vec<&'a Value> {
@@ -216,8 +217,10 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
     git(folder.path(), &["commit", "-q", "-m", "one"]);
     let repo = folder.path().to_str().unwrap();
     let eval = |base: &str, agents: &str| {
+        // As one word: a revision that looks like an option must reach the program.
+        let base = format!("--base={base}");
         membreak(&[
-            "eval", "--repo", repo, "--base", base, "--agents", agents, "--json", "-q",
+            "eval", "--repo", repo, &base, "--agents", agents, "--json", "-q",
         ])
     };
 
@@ -229,7 +232,7 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
         .to_owned();
     assert!(told.contains("empty"), "{told}");
 
-    let hostile = eval("--upload-pack=touch /tmp/x", "control-perfect");
+    let hostile = eval("--upload-pack=touch x", "control-perfect");
     assert_eq!(hostile.status.code(), Some(1));
 
     let unknown = eval("HEAD", "copilot");
@@ -296,7 +299,9 @@ fn the_doctor_finds_what_is_there_and_names_bad_settings() {
         .clone();
     let verdict = |what: &str| {
         let found = findings.iter().find(|finding| finding["what"] == what);
-        found.unwrap_or_else(|| panic!("nothing is said of {what}"))["verdict"].clone()
+        found
+            .map(|finding| finding["verdict"].clone())
+            .unwrap_or_default()
     };
     assert_eq!(verdict("git"), "ok");
     assert_eq!(verdict("database"), "ok");

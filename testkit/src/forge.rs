@@ -1,130 +1,104 @@
-//! A forge on this machine: repositories over HTTP with pull requests, and the little of an API
-//! that is asked about them. For tests, and for trying things out without network.
+//! A forge on the loopback interface: repositories that plain git can fetch, and as much of a
+//! forge's API as says what a pull request is.
+//!
+//! Repositories are served as static files, git's "dumb" protocol: no process runs per request,
+//! and a client that asks for more than refs and objects would be noticed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Component, Path, PathBuf};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode, Uri, header};
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
-use crate::repository::{Files, build_repository, git};
+use crate::repository::{Commit, Files, add_commits, build_history, git};
 
-/// The longest question of a git that fetches.
-const LARGEST_QUESTION: usize = 16 << 20;
-
-/// What is wrong with the forge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
-    #[default]
-    None,
-    /// The API answers 500; repositories can be fetched.
-    ApiDown,
-    /// The API takes the question and never answers; repositories can be fetched.
-    ApiSilent,
-    /// Every address redirects elsewhere.
-    Redirects,
-    /// Repositories are promised and never come.
-    Silent,
-    /// There is nothing.
-    Missing,
-}
-
-/// A forge that serves until it is dropped.
+/// A running forge. Ends with the value.
+#[derive(Debug)]
 pub struct Forge {
     address: SocketAddr,
     shared: Arc<Shared>,
-    serving: tokio::task::JoinHandle<()>,
+    server: JoinHandle<()>,
+    _folder: TempDir,
 }
 
+/// What requests see.
+#[derive(Debug)]
 struct Shared {
-    folder: tempfile::TempDir,
-    fault: Mutex<Fault>,
-    /// Titles and base commits, by `owner/name` and number.
-    pulls: Mutex<BTreeMap<(String, u64), (String, String)>>,
-    /// Paths that were asked for.
-    asked: Mutex<Vec<String>>,
+    root: PathBuf,
+    /// The API's answers, by path below `/api/v3`.
+    pull_requests: Mutex<BTreeMap<String, serde_json::Value>>,
+    /// The `Authorization` headers that were sent, in order.
+    authorizations: Mutex<Vec<String>>,
+    api_down: AtomicBool,
+    redirecting: AtomicBool,
+    api_requests: AtomicUsize,
+    repository_requests: AtomicUsize,
 }
 
 impl Forge {
-    /// A forge without repositories, on any free port of 127.0.0.1.
+    /// Starts on a free port.
     pub async fn start() -> anyhow::Result<Self> {
         Self::start_on(0).await
     }
 
-    /// A forge without repositories, on this port of 127.0.0.1.
+    /// Starts on this port of 127.0.0.1; 0 for any free one.
     pub async fn start_on(port: u16) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder for a forge")?;
         let listener = TcpListener::bind(("127.0.0.1", port))
             .await
-            .context("listening")?;
-        let address = listener
-            .local_addr()
-            .context("asking for the own address")?;
+            .with_context(|| format!("listening on port {port}"))?;
+        let address = listener.local_addr().context("asking for the port")?;
         let shared = Arc::new(Shared {
-            folder: tempfile::tempdir().context("making a temporary folder")?,
-            fault: Mutex::default(),
-            pulls: Mutex::default(),
-            asked: Mutex::default(),
+            root: folder.path().to_owned(),
+            pull_requests: Mutex::default(),
+            authorizations: Mutex::default(),
+            api_down: AtomicBool::new(false),
+            redirecting: AtomicBool::new(false),
+            api_requests: AtomicUsize::new(0),
+            repository_requests: AtomicUsize::new(0),
         });
-        let app = Router::new()
+        let router = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&shared));
-        let serving = tokio::spawn(async move {
-            // It serves until the task is aborted; there is nobody to tell of an error.
-            let _ = axum::serve(listener, app).await;
+        let server = tokio::spawn(async move {
+            // It fails only where the listener does, and then every client notices.
+            let _ = axum::serve(listener, router).await;
         });
         Ok(Self {
             address,
             shared,
-            serving,
+            server,
+            _folder: folder,
         })
     }
 
-    /// What an installation's `FORGE_URLS` is set to.
+    /// The address that `FORGE_URLS` is to name.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What an installation's `FORGE_API_URL` is set to.
+    /// The address that `FORGE_API_URL` is to name.
     pub fn api_url(&self) -> String {
         format!("{}/api/v3", self.base_url())
     }
 
-    /// Breaks or mends it.
-    pub fn set_fault(&self, fault: Fault) {
-        *self
-            .shared
-            .fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-
-    /// The paths that were asked for so far.
-    pub fn asked(&self) -> Vec<String> {
-        self.shared
-            .asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// The folder of a bare repository, for what no method does.
+    /// The bare repository behind `owner/name`, which need not exist.
     pub fn repository(&self, owner: &str, name: &str) -> PathBuf {
-        let root = self.shared.folder.path();
-        root.join(owner).join(format!("{name}.git"))
+        self.shared.root.join(owner).join(format!("{name}.git"))
     }
 
-    /// Adds a repository whose branch `main` has the files of `base`, with a pull request that
-    /// changes them to `head`. Returns the ids of both commits.
+    /// Puts `base` on branch `main` of a repository, made where there is none, and opens a pull
+    /// request with `head` on top of it. Gives the ids of both commits.
     pub async fn add_pull_request(
         &self,
         owner: &str,
@@ -133,166 +107,191 @@ impl Forge {
         base: &Files,
         head: &Files,
     ) -> anyhow::Result<(String, String)> {
-        let work = tempfile::tempdir().context("making a temporary folder")?;
-        let (base, head) = build_repository(work.path(), base, head).await?;
-        let bare = self.repository(owner, name);
-        tokio::fs::create_dir_all(&bare)
-            .await
-            .context("making a repository")?;
-        git(
-            &bare,
-            &[
-                "init",
-                "--quiet",
-                "--bare",
-                "--template=",
-                "--initial-branch=main",
-            ],
-            None,
-        )
-        .await?;
-        let from = work
-            .path()
-            .to_str()
-            .context("a path that is not UTF-8")?
-            .to_owned();
-        let pull = format!("+{head}:refs/pull/{number}/head");
-        let main = format!("+{base}:refs/heads/main");
-        git(work.path(), &["branch", "--force", "pull", &head], None).await?;
-        git(work.path(), &["branch", "--force", "old", &base], None).await?;
-        git(&bare, &["fetch", "--quiet", &from, &pull, &main], None).await?;
-        git(&bare, &["repack", "-a", "-d", "--quiet"], None).await?;
-        let mut pulls = self
-            .shared
-            .pulls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        pulls.insert(
-            (format!("{owner}/{name}"), number),
-            (format!("Change {name}"), base.clone()),
-        );
+        let repository = self.repository(owner, name);
+        let reference = format!("refs/pull/{number}/head");
+        let exists = tokio::fs::try_exists(&repository).await.unwrap_or(false);
+        let onto: &[&str] = if exists { &["refs/heads/main^0"] } else { &[] };
+        let commits = [
+            Commit::of_files("refs/heads/main", onto, "Base", base),
+            Commit::of_files(&reference, &[":1"], "Change", head),
+        ];
+        let ids = if exists {
+            add_commits(&repository, &commits).await?
+        } else {
+            make_bare(&repository, &commits).await?
+        };
+        let ids: [String; 2] = ids
+            .try_into()
+            .map_err(|ids| anyhow::anyhow!("two commits were made, git named {ids:?}"))?;
+        let [base, head] = ids;
+        self.publish(owner, name).await?;
+        self.describe(owner, name, number, "main", &base, &head);
         Ok((base, head))
+    }
+
+    /// Makes changes to the bare repository visible to clients.
+    pub async fn publish(&self, owner: &str, name: &str) -> anyhow::Result<()> {
+        git(&self.repository(owner, name), ["update-server-info"]).await?;
+        Ok(())
+    }
+
+    /// Sets what the API says of a pull request.
+    pub fn describe(
+        &self,
+        owner: &str,
+        name: &str,
+        number: u64,
+        branch: &str,
+        base: &str,
+        head: &str,
+    ) {
+        let answer = json!({
+            "number": number,
+            "title": format!("Change {number}"),
+            "state": "open",
+            "base": {"ref": branch, "sha": base},
+            "head": {"ref": "change", "sha": head},
+        });
+        self.shared
+            .pull_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(format!("/repos/{owner}/{name}/pulls/{number}"), answer);
+    }
+
+    /// From now on the API answers 500, or works again.
+    pub fn set_api_down(&self, down: bool) {
+        self.shared.api_down.store(down, Ordering::SeqCst);
+    }
+
+    /// From now on every request for a repository is sent elsewhere, or served again.
+    pub fn set_redirecting(&self, redirecting: bool) {
+        self.shared.redirecting.store(redirecting, Ordering::SeqCst);
+    }
+
+    /// How many requests the API had.
+    pub fn api_requests(&self) -> usize {
+        self.shared.api_requests.load(Ordering::SeqCst)
+    }
+
+    /// How many requests there were for parts of repositories.
+    pub fn repository_requests(&self) -> usize {
+        self.shared.repository_requests.load(Ordering::SeqCst)
+    }
+
+    /// The `Authorization` headers that clients sent, in order.
+    pub fn authorizations(&self) -> Vec<String> {
+        self.shared
+            .authorizations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 impl Drop for Forge {
     fn drop(&mut self) {
-        self.serving.abort();
+        self.server.abort();
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let path = request.uri().path().to_owned();
-    shared
-        .asked
+async fn make_bare(repository: &Path, commits: &[Commit]) -> anyhow::Result<Vec<String>> {
+    let ids = build_history(repository, commits).await?;
+    git(repository, ["config", "core.bare", "true"]).await?;
+    // A bare repository's parts stand directly in its folder.
+    let inner = repository.join(".git");
+    let mut parts = tokio::fs::read_dir(&inner).await.context("reading .git")?;
+    while let Some(part) = parts.next_entry().await.context("reading .git")? {
+        tokio::fs::rename(part.path(), repository.join(part.file_name()))
+            .await
+            .context("making a repository bare")?;
+    }
+    tokio::fs::remove_dir(&inner)
+        .await
+        .context("removing .git")?;
+    Ok(ids)
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        shared
+            .authorizations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+    }
+    match uri.path().strip_prefix("/api/v3") {
+        Some(path) => answer_api(&shared, path),
+        None => answer_file(&shared, &uri).await,
+    }
+}
+
+fn answer_api(shared: &Shared, path: &str) -> Response<Body> {
+    shared.api_requests.fetch_add(1, Ordering::SeqCst);
+    if shared.api_down.load(Ordering::SeqCst) {
+        return response(StatusCode::INTERNAL_SERVER_ERROR, Body::from("down"));
+    }
+    let known = shared
+        .pull_requests
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push(path.clone());
-    let fault = *shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
-    let asked = path.strip_prefix("/api/v3/repos/");
-    match fault {
-        Fault::Redirects => {
-            let elsewhere = [(header::LOCATION, format!("http://127.0.0.1:1{path}"))];
-            return (StatusCode::FOUND, elsewhere).into_response();
-        }
-        Fault::Missing => return StatusCode::NOT_FOUND.into_response(),
-        Fault::ApiDown if asked.is_some() => {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        }
-        Fault::ApiSilent if asked.is_some() => std::future::pending().await,
-        Fault::Silent if asked.is_none() => std::future::pending().await,
-        Fault::None | Fault::ApiDown | Fault::ApiSilent | Fault::Silent => {}
-    }
-    if let Some(asked) = asked {
-        return pull(&shared, asked).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response());
-    }
-    let Some(file) = file(&path) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    match backend(shared.folder.path(), &file, request).await {
-        Ok(response) => response,
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")).into_response(),
+        .get(path)
+        .map(ToString::to_string);
+    match known {
+        Some(text) => response(StatusCode::OK, Body::from(text)),
+        None => not_found(),
     }
 }
 
-/// Lets git itself answer, by its program for web servers.
-async fn backend(root: &Path, file: &Path, request: Request) -> anyhow::Result<Response> {
-    let (head, body) = request.into_parts();
-    let text = |name: &str| {
-        let value = head.headers.get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().to_owned()
-    };
-    let mut command = tokio::process::Command::new("git");
-    command
-        .arg("http-backend")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_HTTP_EXPORT_ALL", "1")
-        .env("GIT_PROJECT_ROOT", root)
-        .env("PATH_INFO", Path::new("/").join(file))
-        .env("REQUEST_METHOD", head.method.as_str())
-        .env("QUERY_STRING", head.uri.query().unwrap_or_default())
-        .env("CONTENT_TYPE", text("content-type"))
-        .env("HTTP_CONTENT_ENCODING", text("content-encoding"))
-        .env("HTTP_GIT_PROTOCOL", text("git-protocol"))
-        .env("GIT_PROTOCOL", text("git-protocol"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true);
-    let body = axum::body::to_bytes(body, LARGEST_QUESTION)
-        .await
-        .context("reading the question")?;
-    command.env("CONTENT_LENGTH", body.len().to_string());
-    let mut child = command.spawn().context("starting git http-backend")?;
-    let stdin = child.stdin.take();
-    let feed = async {
-        if let Some(mut stdin) = stdin {
-            // git may end without reading all of it, and says why itself.
-            let _ = stdin.write_all(&body).await;
+async fn answer_file(shared: &Shared, uri: &Uri) -> Response<Body> {
+    shared.repository_requests.fetch_add(1, Ordering::SeqCst);
+    if shared.redirecting.load(Ordering::SeqCst) {
+        let mut moved = response(StatusCode::FOUND, Body::empty());
+        let query = uri
+            .query()
+            .map_or(String::new(), |query| format!("?{query}"));
+        if let Ok(place) = format!("/moved{}{query}", uri.path()).parse() {
+            moved.headers_mut().insert(header::LOCATION, place);
         }
-    };
-    let (output, ()) = tokio::join!(child.wait_with_output(), feed);
-    let output = output.context("running git http-backend")?.stdout;
-    let end = output
-        .windows(4)
-        .position(|bytes| bytes == b"\r\n\r\n")
-        .context("git http-backend gave no answer")?;
-    let mut response = Response::builder();
-    for line in String::from_utf8_lossy(&output[..end]).lines() {
-        let (name, value) = line
-            .split_once(": ")
-            .context("a header of git http-backend")?;
-        response = if name.eq_ignore_ascii_case("status") {
-            response.status(value.get(..3).unwrap_or(value))
-        } else {
-            response.header(name, value)
-        };
+        return moved;
     }
-    response
-        .body(Body::from(output[end + 4..].to_vec()))
-        .context("answering")
+    // A client that follows a redirect would be served: that it must not is the client's task.
+    let path = uri.path();
+    let path = path.strip_prefix("/moved").unwrap_or(path);
+    let Some(path) = file_below(&shared.root, path) else {
+        return not_found();
+    };
+    match tokio::fs::read(&path).await {
+        Ok(bytes) => response(StatusCode::OK, Body::from(bytes)),
+        Err(_) => not_found(),
+    }
 }
 
-/// What the API says of `owner/name/pulls/number`.
-fn pull(shared: &Shared, asked: &str) -> Option<Response> {
-    let (repository, number) = asked.split_once("/pulls/")?;
-    let number: u64 = number.parse().ok()?;
-    let pulls = shared.pulls.lock().unwrap_or_else(PoisonError::into_inner);
-    let (title, base) = pulls.get(&(repository.to_owned(), number))?;
-    let body = json!({
-        "number": number, "title": title, "base": { "ref": "main", "sha": base },
-    });
-    Some(axum::Json(body).into_response())
-}
-
-/// The file of a repository that a path names, with or without `.git` after the name.
-fn file(path: &str) -> Option<PathBuf> {
-    let mut parts = path.trim_start_matches('/').splitn(3, '/');
-    let (owner, name, rest) = (parts.next()?, parts.next()?, parts.next()?);
+/// `/owner/name.git/…` or `/owner/name/…` as a file of the bare repository.
+fn file_below(root: &Path, path: &str) -> Option<PathBuf> {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let owner = parts.next()?;
+    let name = parts.next()?;
     let name = name.strip_suffix(".git").unwrap_or(name);
-    let file = Path::new(owner).join(format!("{name}.git")).join(rest);
-    file.components()
-        .all(|part| matches!(part, Component::Normal(_)))
-        .then_some(file)
+    let mut file = root.join(plain(owner)?);
+    file.push(format!("{}.git", plain(name)?));
+    for part in parts {
+        file.push(plain(part)?);
+    }
+    Some(file)
+}
+
+/// A part of a path that leads nowhere else.
+fn plain(part: &str) -> Option<&str> {
+    (!part.is_empty() && !part.starts_with('.') && !part.contains('\\')).then_some(part)
+}
+
+fn not_found() -> Response<Body> {
+    response(StatusCode::NOT_FOUND, Body::from("not found"))
+}
+
+fn response(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
 }

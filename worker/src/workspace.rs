@@ -1,23 +1,28 @@
 //! Mirrors and checkouts, with a git that trusts nothing it is given.
-//!
-//! One bare mirror per repository on this machine, named by the hash of its address, filled by
-//! fetching what is missing; one lock per mirror, held within the process and between processes.
 
+mod origin;
 mod git;
 mod remote;
 mod mirror;
+mod local;
+mod tree;
 mod checkout;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use entity::task::Source;
 use tokio_util::sync::CancellationToken;
 
-pub use checkout::checkout;
-pub(crate) use git::{Git, object_size};
-pub(crate) use mirror::{LockedMirror, without_remedy};
-
 use crate::settings::WorkerSettings;
+
+pub(crate) use git::Git;
+pub(crate) use local::{local_commit, origin};
+pub(crate) use mirror::{
+    discard, fetch, is_commit_id, is_damage, pull_ref, pull_refspec, with_commits,
+};
+pub(crate) use origin::Origin;
+pub(crate) use remote::default_branch;
+pub(crate) use tree::{Kind, read_objects, read_tree};
 
 /// Why a repository could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -44,30 +49,10 @@ pub enum WorkspaceError {
 }
 
 impl WorkspaceError {
-    /// Whether git says that a repository's files are damaged, and not what another side said.
-    pub(crate) fn is_of_damage(&self) -> bool {
-        const SIGNS: [&str; 12] = [
-            "not a git repository",
-            "corrupt",
-            "bad object",
-            "bad tree object",
-            "unable to read",
-            "is empty",
-            "missing",
-            "inflate",
-            "packfile",
-            "could not parse",
-            "Could not read",
-            "invalid object",
-        ];
-        match self {
-            Self::Git { message, .. } => {
-                !message.contains("Could not read from remote")
-                    && !message.contains("remote:")
-                    && SIGNS.iter().any(|sign| message.contains(sign))
-            }
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::InvalidData,
-            Self::Refused(_) | Self::TimedOut { .. } | Self::Cancelled => false,
+    fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io {
+            doing: doing.into(),
+            source,
         }
     }
 }
@@ -78,68 +63,63 @@ pub struct Mirror {
     pub path: PathBuf,
 }
 
-/// Fetches these commits themselves, and keeps them however branches move.
-pub(crate) fn commit_refspecs(commits: &[&str]) -> Vec<String> {
-    commits
-        .iter()
-        .map(|commit| format!("+{commit}:refs/kept/{commit}"))
-        .collect()
-}
-
-/// Fetches a pull request's head.
-pub(crate) fn head_refspec(number: u64) -> String {
-    format!("+refs/pull/{number}/head:refs/pull/{number}/head")
-}
-
-/// A whole object id: nothing else may stand where git takes revisions.
-pub(crate) fn is_object_id(text: &str) -> bool {
-    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// Makes sure that this machine has the commits: another replica may have prepared the task.
 ///
 /// # Errors
-///
-/// The source is not allowed, or no longer has the commits.
+/// Where the source is not allowed, cannot be reached, or no longer has a commit.
 pub async fn mirror_with(
     settings: &WorkerSettings,
     source: &Source,
     commits: &[&str],
     cancel: &CancellationToken,
 ) -> Result<Mirror, WorkspaceError> {
-    if let Some(odd) = commits.iter().find(|commit| !is_object_id(commit)) {
-        return Err(WorkspaceError::Refused(format!("{odd:?} is no commit id")));
+    if let Some(commit) = commits.iter().find(|commit| !is_commit_id(commit)) {
+        return Err(WorkspaceError::Refused(format!(
+            "{commit:?} is no full commit id"
+        )));
     }
-    let locked = LockedMirror::open(settings, source, cancel).await?;
-    match fetch_missing(settings, &locked, source, commits, cancel).await {
-        Err(error) if error.is_of_damage() => {
-            locked.renew(settings, &error, cancel).await?;
-            fetch_missing(settings, &locked, source, commits, cancel).await?;
+    let git = Git::new(settings, cancel).await?;
+    let origin = origin(settings, &git, source).await?;
+    let refspecs = match source {
+        Source::Forge { number, .. } => vec![pull_refspec(*number)],
+        Source::Local { .. } => Vec::new(),
+    };
+    match with_commits(settings, &git, &origin, &refspecs, commits).await {
+        Err(error) if is_damage(&error) => {
+            discard(settings, &origin, cancel).await?;
+            with_commits(settings, &git, &origin, &refspecs, commits).await
         }
-        other => other?,
+        result => result,
     }
-    Ok(locked.mirror)
 }
 
-async fn fetch_missing(
+/// Writes the files of a commit into `folder`, which must not exist: no `.git`, no symlink that
+/// leads outside, nothing executable by git's doing.
+///
+/// Submodules become empty folders. Files of more than 32 MiB and symlinks that lead outside are
+/// left out. What was written is removed where it cannot be done.
+///
+/// # Errors
+/// Where the commit has a path that must not be written, or the mirror is damaged; it is fetched
+/// anew then when it is next asked for.
+pub async fn checkout(
     settings: &WorkerSettings,
-    locked: &LockedMirror,
-    source: &Source,
-    commits: &[&str],
+    mirror: &Mirror,
+    commit: &str,
+    folder: &Path,
     cancel: &CancellationToken,
 ) -> Result<(), WorkspaceError> {
-    if locked.has(settings, commits, cancel).await? {
-        return Ok(());
+    if !is_commit_id(commit) {
+        return Err(WorkspaceError::Refused(format!(
+            "{commit:?} is no full commit id"
+        )));
     }
-    if let Source::Forge { number, .. } = source {
-        // Every forge gives this, but not every forge gives commits by their ids.
-        let head = [head_refspec(*number)];
-        locked.fetch(settings, &head, cancel).await?;
-        if locked.has(settings, commits, cancel).await? {
-            return Ok(());
-        }
+    let git = Git::new(settings, cancel).await?;
+    let result = checkout::write(settings, &git, mirror, commit, folder).await;
+    if let Err(error) = &result
+        && is_damage(error)
+    {
+        mirror::discard_at(&mirror.path, settings, cancel).await?;
     }
-    locked
-        .fetch(settings, &commit_refspecs(commits), cancel)
-        .await
+    result
 }

@@ -1,339 +1,332 @@
-//! Mirrors and checkouts of repositories that mean no good, or are damaged.
+//! Mirrors and checkouts: what a hostile tree cannot do, and what a damaged mirror costs.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support/sources.rs"]
-mod sources;
-
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sources::{Place, commit, files, git, many, wide};
-use testkit::repository::build_repository;
-use worker::workspace::WorkspaceError;
+use entity::task::Source;
+use platform::settings::Reader;
+use tempfile::TempDir;
+use testkit::repository::{Commit, Entry, build_history, git, git_with};
+use tokio_util::sync::CancellationToken;
+use worker::settings::WorkerSettings;
+use worker::workspace::{Mirror, WorkspaceError, checkout, mirror_with};
 
-/// Every path below a folder.
-fn all(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(entry.path());
-            } else {
-                found.push(entry.path().strip_prefix(folder).unwrap().to_owned());
+/// A worker's settings and one repository that they allow.
+struct Place {
+    folder: TempDir,
+    settings: WorkerSettings,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("work");
+        let source = [
+            ("WORK_DIR", work.to_str().unwrap()),
+            ("LOCAL_REPOSITORIES", folder.path().to_str().unwrap()),
+        ];
+        let mut reader = Reader::new(&source);
+        let settings = WorkerSettings::read(&mut reader);
+        let settings = reader.finish(settings).unwrap();
+        Self { folder, settings }
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.folder.path().join("sample")
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("runs/one/repo")
+    }
+
+    /// A repository with one commit.
+    async fn commit(&self, entries: Vec<(&[u8], Entry)>) -> String {
+        let commit = Commit {
+            reference: "refs/heads/main".to_owned(),
+            parents: Vec::new(),
+            message: "A commit".to_owned(),
+            entries: entries
+                .into_iter()
+                .map(|(path, entry)| (path.to_vec(), entry))
+                .collect(),
+        };
+        build_history(&self.repository(), &[commit])
+            .await
+            .unwrap()
+            .remove(0)
+    }
+
+    async fn mirror(&self, commit: &str) -> Result<Mirror, WorkspaceError> {
+        let source = Source::Local {
+            path: self.repository().to_str().unwrap().to_owned(),
+            base: commit.to_owned(),
+            head: commit.to_owned(),
+        };
+        mirror_with(
+            &self.settings,
+            &source,
+            &[commit],
+            &CancellationToken::new(),
+        )
+        .await
+    }
+
+    async fn checkout(&self, commit: &str) -> Result<(), WorkspaceError> {
+        let mirror = self.mirror(commit).await?;
+        let cancel = CancellationToken::new();
+        checkout(&self.settings, &mirror, commit, &self.out(), &cancel).await
+    }
+
+    /// Writes a tree of git's by hand, which git itself would refuse to make, and commits it.
+    async fn hostile(&self, entries: &[(&str, &[u8], &str)]) -> String {
+        let mut tree = Vec::new();
+        for (mode, name, id) in entries {
+            tree.extend_from_slice(mode.as_bytes());
+            tree.push(b' ');
+            tree.extend_from_slice(name);
+            tree.push(0);
+            for at in (0..id.len()).step_by(2) {
+                tree.push(u8::from_str_radix(&id[at..at + 2], 16).unwrap());
             }
+        }
+        let arguments = ["hash-object", "-t", "tree", "-w", "--stdin", "--literally"];
+        self.id(&arguments, &tree).await
+    }
+
+    async fn blob(&self, text: &str) -> String {
+        self.id(&["hash-object", "-w", "--stdin"], text.as_bytes())
+            .await
+    }
+
+    async fn commit_tree(&self, tree: &str) -> String {
+        let who = ["-c", "user.name=A", "-c", "user.email=a@forge.example"];
+        let arguments = [&who[..], &["commit-tree", tree, "-m", "Hostile"]].concat();
+        let commit = self.id(&arguments, b"").await;
+        git(
+            &self.repository(),
+            ["update-ref", "refs/heads/hostile", &commit],
+        )
+        .await
+        .unwrap();
+        commit
+    }
+
+    async fn id(&self, arguments: &[&str], input: &[u8]) -> String {
+        let id = git_with(&self.repository(), arguments, input)
+            .await
+            .unwrap();
+        String::from_utf8(id).unwrap().trim().to_owned()
+    }
+}
+
+fn file(text: &str) -> Entry {
+    Entry::File(text.as_bytes().to_vec())
+}
+
+/// All paths below a folder, sorted, with `/` behind folders.
+fn paths(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes();
+            let mut name = String::from_utf8_lossy(name).into_owned();
+            if entry.file_type().unwrap().is_dir() {
+                name.push('/');
+                folders.push(path);
+            }
+            found.push(name);
         }
     }
     found.sort();
     found
 }
 
-async fn checked_out(place: &Place, repository: &Path, head: &str) -> PathBuf {
-    let source = Place::local(repository, head, head);
-    let mirror = place.mirror(&source, head).await.unwrap();
-    let folder = place.folder().join("checkout");
-    place.checkout(&mirror, head, &folder).await.unwrap();
-    folder
+#[tokio::test]
+async fn a_checkout_has_the_files_byte_for_byte() {
+    let place = Place::new();
+    let attributes = "* text eol=crlf filter=lfs ident working-tree-encoding=UTF-16\n";
+    let bytes = b"a\r\nb\n\0\xff$Id$".to_vec();
+    let commit = place
+        .commit(vec![
+            (b".gitattributes", file(attributes)),
+            (b"d/e/bytes", Entry::File(bytes.clone())),
+            (b"na\xefve.txt", file("")),
+            (b"run.sh", Entry::Executable(b"#!/bin/sh\n".to_vec())),
+            (b"module", Entry::Submodule("1".repeat(40))),
+            (b"large", Entry::File(vec![b'x'; (32 << 20) + 1])),
+        ])
+        .await;
+    place.checkout(&commit).await.unwrap();
+    assert_eq!(std::fs::read(place.out().join("d/e/bytes")).unwrap(), bytes);
+    assert_eq!(
+        paths(&place.out()),
+        [
+            ".gitattributes",
+            "d/",
+            "d/e/",
+            "d/e/bytes",
+            "module/",
+            "na\u{fffd}ve.txt",
+            "run.sh"
+        ]
+    );
 }
 
 #[tokio::test]
-async fn a_checkout_has_the_bytes_of_the_commit_and_no_more() {
+async fn symlinks_that_lead_outside_are_left_out() {
     let place = Place::new();
-    let repository = place.repository("plain");
-    let head = commit(
-        &repository,
-        &[
-            (
-                b".gitattributes",
-                "100644",
-                b"*.txt text eol=crlf export-ignore filter=x ident\n",
-            ),
-            (b"a.txt", "100644", b"one\ntwo $Id$\n"),
-            (b"deep/er/b.txt", "100755", b"\xff\xfe\0"),
-            (b"caf\xe9", "100644", b"latin\n"),
-            (b"empty", "100644", b""),
-            (b"module", "160000", b""),
-        ],
-        None,
-    );
-    let folder = checked_out(&place, &repository, &head).await;
+    let link = |target: &str| Entry::Symlink(target.as_bytes().to_vec());
+    let commit = place
+        .commit(vec![
+            (b"a/file", file("x")),
+            (b"a/inside", link("../b")),
+            (b"b", file("y")),
+            (b"dot", link(".")),
+            (b"a/absolute", link("/etc/passwd")),
+            (b"a/above", link("../../x")),
+            (b"through", link("dot/../../x")),
+            (b"git", link(".git/config")),
+            (b"long", link(&"x/".repeat(4000))),
+        ])
+        .await;
+    place.checkout(&commit).await.unwrap();
     assert_eq!(
-        std::fs::read(folder.join("a.txt")).unwrap(),
-        b"one\ntwo $Id$\n"
+        paths(&place.out()),
+        ["a/", "a/file", "a/inside", "b", "dot"]
     );
-    assert_eq!(
-        std::fs::read(folder.join("deep/er/b.txt")).unwrap(),
-        b"\xff\xfe\0"
-    );
-    assert_eq!(
-        std::fs::read(folder.join(OsStr::from_bytes(b"caf\xe9"))).unwrap(),
-        b"latin\n"
-    );
-    assert_eq!(all(&folder).len(), 5);
-    assert!(!folder.join(".git").exists());
+    assert_eq!(std::fs::read(place.out().join("a/inside")).unwrap(), b"y");
 }
 
 #[tokio::test]
-async fn names_and_links_that_lead_elsewhere_are_not_written() {
+async fn a_tree_of_hostile_make_is_refused_and_leaves_nothing() {
     let place = Place::new();
-    let repository = place.repository("hostile");
-    let head = commit(
-        &repository,
-        &[
-            (b".git/hooks/post-checkout", "100755", b"#!/bin/sh\n"),
-            (b".GIT/config", "100644", b"x"),
-            (b"sub/.Git/config", "100644", b"x"),
-            (b".git /config", "100644", b"x"),
-            (b"git~1/config", "100644", b"x"),
-            (b"../escaped", "100644", b"x"),
-            (b"down/../../escaped", "100644", b"x"),
-            (b"good", "100644", b"good"),
-            (b"inside", "120000", b"good"),
-            (b"deep/inside", "120000", b"../good"),
-            (b"absolute", "120000", b"/etc/passwd"),
-            (b"up", "120000", b"../../outside"),
-            (b"deep/up", "120000", b"../../outside"),
-            (b"deep/round", "120000", b"x/../../../outside"),
-        ],
-        None,
-    );
-    let folder = checked_out(&place, &repository, &head).await;
-    let written = all(&folder);
-    let written: Vec<_> = written.iter().filter_map(|path| path.to_str()).collect();
-    assert_eq!(written, ["deep/inside", "good", "inside"]);
-    assert!(!place.folder().join("escaped").exists());
-}
-
-#[tokio::test]
-async fn nothing_is_written_through_a_link_of_the_same_name() {
-    let place = Place::new();
-    let repository = place.repository("twice");
-    let blob = |text: &[u8]| {
-        sources::id(sources::git_with(
-            &repository,
-            &["hash-object", "-w", "--stdin"],
-            text,
-        ))
-    };
-    let (here, through) = (blob(b"."), blob(b"../outside"));
-    let below = sources::tree(
-        &repository,
-        &[(b"x", "120000", b"../outside"), (b"y", "100644", b"y")],
-    );
-    let mut raw = Vec::new();
-    for (mode, name, object) in [
-        ("120000", "l", &here),
-        ("40000", "l", &below),
-        ("100644", "same", &here),
-        ("120000", "same", &through),
-    ] {
-        raw.extend_from_slice(format!("{mode} {name}\0").as_bytes());
-        let bytes: Vec<u8> = (0..20)
-            .map(|at| u8::from_str_radix(&object[2 * at..2 * at + 2], 16).unwrap())
-            .collect();
-        raw.extend(bytes);
+    place.commit(vec![(b"a", file("a"))]).await;
+    let blob = place.blob("#!/bin/sh\n").await;
+    let target = place.blob("..").await;
+    let hooks = place.hostile(&[("100755", b"post-checkout", &blob)]).await;
+    let git_folder = place.hostile(&[("40000", b"hooks", &hooks)]).await;
+    let below = place.hostile(&[("100644", b"escaped", &blob)]).await;
+    let trees = [
+        place.hostile(&[("40000", b".git", &git_folder)]).await,
+        place.hostile(&[("40000", b".GiT", &git_folder)]).await,
+        place.hostile(&[("40000", b"git~1", &git_folder)]).await,
+        place.hostile(&[("40000", b"..", &below)]).await,
+        place.hostile(&[("100644", b"../escaped", &blob)]).await,
+        place.hostile(&[("100644", b"/tmp/escaped", &blob)]).await,
+        place.hostile(&[("100644", b".", &blob)]).await,
+        // A symlink and a folder of one name: the file would be written through the link.
+        place
+            .hostile(&[("120000", b"x", &target), ("40000", b"x", &below)])
+            .await,
+        place
+            .hostile(&[("100644", b"x", &blob), ("40000", b"x", &below)])
+            .await,
+        place
+            .hostile(&[("100644", b"x", &blob), ("100644", b"x", &blob)])
+            .await,
+    ];
+    for tree in trees {
+        let commit = place.commit_tree(&tree).await;
+        let result = place.checkout(&commit).await;
+        assert!(
+            matches!(result, Err(WorkspaceError::Refused(_))),
+            "{result:?}"
+        );
+        assert!(!place.out().exists());
+        assert!(!place.out().with_file_name("escaped").exists());
     }
-    let tree = sources::id(sources::git_with(
-        &repository,
-        &["hash-object", "-t", "tree", "-w", "--stdin", "--literally"],
-        &raw,
-    ));
-    let head = sources::commit_tree(&repository, &tree, None);
-    let folder = checked_out(&place, &repository, &head).await;
-    for path in all(&folder) {
-        let real = std::fs::canonicalize(folder.join(&path));
-        if let Ok(real) = real {
-            assert!(
-                real.starts_with(std::fs::canonicalize(&folder).unwrap()),
-                "{path:?}"
-            );
+}
+
+#[tokio::test]
+async fn ten_thousand_files_take_seconds() {
+    let place = Place::new();
+    let paths: Vec<String> = (0..10_000)
+        .map(|at| format!("d{}/e{}/f{at}.txt", at % 10, at % 100))
+        .collect();
+    let entries = paths
+        .iter()
+        .map(|path| (path.as_bytes(), file(&format!("{path}\n"))))
+        .collect();
+    let commit = place.commit(entries).await;
+    let mirror = place.mirror(&commit).await.unwrap();
+    let before = Instant::now();
+    let cancel = CancellationToken::new();
+    checkout(&place.settings, &mirror, &commit, &place.out(), &cancel)
+        .await
+        .unwrap();
+    assert!(
+        before.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        before.elapsed()
+    );
+    for path in &paths {
+        let text = std::fs::read_to_string(place.out().join(path)).unwrap();
+        assert_eq!(text.trim_end(), path);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_mirror_is_fetched_anew() {
+    let place = Place::new();
+    let commit = place
+        .commit(vec![(b"a", file("a")), (b"d/b", file("b"))])
+        .await;
+    let mirror = place.mirror(&commit).await.unwrap();
+    // No repository any more.
+    std::fs::remove_file(mirror.path.join("HEAD")).unwrap();
+    place.checkout(&commit).await.unwrap();
+    std::fs::remove_dir_all(place.out()).unwrap();
+    // Objects with other bytes than they had: found out when they are read, healed by the next try.
+    damage(&mirror.path.join("objects"));
+    let mut tries = 0;
+    while let Err(error) = place.checkout(&commit).await {
+        assert!(matches!(error, WorkspaceError::Git { .. }), "{error:?}");
+        tries += 1;
+        assert!(tries < 2, "{error}");
+    }
+    assert_eq!(std::fs::read(place.out().join("d/b")).unwrap(), b"b");
+}
+
+/// Overwrites every object.
+fn damage(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            damage(&path);
         } else {
-            let target = std::fs::read_link(folder.join(&path)).unwrap();
-            assert!(
-                path.components().count() > 1 && target == Path::new("../outside"),
-                "{path:?}"
-            );
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, "damaged").unwrap();
         }
     }
-    assert!(folder.join("l/y").is_file());
-    assert!(folder.join("same").is_file());
 }
 
 #[tokio::test]
-async fn a_huge_file_is_left_out_of_a_checkout() {
+async fn a_checkout_does_not_write_into_a_folder_that_is_there() {
     let place = Place::new();
-    let repository = place.repository("huge");
-    let huge = many("0123456789abcde\n", (33 << 20) / 16);
-    let head = commit(
-        &repository,
-        &[(b"huge", "100644", &huge), (b"small", "100644", b"small")],
-        None,
-    );
-    let folder = checked_out(&place, &repository, &head).await;
-    assert_eq!(all(&folder), [Path::new("small")]);
+    let commit = place.commit(vec![(b"a", file("a"))]).await;
+    std::fs::create_dir_all(place.out()).unwrap();
+    std::fs::write(place.out().join("mine"), "mine").unwrap();
+    assert!(place.checkout(&commit).await.is_err());
+    assert_eq!(paths(&place.out()), ["mine"]);
 }
 
 #[tokio::test]
-async fn ten_thousand_files_are_written_quickly() {
+async fn a_cancelled_checkout_leaves_nothing() {
     let place = Place::new();
-    let repository = place.repository("wide");
-    let (_, head) = wide(&repository, 10_000);
-    let begun = Instant::now();
-    let folder = checked_out(&place, &repository, &head).await;
-    assert_eq!(all(&folder).len(), 10_000);
+    let commit = place.commit(vec![(b"a", file("a"))]).await;
+    let mirror = place.mirror(&commit).await.unwrap();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let result = checkout(&place.settings, &mirror, &commit, &place.out(), &cancel).await;
     assert!(
-        begun.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        begun.elapsed()
+        matches!(result, Err(WorkspaceError::Cancelled)),
+        "{result:?}"
     );
-}
-
-#[tokio::test]
-async fn a_folder_that_is_there_already_is_not_written_into() {
-    let place = Place::new();
-    let repository = place.repository("there");
-    let head = commit(&repository, &[(b"a", "100644", b"a")], None);
-    let folder = checked_out(&place, &repository, &head).await;
-    let source = Place::local(&repository, &head, &head);
-    let mirror = place.mirror(&source, &head).await.unwrap();
-    let error = place.checkout(&mirror, &head, &folder).await.unwrap_err();
-    assert!(matches!(error, WorkspaceError::Io { .. }), "{error:?}");
-}
-
-#[tokio::test]
-async fn only_whole_commit_ids_are_checked_out() {
-    let place = Place::new();
-    let repository = place.repository("ids");
-    let head = commit(&repository, &[(b"a", "100644", b"a")], None);
-    let source = Place::local(&repository, &head, &head);
-    let mirror = place.mirror(&source, &head).await.unwrap();
-    for (number, odd) in ["HEAD", "--help", "", "abc", &head[..39]]
-        .iter()
-        .enumerate()
-    {
-        let folder = place.folder().join(format!("checkout-{number}"));
-        let error = place.checkout(&mirror, odd, &folder).await.unwrap_err();
-        assert!(
-            matches!(error, WorkspaceError::Refused(_)),
-            "{odd:?}: {error:?}"
-        );
-        let error = place.mirror(&source, odd).await.unwrap_err();
-        assert!(
-            matches!(error, WorkspaceError::Refused(_)),
-            "{odd:?}: {error:?}"
-        );
-    }
-    let gone = "1234567890123456789012345678901234567890";
-    let error = place.mirror(&source, gone).await.unwrap_err();
-    assert!(matches!(error, WorkspaceError::Refused(_)), "{error:?}");
-}
-
-#[tokio::test]
-async fn a_damaged_mirror_is_made_anew() {
-    let place = Place::new();
-    let repository = place.folder().join("repos/damage");
-    let (base, head) = build_repository(
-        &repository,
-        &files(&[("a", "1\n"), ("b/c", "1\n")]),
-        &files(&[("a", "2\n"), ("b/c", "2\n")]),
-    )
-    .await
-    .unwrap();
-    let first = place.resolve(&repository, &base, &head).await.unwrap();
-    let mirror = first.mirror.path.clone();
-    let damages: [(&str, &dyn Fn()); 5] = [
-        ("no HEAD", &|| {
-            std::fs::remove_file(mirror.join("HEAD")).unwrap();
-        }),
-        ("no objects", &|| {
-            std::fs::remove_dir_all(mirror.join("objects")).unwrap();
-        }),
-        ("garbled objects", &|| {
-            garble(&mirror.join("objects"), |bytes| bytes.fill(7));
-        }),
-        ("cut objects", &|| {
-            garble(&mirror.join("objects"), |bytes| {
-                let half = bytes.len() / 2;
-                bytes.truncate(half);
-            });
-        }),
-        ("a file instead", &|| {
-            std::fs::remove_dir_all(&mirror).unwrap();
-            std::fs::write(&mirror, "no folder").unwrap();
-        }),
-    ];
-    for (name, damage) in damages {
-        damage();
-        let again = place.resolve(&repository, &base, &head).await;
-        let again = again.unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        assert_eq!(again.pull_request, first.pull_request, "{name}");
-    }
-}
-
-#[tokio::test]
-async fn a_checkout_from_a_damaged_mirror_succeeds_at_its_next_attempt() {
-    let place = Place::new();
-    let repository = place.folder().join("repos/later");
-    let (base, head) = build_repository(
-        &repository,
-        &files(&[("a", "1\n")]),
-        &files(&[("a", "2\n")]),
-    )
-    .await
-    .unwrap();
-    let source = Place::local(&repository, &base, &head);
-    let mirror = place.mirror(&source, &head).await.unwrap();
-    let blob = git(&repository, &["rev-parse", &format!("{head}:a")]);
-    garble(&mirror.path.join("objects"), |bytes| bytes.fill(7));
-    assert!(!blob.is_empty());
-    let folder = place.folder().join("first");
-    place.checkout(&mirror, &head, &folder).await.unwrap_err();
-    let mirror = place.mirror(&source, &head).await.unwrap();
-    let folder = place.folder().join("second");
-    place.checkout(&mirror, &head, &folder).await.unwrap();
-    assert_eq!(std::fs::read(folder.join("a")).unwrap(), b"2\n");
-}
-
-#[tokio::test]
-async fn a_repository_over_the_limit_is_refused_and_not_kept() {
-    let mut place = Place::new();
-    let repository = place.repository("large");
-    let noise: Vec<u8> = (0..200_000_u32)
-        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-        .collect();
-    let head = commit(&repository, &[(b"noise", "100644", &noise)], None);
-    place.settings.forge.max_bytes = 100_000;
-    let error = place.resolve(&repository, &head, &head).await.unwrap_err();
-    assert!(error.to_string().contains("GIT_MAX_BYTES"), "{error}");
-    let kept: u64 = all(&place.folder().join("work"))
-        .iter()
-        .map(|path| {
-            place
-                .folder()
-                .join("work")
-                .join(path)
-                .metadata()
-                .unwrap()
-                .len()
-        })
-        .sum();
-    assert!(kept < 1_000, "{kept} bytes");
-}
-
-/// Changes every object file of a repository.
-fn garble(objects: &Path, change: impl Fn(&mut Vec<u8>)) {
-    let mut found = 0;
-    for path in all(objects) {
-        let path = objects.join(path);
-        let mut bytes = std::fs::read(&path).unwrap();
-        change(&mut bytes);
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, bytes).unwrap();
-        found += 1;
-    }
-    assert!(found > 0, "a mirror has objects");
+    assert!(!place.out().exists());
 }

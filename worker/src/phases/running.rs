@@ -23,7 +23,7 @@ use super::streams::{RawFile, Transcript};
 use crate::events::Recorder;
 use crate::job::Who;
 use crate::job::{Job, StageError, Text, Worker};
-use crate::material::Material;
+use crate::material::{LEAST_CONTEXT, Material, context_for};
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {
@@ -47,9 +47,6 @@ const MILESTONES: [&str; 6] = [
     "evaluation_complete",
     "session_complete",
 ];
-
-/// The smallest context that a run is planned for, in tokens.
-const LEAST_CONTEXT: u64 = 8_000;
 
 /// A conversation that has got this far.
 pub(crate) type Session = Box<dyn AgentSession>;
@@ -388,9 +385,7 @@ fn context_tokens(worker: &Worker, task: &task::Model, material: &Material) -> u
         .iter()
         .map(|lesson| lesson.text.len())
         .sum();
-    // About four bytes are a token. Half as much again and a little for what is said around it.
-    let content = (diff + taught) as u64 / 4;
-    (content * 3 / 2 + 4_000).max(LEAST_CONTEXT).min(most)
+    context_for(diff + taught).max(LEAST_CONTEXT).min(most)
 }
 
 /// Whole milliseconds.

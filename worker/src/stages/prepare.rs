@@ -17,12 +17,10 @@ use tracing::{info, warn};
 
 use super::ending;
 use crate::job::{Job, StageError, Text, Worker};
-use crate::material::{MATERIAL, Material, diff, dimension, stored_dimension};
+use crate::material::{MATERIAL, Material, diff, diff_that_fits, dimension, stored_dimension};
 use crate::pull_request::{Resolved, UseLimits, resolve};
 
-/// Text of the used files, at most: a pull request beyond it fills any context by itself.
-const PATCH_BYTES: usize = 1 << 20;
-/// One file of it, at most.
+/// The diff of one file, at most.
 const FILE_BYTES: usize = 256 << 10;
 /// Rows per insert: databases limit the values of one statement.
 const ROWS: usize = 100;
@@ -125,9 +123,15 @@ async fn resolve_telling(
     task: &task::Model,
 ) -> Result<Resolved, StageError> {
     let source: task::Source = serde_json::from_value(task.source.clone())?;
+    // What is larger than the context would be forgotten before it is asked about.
+    let most = worker.settings.max_context_tokens;
+    let context = task
+        .target_context_tokens
+        .and_then(|target| u64::try_from(target).ok());
+    let context = context.unwrap_or(most).min(most);
     let limits = UseLimits {
         max_files: usize::try_from(task.max_files).unwrap_or(usize::MAX),
-        patch_bytes: PATCH_BYTES,
+        patch_bytes: diff_that_fits(context),
         file_bytes: FILE_BYTES,
     };
     let (told, mut stages) = mpsc::channel::<NewEvent>(PROGRESS);

@@ -1,289 +1,229 @@
-//! Writes the files of a commit, by ourselves: git's own checkout runs filters, obeys attributes
-//! and writes symlinks wherever they point.
+//! Writes the files of a commit, byte for byte as they were recorded.
+//!
+//! Not by `git checkout`, which runs filters and hooks, converts line ends and follows what a tree
+//! of hostile make says. Here a path is proven to lead inside before anything is written, and
+//! symlinks are made last, so that no file can be written through one.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use tokio::io::{AsyncReadExt as _, BufReader};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tracing::info;
-
-use super::git::{Git, object_size};
-use super::mirror::discard_damaged;
-use super::{Mirror, WorkspaceError, is_object_id};
+use super::git::Git;
+use super::tree::{Kind, TreeEntry, read_objects, read_tree};
+use super::{Mirror, WorkspaceError};
 use crate::settings::WorkerSettings;
 
-/// A file that is larger is left out: nobody reads it, and a commit of them would fill the disk.
-const LARGEST_FILE: u64 = 32 << 20;
-/// All files of a checkout together.
-const LARGEST_CHECKOUT: u64 = 4 << 30;
+/// The largest file that is written.
+const MOST_FILE: u64 = 32 << 20;
+/// The longest target of a symlink.
+const MOST_TARGET: u64 = 4096;
 
-/// One entry of a commit.
-struct Entry {
-    path: PathBuf,
-    object: String,
-    size: u64,
-    is_link: bool,
+/// What is written from git's stream.
+struct Writing {
+    folder: PathBuf,
+    entries: Vec<TreeEntry>,
+    symlinks: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// Writes the files of a commit into `folder`, which must not exist.
-///
-/// No `.git`, no symlink that leads outside, nothing changed by attributes or filters. Files over
-/// 32 MiB and paths that are not safe are left out.
-///
-/// # Errors
-///
-/// The folder is there already, the commit is not, or the disk refuses.
-pub async fn checkout(
+pub(super) async fn write(
     settings: &WorkerSettings,
+    git: &Git,
     mirror: &Mirror,
     commit: &str,
     folder: &Path,
-    cancel: &CancellationToken,
 ) -> Result<(), WorkspaceError> {
-    let io = |source| WorkspaceError::Io {
-        doing: format!("writing the checkout {}", folder.display()),
-        source,
-    };
+    let entries = read_tree(git, mirror, commit).await?;
+    let entries = allowed(entries, settings.forge.max_bytes)?;
+    make_folder(folder).await?;
+    let written = fill(git, mirror, entries, folder).await;
+    if written.is_err() {
+        // The caller learns why; half a checkout is of no use to anyone.
+        let _ = tokio::fs::remove_dir_all(folder).await;
+    }
+    written
+}
+
+async fn make_folder(folder: &Path) -> Result<(), WorkspaceError> {
+    let failed = |source| WorkspaceError::io("making the folder of a checkout", source);
     if let Some(parent) = folder.parent() {
-        tokio::fs::create_dir_all(parent).await.map_err(io)?;
+        tokio::fs::create_dir_all(parent).await.map_err(failed)?;
     }
-    tokio::fs::create_dir(folder).await.map_err(io)?;
-    if !is_object_id(commit) {
-        return Err(WorkspaceError::Refused(format!(
-            "{commit:?} is no commit id"
-        )));
-    }
-    let git = Git::at(&mirror.path, settings.forge.timeout, cancel);
-    match write_commit(&git, commit, folder).await {
-        Ok(left_out) => {
-            if left_out > 0 {
-                info!(
-                    "{left_out} entries of the commit {commit} are not safe to write, or too large"
-                );
-            }
-            Ok(())
-        }
-        Err(error) if error.is_of_damage() => {
-            // The next attempt fetches it anew instead of failing for ever.
-            discard_damaged(mirror, &error, cancel).await?;
-            Err(error)
-        }
-        Err(error) => Err(error),
-    }
+    tokio::fs::create_dir(folder).await.map_err(failed)
 }
 
-/// Writes what can be written, and returns how much was left out.
-async fn write_commit(git: &Git, commit: &str, folder: &Path) -> Result<usize, WorkspaceError> {
-    let args = [
-        "ls-tree",
-        "-r",
-        "-z",
-        "-l",
-        "--full-tree",
-        "--end-of-options",
-        commit,
-    ];
-    let listed = git.run("ls-tree", &args).await?;
-    let lines = || {
-        listed
-            .split(|&byte| byte == 0)
-            .filter(|line| !line.is_empty())
-    };
-    let entries: Vec<Entry> = lines().filter_map(entry).collect();
-    let left_out = lines().count() - entries.len();
-    if entries.iter().map(|entry| entry.size).sum::<u64>() > LARGEST_CHECKOUT {
+/// Checks every path and leaves out what is not written.
+fn allowed(entries: Vec<TreeEntry>, most: u64) -> Result<Vec<TreeEntry>, WorkspaceError> {
+    if let Some(entry) = entries.iter().find(|entry| !is_inside(&entry.path)) {
         return Err(WorkspaceError::Refused(format!(
-            "the commit {commit} has more than {LARGEST_CHECKOUT} bytes of files"
+            "the repository has a path that must not be written: {:?}",
+            String::from_utf8_lossy(&entry.path)
         )));
     }
-    let objects: Vec<u8> = entries
+    let symlinks: HashSet<Vec<u8>> = entries
         .iter()
-        .flat_map(|entry| [entry.object.as_bytes(), b"\n"].concat())
+        .filter(|entry| entry.kind == Kind::Symlink)
+        .map(|entry| entry.path.clone())
         .collect();
-    let root = folder.to_owned();
-    git.run_with(
-        "cat-file",
-        &["cat-file", "--batch"],
-        objects,
-        |stdout| async move {
-            // Writing many small files blocks; the channel keeps what waits for the disk small.
-            let (sender, receiver) = mpsc::channel::<(Entry, Vec<u8>)>(64);
-            let writer = tokio::task::spawn_blocking(move || write_all(&root, receiver));
-            let read = read_objects(stdout, entries, sender).await;
-            let written = writer.await.map_err(std::io::Error::other)?;
-            let refused = written?;
-            read?;
-            Ok(left_out + refused)
-        },
-    )
-    .await
-}
-
-/// Reads `<mode> <type> <object> <size>\t<path>`; none for what is not to be written.
-fn entry(line: &[u8]) -> Option<Entry> {
-    let tab = line.iter().position(|&byte| byte == b'\t')?;
-    let head = std::str::from_utf8(&line[..tab]).ok()?;
-    let mut words = head.split_ascii_whitespace();
-    let (mode, kind, object, size) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    // A submodule is a commit of another repository: there is nothing here to write.
-    if kind != "blob" {
-        return None;
+    if let Some(entry) = entries
+        .iter()
+        .find(|entry| parents(&entry.path).any(|parent| symlinks.contains(parent)))
+    {
+        return Err(WorkspaceError::Refused(format!(
+            "the repository has a path below a symlink: {:?}",
+            String::from_utf8_lossy(&entry.path)
+        )));
     }
-    let size = size.parse().ok()?;
-    let path = PathBuf::from(OsStr::from_bytes(&line[tab + 1..]));
-    (size <= LARGEST_FILE && is_safe(&path)).then(|| Entry {
-        path,
-        object: object.to_owned(),
-        size,
-        is_link: mode == "120000",
-    })
+    let kept: Vec<TreeEntry> = entries
+        .into_iter()
+        .filter(|entry| match entry.kind {
+            Kind::File => entry.size <= MOST_FILE,
+            Kind::Symlink => entry.size <= MOST_TARGET,
+            Kind::Submodule => true,
+        })
+        .collect();
+    let mut total: u64 = 0;
+    for entry in &kept {
+        total = total.saturating_add(entry.size);
+    }
+    if total > most {
+        return Err(WorkspaceError::Refused(format!(
+            "the files are larger than GIT_MAX_BYTES ({most} bytes)"
+        )));
+    }
+    Ok(kept)
 }
 
-/// A relative path that climbs nowhere and touches nothing that git would take for its own.
-fn is_safe(path: &Path) -> bool {
-    let own = |name: &OsStr| {
-        let name = name.to_string_lossy().to_ascii_lowercase();
-        let name = name.trim_end_matches(['.', ' ']);
-        name == ".git" || name.starts_with("git~")
+/// Whether a path leads to a place inside the checkout, and not to git's own.
+fn is_inside(path: &[u8]) -> bool {
+    !path.contains(&0)
+        && path.split(|&byte| byte == b'/').all(|part| {
+            !part.is_empty()
+                && part != b"."
+                && part != b".."
+                && !part.eq_ignore_ascii_case(b".git")
+                && !part.eq_ignore_ascii_case(b"git~1")
+        })
+}
+
+/// The folders that a path lies in.
+fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| &path[..at])
+}
+
+/// Whether a symlink at `path` stays inside. `..` may only stand first: after another name it would
+/// be taken from where that name leads to, which may be a symlink too.
+fn stays_inside(path: &[u8], target: &[u8]) -> bool {
+    if target.is_empty() || target.starts_with(b"/") || target.contains(&0) {
+        return false;
+    }
+    let mut above = parents(path).count();
+    let mut named = false;
+    for part in target.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if named || above == 0 => return false,
+            b".." => above -= 1,
+            part if part.eq_ignore_ascii_case(b".git") => return false,
+            _ => named = true,
+        }
+    }
+    true
+}
+
+async fn fill(
+    git: &Git,
+    mirror: &Mirror,
+    entries: Vec<TreeEntry>,
+    folder: &Path,
+) -> Result<(), WorkspaceError> {
+    let (submodules, objects): (Vec<_>, Vec<_>) = entries
+        .into_iter()
+        .partition(|entry| entry.kind == Kind::Submodule);
+    let ids = objects.iter().map(|entry| entry.id.clone()).collect();
+    let writing = Writing {
+        folder: folder.to_owned(),
+        entries: objects,
+        symlinks: Vec::new(),
     };
-    path.components().all(|part| match part {
-        Component::Normal(name) => !own(name),
-        Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => {
-            false
+    let written = read_objects(git, mirror, ids, writing, |writing, at, _, content| {
+        writing.write(at, content)
+    })
+    .await?;
+    let rest = move || {
+        for submodule in submodules {
+            let path = written.folder.join(OsStr::from_bytes(&submodule.path));
+            std::fs::create_dir_all(&path).map_err(|error| failed(&path, error))?;
         }
-    }) && path.components().next().is_some()
+        for (path, target) in written.symlinks {
+            make_parents(&path)?;
+            std::os::unix::fs::symlink(OsStr::from_bytes(&target), &path)
+                .map_err(|error| failed(&path, error))?;
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(rest)
+        .await
+        .map_err(|error| failed(folder, std::io::Error::other(error)))?
 }
 
-async fn read_objects(
-    stdout: tokio::process::ChildStdout,
-    entries: Vec<Entry>,
-    sender: mpsc::Sender<(Entry, Vec<u8>)>,
-) -> std::io::Result<()> {
-    let mut stdout = BufReader::with_capacity(256 << 10, stdout);
-    for entry in entries {
-        let size = object_size(&mut stdout).await?;
-        if size != entry.size {
-            let why = "an object is not as long as it was listed";
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, why));
-        }
-        // At most `LARGEST_FILE`, which fits.
-        let mut bytes = vec![0; usize::try_from(size).map_err(std::io::Error::other)?];
-        stdout.read_exact(&mut bytes).await?;
-        stdout.read_u8().await?;
-        if sender.send((entry, bytes)).await.is_err() {
-            // The writer failed and says why.
+impl Writing {
+    fn write(&mut self, at: usize, content: &mut dyn Read) -> Result<(), WorkspaceError> {
+        let Some(entry) = self.entries.get(at) else {
             return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// Returns how many entries could not be written because of what else the tree holds: a tree made
-/// by hand can have a file and a folder of the same name.
-fn write_all(
-    root: &Path,
-    mut receiver: mpsc::Receiver<(Entry, Vec<u8>)>,
-) -> std::io::Result<usize> {
-    let mut folders = HashSet::new();
-    let mut links = Vec::new();
-    let mut refused = 0;
-    while let Some((entry, bytes)) = receiver.blocking_recv() {
-        if entry.is_link {
-            // Written last, so that nothing is ever written through one.
-            links.push((entry.path, bytes));
-            continue;
-        }
-        let written = make_parents(root, &entry.path, &mut folders).and_then(|()| {
-            let target = root.join(&entry.path);
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(target)?;
-            file.write_all(&bytes)
-        });
-        refused += usize::from(!is_written(written)?);
-    }
-    for (path, bytes) in links {
-        let points_to = Path::new(OsStr::from_bytes(&bytes));
-        if !stays_inside(&path, points_to) {
-            refused += 1;
-            continue;
-        }
-        let written = make_parents(root, &path, &mut folders)
-            .and_then(|()| std::os::unix::fs::symlink(points_to, root.join(&path)));
-        refused += usize::from(!is_written(written)?);
-    }
-    Ok(refused)
-}
-
-/// False where the name is taken by another kind of thing; an error where the disk is to blame.
-fn is_written(result: std::io::Result<()>) -> std::io::Result<bool> {
-    use std::io::ErrorKind;
-    match result {
-        Ok(()) => Ok(true),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::AlreadyExists
-                    | ErrorKind::NotADirectory
-                    | ErrorKind::IsADirectory
-                    | ErrorKind::InvalidFilename
-            ) =>
-        {
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes the folders above a path, each of them a real one: a link among them would lead elsewhere.
-fn make_parents(root: &Path, path: &Path, made: &mut HashSet<PathBuf>) -> std::io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new(""));
-    if made.contains(parent) {
-        return Ok(());
-    }
-    let mut folder = PathBuf::new();
-    for part in parent.components() {
-        folder.push(part);
-        let target = root.join(&folder);
-        match std::fs::create_dir(&target) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                if !std::fs::symlink_metadata(&target)?.is_dir() {
-                    return Err(std::io::ErrorKind::NotADirectory.into());
+        };
+        let path = self.folder.join(OsStr::from_bytes(&entry.path));
+        match entry.kind {
+            Kind::File => {
+                make_parents(&path)?;
+                let mut file = OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .open(&path)
+                    .map_err(|error| failed(&path, error))?;
+                std::io::copy(content, &mut file).map_err(|error| failed(&path, error))?;
+            }
+            Kind::Symlink => {
+                let mut target = Vec::new();
+                content
+                    .read_to_end(&mut target)
+                    .map_err(|error| failed(&path, error))?;
+                if stays_inside(&entry.path, &target) {
+                    self.symlinks.push((path, target));
                 }
             }
-            Err(error) => return Err(error),
+            Kind::Submodule => {}
         }
+        Ok(())
     }
-    made.insert(folder);
-    Ok(())
 }
 
-/// Whether a link at `path` that says `points_to` stays below the root, by its words alone. A link
-/// through another link could not be told by words, so those that climb at all stay out.
-fn stays_inside(path: &Path, points_to: &Path) -> bool {
-    let mut depth = path.components().count().saturating_sub(1);
-    let mut below = false;
-    for part in points_to.components() {
-        match part {
-            Component::Normal(_) => {
-                depth += 1;
-                below = true;
-            }
-            Component::CurDir => {}
-            // Climbing after going down may climb out of another link's target.
-            Component::ParentDir if below || depth == 0 => return false,
-            Component::ParentDir => depth -= 1,
-            Component::RootDir | Component::Prefix(_) => return false,
-        }
+fn make_parents(path: &Path) -> Result<(), WorkspaceError> {
+    match path.parent() {
+        Some(parent) => std::fs::create_dir_all(parent).map_err(|error| failed(path, error)),
+        None => Ok(()),
     }
-    !points_to.as_os_str().is_empty()
+}
+
+fn failed(path: &Path, error: std::io::Error) -> WorkspaceError {
+    // A tree of hostile make: no git writes one that has a path twice, or a file as a folder.
+    let twice = matches!(
+        error.kind(),
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory
+    );
+    if twice {
+        WorkspaceError::Refused(format!(
+            "the repository has two things at one path: {}",
+            path.display()
+        ))
+    } else {
+        WorkspaceError::io(format!("writing {}", path.display()), error)
+    }
 }
 
 #[cfg(test)]
@@ -291,33 +231,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_that_git_or_the_system_would_take_otherwise_are_not_safe() {
-        for bad in [
-            "../x",
-            "/etc/x",
-            "a/../x",
-            ".git/hooks/x",
-            "a/.GIT/x",
-            "a/.git./x",
-            "git~1/x",
-            "",
+    fn a_symlink_must_stay_inside() {
+        for (path, target) in [
+            ("a", "b"),
+            ("a/b", "../c"),
+            ("a/b", "./c/d"),
+            ("a/b/c", "../../d"),
         ] {
-            assert!(!is_safe(Path::new(bad)), "{bad}");
+            assert!(stays_inside(path.as_bytes(), target.as_bytes()), "{target}");
         }
-        for good in ["a", "a/b.c", ".github/x", "git/x", "..a/b"] {
-            assert!(is_safe(Path::new(good)), "{good}");
+        for (path, target) in [
+            ("a", "/etc/passwd"),
+            ("a", ".."),
+            ("a/b", "../../c"),
+            ("a/b", "c/../../.."),
+            ("a", "dot/../x"),
+            ("a", ".GIT/config"),
+            ("a", ""),
+        ] {
+            assert!(
+                !stays_inside(path.as_bytes(), target.as_bytes()),
+                "{target}"
+            );
         }
     }
 
     #[test]
-    fn links_out_of_the_checkout_are_told_by_their_words() {
-        let inside = |path, to| stays_inside(Path::new(path), Path::new(to));
-        assert!(inside("a/b", "c"));
-        assert!(inside("a/b", "../c"));
-        assert!(!inside("a", "../c"));
-        assert!(!inside("a/b", "../../c"));
-        assert!(!inside("a/b", "x/../../c"));
-        assert!(!inside("a", "/etc/passwd"));
-        assert!(!inside("a", ""));
+    fn a_path_must_lead_inside_and_not_to_git() {
+        for path in ["a", "a/b.txt", "..a", ".github/x", "a/.gitignore"] {
+            assert!(is_inside(path.as_bytes()), "{path}");
+        }
+        for path in [
+            "",
+            "/a",
+            "a//b",
+            "../a",
+            "a/..",
+            ".git/hooks/x",
+            "a/.GIT",
+            "GIT~1/x",
+            ".",
+        ] {
+            assert!(!is_inside(path.as_bytes()), "{path}");
+        }
     }
 }

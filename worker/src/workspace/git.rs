@@ -1,320 +1,377 @@
-//! Runs git so that nothing it is given can make it do more than it is asked to.
+//! Runs the real `git` so that nothing of a repository, of an input or of this machine's settings
+//! can make it do more than it was asked for.
 //!
-//! A cleared environment, no configuration but ours, no hooks, no prompts, no filters, only the
-//! protocols that the source needs, no redirects; names from input come after `--end-of-options`.
-//! It runs in a process group of its own, which is killed when it takes too long, writes too much
-//! or is no longer wanted.
+//! * Its environment is empty but for what stands here: no settings of the machine or the user, no
+//!   hooks, no prompts, only the transports that the origin needs.
+//! * A credential is given in the environment alone: other users can read command lines.
+//! * It leads a process group of its own, killed as a whole when time is up, when the work is
+//!   cancelled or when nobody waits any more: `git fetch` has children.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use platform::settings::Secret;
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _,
-};
+use platform::settings::{Environment, Source as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::WorkspaceError;
+use super::origin::Origin;
+use crate::settings::WorkerSettings;
 
-/// The most that git may write to its standard output where all of it is kept.
-const MOST_KEPT: u64 = 256 << 20;
-/// How much of its standard error is kept.
-const MOST_SAID: u64 = 16 << 10;
+/// What git may print where a short answer is expected, in bytes.
+pub(crate) const SHORT: u64 = 64 << 10;
+/// How much of its complaints is kept, in bytes.
+const COMPLAINTS: usize = 16 << 10;
+/// How much of its complaints is told, in bytes.
+const TOLD: usize = 600;
 
-/// Settings that every command gets.
-const ALWAYS: &[&str] = &[
+/// What a repository's own settings must not change.
+const PROTECTED: [&str; 15] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.attributesFile=/dev/null",
-    "core.quotePath=false",
-    "core.bigFileThreshold=16m",
-    "http.followRedirects=false",
-    "submodule.recurse=false",
-    "fetch.recurseSubmodules=false",
-    "transfer.fsckObjects=false",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "safe.directory=*",
+    "core.quotePath=true",
+    "core.commitGraph=false",
     "diff.external=",
-    "credential.helper=",
-    "protocol.version=2",
+    "fetch.recurseSubmodules=false",
+    "fetch.writeCommitGraph=false",
+    "gc.auto=0",
+    "http.followRedirects=false",
+    "maintenance.auto=false",
+    "protocol.ext.allow=never",
+    "safe.directory=*",
+    "submodule.recurse=false",
+    "transfer.bundleURI=false",
 ];
 
-/// What it needs of the worker's environment: programs, proxies, certificates.
-const PASSED_ON: &[&str] = &[
-    "PATH",
-    "http_proxy",
-    "https_proxy",
+/// For the processes that git starts itself, such as `upload-pack` of a local repository: they get
+/// neither its `-c` options nor its environment's settings, but they read this file.
+const GLOBAL: &str = "[safe]\n\tdirectory = *\n[uploadpack]\n\tallowAnySHA1InWant = true\n";
+
+/// Variables that say how this machine reaches the network.
+const NETWORK: [&str; 7] = [
     "HTTPS_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "no_proxy",
+    "https_proxy",
     "NO_PROXY",
+    "no_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "GIT_SSL_CAINFO",
-    "GIT_SSL_CAPATH",
 ];
 
-/// One kind of git at one place.
-#[derive(Clone, Debug)]
+/// Runs git. Not to be printed: it holds a credential.
+#[derive(Clone)]
 pub(crate) struct Git {
-    /// Where it runs: a repository, or a folder for one.
     folder: PathBuf,
-    /// Protocols it may speak, separated by colons.
     protocols: &'static str,
+    /// Setting and value that carry the credential.
+    credential: Option<(String, String)>,
+    /// What must not show in a message.
+    secrets: Vec<String>,
     timeout: Duration,
-    token: Option<(String, Secret)>,
     cancel: CancellationToken,
 }
 
-impl Git {
-    /// A git that works in `folder` and speaks to nobody.
-    pub(crate) fn at(folder: &Path, timeout: Duration, cancel: &CancellationToken) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            protocols: "none",
-            timeout,
-            token: None,
-            cancel: cancel.clone(),
-        }
-    }
-
-    /// Lets it speak these protocols.
-    pub(crate) fn speaking(mut self, protocols: &'static str) -> Self {
-        self.protocols = protocols;
-        self
-    }
-
-    /// Gives it a token for one base address.
-    pub(crate) fn with_token(mut self, base_url: &str, token: Option<&Secret>) -> Self {
-        self.token = token.map(|token| (base_url.to_owned(), token.clone()));
-        self
-    }
-
-    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new("git");
-        for setting in ALWAYS {
-            command.arg("-c").arg(setting);
-        }
-        command
-            .args(args)
-            .current_dir(&self.folder)
-            .env_clear()
-            .env("HOME", "/nonexistent")
-            .env("LC_ALL", "C")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_ATTR_NOSYSTEM", "1")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_ASKPASS", "/bin/false")
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .env("GIT_NO_REPLACE_OBJECTS", "1")
-            .env("GIT_NO_LAZY_FETCH", "1")
-            .env("GIT_PROTOCOL_FROM_USER", "0")
-            // Never a repository further up, should there be none here.
-            .env(
-                "GIT_CEILING_DIRECTORIES",
-                self.folder.parent().unwrap_or(&self.folder),
-            )
-            .env("GIT_ALLOW_PROTOCOL", self.protocols)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .process_group(0);
-        for name in PASSED_ON {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        if let Some((base_url, token)) = &self.token {
-            // GitHub takes tokens over git's protocol only so, and others do too.
-            let login = BASE64_STANDARD.encode(format!("x-access-token:{}", token.expose()));
-            // In the environment: a command line can be read by everybody on the machine.
-            command
-                .env("GIT_CONFIG_COUNT", "1")
-                .env("GIT_CONFIG_KEY_0", format!("http.{base_url}/.extraHeader"))
-                .env(
-                    "GIT_CONFIG_VALUE_0",
-                    format!("Authorization: Basic {login}"),
-                );
-        }
-        command
-    }
-
-    /// Runs it and returns what it wrote.
-    pub(crate) async fn run<S: AsRef<OsStr>>(
-        &self,
-        action: &'static str,
-        args: &[S],
-    ) -> Result<Vec<u8>, WorkspaceError> {
-        self.run_with(action, args, Vec::new(), |mut stdout| async move {
-            let mut kept = Vec::new();
-            (&mut stdout).take(MOST_KEPT).read_to_end(&mut kept).await?;
-            if stdout.read(&mut [0]).await? > 0 {
-                return Err(std::io::Error::other(format!(
-                    "it wrote more than {MOST_KEPT} bytes"
-                )));
-            }
-            Ok(kept)
-        })
-        .await
-    }
-
-    /// Runs it, gives it `input`, and lets `read` take what it writes as it comes.
-    pub(crate) async fn run_with<S, T, F, R>(
-        &self,
-        action: &'static str,
-        args: &[S],
-        input: Vec<u8>,
-        read: F,
-    ) -> Result<T, WorkspaceError>
-    where
-        S: AsRef<OsStr>,
-        F: FnOnce(tokio::process::ChildStdout) -> R,
-        R: Future<Output = std::io::Result<T>>,
-    {
-        let io = |source| WorkspaceError::Io {
-            doing: format!("running git {action}"),
-            source,
-        };
-        let mut child = self
-            .command(args)
-            .spawn()
-            .map_err(|source| WorkspaceError::Io {
-                doing: "starting git (is it installed?)".to_owned(),
-                source,
-            })?;
-        let mut group = Group(
-            child
-                .id()
-                .and_then(|id| i32::try_from(id).ok())
-                .map(Pid::from_raw),
-        );
-        let (stdin, stdout, stderr) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
-            return Err(io(std::io::Error::other("git has no pipes")));
-        };
-        let feed = async move {
-            // git may end without reading all of it, and says why itself.
-            let _ = stdin.write_all(&input).await;
-            drop(stdin);
-        };
-        let work = async {
-            let (taken, said, ()) = tokio::join!(read(stdout), last_words(stderr), feed);
-            let status = child.wait().await;
-            (taken, said, status)
-        };
-        let (taken, said, status) = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(WorkspaceError::Cancelled),
-            () = tokio::time::sleep(self.timeout) => {
-                return Err(WorkspaceError::TimedOut { action, seconds: self.timeout.as_secs() });
-            }
-            ended = work => ended,
-        };
-        group.is_done();
-        let status = status.map_err(io)?;
-        if !status.success() {
-            // Where nobody took its words any more, that is the cause, and git's death the effect.
-            if let (Err(source), true) = (&taken, said.trim().is_empty()) {
-                return Err(io(std::io::Error::new(source.kind(), source.to_string())));
-            }
-            return Err(WorkspaceError::Git {
-                action,
-                message: plain(&said, status),
-            });
-        }
-        taken.map_err(io)
-    }
-}
-
-/// Kills what is left of a group when it is dropped.
+/// The processes of one git. Ended with the value, unless they have ended.
 struct Group(Option<Pid>);
-
-impl Group {
-    /// Its leader was waited for: the number may soon be somebody else's.
-    fn is_done(&mut self) {
-        self.0 = None;
-    }
-}
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // An error means that nothing is left.
+            // Gone already: just as well.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
 }
 
-/// Reads a stream to its end and keeps its beginning, so that its writer never waits.
-async fn last_words(mut stream: impl AsyncRead + Unpin) -> String {
+impl Git {
+    /// A git that reaches no network and no repository but the one it is told.
+    pub(crate) async fn new(
+        settings: &WorkerSettings,
+        cancel: &CancellationToken,
+    ) -> Result<Self, WorkspaceError> {
+        let folder = settings.work_dir.join("git");
+        prepare(&folder).await?;
+        Ok(Self {
+            folder,
+            protocols: "none",
+            credential: None,
+            secrets: Vec::new(),
+            timeout: settings.forge.timeout,
+            cancel: cancel.clone(),
+        })
+    }
+
+    /// A git that may fetch from this origin.
+    pub(crate) fn reaching(mut self, origin: &Origin) -> Self {
+        self.protocols = origin.protocols();
+        self.credential = origin.credential();
+        self.secrets = origin.secrets();
+        self
+    }
+
+    /// What ends its work early.
+    pub(crate) fn cancel(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Runs git on a repository and gives what it prints, up to `most` bytes.
+    pub(crate) async fn output(
+        &self,
+        action: &'static str,
+        repository: Option<&Path>,
+        arguments: &[&str],
+        most: u64,
+    ) -> Result<Vec<u8>, WorkspaceError> {
+        self.stream(action, repository, arguments, Vec::new(), move |stdout| {
+            let mut bytes = Vec::new();
+            stdout
+                .take(most + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|source| WorkspaceError::io("reading what git prints", source))?;
+            if bytes.len() as u64 > most {
+                return Err(WorkspaceError::Refused(format!(
+                    "git {action} gives more than {most} bytes"
+                )));
+            }
+            Ok(bytes)
+        })
+        .await
+    }
+
+    /// Like [`Git::output`], as one line of text.
+    pub(crate) async fn line(
+        &self,
+        action: &'static str,
+        repository: Option<&Path>,
+        arguments: &[&str],
+    ) -> Result<String, WorkspaceError> {
+        let bytes = self.output(action, repository, arguments, SHORT).await?;
+        Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    }
+
+    /// Runs git on a repository; what it prints is read by `read`, away from the async runtime.
+    ///
+    /// An error of git goes before one of `read`, which may be its consequence, unless `read`
+    /// refuses what it reads.
+    pub(crate) async fn stream<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        repository: Option<&Path>,
+        arguments: &[&str],
+        input: Vec<u8>,
+        read: impl FnOnce(&mut BufReader<File>) -> Result<T, WorkspaceError> + Send + 'static,
+    ) -> Result<T, WorkspaceError> {
+        if self.cancel.is_cancelled() {
+            return Err(WorkspaceError::Cancelled);
+        }
+        let mut child = self
+            .command(repository, arguments, !input.is_empty())
+            .spawn()
+            .map_err(|source| WorkspaceError::io("starting git", source))?;
+        let pid = child.id().and_then(|id| i32::try_from(id).ok());
+        let mut group = Group(pid.map(Pid::from_raw));
+        let stdout = stdout(&mut child)?;
+        let mut reading = tokio::task::spawn_blocking(move || read(&mut BufReader::new(stdout)));
+        let stdin = child.stdin.take();
+        let writing = async move {
+            if let Some(mut stdin) = stdin {
+                // A git that stopped reading says why itself.
+                let _ = stdin.write_all(&input).await;
+            }
+        };
+        let stderr = child.stderr.take();
+        let ended = {
+            let work = async {
+                let complaints = async {
+                    match stderr {
+                        Some(stderr) => tail(stderr).await,
+                        None => Vec::new(),
+                    }
+                };
+                let (read, (), complaints) = tokio::join!(&mut reading, writing, complaints);
+                let status = child.wait().await;
+                (read, complaints, status)
+            };
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => Err(WorkspaceError::Cancelled),
+                () = tokio::time::sleep(self.timeout) => Err(WorkspaceError::TimedOut {
+                    action,
+                    seconds: self.timeout.as_secs(),
+                }),
+                ended = work => Ok(ended),
+            }
+        };
+        match ended {
+            Ok((read, complaints, status)) => {
+                group.0 = None;
+                let status =
+                    status.map_err(|source| WorkspaceError::io("waiting for git", source))?;
+                let read = read.map_err(|error| {
+                    WorkspaceError::io("reading what git prints", std::io::Error::other(error))
+                })?;
+                self.judge(action, status, &complaints, read)
+            }
+            Err(error) => {
+                drop(group);
+                // With its writers gone the reader comes to its end; nothing is written after this.
+                let _ = reading.await;
+                let _ = child.wait().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn judge<T>(
+        &self,
+        action: &'static str,
+        status: ExitStatus,
+        complaints: &[u8],
+        read: Result<T, WorkspaceError>,
+    ) -> Result<T, WorkspaceError> {
+        match read {
+            Err(WorkspaceError::Refused(message)) => Err(WorkspaceError::Refused(message)),
+            read if status.success() => read,
+            Ok(_) | Err(_) => {
+                let message = self.tellable(complaints);
+                let message = if message.is_empty() {
+                    status.to_string()
+                } else {
+                    message
+                };
+                Err(WorkspaceError::Git { action, message })
+            }
+        }
+    }
+
+    /// The end of git's complaints, without credentials.
+    fn tellable(&self, complaints: &[u8]) -> String {
+        let mut text = String::from_utf8_lossy(complaints).into_owned();
+        for secret in &self.secrets {
+            text = text.replace(secret.as_str(), "***");
+        }
+        let lines: Vec<&str> = text
+            .split(['\n', '\r'])
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let text = lines.join("; ");
+        let mut start = text.len().saturating_sub(TOLD);
+        while !text.is_char_boundary(start) {
+            start += 1;
+        }
+        text[start..].to_owned()
+    }
+
+    fn command(&self, repository: Option<&Path>, arguments: &[&str], input: bool) -> Command {
+        let mut command = Command::new("git");
+        command
+            .env_clear()
+            .env("PATH", variable("PATH").unwrap_or("/usr/bin:/bin".into()))
+            .env("HOME", self.folder.join("home"))
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", self.folder.join("config"))
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "/bin/true")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_LITERAL_PATHSPECS", "1")
+            .env("GIT_ALLOW_PROTOCOL", self.protocols);
+        for name in NETWORK {
+            if let Some(value) = variable(name) {
+                command.env(name, value);
+            }
+        }
+        if let Some((setting, value)) = &self.credential {
+            command
+                .env("GIT_CONFIG_COUNT", "1")
+                .env("GIT_CONFIG_KEY_0", setting)
+                .env("GIT_CONFIG_VALUE_0", value);
+        }
+        for setting in PROTECTED {
+            command.args(["-c", setting]);
+        }
+        if let Some(repository) = repository {
+            // Named, never searched for: a folder above could be a repository too.
+            command.env("GIT_DIR", repository).current_dir(repository);
+        } else {
+            command.current_dir(&self.folder);
+        }
+        command
+            .args(arguments)
+            .stdin(if input { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+fn stdout(child: &mut Child) -> Result<File, WorkspaceError> {
+    child
+        .stdout
+        .take()
+        .ok_or_else(|| std::io::Error::other("git has no output"))
+        .and_then(tokio::process::ChildStdout::into_owned_fd)
+        .map(File::from)
+        .map_err(|source| WorkspaceError::io("reading what git prints", source))
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    Environment.get(name).map(OsString::from)
+}
+
+/// The last [`COMPLAINTS`] bytes.
+async fn tail(mut stderr: tokio::process::ChildStderr) -> Vec<u8> {
     let mut kept = Vec::new();
-    let _ = (&mut stream).take(MOST_SAID).read_to_end(&mut kept).await;
-    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
-    String::from_utf8_lossy(&kept).into_owned()
-}
-
-/// Reads the line before an object in the answer of `cat-file --batch`: the object's size.
-///
-/// An object that git cannot give is [`std::io::ErrorKind::InvalidData`]: it was listed, so the
-/// repository is damaged.
-pub(crate) async fn object_size(stdout: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<u64> {
-    let mut header = Vec::new();
-    stdout.take(256).read_until(b'\n', &mut header).await?;
-    let header = String::from_utf8_lossy(&header).into_owned();
-    header
-        .trim_end()
-        .rsplit(' ')
-        .next()
-        .and_then(|size| size.parse().ok())
-        .ok_or_else(|| {
-            let why = format!("git cannot give an object: {}", header.trim_end());
-            std::io::Error::new(std::io::ErrorKind::InvalidData, why)
-        })
-}
-
-/// What git said, in one line and without credentials in addresses.
-fn plain(said: &str, status: std::process::ExitStatus) -> String {
-    let words: Vec<String> = said
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            line.split(' ')
-                .map(without_user)
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
-        .collect();
-    let mut text = words.join("; ");
-    if text.is_empty() {
-        text = status.to_string();
+    let mut part = [0; 4096];
+    loop {
+        match stderr.read(&mut part).await {
+            Ok(0) | Err(_) => return kept,
+            Ok(length) => {
+                kept.extend_from_slice(&part[..length]);
+                if kept.len() > 2 * COMPLAINTS {
+                    kept.drain(..kept.len() - COMPLAINTS);
+                }
+            }
+        }
     }
-    let end = text
-        .char_indices()
-        .nth(600)
-        .map_or(text.len(), |(end, _)| end);
-    text.truncate(end);
-    text
 }
 
-fn without_user(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else {
-        return word.to_owned();
-    };
-    let host = rest.find('/').unwrap_or(rest.len());
-    match rest[..host].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => word.to_owned(),
+/// Makes the empty HOME and the settings file.
+async fn prepare(folder: &Path) -> Result<(), WorkspaceError> {
+    let failed = |source| WorkspaceError::io("making the folder of git's settings", source);
+    tokio::fs::create_dir_all(folder.join("home"))
+        .await
+        .map_err(failed)?;
+    let config = folder.join("config");
+    if tokio::fs::read(&config)
+        .await
+        .is_ok_and(|text| text == GLOBAL.as_bytes())
+    {
+        return Ok(());
     }
+    // Renamed into place: another process may be reading it.
+    let fresh = folder.join(format!("config.{}", uuid::Uuid::new_v4().simple()));
+    tokio::fs::write(&fresh, GLOBAL).await.map_err(failed)?;
+    tokio::fs::rename(&fresh, &config).await.map_err(failed)
+}
+
+/// A path as an argument. Git takes bytes; our arguments are text.
+pub(crate) fn argument(path: &Path) -> Result<&str, WorkspaceError> {
+    std::str::from_utf8(path.as_os_str().as_bytes())
+        .map_err(|_| WorkspaceError::Refused(format!("the path {path:?} is not UTF-8")))
 }

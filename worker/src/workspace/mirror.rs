@@ -1,319 +1,310 @@
-//! Bare mirrors on this machine: one per repository, one user at a time, made anew when broken.
+//! The bare mirrors: one per repository, filled by one process at a time, read by all.
+//!
+//! Nothing is ever removed from a mirror, so that a commit once fetched stays readable for the
+//! tasks that recorded it. A damaged or an oversized one is removed as a whole.
 
-use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use entity::task::Source;
-use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::git::Git;
-use super::remote::Remote;
+use super::git::{Git, SHORT};
+use super::origin::Origin;
+use super::remote::understood;
 use super::{Mirror, WorkspaceError};
 use crate::settings::WorkerSettings;
 
+/// How often a lock that another one holds is tried.
+const RETRY: Duration = Duration::from_millis(50);
 /// How often a growing mirror is measured.
-const MEASURE_EVERY: Duration = Duration::from_secs(2);
+const MEASURE: Duration = Duration::from_secs(1);
 
-/// A mirror that nobody else changes meanwhile.
-pub(crate) struct LockedMirror {
-    pub(crate) mirror: Mirror,
-    pub(crate) remote: Remote,
-    _lock: Lock,
-}
+/// What git says of a repository that is damaged. It has no better sign.
+const DAMAGE: [&str; 12] = [
+    "not a git repository",
+    "bad object",
+    "bad tree",
+    "bad config",
+    "corrupt",
+    "unable to read",
+    "loose object",
+    "packfile",
+    "missing blob",
+    "missing object",
+    "missing necessary objects",
+    "did not send all necessary objects",
+];
 
-impl LockedMirror {
-    /// Opens the mirror of a source, and makes it where there is none or the one there is broken.
-    pub(crate) async fn open(
-        settings: &WorkerSettings,
-        source: &Source,
-        cancel: &CancellationToken,
-    ) -> Result<Self, WorkspaceError> {
-        let remote = Remote::of(&settings.forge, source).await?;
-        let folder = settings.work_dir.join("mirrors");
-        tokio::fs::create_dir_all(&folder)
-            .await
-            .map_err(|source| WorkspaceError::Io {
-                doing: format!("using the mirrors in {}", folder.display()),
-                source,
-            })?;
-        let name = hex::encode(Sha256::digest(remote.url.as_bytes()));
-        let path = folder.join(format!("{name}.git"));
-        let locked = Self {
-            _lock: Lock::of(&path, cancel).await?,
-            mirror: Mirror { path },
-            remote,
-        };
-        locked.make_usable(settings, cancel).await?;
-        Ok(locked)
-    }
-
-    /// git in the mirror, speaking to nobody.
-    pub(crate) fn git(&self, settings: &WorkerSettings, cancel: &CancellationToken) -> Git {
-        Git::at(&self.mirror.path, settings.forge.timeout, cancel)
-    }
-
-    async fn make_usable(
-        &self,
-        settings: &WorkerSettings,
-        cancel: &CancellationToken,
-    ) -> Result<(), WorkspaceError> {
-        let path = &self.mirror.path;
-        let io = |source| WorkspaceError::Io {
-            doing: format!("making the mirror {}", path.display()),
-            source,
-        };
-        let git = self.git(settings, cancel);
-        if tokio::fs::try_exists(path).await.map_err(io)? {
-            if self.is_repository(settings, cancel).await? {
-                return Ok(());
-            }
-            warn!("the mirror {} is broken and is made anew", path.display());
-            discard(path).await?;
+/// Whether the mirror is to be fetched anew.
+pub(crate) fn is_damage(error: &WorkspaceError) -> bool {
+    match error {
+        WorkspaceError::Git { message, .. } => {
+            let message = message.to_ascii_lowercase();
+            DAMAGE.iter().any(|sign| message.contains(sign))
         }
-        tokio::fs::create_dir_all(path).await.map_err(io)?;
-        git.run("init", &["init", "--quiet", "--bare", "--template=", "."])
-            .await?;
-        Ok(())
-    }
-
-    async fn is_repository(
-        &self,
-        settings: &WorkerSettings,
-        cancel: &CancellationToken,
-    ) -> Result<bool, WorkspaceError> {
-        let found = tokio::fs::metadata(&self.mirror.path).await;
-        if !found.is_ok_and(|found| found.is_dir()) {
-            return Ok(false);
-        }
-        let asked = ["rev-parse", "--is-bare-repository"];
-        match self.git(settings, cancel).run("rev-parse", &asked).await {
-            Ok(answer) => Ok(answer.starts_with(b"true")),
-            Err(WorkspaceError::Git { .. }) => Ok(false),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Throws away a mirror whose files are damaged and begins an empty one.
-    pub(crate) async fn renew(
-        &self,
-        settings: &WorkerSettings,
-        why: &WorkspaceError,
-        cancel: &CancellationToken,
-    ) -> Result<(), WorkspaceError> {
-        let path = &self.mirror.path;
-        warn!(
-            "the mirror {} is broken and is made anew: {why}",
-            path.display()
-        );
-        discard(path).await?;
-        self.make_usable(settings, cancel).await
-    }
-
-    /// Fetches refs into the mirror, no more than the settings allow.
-    pub(crate) async fn fetch(
-        &self,
-        settings: &WorkerSettings,
-        refspecs: &[String],
-        cancel: &CancellationToken,
-    ) -> Result<(), WorkspaceError> {
-        let git = self.remote.git(&settings.forge, &self.mirror.path, cancel);
-        let mut args = vec![
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-auto-maintenance",
-            "--force",
-        ];
-        args.extend(self.remote.fetch_options());
-        args.extend(["--", &self.remote.url]);
-        args.extend(refspecs.iter().map(String::as_str));
-        // Dropping the fetch kills its processes.
-        let fetched = tokio::select! {
-            fetched = git.run("fetch", &args) => Some(fetched),
-            () = self.is_too_large(settings) => None,
-        };
-        match fetched {
-            Some(Ok(_)) if !self.exceeds(settings).await => Ok(()),
-            Some(Ok(_)) | None => {
-                discard(&self.mirror.path).await?;
-                Err(WorkspaceError::Refused(format!(
-                    "the repository is larger than GIT_MAX_BYTES allows ({} bytes)",
-                    settings.forge.max_bytes
-                )))
-            }
-            Some(Err(error)) => Err(without_remedy(error)),
-        }
-    }
-
-    /// Returns once the mirror exceeds its limit.
-    async fn is_too_large(&self, settings: &WorkerSettings) {
-        loop {
-            tokio::time::sleep(MEASURE_EVERY).await;
-            if self.exceeds(settings).await {
-                return;
-            }
-        }
-    }
-
-    async fn exceeds(&self, settings: &WorkerSettings) -> bool {
-        let path = self.mirror.path.clone();
-        let limit = settings.forge.max_bytes;
-        // The measuring cannot panic; were it cancelled, nobody would wait for its answer.
-        tokio::task::spawn_blocking(move || size_of(&path) > limit)
-            .await
-            .unwrap_or(true)
-    }
-
-    /// Whether the mirror has all of these commits.
-    pub(crate) async fn has(
-        &self,
-        settings: &WorkerSettings,
-        commits: &[&str],
-        cancel: &CancellationToken,
-    ) -> Result<bool, WorkspaceError> {
-        let git = self.git(settings, cancel);
-        for commit in commits {
-            let object = format!("{commit}^{{tree}}");
-            match git.run("cat-file", &["cat-file", "-e", &object]).await {
-                Ok(_) => {}
-                Err(WorkspaceError::Git { .. }) => return Ok(false),
-                Err(other) => return Err(other),
-            }
-        }
-        Ok(true)
+        WorkspaceError::Refused(_)
+        | WorkspaceError::TimedOut { .. }
+        | WorkspaceError::Io { .. }
+        | WorkspaceError::Cancelled => false,
     }
 }
 
-/// Failures that come again however often it is tried.
-pub(crate) fn without_remedy(error: WorkspaceError) -> WorkspaceError {
-    let WorkspaceError::Git { message, .. } = &error else {
-        return error;
-    };
-    let said = |sign: &str| message.contains(sign);
-    if said("couldn't find remote ref") {
-        WorkspaceError::Refused(format!(
-            "the repository has no such pull request or branch: {message}"
-        ))
-    } else if said("not our ref") || said("unadvertised object") {
-        WorkspaceError::Refused(format!(
-            "the repository no longer has the commit: {message}"
-        ))
-    } else if said("could not read Username") || said("' not found") {
-        WorkspaceError::Refused(format!(
-            "the repository is not there, or needs another FORGE_TOKEN: {message}"
-        ))
-    } else {
-        error
-    }
+/// Whether a text is a full commit id.
+pub(crate) fn is_commit_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64)
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Removes a mirror that was found damaged by somebody who does not hold its lock.
-pub(super) async fn discard_damaged(
-    mirror: &Mirror,
-    why: &WorkspaceError,
-    cancel: &CancellationToken,
-) -> Result<(), WorkspaceError> {
-    let _lock = Lock::of(&mirror.path, cancel).await?;
-    warn!(
-        "the mirror {} is broken and is removed: {why}",
-        mirror.path.display()
-    );
-    discard(&mirror.path).await
-}
-
-async fn discard(path: &Path) -> Result<(), WorkspaceError> {
-    let removed = match tokio::fs::symlink_metadata(path).await {
-        Ok(found) if found.is_dir() => tokio::fs::remove_dir_all(path).await,
-        Ok(_) => tokio::fs::remove_file(path).await,
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(WorkspaceError::Io {
-            doing: format!("removing the mirror {}", path.display()),
-            source,
-        }),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// The lock of a mirror: within this process, and between processes by a file beside it.
-struct Lock {
-    _in_process: tokio::sync::OwnedMutexGuard<()>,
-    _between_processes: std::fs::File,
-}
-
-impl Lock {
-    async fn of(mirror: &Path, cancel: &CancellationToken) -> Result<Self, WorkspaceError> {
-        let file = mirror.with_extension("lock");
-        let in_process = tokio::select! {
-            () = cancel.cancelled() => return Err(WorkspaceError::Cancelled),
-            guard = lock_of(&file).lock_owned() => guard,
-        };
-        Ok(Self {
-            _in_process: in_process,
-            _between_processes: lock_file(file, cancel).await?,
-        })
-    }
-}
-
-fn lock_of(file: &Path) -> Arc<tokio::sync::Mutex<()>> {
-    static LOCKS: LazyLock<Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>> =
-        LazyLock::new(Mutex::default);
-    let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(locks.entry(file.to_owned()).or_default())
-}
-
-/// Held until the file is closed: released by the system when its holder dies.
-async fn lock_file(
+/// A mirror that nobody else changes.
+struct Locked {
     path: PathBuf,
+    _file: File,
+}
+
+async fn lock(
+    settings: &WorkerSettings,
+    path: &Path,
     cancel: &CancellationToken,
-) -> Result<std::fs::File, WorkspaceError> {
-    let opened = path.clone();
-    let io = |source| WorkspaceError::Io {
-        doing: format!("locking {}", path.display()),
-        source,
-    };
-    let file = tokio::task::spawn_blocking(move || {
-        std::fs::OpenOptions::new()
+) -> Result<Locked, WorkspaceError> {
+    let failed = |source| WorkspaceError::io("locking a mirror", source);
+    let folder = settings.work_dir.join("mirrors");
+    tokio::fs::create_dir_all(&folder).await.map_err(failed)?;
+    let name = path.with_extension("lock");
+    let open = move || {
+        OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(opened)
-    })
-    .await
-    .map_err(|error| io(std::io::Error::other(error)))?
-    .map_err(io)?;
-    // Asked again and again instead of waited for: a wait could not be cancelled.
+            .open(name)
+    };
+    let file = tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|error| failed(std::io::Error::other(error)))?
+        .map_err(failed)?;
+    // Tried and not waited for: a thread that waits for a lock cannot be cancelled. The lock
+    // belongs to the open file, so that it also parts the tasks of one process.
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => {}
-            Err(std::fs::TryLockError::Error(error)) => return Err(io(error)),
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         tokio::select! {
             () = cancel.cancelled() => return Err(WorkspaceError::Cancelled),
-            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+    Ok(Locked {
+        path: path.to_owned(),
+        _file: file,
+    })
+}
+
+fn path_of(settings: &WorkerSettings, origin: &Origin) -> PathBuf {
+    let name = format!("{}.git", origin.key());
+    settings.work_dir.join("mirrors").join(name)
+}
+
+/// The mirror of an origin with these commits. What it lacks is fetched: first the refs that are to
+/// bring them, then what they did not bring, by its id.
+pub(crate) async fn with_commits(
+    settings: &WorkerSettings,
+    git: &Git,
+    origin: &Origin,
+    refspecs: &[String],
+    commits: &[&str],
+) -> Result<Mirror, WorkspaceError> {
+    let path = path_of(settings, origin);
+    let mut wanted = missing(git, &path, commits).await?;
+    if !wanted.is_empty() && !refspecs.is_empty() {
+        fetch(settings, git, origin, refspecs).await?;
+        wanted = missing(git, &path, commits).await?;
+    }
+    if !wanted.is_empty() {
+        let refspecs: Vec<String> = wanted
+            .iter()
+            .map(|commit| format!("+{commit}:refs/kept/{commit}"))
+            .collect();
+        fetch(settings, git, origin, &refspecs).await?;
+        if let Some(commit) = missing(git, &path, commits).await?.first() {
+            return Err(WorkspaceError::Refused(format!(
+                "the repository no longer has the commit {commit}"
+            )));
+        }
+    }
+    Ok(Mirror { path })
+}
+
+/// The refspec of a pull request's head.
+pub(crate) fn pull_refspec(number: u64) -> String {
+    format!("+refs/pull/{number}/head:{}", pull_ref(number))
+}
+
+/// Where a mirror keeps the head of a pull request.
+pub(crate) fn pull_ref(number: u64) -> String {
+    format!("refs/origin/pull/{number}")
+}
+
+async fn missing(git: &Git, path: &Path, commits: &[&str]) -> Result<Vec<String>, WorkspaceError> {
+    if !tokio::fs::try_exists(path).await.unwrap_or(false) {
+        return Ok(commits.iter().map(|&commit| commit.to_owned()).collect());
+    }
+    let mut missing = Vec::new();
+    for &commit in commits {
+        let wanted = format!("{commit}^{{commit}}");
+        let arguments = [
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &wanted,
+        ];
+        match git.line("rev-parse", Some(path), &arguments).await {
+            Ok(_) => {}
+            Err(WorkspaceError::Git { .. }) => missing.push(commit.to_owned()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
+/// Fetches refspecs of an origin into its mirror, which is made where there is none.
+pub(crate) async fn fetch(
+    settings: &WorkerSettings,
+    git: &Git,
+    origin: &Origin,
+    refspecs: &[String],
+) -> Result<Mirror, WorkspaceError> {
+    let path = path_of(settings, origin);
+    let locked = lock(settings, &path, git.cancel()).await?;
+    open(git, &locked).await?;
+    let git = git.clone().reaching(origin);
+    let mut arguments = vec![
+        "fetch",
+        "--quiet",
+        "--force",
+        "--no-tags",
+        "--no-write-fetch-head",
+        "--no-auto-maintenance",
+        "--no-recurse-submodules",
+        "--update-shallow",
+        "--",
+        origin.address()?,
+    ];
+    arguments.extend(refspecs.iter().map(String::as_str));
+    let most = settings.forge.max_bytes;
+    let fetched = tokio::select! {
+        fetched = git.output("fetch", Some(&path), &arguments, SHORT) => fetched,
+        error = outgrown(&path, most) => Err(error),
+    };
+    let fetched = match fetched {
+        Ok(_) if size(&path).await? > most => Err(too_large(most)),
+        result => result.map_err(understood),
+    };
+    if let Err(WorkspaceError::Refused(_)) = &fetched
+        && size(&path).await? > most
+    {
+        remove(&locked).await?;
+    }
+    fetched.map(|_| Mirror { path })
+}
+
+/// Makes sure that there is a bare repository.
+async fn open(git: &Git, locked: &Locked) -> Result<(), WorkspaceError> {
+    let path = &locked.path;
+    if tokio::fs::try_exists(path).await.unwrap_or(false) {
+        let arguments = ["rev-parse", "--is-bare-repository"];
+        match git.line("rev-parse", Some(path), &arguments).await {
+            Ok(answer) if answer == "true" => return Ok(()),
+            Ok(_) | Err(WorkspaceError::Git { .. }) => {
+                warn!("the mirror {} is damaged: it is made anew", path.display());
+                remove(locked).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let arguments = [
+        "init",
+        "--quiet",
+        "--bare",
+        "--template=",
+        "--",
+        super::git::argument(path)?,
+    ];
+    git.output("init", None, &arguments, SHORT).await.map(drop)
+}
+
+/// Removes the mirror of an origin.
+pub(crate) async fn discard(
+    settings: &WorkerSettings,
+    origin: &Origin,
+    cancel: &CancellationToken,
+) -> Result<(), WorkspaceError> {
+    discard_at(&path_of(settings, origin), settings, cancel).await
+}
+
+/// Removes a mirror.
+pub(super) async fn discard_at(
+    path: &Path,
+    settings: &WorkerSettings,
+    cancel: &CancellationToken,
+) -> Result<(), WorkspaceError> {
+    warn!("the mirror {} is damaged: it is removed", path.display());
+    let locked = lock(settings, path, cancel).await?;
+    remove(&locked).await
+}
+
+async fn remove(locked: &Locked) -> Result<(), WorkspaceError> {
+    match tokio::fs::remove_dir_all(&locked.path).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(|source| WorkspaceError::io("removing a mirror", source)),
+    }
+}
+
+fn too_large(most: u64) -> WorkspaceError {
+    WorkspaceError::Refused(format!(
+        "the repository is larger than GIT_MAX_BYTES ({most} bytes)"
+    ))
+}
+
+/// Comes to an end when the mirror is too large.
+async fn outgrown(path: &Path, most: u64) -> WorkspaceError {
+    loop {
+        tokio::time::sleep(MEASURE).await;
+        match size(path).await {
+            Ok(size) if size > most => return too_large(most),
+            Ok(_) => {}
+            Err(error) => return error,
         }
     }
 }
 
-/// All files below a folder, in bytes; what cannot be read counts nothing.
-fn size_of(folder: &Path) -> u64 {
-    let mut total = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(found) if found.is_dir() => folders.push(entry.path()),
-                Ok(found) => total += found.len(),
-                Err(_) => {}
+/// The bytes of all files below a folder.
+async fn size(path: &Path) -> Result<u64, WorkspaceError> {
+    let root = path.to_owned();
+    let measure = move || {
+        let mut total = 0;
+        let mut folders = vec![root];
+        while let Some(folder) = folders.pop() {
+            // Git renames and removes its files meanwhile.
+            let Ok(parts) = std::fs::read_dir(folder) else {
+                continue;
+            };
+            for part in parts.flatten() {
+                match part.metadata() {
+                    Ok(about) if about.is_dir() => folders.push(part.path()),
+                    Ok(about) => total += about.len(),
+                    Err(_) => {}
+                }
             }
         }
-    }
-    total
+        total
+    };
+    tokio::task::spawn_blocking(measure)
+        .await
+        .map_err(|error| WorkspaceError::io("measuring a mirror", std::io::Error::other(error)))
 }
