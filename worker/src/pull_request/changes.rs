@@ -97,6 +97,7 @@ fn finish(
     let head_text = match head {
         HeadText::None => None,
         HeadText::Text(text) => Some(text),
+        HeadText::Binary => return Err("binary".to_owned()),
         HeadText::NotUtf8 => return Err("not UTF-8".to_owned()),
     };
     let hunks = parse_patch(&patch).map_err(|error| format!("its diff cannot be read: {error}"))?;
@@ -250,7 +251,8 @@ async fn look(
         file_bytes,
         Vec::new(),
         move |looks: &mut Vec<Look>, owner, section| {
-            let look = if section.binary {
+            // Git looks for a NUL only where a file begins; PostgreSQL keeps none in a text.
+            let look = if section.binary || section.text.contains(&0) {
                 Look::Binary
             } else if section.size > file_bytes {
                 Look::TooLarge
@@ -386,6 +388,8 @@ enum HeadText {
     /// Deleted, or too large.
     None,
     Text(String),
+    /// It has a NUL beyond where git looks for one.
+    Binary,
     NotUtf8,
 }
 
@@ -415,7 +419,11 @@ async fn heads(
                 doing: "reading a file of the head commit".to_owned(),
                 source,
             })?;
-        heads[places[at]] = String::from_utf8(bytes).map_or(HeadText::NotUtf8, HeadText::Text);
+        heads[places[at]] = match String::from_utf8(bytes) {
+            Ok(text) if text.contains('\0') => HeadText::Binary,
+            Ok(text) => HeadText::Text(text),
+            Err(_) => HeadText::NotUtf8,
+        };
         Ok(())
     })
     .await

@@ -171,7 +171,8 @@ async fn fetch_both(
     told: Told<'_>,
 ) -> Result<(Mirror, String), WorkspaceError> {
     let head = pull_refspec(place.number);
-    let kept = format!("refs/origin/{}", branch.trim_start_matches("refs/"));
+    // Not kept by the branch's name: a mirror that has kept `next` cannot keep `next/one`.
+    let kept = format!("refs/origin/base/{}", place.number);
     let both = [head.clone(), format!("+{branch}:{kept}")];
     let Some(about) = about else {
         let mirror = fetch(settings, git, origin, &both).await?;

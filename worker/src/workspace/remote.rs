@@ -25,6 +25,7 @@ pub(super) fn understood(error: WorkspaceError) -> WorkspaceError {
     };
     let for_good = [
         ("couldn't find remote ref", "the repository has no such ref"),
+        ("not our ref", "the repository no longer has the commit"),
         (
             "returned error: 301",
             "the forge sends elsewhere; give the repository's own address",
