@@ -236,3 +236,23 @@ async fn a_change_among_ten_thousand_files_is_found_in_seconds() {
     assert_eq!(paths(&resolved), ["d07/f7"]);
     assert_eq!(resolved.pull_request.other_paths.len(), 3_000);
 }
+
+/// Objects that come one by one would let another run find a commit whose files are still to come,
+/// and a fetch that was killed would leave such a commit behind.
+#[tokio::test]
+async fn a_fetched_commit_is_in_a_mirror_with_all_its_files_or_not_at_all() {
+    let place = Place::new("https://forge.invalid");
+    let repository = place.path().join("whole");
+    let change = (files(&[("a", "1\n")]), files(&[("a", "2\n")]));
+    let (base, head) = build_repository(&repository, &change.0, &change.1)
+        .await
+        .unwrap();
+    let resolved = place
+        .resolve(&local(&repository, &base, &head))
+        .await
+        .unwrap();
+    let objects = std::fs::read_dir(resolved.mirror.path.join("objects")).unwrap();
+    let mut names: Vec<_> = objects.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["info", "pack"]);
+}

@@ -34,7 +34,7 @@ const COMPLAINTS: usize = 16 << 10;
 const TOLD: usize = 600;
 
 /// What a repository's own settings must not change.
-const PROTECTED: [&str; 15] = [
+const PROTECTED: [&str; 16] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.attributesFile=/dev/null",
@@ -42,6 +42,9 @@ const PROTECTED: [&str; 15] = [
     "core.commitGraph=false",
     "diff.external=",
     "fetch.recurseSubmodules=false",
+    // Objects of a pack are there all at once. Loose ones come one by one, and whoever finds the
+    // commit meanwhile, or after a fetch was killed, would not find its files.
+    "fetch.unpackLimit=1",
     "fetch.writeCommitGraph=false",
     "gc.auto=0",
     "http.followRedirects=false",
