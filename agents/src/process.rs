@@ -91,6 +91,7 @@ pub async fn run(
     let mut last_words = Vec::new();
     let mut total: u64 = 0;
     let (mut out_open, mut err_open) = (true, true);
+    let mut leader_runs = true;
     let turn_ends = Instant::now() + limits.turn;
     let mut stall_ends = Instant::now() + limits.stall;
 
@@ -111,6 +112,13 @@ pub async fn run(
             }
             line = stdout.next(), if out_open => (Stream::Stdout, line),
             line = stderr.next(), if err_open => (Stream::Stderr, line),
+            // What it left behind may hold its pipes open for ever: that ends here, and what is
+            // still in the pipes is read. An error of the waiting comes up again below.
+            _ = group.child.wait(), if leader_runs => {
+                leader_runs = false;
+                group.kill();
+                continue;
+            }
         };
         stall_ends = Instant::now() + limits.stall;
         let (stream, line) = heard;
@@ -200,23 +208,30 @@ impl Group {
     /// Ends the whole group: asks, waits a moment, kills. Also after the leader has gone, for what
     /// it left behind.
     async fn end(&mut self) {
-        let Some(group) = self.leader.take() else {
+        let Some(group) = self.leader else {
             return;
         };
         // An error means that the group is no more.
         if killpg(group, Signal::SIGTERM).is_ok() {
             let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
-            let _ = killpg(group, Signal::SIGKILL);
+            self.kill();
         }
         let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
+        // Only now: whoever drops this in the middle still gets the group killed.
+        self.leader = None;
+    }
+
+    /// Kills what there is of the group, at once.
+    fn kill(&self) {
+        if let Some(group) = self.leader {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.leader {
-            let _ = killpg(group, Signal::SIGKILL);
-        }
+        self.kill();
     }
 }
 

@@ -24,7 +24,7 @@ impl RawSink for Lines {
     fn line(&self, _: Stream, line: &[u8]) {
         self.0
             .lock()
-            .unwrap()
+            .expect("the set-up of a test")
             .push(String::from_utf8_lossy(line).into_owned());
     }
 }
@@ -72,18 +72,24 @@ fn key() -> AnswerKey {
 
 /// A workspace with the evidence, a HOME with the key, a window of `window` tokens.
 fn bench(window: u64) -> Bench {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("the set-up of a test");
     let (home, workspace) = (folder.path().join("home"), folder.path().join("workspace"));
-    std::fs::create_dir_all(&home).unwrap();
-    std::fs::create_dir_all(&workspace).unwrap();
-    std::fs::write(home.join(KEY_FILE), serde_json::to_vec(&key()).unwrap()).unwrap();
-    std::fs::write(workspace.join("change.diff"), "+const LIMIT: u32 = 77;\n").unwrap();
+    std::fs::create_dir_all(&home).expect("the set-up of a test");
+    std::fs::create_dir_all(&workspace).expect("the set-up of a test");
+    std::fs::write(
+        home.join(KEY_FILE),
+        serde_json::to_vec(&key()).expect("the set-up of a test"),
+    )
+    .expect("the set-up of a test");
+    std::fs::write(workspace.join("change.diff"), "+const LIMIT: u32 = 77;\n")
+        .expect("the set-up of a test");
     std::fs::write(
         workspace.join("other.txt"),
         "nothing of interest\n".repeat(20),
     )
-    .unwrap();
-    std::fs::write(folder.path().join("secret"), "const HIDDEN: u32 = 1;\n").unwrap();
+    .expect("the set-up of a test");
+    std::fs::write(folder.path().join("secret"), "const HIDDEN: u32 = 1;\n")
+        .expect("the set-up of a test");
     let (sender, events) = mpsc::channel(1_024);
     let raw = Arc::new(Lines::default());
     let spec = SessionSpec {
@@ -150,13 +156,15 @@ async fn learn(session: &mut Box<dyn AgentSession>) {
 
 /// Reads on until the context is compacted.
 async fn until_break(session: &mut Box<dyn AgentSession>) -> Turn {
-    for _ in 0..40 {
+    let mut turns = 0;
+    loop {
         let turn = session.prompt(READ_ON).await.expect("a turn");
         if !turn.compactions.is_empty() {
             return turn;
         }
+        turns += 1;
+        assert!(turns < 40, "no break in 40 turns");
     }
-    panic!("no break in 40 turns");
 }
 
 #[tokio::test]
@@ -294,22 +302,23 @@ async fn what_is_taken_out_of_the_notes_is_forgotten() {
     assert_eq!(answer(&*session, "What is limit?").await, "77");
     let file = only_file(&bench.spec.home.join("sessions"));
     let mut state: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        serde_json::from_slice(&std::fs::read(&file).expect("the set-up of a test"))
+            .expect("the set-up of a test");
     state["notes"]
         .as_array_mut()
-        .unwrap()
+        .expect("the set-up of a test")
         .retain(|note| note["entry"] != "limit");
-    std::fs::write(&file, state.to_string()).unwrap();
+    std::fs::write(&file, state.to_string()).expect("the set-up of a test");
     assert_eq!(answer(&*session, "What is limit?").await, "I don't recall");
     assert_eq!(answer(&*session, "What is owner?").await, "Bob");
 }
 
 fn only_file(folder: &Path) -> std::path::PathBuf {
     std::fs::read_dir(folder)
-        .unwrap()
+        .expect("the set-up of a test")
         .next()
-        .unwrap()
-        .unwrap()
+        .expect("the set-up of a test")
+        .expect("the set-up of a test")
         .path()
 }
 
@@ -318,9 +327,14 @@ async fn nothing_outside_of_the_workspace_is_read() {
     let bench = bench(2_000);
     std::os::unix::fs::symlink(
         bench.folder.path().join("secret"),
-        bench.spec.workspace.clone().unwrap().join("link"),
+        bench
+            .spec
+            .workspace
+            .clone()
+            .expect("the set-up of a test")
+            .join("link"),
     )
-    .unwrap();
+    .expect("the set-up of a test");
     let mut session = open("control-perfect", &bench.spec).await;
     session
         .prompt("- `../secret`\n- `link`\n- `/etc/hostname`\n")
@@ -335,7 +349,7 @@ async fn the_raw_stream_holds_every_line() {
     let bench = bench(2_000);
     let mut session = open("control-perfect", &bench.spec).await;
     session.prompt(STUDY).await.expect("a turn");
-    let lines = bench.raw.0.lock().unwrap();
+    let lines = bench.raw.0.lock().expect("the set-up of a test");
     assert!(lines.iter().any(|line| line.contains("\"type\":\"init\"")));
     assert!(
         lines
@@ -389,7 +403,7 @@ async fn every_adapter_has_a_name_of_its_own_and_tells_whether_it_is_there() {
 /// A stand-in for the control program: a script with its own behaviour.
 fn script(folder: &Path, text: &str) -> ControlProgram {
     let path = folder.join("agent.sh");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("the set-up of a test");
     ControlProgram {
         path: "/bin/sh".into(),
         args: vec![path.into()],
@@ -495,18 +509,66 @@ async fn a_cancelled_turn_leaves_no_process_behind() {
         .await
         .expect_err("cancelled");
     assert_eq!(failure.cause, Cause::Cancelled);
-    watcher.await.unwrap();
+    watcher.await.expect("the set-up of a test");
     let pid: i32 = std::fs::read_to_string(&pid_file)
-        .unwrap()
+        .expect("the set-up of a test")
         .trim()
         .parse()
-        .unwrap();
+        .expect("the set-up of a test");
+    dies(pid).await;
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_behind_neither_lives_on_nor_holds_up_the_turn() {
+    let bench = bench(2_000);
+    let pid_file = bench.folder.path().join("left");
+    // The one left behind keeps the pipes open and does not listen to polite requests.
+    let text = format!(
+        "(trap '' TERM; exec sleep 300) & echo $! > {}; \
+         echo '{{\"type\":\"result\",\"is_error\":false,\"message\":null}}'",
+        pid_file.display()
+    );
+    let begun = Instant::now();
+    run_script(&bench, &text, Limits::default())
+        .await
+        .expect("a turn");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let pid = std::fs::read_to_string(&pid_file).expect("the set-up of a test");
+    dies(pid.trim().parse().expect("the set-up of a test")).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_does_not_hold_up_a_cancel() {
+    let bench = bench(2_000);
+    let text = "for i in 1 2 3 4 5; do echo '{\"type\":\"text\",\"text\":\"x\"}'; done; sleep 300";
+    let all = adapters::all(&script(bench.folder.path(), text));
+    let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
+    let (events, mut unread) = mpsc::channel(1);
+    let spec = SessionSpec {
+        events,
+        ..bench.spec.clone()
+    };
+    let mut session = adapter.open(spec).await.expect("a session");
+    let cancel = bench.spec.cancel.clone();
+    let turn = tokio::spawn(async move { session.prompt("hello").await });
+    // One event is there, so the others wait for room.
+    while unread.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    cancel.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(10), turn)
+        .await
+        .expect("the turn ends")
+        .expect("the set-up of a test");
+    assert_eq!(ended.expect_err("cancelled").cause, Cause::Cancelled);
+    unread.close();
+}
+
+/// Waits until a process has ended.
+async fn dies(pid: i32) {
     let until = Instant::now() + Duration::from_secs(5);
     while alive(pid) {
-        assert!(
-            Instant::now() < until,
-            "the grandchild {pid} is still alive"
-        );
+        assert!(Instant::now() < until, "process {pid} is still alive");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -10,8 +10,9 @@ use url::Url;
 
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::fields::{Fields, Problem};
+use crate::fields::Fields;
 use crate::known::Known;
+use crate::problem::Problem;
 use crate::settings::ApiSettings;
 use crate::tasks::NewTask;
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::fields::Problem;
+use crate::problem::Problem;
 
 /// The largest body of a request, in bytes.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;

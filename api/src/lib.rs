@@ -4,6 +4,7 @@
 pub mod settings;
 pub mod state;
 pub mod tasks;
+mod problem;
 mod error;
 mod caller;
 mod fields;

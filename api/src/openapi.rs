@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::error::ErrorBody;
-use crate::fields::Problem;
+use crate::problem::Problem;
 use crate::state::Running;
 
 const DOCUMENT: &str = "/openapi.json";

@@ -128,8 +128,9 @@ pub(crate) async fn evaluate(
     let settings = Settings::read(&source).map_err(|errors| told(&errors))?;
     platform::telemetry::init(&settings.telemetry)?;
     let mut embedded = Embedded::start(settings).await?;
+    let api = embedded.url("/api/v1");
     let followed = tokio::select! {
-        followed = follow(&embedded.url("/api/v1"), request, common.quiet || common.json) => followed,
+        followed = follow(&api, request, common.quiet || common.json) => followed,
         error = embedded.failed() => return Err(error),
     };
     let outcome = match followed {

@@ -66,7 +66,7 @@ fn short(commit: Option<&str>) -> &str {
 
 fn runs_table(runs: &[RunPart]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_header([
         "agent", "trial", "end", "break", "dim", "n", "cold", "base", "post", "kept",
     ]);
@@ -119,7 +119,7 @@ fn runs_table(runs: &[RunPart]) -> Table {
 
 fn leaderboard_table(document: &ResultDocument) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     let dimensions: Vec<&String> = document.task.probes.keys().collect();
     let mut header: Vec<String> = ["rank", "agent", "trials", "score"]
         .map(str::to_owned)

@@ -7,8 +7,8 @@ use agents::control::KEY_FILE;
 use agents::control::key::{self, AnswerKey, Entry};
 use evaluation::probe::{self, Probe, ProbeSet};
 
-use crate::phases::folder::failed;
-use crate::stages::StageError;
+use crate::job::StageError;
+use crate::job::failed;
 
 /// Writes the key into the HOME of a control; does nothing for any other agent.
 pub(crate) async fn give(

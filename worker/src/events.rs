@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::stages::ending::Who;
-use crate::stages::{Job, StageError, Worker};
+use crate::job::Who;
+use crate::job::{Job, StageError, Worker};
 
 /// How long an event may wait for others.
 const BATCH_TIME: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ pub(crate) fn failure_cause(blame: Blame) -> FailureCause {
 }
 
 /// What follows from a failure of an agent.
-pub(crate) fn stage_error(failure: &Failure) -> StageError {
+fn stage_error(failure: &Failure) -> StageError {
     if failure.cause == Cause::Cancelled {
         return StageError::Cancelled;
     }
@@ -48,6 +48,12 @@ pub(crate) fn stage_error(failure: &Failure) -> StageError {
         retry: policy.retry,
         message: failure.message.clone(),
         source: None,
+    }
+}
+
+impl From<Failure> for StageError {
+    fn from(failure: Failure) -> Self {
+        stage_error(&failure)
     }
 }
 

@@ -6,12 +6,14 @@ pub mod pull_request;
 pub mod workspace;
 pub mod result;
 
-mod supervisor;
-mod stages;
-mod phases;
-mod events;
+mod material;
 mod presence;
+mod job;
+mod events;
 mod answer_key;
+mod phases;
+mod stages;
+mod supervisor;
 
 use std::sync::Arc;
 

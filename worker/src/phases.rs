@@ -4,6 +4,7 @@ pub(crate) mod folder;
 pub(crate) mod streams;
 pub(crate) mod checkpoint;
 pub(crate) mod running;
+mod sessions;
 pub(crate) mod reading;
 pub(crate) mod study;
 pub(crate) mod deep_dive;

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::stages::prepare::dimension;
+use crate::material::dimension;
 
 /// The whole result of a task. Only grows within one schema number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

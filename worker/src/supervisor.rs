@@ -7,7 +7,7 @@
 //!   it, the lease is lost, or the drain time is over. A stage that does not listen to its token is
 //!   dropped after [`GRACE`], which kills the processes that it holds.
 //! * A job that ends well has ended itself, in the last transaction of its stage. Every other end is
-//!   written by [`settle`](self::settle), behind the same fence.
+//!   written by [`settle`], behind the same fence.
 
 mod settle;
 mod rounds;
@@ -34,9 +34,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::WorkerError;
+use crate::job::{Job, StageError, Worker};
 use crate::presence::Presences;
 use crate::settings::WorkerSettings;
-use crate::stages::{Job, StageError, Worker};
+use crate::stages;
 
 /// How long a cancelled stage may take to end by itself.
 const GRACE: Duration = Duration::from_secs(3);
@@ -277,7 +278,8 @@ impl Supervisor {
 async fn perform(worker: Arc<Worker>, job: &Job) -> Result<(), StageError> {
     let stage_job = job.clone();
     let mut stage = tokio::spawn(
-        async move { worker.perform(&stage_job).await }.instrument(tracing::Span::current()),
+        async move { stages::perform(&worker, &stage_job).await }
+            .instrument(tracing::Span::current()),
     );
     let over = async {
         job.cancel.cancelled().await;

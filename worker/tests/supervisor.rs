@@ -342,8 +342,13 @@ async fn another_worker_finishes_the_run_of_a_lost_one_with_the_same_answers() {
         ..Script::default()
     })
     .await;
-    // Before the break, and in the middle of the questions after it.
-    for (lost_at, from) in [("Read these files", "none"), ("CONSTANT_5_", "broken")] {
+    // In the study, after the teaching, and in the middle of the questions.
+    let losses = [
+        ("Read these files", None),
+        ("(turn 2)", Some("taught")),
+        ("CONSTANT_5_", Some("broken")),
+    ];
+    for (lost_at, from) in losses {
         let installation = Installation::new().await;
         let id = prepared_task(&installation, 1).await;
         let first = ScriptedAdapter::new(Script {
@@ -368,11 +373,10 @@ async fn another_worker_finishes_the_run_of_a_lost_one_with_the_same_answers() {
             measure(&undisturbed, its_task).await,
             "lost at {lost_at}"
         );
-        let resumed = installation
-            .kinds(id)
-            .await
-            .contains(&"run_resumed".to_owned());
-        assert_eq!(resumed, from == "broken", "lost at {lost_at}");
+        let events = installation.events(id).await;
+        let resumed = events.iter().find(|event| event.kind == "run_resumed");
+        let resumed_from = resumed.and_then(|event| event.payload["from"].as_str());
+        assert_eq!(resumed_from, from, "lost at {lost_at}");
     }
 }
 

@@ -183,8 +183,12 @@ impl ControlSession {
         // may write; the one behind it is bounded.
         let hand_on = async {
             while let Some(event) = waiting.recv().await {
-                // Nobody listening is no reason to fail a turn.
-                let _ = self.spec.events.send(event).await;
+                tokio::select! {
+                    // Nobody listening is no reason to fail a turn.
+                    _ = self.spec.events.send(event) => {}
+                    // A reader that does not read must not hold up the end.
+                    () = self.spec.cancel.cancelled() => {}
+                }
             }
         };
         let (ended, ()) = tokio::join!(run, hand_on);

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
-use crate::fields::{Fields, Path, Problem, Query};
+use crate::fields::{Fields, Path, Query};
+use crate::problem::Problem;
 use crate::routes::artifacts::{Files, download_url, modified};
 use crate::routes::runs::asked_trial;
 use crate::scope;

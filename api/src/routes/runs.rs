@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
-use crate::fields::{Fields, Path, Problem, Query};
+use crate::fields::{Fields, Path, Query};
 use crate::known::Known;
+use crate::problem::Problem;
 use crate::routes::artifacts::download_url;
 use crate::scope;
 use crate::state::{ApiState, Running};

@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 
 use super::running::{Running, Session, millis, phase, seed};
-use crate::stages::StageError;
-use crate::stages::judge::BREAK;
+use crate::job::StageError;
+use crate::material::BREAK;
 
 /// How many probes are asked at once.
 const AT_ONCE: usize = 4;

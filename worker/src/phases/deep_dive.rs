@@ -14,7 +14,7 @@ use super::checkpoint::Stage;
 use super::reading::{ReadingList, heading};
 use super::running::{Broken, Running, Session, phase, seed};
 use super::study::too_small;
-use crate::stages::StageError;
+use crate::job::StageError;
 
 /// How the deep dive ended.
 pub(crate) enum Dive {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::stages::StageError;
+use crate::job::{StageError, failed};
 
 /// `WORK_DIR/runs/<run>-<epoch>`.
 #[derive(Debug)]
@@ -96,9 +96,4 @@ async fn remove(root: &Path) {
             }
         }
     }
-}
-
-/// What went wrong with a path.
-pub(crate) fn failed(doing: &str, path: &Path, error: std::io::Error) -> StageError {
-    StageError::passing(format!("{doing} ({})", path.display()), error)
 }

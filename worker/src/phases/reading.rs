@@ -6,10 +6,10 @@ use evaluation::pull_request::{FileStatus, PullRequest};
 use prompts::{FileLine, Prompt, PullRequestMd};
 use sha2::{Digest, Sha256};
 
-use super::folder::failed;
 use super::running::{Running, phase};
-use crate::stages::StageError;
-use crate::stages::prepare::diff;
+use crate::job::StageError;
+use crate::job::failed;
+use crate::material::diff;
 use crate::workspace;
 
 /// The files of the study, below the workspace.

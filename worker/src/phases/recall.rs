@@ -5,7 +5,7 @@ use agents::adapter::Access;
 use prompts::{MemoryOnly, Prompt};
 
 use super::running::{Running, Session, phase};
-use crate::stages::StageError;
+use crate::job::StageError;
 
 pub(crate) async fn recall(running: &mut Running, main: &mut Session) -> Result<(), StageError> {
     running.enter(phase::MEMORY_ONLY).await?;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agents::adapter::{Access, AgentAdapter, AgentSession, Limits, SessionSpec, Turn};
-use agents::event::Compaction;
+use agents::adapter::{AgentAdapter, AgentSession, Turn};
 use chrono::Utc;
 use entity::status::Level;
 use entity::{ProbeId, agent_run, task};
@@ -21,11 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::checkpoint::{Saved, Stage};
 use super::folder::Folder;
 use super::streams::{RawFile, Transcript};
-use crate::answer_key;
 use crate::events::Recorder;
-use crate::stages::ending::Who;
-use crate::stages::prepare::Material;
-use crate::stages::{Job, StageError, Text, Worker};
+use crate::job::Who;
+use crate::job::{Job, StageError, Text, Worker};
+use crate::material::{LEAST_CONTEXT, Material, context_for};
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {
@@ -49,9 +47,6 @@ const MILESTONES: [&str; 6] = [
     "evaluation_complete",
     "session_complete",
 ];
-
-/// The smallest context that a run is planned for, in tokens.
-const LEAST_CONTEXT: u64 = 8_000;
 
 /// A conversation that has got this far.
 pub(crate) type Session = Box<dyn AgentSession>;
@@ -103,12 +98,12 @@ pub(crate) struct Running {
     pub(crate) figures: Figures,
     pub(crate) transcript: Transcript,
     pub(crate) context_tokens: u64,
-    raw: RawFile,
+    pub(super) raw: RawFile,
     /// Cancelled with the job, and when the run is over.
-    cancel: CancellationToken,
+    pub(super) cancel: CancellationToken,
     phase: Option<(&'static str, Instant)>,
-    milestones: usize,
-    homes: u32,
+    pub(super) milestones: usize,
+    pub(super) homes: u32,
     pub(crate) seal_broken: bool,
 }
 
@@ -300,91 +295,6 @@ impl Running {
         }
     }
 
-    /// What a new session is begun with. Each gets a HOME of its own.
-    pub(crate) async fn spec(&mut self, access: Access) -> Result<SessionSpec, StageError> {
-        let home = self.folder.home(&self.homes.to_string()).await?;
-        self.homes += 1;
-        let probe_set = &self.material.probe_set;
-        answer_key::give(self.adapter.profile(), probe_set, &home).await?;
-        let workspace = match access {
-            Access::Workspace => Some(self.folder.workspace()),
-            Access::Sealed => None,
-        };
-        Ok(SessionSpec {
-            home,
-            workspace,
-            access,
-            context_tokens: Some(self.context_tokens),
-            model: None,
-            seed: seed(self.task.seed, &self.who),
-            environment: BTreeMap::new(),
-            limits: Limits {
-                turn: self.worker.settings.turn_timeout,
-                ..Limits::default()
-            },
-            raw: self.raw.sink(),
-            events: self.recorder.agent_events(),
-            cancel: self.cancel.clone(),
-        })
-    }
-
-    /// Keeps what a later attempt can go on from, where the adapter can. Sessions are not shared
-    /// between threads, hence the exclusive references.
-    pub(crate) async fn save(
-        &mut self,
-        stage: Stage,
-        main: &mut Session,
-        snapshot: Option<&mut Session>,
-        compaction: Option<Compaction>,
-    ) -> Result<(), StageError> {
-        if !self.adapter.profile().capabilities.resume {
-            return Ok(());
-        }
-        let snapshot = match snapshot {
-            Some(snapshot) => Some(snapshot.checkpoint().await?),
-            None => None,
-        };
-        let saved = Saved {
-            stage,
-            main: main.checkpoint().await?,
-            snapshot,
-            compaction,
-            transcript: self.transcript.text().to_owned(),
-            figures: self.figures.clone(),
-            milestones: self.milestones,
-        };
-        let name = format!(".checkpoint-{}", stage.as_str());
-        let bytes = serde_json::to_vec(&saved)?.into();
-        self.worker
-            .keep_private(&self.job, Some(self.who.run), &name, bytes)
-            .await?;
-        let change = agent_run::ActiveModel {
-            checkpoint: Set(Some(json!({"stage": stage.as_str(), "artifact": name}))),
-            ..self.progress_row()
-        };
-        self.write(change, Vec::new()).await
-    }
-
-    /// The session of a checkpoint made before the break.
-    pub(crate) async fn resume_taught(&mut self, saved: &Saved) -> Result<Session, StageError> {
-        let spec = self.spec(Access::Workspace).await?;
-        Ok(self.adapter.resume(spec, &saved.main).await?)
-    }
-
-    /// The sessions of a checkpoint made after the break.
-    pub(crate) async fn resume_broken(&mut self, saved: &Saved) -> Result<Broken, StageError> {
-        let Some(snapshot) = &saved.snapshot else {
-            return Err(StageError::harness(
-                "the checkpoint has no session before the break",
-            ));
-        };
-        let spec = self.spec(Access::Sealed).await?;
-        let main = self.adapter.resume(spec, &saved.main).await?;
-        let spec = self.spec(Access::Sealed).await?;
-        let snapshot = self.adapter.resume(spec, snapshot).await?;
-        Ok(Broken { main, snapshot })
-    }
-
     /// From here on nothing can be read: the workspace is empty and a tool call is a violation.
     pub(crate) async fn seal(&mut self) -> Result<(), StageError> {
         self.recorder.flush().await?;
@@ -475,9 +385,7 @@ fn context_tokens(worker: &Worker, task: &task::Model, material: &Material) -> u
         .iter()
         .map(|lesson| lesson.text.len())
         .sum();
-    // About four bytes are a token. Half as much again and a little for what is said around it.
-    let content = (diff + taught) as u64 / 4;
-    (content * 3 / 2 + 4_000).max(LEAST_CONTEXT).min(most)
+    context_for(diff + taught).max(LEAST_CONTEXT).min(most)
 }
 
 /// Whole milliseconds.

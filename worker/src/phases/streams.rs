@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::folder::failed;
-use crate::stages::StageError;
+use crate::job::StageError;
+use crate::job::failed;
 
 /// The whole transcript, at most.
 const TRANSCRIPT_BYTES: usize = 16 << 20;

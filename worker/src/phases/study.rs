@@ -5,7 +5,7 @@ use prompts::{Prompt, Study};
 
 use super::reading::STUDY_FILES;
 use super::running::{Running, Session, phase};
-use crate::stages::StageError;
+use crate::job::StageError;
 
 pub(crate) async fn study(running: &mut Running) -> Result<Session, StageError> {
     running.enter(phase::STUDY).await?;

@@ -3,7 +3,7 @@
 
 use chrono::Utc;
 use entity::status::{FailureCause, Level, RunStatus, TaskStatus};
-use entity::{RunId, TaskId, agent_run, task, task_event};
+use entity::{TaskId, agent_run, task, task_event};
 use platform::events::{Event, NewEvent};
 use platform::jobs::{self, Ring, Work};
 use platform::redaction::Redactor;
@@ -11,6 +11,8 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
     QueryFilter, QuerySelect,
 };
+
+use crate::job::Who;
 
 /// How a run came to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,36 +26,6 @@ pub(crate) enum RunEnd {
         message: String,
     },
     Cancelled,
-}
-
-/// Who a run is, for events.
-#[derive(Clone, Debug)]
-pub(crate) struct Who {
-    pub(crate) task: TaskId,
-    pub(crate) run: RunId,
-    pub(crate) agent: String,
-    pub(crate) trial: u32,
-}
-
-impl Who {
-    /// Of a row.
-    pub(crate) fn of(run: &agent_run::Model) -> Self {
-        Self {
-            task: run.task_id,
-            run: run.id,
-            agent: run.agent.clone(),
-            trial: u32::try_from(run.trial).unwrap_or_default(),
-        }
-    }
-
-    /// An event of this run.
-    pub(crate) fn event(&self, level: Level, event: Event) -> NewEvent {
-        NewEvent {
-            run: Some(self.run),
-            level,
-            event,
-        }
-    }
 }
 
 const UNFINISHED_RUN: [RunStatus; 3] = [RunStatus::Queued, RunStatus::Running, RunStatus::Judging];

@@ -14,7 +14,8 @@ use tracing::{info, warn};
 
 use super::ending::{TaskProblem, completed, end_task};
 use super::prepare::end_job;
-use super::{Job, StageError, Text, Worker, report};
+use super::report;
+use crate::job::{Job, StageError, Text, Worker};
 use crate::result::{ResultDocument, result_document};
 
 /// Events that are read at once.

@@ -17,15 +17,13 @@ use sea_orm::{
 use std::collections::HashMap;
 use tracing::{info, warn};
 
-use super::ending::{RunEnd, Who, end_run};
-use super::prepare::{dimension, end_job, stored_dimension};
-use super::{Job, StageError, Worker};
+use super::ending::{RunEnd, end_run};
+use super::prepare::end_job;
+use crate::job::{Job, StageError, Who, Worker};
+use crate::material::{BREAK, dimension, stored_dimension};
 
 /// Rows per statement.
 const ROWS: usize = 200;
-/// The break that is judged; there is one per run.
-pub(crate) const BREAK: i32 = 1;
-
 pub(crate) async fn judge_run(
     worker: &Worker,
     job: &Job,

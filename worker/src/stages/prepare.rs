@@ -10,35 +10,23 @@ use evaluation::pull_request::PullRequest;
 use platform::events::{Event, NewEvent};
 use platform::jobs::{self, Work, ledger};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Job, StageError, Text, Worker, ending};
+use super::ending;
+use crate::job::{Job, StageError, Text, Worker};
+use crate::material::{MATERIAL, Material, diff, diff_that_fits, dimension, stored_dimension};
 use crate::pull_request::{Resolved, UseLimits, resolve};
 
-/// Text of the used files, at most: a pull request beyond it fills any context by itself.
-const PATCH_BYTES: usize = 1 << 20;
-/// One file of it, at most.
+/// The diff of one file, at most.
 const FILE_BYTES: usize = 256 << 10;
 /// Rows per insert: databases limit the values of one statement.
 const ROWS: usize = 100;
 
 /// How many lines of progress may wait for the database.
 const PROGRESS: usize = 64;
-
-/// The private artifact that runs read.
-pub(crate) const MATERIAL: &str = ".material.json";
-
-/// What the runs of a task need of its pull request, unredacted: the evidence of the probes must
-/// stand in the workspace word for word.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Material {
-    /// Without the texts that no run needs.
-    pub(crate) pull_request: PullRequest,
-    pub(crate) probe_set: ProbeSet,
-}
 
 /// What was read out of a pull request.
 struct Prepared {
@@ -135,9 +123,15 @@ async fn resolve_telling(
     task: &task::Model,
 ) -> Result<Resolved, StageError> {
     let source: task::Source = serde_json::from_value(task.source.clone())?;
+    // What is larger than the context would be forgotten before it is asked about.
+    let most = worker.settings.max_context_tokens;
+    let context = task
+        .target_context_tokens
+        .and_then(|target| u64::try_from(target).ok());
+    let context = context.unwrap_or(most).min(most);
     let limits = UseLimits {
         max_files: usize::try_from(task.max_files).unwrap_or(usize::MAX),
-        patch_bytes: PATCH_BYTES,
+        patch_bytes: diff_that_fits(context),
         file_bytes: FILE_BYTES,
     };
     let (told, mut stages) = mpsc::channel::<NewEvent>(PROGRESS);
@@ -211,38 +205,6 @@ async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, 
     })
     .await
     .map_err(|error| StageError::harness(format!("reading the facts failed: {error}")))
-}
-
-/// The instrument's word for a stored one.
-pub(crate) fn dimension(stored: StoredDimension) -> Dimension {
-    match stored {
-        StoredDimension::Ar => Dimension::Ar,
-        StoredDimension::Ttl => Dimension::Ttl,
-        StoredDimension::Lru => Dimension::Lru,
-        StoredDimension::Sf => Dimension::Sf,
-    }
-}
-
-/// The stored word for one of the instrument.
-pub(crate) fn stored_dimension(dimension: Dimension) -> StoredDimension {
-    match dimension {
-        Dimension::Ar => StoredDimension::Ar,
-        Dimension::Ttl => StoredDimension::Ttl,
-        Dimension::Lru => StoredDimension::Lru,
-        Dimension::Sf => StoredDimension::Sf,
-    }
-}
-
-/// The diff as agents read it.
-pub(crate) fn diff(pull_request: &PullRequest) -> String {
-    let mut diff = String::new();
-    for file in &pull_request.files {
-        diff.push_str(&file.patch);
-        if !diff.ends_with('\n') {
-            diff.push('\n');
-        }
-    }
-    diff
 }
 
 /// Stores the documents. Before the transaction that makes them count: it holds a lock, and an

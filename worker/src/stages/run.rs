@@ -20,9 +20,9 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::ending::Who;
-use super::prepare::{MATERIAL, Material, end_job};
-use super::{Job, StageError, Worker};
+use super::prepare::end_job;
+use crate::job::{Job, StageError, Who, Worker};
+use crate::material::{MATERIAL, Material};
 use crate::phases::checkpoint::{Saved, Stage};
 use crate::phases::running::{Running, phase};
 use crate::phases::{arms, deep_dive, recall, study};

@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use super::settle::end_work;
 use super::{Supervisor, Why};
-use crate::stages::StageError;
+use crate::job::StageError;
 use crate::stages::ending::RunEnd;
 
 const WATCH: Duration = Duration::from_secs(1);

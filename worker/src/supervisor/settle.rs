@@ -12,8 +12,9 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::Why;
-use crate::stages::ending::{RunEnd, TaskProblem, Who, end_all, end_run, end_task};
-use crate::stages::{Job, StageError, Worker};
+use crate::job::Who;
+use crate::job::{Job, StageError, Worker};
+use crate::stages::ending::{RunEnd, TaskProblem, end_all, end_run, end_task};
 
 /// How often the end of a job is tried to be written; after that its lease runs out.
 const TRIES: u32 = 5;

@@ -217,15 +217,19 @@ fn make_parents(path: &Path) -> Result<(), WorkspaceError> {
 }
 
 fn failed(path: &Path, error: std::io::Error) -> WorkspaceError {
-    let twice = [ErrorKind::AlreadyExists, ErrorKind::NotADirectory];
-    if twice.contains(&error.kind()) {
-        // A tree of hostile make: no git writes one that has a path twice, or a file as a folder.
-        return WorkspaceError::Refused(format!(
+    // A tree of hostile make: no git writes one that has a path twice, or a file as a folder.
+    let twice = matches!(
+        error.kind(),
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory
+    );
+    if twice {
+        WorkspaceError::Refused(format!(
             "the repository has two things at one path: {}",
             path.display()
-        ));
+        ))
+    } else {
+        WorkspaceError::io(format!("writing {}", path.display()), error)
     }
-    WorkspaceError::io(format!("writing {}", path.display()), error)
 }
 
 #[cfg(test)]

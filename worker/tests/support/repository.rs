@@ -113,6 +113,9 @@ pub(crate) fn git(repository: &Path, arguments: &[&str]) -> String {
         .current_dir(repository)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        // The same files are the same commits, whenever they are made.
+        .env("GIT_AUTHOR_DATE", "1700000000 +0000")
+        .env("GIT_COMMITTER_DATE", "1700000000 +0000")
         .args(["-c", "user.name=Test", "-c", "user.email=test@localhost"])
         .args(arguments)
         .output()

@@ -345,9 +345,26 @@ pub(crate) async fn prepared_task_of(
     agent: &str,
     trials: i32,
 ) -> TaskId {
+    let set = probe_set();
+    let file = changed_file(&set);
+    prepared(installation, &[agent], trials, &set, file).await
+}
+
+/// The same with other questions, and several agents.
+pub(crate) async fn prepared(
+    installation: &Installation,
+    agents: &[&str],
+    trials: i32,
+    set: &ProbeSet,
+    file: ChangedFile,
+) -> TaskId {
     let database = &installation.platform.database;
     let repository = repository::build(installation.folder.path());
-    let set = probe_set();
+    let dimensions: std::collections::BTreeSet<&str> = set
+        .probes
+        .iter()
+        .map(|probe| probe.dimension.as_str())
+        .collect();
     let mut row = builders::task();
     row.source = json!({
         "kind": "local",
@@ -355,8 +372,8 @@ pub(crate) async fn prepared_task_of(
         "base": repository.base,
         "head": repository.head,
     });
-    row.agents = json!([agent]);
-    row.rubric = json!(["AR"]);
+    row.agents = json!(agents);
+    row.rubric = json!(dimensions);
     row.trials = trials;
     row.status = TaskStatus::Running;
     row.probe_set_hash = Some(set.hash());
@@ -369,7 +386,7 @@ pub(crate) async fn prepared_task_of(
             task_id: Set(task.id),
             position: Set(i32::try_from(position).unwrap()),
             label: Set(probe.label.clone()),
-            dimension: Set(entity::status::Dimension::Ar),
+            dimension: Set(probe.dimension.as_str().parse().unwrap()),
             kind: Set("constant_value".to_owned()),
             question: Set(probe.question.clone()),
             spec: Set(serde_json::to_value(probe).unwrap()),
@@ -384,7 +401,7 @@ pub(crate) async fn prepared_task_of(
         title: None,
         base: repository.base,
         head: repository.head,
-        files: vec![changed_file(&set)],
+        files: vec![file],
         dropped: Vec::new(),
         other_paths: vec!["docs/chapter_1.md".to_owned()],
     };
@@ -402,15 +419,17 @@ pub(crate) async fn prepared_task_of(
         .await
         .unwrap();
     let mut works = Vec::new();
-    for trial in 1..=trials {
-        let run = builders::stored_run(database, task.id, agent, trial)
-            .await
-            .unwrap();
-        works.push(Work::RunAgent {
-            task: task.id,
-            run,
-            agent: agent.to_owned(),
-        });
+    for agent in agents {
+        for trial in 1..=trials {
+            let run = builders::stored_run(database, task.id, agent, trial)
+                .await
+                .unwrap();
+            works.push(Work::RunAgent {
+                task: task.id,
+                run,
+                agent: (*agent).to_owned(),
+            });
+        }
     }
     let rings = enqueue_all(database, &works).await.unwrap();
     installation.platform.doorbell.ring(&rings).await.unwrap();

@@ -1,0 +1,126 @@
+//! Facts about files and hunks.
+
+use crate::facts::sections::{Section, Sections, words};
+use crate::facts::{Evidence, FileFact, HunkFact, SymbolFact};
+use crate::pull_request::{Change, FileStatus};
+
+/// Every file of the diff with the lines that tell what happened to it.
+pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
+    let facts = sections.all.iter().filter_map(|section| {
+        let file = section.file;
+        let told = [
+            "new file mode",
+            "deleted file mode",
+            "rename from",
+            "rename to",
+        ];
+        let status: Vec<&str> = section
+            .extended
+            .iter()
+            .copied()
+            .filter(|line| told.iter().any(|start| line.starts_with(start)))
+            .collect();
+        let tells = |start: &str| status.iter().any(|line| line.starts_with(start));
+        let proved = match file.status {
+            FileStatus::Added => tells("new file mode"),
+            FileStatus::Deleted => tells("deleted file mode"),
+            FileStatus::Renamed => tells("rename from") && tells("rename to"),
+            FileStatus::Modified => status.is_empty(),
+        };
+        let commit = match file.status {
+            FileStatus::Deleted => sections.base,
+            FileStatus::Added | FileStatus::Modified | FileStatus::Renamed => sections.head,
+        };
+        let text = [section.opening].into_iter().chain(status);
+        proved.then(|| FileFact {
+            path: file.path.clone(),
+            old_path: file.old_path.clone(),
+            status: file.status,
+            evidence: Evidence {
+                file: file.path.clone(),
+                lines: (1, 1),
+                commit: commit.to_owned(),
+                text: text.map(str::to_owned).collect(),
+            },
+        })
+    });
+    facts.collect()
+}
+
+/// Every hunk of a file that stays, with the symbols that it defines.
+pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<HunkFact> {
+    let stays = |section: &&Section<'_>| section.file.status != FileStatus::Deleted;
+    let mut facts = Vec::new();
+    for section in sections.all.iter().filter(stays) {
+        for (at, (hunk, line)) in section.file.hunks.iter().zip(&section.headers).enumerate() {
+            let Some(header) = place(line) else {
+                continue;
+            };
+            let mut defined: Vec<(u32, &str)> = section
+                .symbols
+                .definitions
+                .iter()
+                .filter(|definition| section.hunk_of(definition.line) == Some(at))
+                .filter(|definition| {
+                    symbols.iter().any(|symbol| {
+                        symbol.name == definition.name && symbol.file == section.file.path
+                    })
+                })
+                .filter(|definition| !elsewhere(section, at, &definition.name))
+                .map(|definition| (definition.line, definition.name.as_str()))
+                .collect();
+            defined.sort_unstable();
+            let lines: Vec<u32> = defined.iter().map(|(line, _)| *line).collect();
+            let mut text = vec![section.opening.to_owned(), line.trim().to_owned()];
+            let definitions = section.bare_evidence(sections.head, &lines);
+            text.extend(definitions.map(|lines| lines.text).unwrap_or_default());
+            let count = |change| {
+                hunk.lines
+                    .iter()
+                    .filter(|line| line.change == change)
+                    .count()
+            };
+            let last = hunk
+                .new_start
+                .saturating_add(hunk.new_lines.saturating_sub(1));
+            facts.push(HunkFact {
+                file: section.file.path.clone(),
+                header: header.to_owned(),
+                defines: defined.iter().map(|(_, name)| (*name).to_owned()).collect(),
+                adds: u32::try_from(count(Change::Added)).unwrap_or(u32::MAX),
+                removes: u32::try_from(count(Change::Removed)).unwrap_or(u32::MAX),
+                evidence: Evidence {
+                    file: section.file.path.clone(),
+                    lines: (hunk.new_start, last),
+                    commit: sections.head.to_owned(),
+                    text,
+                },
+            });
+        }
+    }
+    facts
+}
+
+/// Whether another hunk of the file could pass for the one that defines a name: it stands in the
+/// hunk's heading, or on a line that the hunk takes away.
+fn elsewhere(section: &Section<'_>, at: usize, name: &str) -> bool {
+    let hunks = section.file.hunks.iter().zip(&section.headers).enumerate();
+    let mut others = hunks.filter(|&(other, _)| other != at);
+    others.any(|(_, (hunk, header))| {
+        let heading = place(header).map_or("", |place| &header[place.len()..]);
+        let removed = hunk
+            .lines
+            .iter()
+            .filter(|line| line.change == Change::Removed)
+            .map(|line| line.text.as_str());
+        removed
+            .chain([heading])
+            .any(|line| words(line).any(|word| word == name))
+    })
+}
+
+/// `@@ -a,b +c,d @@` of a header line, which may go on.
+fn place(line: &str) -> Option<&str> {
+    let end = line.get(2..)?.find("@@")? + 4;
+    line.get(..end)
+}

@@ -1,0 +1,88 @@
+//! What a task is prepared to: the pull request and the probes that all of its runs share.
+
+use entity::status::Dimension as StoredDimension;
+use evaluation::probe::{Dimension, ProbeSet};
+use evaluation::pull_request::PullRequest;
+use serde::{Deserialize, Serialize};
+
+/// The private artifact that runs read.
+pub(crate) const MATERIAL: &str = ".material.json";
+
+/// The break that is judged; there is one per run.
+pub(crate) const BREAK: i32 = 1;
+
+/// What the runs of a task need of its pull request, unredacted: the evidence of the probes must
+/// stand in the workspace word for word.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Material {
+    /// Without the texts that no run needs.
+    pub(crate) pull_request: PullRequest,
+    pub(crate) probe_set: ProbeSet,
+}
+
+/// The smallest context that a run is planned for, in tokens.
+pub(crate) const LEAST_CONTEXT: u64 = 8_000;
+
+/// What the teaching, the tasks and the replies around it take, in tokens.
+const AROUND: u64 = 4_000;
+
+/// What the teaching may take besides the diff, in bytes.
+const TAUGHT: u64 = 8 << 10;
+
+/// The context, in tokens, in which so many bytes are studied with room to spare: about four bytes
+/// are a token, and the agent has half as much again for itself.
+pub(crate) fn context_for(content: usize) -> u64 {
+    content as u64 / 4 * 3 / 2 + AROUND
+}
+
+/// How many bytes of diff fit in a context: the other way round.
+pub(crate) fn diff_that_fits(context: u64) -> usize {
+    let content = context.max(LEAST_CONTEXT).saturating_sub(AROUND) * 2 / 3 * 4;
+    usize::try_from(content.saturating_sub(TAUGHT)).unwrap_or(usize::MAX)
+}
+
+/// The instrument's word for a stored one.
+pub(crate) fn dimension(stored: StoredDimension) -> Dimension {
+    match stored {
+        StoredDimension::Ar => Dimension::Ar,
+        StoredDimension::Ttl => Dimension::Ttl,
+        StoredDimension::Lru => Dimension::Lru,
+        StoredDimension::Sf => Dimension::Sf,
+    }
+}
+
+/// The stored word for one of the instrument.
+pub(crate) fn stored_dimension(dimension: Dimension) -> StoredDimension {
+    match dimension {
+        Dimension::Ar => StoredDimension::Ar,
+        Dimension::Ttl => StoredDimension::Ttl,
+        Dimension::Lru => StoredDimension::Lru,
+        Dimension::Sf => StoredDimension::Sf,
+    }
+}
+
+/// The diff as agents read it.
+pub(crate) fn diff(pull_request: &PullRequest) -> String {
+    let mut diff = String::new();
+    for file in &pull_request.files {
+        diff.push_str(&file.patch);
+        if !diff.ends_with('\n') {
+            diff.push('\n');
+        }
+    }
+    diff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_in_a_context_needs_no_larger_one() {
+        for context in [8_000, 32_000, 200_000, 1_000_000] {
+            let diff = diff_that_fits(context);
+            assert!(diff > 0);
+            assert!(context_for(diff + TAUGHT as usize) <= context, "{context}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How the sessions of a run begin, are kept, and are gone on with.
+
+use std::collections::BTreeMap;
+
+use agents::adapter::{Access, Limits, SessionSpec};
+use agents::event::Compaction;
+use entity::agent_run;
+use sea_orm::ActiveValue::Set;
+use serde_json::json;
+
+use super::checkpoint::{Saved, Stage};
+use super::running::{Broken, Running, Session, seed};
+use crate::answer_key;
+use crate::job::StageError;
+
+impl Running {
+    /// What a new session is begun with. Each gets a HOME of its own.
+    pub(crate) async fn spec(&mut self, access: Access) -> Result<SessionSpec, StageError> {
+        let home = self.folder.home(&self.homes.to_string()).await?;
+        self.homes += 1;
+        let probe_set = &self.material.probe_set;
+        answer_key::give(self.adapter.profile(), probe_set, &home).await?;
+        let workspace = match access {
+            Access::Workspace => Some(self.folder.workspace()),
+            Access::Sealed => None,
+        };
+        Ok(SessionSpec {
+            home,
+            workspace,
+            access,
+            context_tokens: Some(self.context_tokens),
+            model: None,
+            seed: seed(self.task.seed, &self.who),
+            environment: BTreeMap::new(),
+            limits: Limits {
+                turn: self.worker.settings.turn_timeout,
+                ..Limits::default()
+            },
+            raw: self.raw.sink(),
+            events: self.recorder.agent_events(),
+            cancel: self.cancel.clone(),
+        })
+    }
+
+    /// Keeps what a later attempt can go on from, where the adapter can. Sessions are not shared
+    /// between threads, hence the exclusive references.
+    pub(crate) async fn save(
+        &mut self,
+        stage: Stage,
+        main: &mut Session,
+        snapshot: Option<&mut Session>,
+        compaction: Option<Compaction>,
+    ) -> Result<(), StageError> {
+        if !self.adapter.profile().capabilities.resume {
+            return Ok(());
+        }
+        let snapshot = match snapshot {
+            Some(snapshot) => Some(snapshot.checkpoint().await?),
+            None => None,
+        };
+        let saved = Saved {
+            stage,
+            main: main.checkpoint().await?,
+            snapshot,
+            compaction,
+            transcript: self.transcript.text().to_owned(),
+            figures: self.figures.clone(),
+            milestones: self.milestones,
+        };
+        let name = format!(".checkpoint-{}", stage.as_str());
+        let bytes = serde_json::to_vec(&saved)?.into();
+        self.worker
+            .keep_private(&self.job, Some(self.who.run), &name, bytes)
+            .await?;
+        let change = agent_run::ActiveModel {
+            checkpoint: Set(Some(json!({"stage": stage.as_str(), "artifact": name}))),
+            ..self.progress_row()
+        };
+        self.write(change, Vec::new()).await
+    }
+
+    /// The session of a checkpoint made before the break.
+    pub(crate) async fn resume_taught(&mut self, saved: &Saved) -> Result<Session, StageError> {
+        let spec = self.spec(Access::Workspace).await?;
+        Ok(self.adapter.resume(spec, &saved.main).await?)
+    }
+
+    /// The sessions of a checkpoint made after the break.
+    pub(crate) async fn resume_broken(&mut self, saved: &Saved) -> Result<Broken, StageError> {
+        let Some(snapshot) = &saved.snapshot else {
+            return Err(StageError::harness(
+                "the checkpoint has no session before the break",
+            ));
+        };
+        let spec = self.spec(Access::Sealed).await?;
+        let main = self.adapter.resume(spec, &saved.main).await?;
+        let spec = self.spec(Access::Sealed).await?;
+        let snapshot = self.adapter.resume(spec, snapshot).await?;
+        Ok(Broken { main, snapshot })
+    }
+}
