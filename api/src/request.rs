@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     async fn boom() {
-        panic!("the secret is 42");
+        panic!("the secret is quokka");
     }
 
     #[tokio::test]
@@ -163,7 +163,7 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["error"], "Internal server error");
         assert_eq!(body["path"], "/boom");
-        assert!(!body.to_string().contains("42"));
+        assert!(!body.to_string().contains("quokka"));
     }
 
     #[test]

@@ -209,9 +209,6 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
 
 /// What a refused request is told, in one line.
 fn refusal(body: &Value) -> String {
-    if let Some(error) = body.get("error").and_then(Value::as_str) {
-        return error.to_owned();
-    }
     match body.get("detail") {
         Some(Value::Array(problems)) => problems
             .iter()
@@ -235,8 +232,11 @@ fn refusal(body: &Value) -> String {
             })
             .collect::<Vec<_>>()
             .join("; "),
-        Some(other) => other.to_string(),
-        None => body.to_string(),
+        // Other refusals say what is wrong in `error`.
+        Some(_) | None => match body.get("error").and_then(Value::as_str) {
+            Some(error) => error.to_owned(),
+            None => body.to_string(),
+        },
     }
 }
 

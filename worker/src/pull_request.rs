@@ -2,6 +2,7 @@
 
 mod forge;
 mod ends;
+mod listing;
 mod patches;
 mod choice;
 mod changes;

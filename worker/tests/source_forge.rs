@@ -23,7 +23,7 @@ const LIMITS: UseLimits = UseLimits {
 const TOKEN: &str = "a-token-that-nobody-sees";
 
 struct Place {
-    _folder: TempDir,
+    folder: TempDir,
     settings: WorkerSettings,
     told: Mutex<Vec<String>>,
 }
@@ -42,7 +42,7 @@ impl Place {
         let settings = WorkerSettings::read(&mut reader);
         let settings = reader.finish(settings).unwrap();
         Self {
-            _folder: folder,
+            folder,
             settings,
             told: Mutex::default(),
         }
@@ -256,6 +256,21 @@ async fn a_forge_that_sends_elsewhere_is_not_followed() {
     let message = refusal(place.resolve(&source(&forge.base_url(), 7)).await);
     assert!(message.contains("sends elsewhere"), "{message}");
     assert!(!message.contains(TOKEN));
+}
+
+#[tokio::test]
+async fn a_repository_around_the_workers_folder_changes_nothing() {
+    let (forge, base, _) = forge_with_one().await;
+    forge.set_api_down(true);
+    let place = Place::of(&forge);
+    let around = place.folder.path();
+    git(around, ["init", "--quiet"]).await.unwrap();
+    let setting = ["url.http://127.0.0.1:1/.insteadOf", &forge.base_url()];
+    git(around, ["config", setting[0], setting[1]])
+        .await
+        .unwrap();
+    let resolved = place.resolve(&source(&forge.base_url(), 7)).await.unwrap();
+    assert_eq!(resolved.pull_request.base, base);
 }
 
 #[tokio::test]

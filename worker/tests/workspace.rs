@@ -261,7 +261,7 @@ async fn ten_thousand_files_take_seconds() {
         .await
         .unwrap();
     assert!(
-        before.elapsed() < Duration::from_secs(20),
+        before.elapsed() < Duration::from_secs(60),
         "{:?}",
         before.elapsed()
     );

@@ -26,6 +26,8 @@ struct Writing {
     folder: PathBuf,
     entries: Vec<TreeEntry>,
     symlinks: Vec<(PathBuf, Vec<u8>)>,
+    /// The folder of the file before: git lists a folder's files one after the other.
+    made: PathBuf,
 }
 
 pub(super) async fn write(
@@ -150,6 +152,7 @@ async fn fill(
         folder: folder.to_owned(),
         entries: objects,
         symlinks: Vec::new(),
+        made: PathBuf::new(),
     };
     let written = read_objects(git, mirror, ids, writing, |writing, at, _, content| {
         writing.write(at, content)
@@ -180,7 +183,10 @@ impl Writing {
         let path = self.folder.join(OsStr::from_bytes(&entry.path));
         match entry.kind {
             Kind::File => {
-                make_parents(&path)?;
+                if path.parent() != Some(self.made.as_path()) {
+                    make_parents(&path)?;
+                    self.made = path.parent().map(Path::to_owned).unwrap_or_default();
+                }
                 let mut file = OpenOptions::new()
                     .write(true)
                     .create_new(true)

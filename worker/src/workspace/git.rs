@@ -227,7 +227,10 @@ impl Git {
             Err(error) => {
                 drop(group);
                 // With its writers gone the reader comes to its end; nothing is written after this.
-                let _ = reading.await;
+                // A finished one may have been waited for already, which can be done only once.
+                if !reading.is_finished() {
+                    let _ = reading.await;
+                }
                 let _ = child.wait().await;
                 Err(error)
             }
@@ -310,7 +313,10 @@ impl Git {
             // Named, never searched for: a folder above could be a repository too.
             command.env("GIT_DIR", repository).current_dir(repository);
         } else {
-            command.current_dir(&self.folder);
+            // The worker's folder may lie within a repository, whose settings are not ours.
+            command
+                .env("GIT_CEILING_DIRECTORIES", &self.folder)
+                .current_dir(self.folder.join("home"));
         }
         command
             .args(arguments)
