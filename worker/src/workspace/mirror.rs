@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(50);
 const MEASURE: Duration = Duration::from_secs(1);
 
 /// What git says of a repository that is damaged. It has no better sign.
-const DAMAGE: [&str; 12] = [
+const DAMAGE: [&str; 14] = [
     "not a git repository",
     "bad object",
     "bad tree",
@@ -31,6 +31,8 @@ const DAMAGE: [&str; 12] = [
     "unable to read",
     "loose object",
     "packfile",
+    "differ in contents",
+    "is too small",
     "missing blob",
     "missing object",
     "missing necessary objects",
