@@ -1,6 +1,6 @@
 //! `membreak eval`: evaluates a pull request, by its address or in a local repository.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -58,19 +58,51 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let local = match &options.repo {
         Some(repo) => {
-            let repo = tokio::fs::canonicalize(repo)
-                .await
-                .with_context(|| format!("there is no repository {}", repo.display()))?;
-            request["repo"] = json!(repo);
+            let (top, roots) = repository(repo).await?;
+            request["repo"] = json!(top);
             request["base"] = json!(options.base);
             request["head"] = json!(options.head);
-            Some(repo)
+            roots
         }
         None => {
             request["pr_url"] = json!(options.pr_url);
-            None
+            Vec::new()
         }
     };
-    let evaluated = evaluate(&request, local.as_deref(), &options.common).await?;
+    let evaluated = evaluate(&request, &local, &options.common).await?;
     Ok(evaluated.exit_code())
+}
+
+/// The repository that a folder belongs to, and the folders that it is kept in: a linked working
+/// tree has its objects elsewhere.
+async fn repository(folder: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
+    let folder = tokio::fs::canonicalize(folder)
+        .await
+        .with_context(|| format!("there is no repository {}", folder.display()))?;
+    let objects = ask(&folder, "--git-common-dir").await?;
+    // A bare repository has no working tree.
+    let top = match ask(&folder, "--show-toplevel").await {
+        Ok(top) => top,
+        Err(_) => folder,
+    };
+    let roots = vec![top.clone(), objects];
+    Ok((top, roots))
+}
+
+async fn ask(folder: &Path, what: &str) -> anyhow::Result<PathBuf> {
+    let output = tokio::process::Command::new("git")
+        .args(["rev-parse", "--path-format=absolute", what])
+        .current_dir(folder)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("starting git (is it installed?)")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::bail!("{} is no git repository: {}", folder.display(), said.trim());
+    }
+    let path = String::from_utf8(output.stdout).context("a path that is not UTF-8")?;
+    tokio::fs::canonicalize(path.trim_end())
+        .await
+        .with_context(|| format!("finding {}", path.trim_end()))
 }

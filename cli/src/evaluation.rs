@@ -81,7 +81,7 @@ impl Private {
         "LOCAL_REPOSITORIES",
     ];
 
-    fn new(folder: &Path, local_root: Option<&Path>) -> anyhow::Result<Self> {
+    fn new(folder: &Path, local_roots: &[PathBuf]) -> anyhow::Result<Self> {
         let text = |path: &Path| {
             path.to_str()
                 .map(str::to_owned)
@@ -97,8 +97,15 @@ impl Private {
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", "0".to_owned()),
         ]);
-        if let Some(root) = local_root {
-            own.insert("LOCAL_REPOSITORIES", text(root)?);
+        let roots = local_roots
+            .iter()
+            .map(|root| text(root))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        if let Some(odd) = roots.iter().find(|root| root.contains(':')) {
+            bail!("the path {odd} has a colon, which separates paths in LOCAL_REPOSITORIES");
+        }
+        if !roots.is_empty() {
+            own.insert("LOCAL_REPOSITORIES", roots.join(":"));
         }
         if Environment.get("LOG_LEVEL").is_none() {
             own.insert("LOG_LEVEL", "error".to_owned());
@@ -120,11 +127,11 @@ impl Source for Private {
 /// Evaluates what `request` asks for, and gives out the result.
 pub(crate) async fn evaluate(
     request: &Value,
-    local_root: Option<&Path>,
+    local_roots: &[PathBuf],
     common: &Common,
 ) -> anyhow::Result<Evaluated> {
     let folder = tempfile::tempdir().context("making a temporary folder")?;
-    let source = Private::new(folder.path(), local_root)?;
+    let source = Private::new(folder.path(), local_roots)?;
     let settings = Settings::read(&source).map_err(|errors| told(&errors))?;
     platform::telemetry::init(&settings.telemetry)?;
     let mut embedded = Embedded::start(settings).await?;

@@ -217,6 +217,7 @@ async fn begin_attempt(
     let mut change = agent_run::ActiveModel {
         status: Set(RunStatus::Running),
         agent_version: Set(Some(version.to_owned())),
+        retry_count: Set(job.lease.attempt.saturating_sub(1)),
         started_at: Set(Some(run.started_at.unwrap_or(now))),
         updated_at: Set(now),
         failure_cause: Set(None),
