@@ -209,6 +209,53 @@ fn eval_measures_any_local_repository_and_writes_its_files() {
 }
 
 #[test]
+fn a_subfolder_and_a_linked_working_tree_stand_for_their_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let repo = folder.path().join("repo");
+    std::fs::create_dir_all(repo.join("inner")).unwrap();
+    git(&repo, &["init", "-q", "-b", "main"]);
+    for (number, value) in [("one", 31), ("two", 47)] {
+        let text =
+            format!("PAGE_LIMIT = {value}\n\n\ndef page_{number}(number):\n    return number\n");
+        std::fs::write(repo.join("inner/pages.py"), text).unwrap();
+        git(&repo, &["add", "."]);
+        git(&repo, &["commit", "-q", "-m", number]);
+    }
+    let linked = folder.path().join("linked");
+    git(
+        &repo,
+        &[
+            "worktree",
+            "add",
+            "-q",
+            "--detach",
+            linked.to_str().unwrap(),
+        ],
+    );
+    for place in [repo.join("inner"), linked] {
+        let output = membreak(&[
+            "eval",
+            "--repo",
+            place.to_str().unwrap(),
+            "--base",
+            "HEAD~1",
+            "--agents",
+            "control-perfect",
+            "--trials",
+            "1",
+            "--json",
+            "-q",
+        ]);
+        let document = document(&output);
+        assert!(output.status.success(), "{}", document["task"]["error"]);
+        assert_eq!(
+            ranked(&document, "control-perfect").expect("a row")["overall_score"],
+            1.0
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
     let folder = tempfile::tempdir().unwrap();
     git(folder.path(), &["init", "-q", "-b", "main"]);

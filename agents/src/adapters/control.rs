@@ -421,3 +421,69 @@ impl Reading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A turn as the program wrote it.
+    const RECORDED: &str = r#"{"type":"init","session":"s","version":"0.1.0"}
+{"type":"tool_call","id":"call-1","tool":"read","target":"pull_request.diff"}
+{"type":"tool_result","id":"call-1","is_error":false,"bytes":120}
+{"type":"something_new","detail":[1,2]}
+{"type":"compacted","trigger":"auto","tokens_before":900,"tokens_after":80,"summary":"[AR-01] x"}
+{"type":"text","text":"one"}
+{"type":"text","text":"two"}
+{"type":"usage","context":110,"window":1000}
+{"type":"result","is_error":false,"message":null}"#;
+
+    fn line(bytes: &[u8]) -> Line {
+        Line {
+            bytes: bytes.to_vec(),
+            cut: false,
+            whole_length: bytes.len() as u64 + 1,
+        }
+    }
+
+    #[test]
+    fn a_recorded_turn_is_read_whole_and_unknown_kinds_are_skipped() {
+        let mut reading = Reading::default();
+        let told: Vec<_> = RECORDED
+            .lines()
+            .filter_map(|text| reading.line(&line(text.as_bytes())).expect("a good line"))
+            .collect();
+        assert_eq!(told.len(), 6);
+        assert_eq!(reading.turn.text, "one\ntwo");
+        assert_eq!(reading.turn.tool_calls.len(), 1);
+        assert_eq!(reading.turn.compactions[0].tokens_before, Some(900));
+        assert_eq!(reading.turn.usage.map(|usage| usage.context), Some(110));
+        assert_eq!(reading.ended, Some((false, None)));
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_our_failure_and_no_event() {
+        let mut cut = line(br#"{"type":"text","text":"one"}"#);
+        cut.cut = true;
+        let failure = Reading::default().line(&cut).expect_err("a cut line");
+        assert_eq!(failure.cause, Cause::Harness);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Reading::default().line(&line(&bytes));
+        }
+
+        #[test]
+        fn a_recorded_line_with_a_broken_byte_is_read_or_refused(
+            number in 0_usize..9, at in 0_usize..90, byte in any::<u8>(),
+        ) {
+            let mut bytes = RECORDED.lines().nth(number).unwrap_or_default().as_bytes().to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = Reading::default().line(&line(&bytes));
+        }
+    }
+}
