@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{AgentEvent, Compaction, ToolCall, Usage};
+use crate::event::{AgentEvent, Compaction, CompactionTrigger, Cost, Tokens, ToolCall, Usage};
 use crate::failure::Failure;
 
 /// A kind of agent.
@@ -19,7 +19,8 @@ pub trait AgentAdapter: Send + Sync {
     /// What is known without asking the program.
     fn profile(&self) -> &Profile;
 
-    /// The adapter for an agent whose name carries a parameter, such as `control-lossy:0.25`.
+    /// The adapter for an agent whose name carries a parameter, such as `control-lossy:0.25`, or
+    /// `claude:MODEL`: real agents take the name of a model.
     ///
     /// # Errors
     ///
@@ -28,6 +29,10 @@ pub trait AgentAdapter: Send + Sync {
 
     /// Whether the program is there, and which version. May start it; callers cache.
     async fn probe(&self) -> Presence;
+
+    /// The variables that make the program ask the models at `endpoint` instead of its provider's;
+    /// none where it cannot be told.
+    fn endpoint_environment(&self, endpoint: &Endpoint) -> Option<BTreeMap<String, String>>;
 
     /// Begins a session. The folders of `spec` exist.
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure>;
@@ -47,9 +52,12 @@ pub trait AgentSession: Send {
     /// they happen; the [`Turn`] gathers them.
     async fn prompt(&mut self, text: &str) -> Result<Turn, Failure>;
 
-    /// Issues the program's own compact command. A compaction that did not happen is a `Turn`
-    /// without a [`Compaction`].
-    async fn compact(&mut self) -> Result<Turn, Failure>;
+    /// Brings a compaction about: by the program's own command ([`CompactionTrigger::Manual`],
+    /// where it has [`Capabilities::manual_compaction`]), or by lowering the program's own
+    /// threshold for one turn ([`CompactionTrigger::Auto`], where it has
+    /// [`Capabilities::forced_compaction`]). A compaction that did not happen is a `Turn` without
+    /// a [`Compaction`].
+    async fn compact(&mut self, how: CompactionTrigger) -> Result<Turn, Failure>;
 
     /// A copy of the conversation as it is now, with tools and workspace as `access` says. Leaves
     /// the original untouched, and later turns of the original leave the copy untouched.
@@ -73,6 +81,12 @@ pub struct Profile {
     pub install_hint: String,
     /// Built in to test the instrument: may be given an answer key, never a real agent.
     pub control: bool,
+    /// The variables of the worker's environment that the program gets. No other passes.
+    #[serde(default)]
+    pub environment: Vec<String>,
+    /// The model that is asked for where none is; none: the agent cannot be told a model.
+    #[serde(default)]
+    pub default_model: Option<String>,
 }
 
 /// What an agent can do. A stage asks these, never for a name.
@@ -84,6 +98,9 @@ pub struct Capabilities {
     pub manual_compaction: bool,
     /// Compacts by itself when its context is full.
     pub auto_compaction: bool,
+    /// Can be made to compact by itself at a chosen turn, by lowering its threshold.
+    #[serde(default)]
+    pub forced_compaction: bool,
     /// Can go on from a checkpoint in another process.
     pub resume: bool,
     /// Tells how full its context is.
@@ -96,6 +113,14 @@ pub struct Capabilities {
 pub enum Presence {
     Installed { version: String, program: String },
     Missing { why: String, fix: String },
+}
+
+/// Where models are asked: a provider of one's own choice, or a stub.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Without a path, such as `http://127.0.0.1:8099`.
+    pub url: String,
+    pub key: String,
 }
 
 /// Whether a session may use tools and see the workspace.
@@ -117,8 +142,9 @@ pub struct SessionSpec {
     pub workspace: Option<PathBuf>,
     pub access: Access,
     /// The context size, in tokens, that the agent is to have, where its program lets us choose.
+    /// A session with access compacts by itself at [`SessionSpec::compact_at`]; a sealed one never
+    /// does, else its questions would be asked after a break that nobody meant.
     pub context_tokens: Option<u64>,
-    pub model: Option<String>,
     /// Fixes the random draws of controls; other agents have no use for it.
     pub seed: u64,
     /// Environment variables beyond the adapter's own allow-list.
@@ -130,6 +156,14 @@ pub struct SessionSpec {
     pub events: mpsc::Sender<AgentEvent>,
     /// Kills the process group when it is cancelled.
     pub cancel: CancellationToken,
+}
+
+impl SessionSpec {
+    /// The context size, in tokens, at which the program is to compact by itself: four fifths of
+    /// what it has, about where the real programs do.
+    pub fn compact_at(&self) -> Option<u64> {
+        self.context_tokens.map(|tokens| tokens / 5 * 4)
+    }
 }
 
 /// Takes the raw lines of a program.
@@ -177,6 +211,10 @@ pub struct Turn {
     pub text: String,
     /// The context after the turn.
     pub usage: Option<Usage>,
+    /// What the turn was billed for; missing where the program does not tell all of it.
+    pub tokens: Option<Tokens>,
+    /// What the turn cost; missing rather than a part of it.
+    pub cost: Option<Cost>,
     pub tool_calls: Vec<ToolCall>,
     pub compactions: Vec<Compaction>,
     pub duration: Duration,

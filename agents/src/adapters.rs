@@ -3,20 +3,64 @@
 mod control;
 mod planned;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::adapter::AgentAdapter;
 use crate::control::{Behaviour, ControlProgram};
 use crate::failure::Failure;
+use crate::program::Programs;
+
+/// The variables that adapters may let through to their programs: keys, addresses, and what a
+/// company's network asks for.
+pub const VARIABLES: &[&str] = &[
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "GOOGLE_GEMINI_BASE_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "IFLOW_API_KEY",
+    "IFLOW_BASE_URL",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+];
+
+/// What adapters are made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub control: ControlProgram,
+    pub programs: Programs,
+    /// The models to ask for, by the agent's name, where they are not to be the adapters' own
+    /// choice.
+    pub models: BTreeMap<String, String>,
+}
+
+impl Setup {
+    /// Where nobody says anything of the real agents.
+    pub fn of_controls(control: ControlProgram) -> Self {
+        Self {
+            control,
+            programs: Programs::default(),
+            models: BTreeMap::new(),
+        }
+    }
+}
 
 /// All adapters, in the order in which they are shown.
-pub fn all(control: &ControlProgram) -> Vec<Arc<dyn AgentAdapter>> {
+pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     let mut adapters: Vec<Arc<dyn AgentAdapter>> = Vec::new();
     for planned in planned::all() {
         adapters.push(Arc::new(planned));
     }
     for (name, display_name) in Behaviour::NAMES {
-        if let Ok(adapter) = control::ControlAdapter::new(name, display_name, control.clone()) {
+        if let Ok(adapter) = control::ControlAdapter::new(name, display_name, setup.control.clone())
+        {
             adapters.push(Arc::new(adapter));
         }
     }

@@ -62,4 +62,78 @@ pub struct Compaction {
     pub tokens_after: Option<u64>,
     /// What it kept, where the program shows it.
     pub summary: Option<String>,
+    /// How we know.
+    pub proof: Proof,
+    /// What the program put back beside the summary, as far as it can be seen.
+    pub reinjected: Vec<Reinjected>,
+}
+
+/// How a compaction is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// The program says so, in a place where it says so only of a compaction that was applied.
+    Reported,
+    /// The program says nothing; the size of the context fell by much, and stayed there.
+    Structural,
+}
+
+/// Something of the conversation that a program put back after a compaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reinjected {
+    pub kind: ReinjectedKind,
+    /// The file it is from, where it is from one.
+    pub name: Option<String>,
+    pub text: String,
+}
+
+/// Where something that was put back comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReinjectedKind {
+    /// A file, read again from the disk at the compaction.
+    File,
+    /// The end of the conversation, kept word for word.
+    Tail,
+    /// A memory file of the program.
+    Memory,
+}
+
+/// Tokens that a turn was billed for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// All that was sent, cached or not.
+    pub input: u64,
+    /// The part of `input` that came from a cache.
+    pub cached: u64,
+    pub output: u64,
+}
+
+impl Tokens {
+    /// The sum; none where it would not be whole.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        Some(Self {
+            input: self.input.checked_add(other.input)?,
+            cached: self.cached.checked_add(other.cached)?,
+            output: self.output.checked_add(other.output)?,
+        })
+    }
+}
+
+/// What a turn cost.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// US dollars.
+    pub usd: f64,
+    pub source: CostSource,
+}
+
+/// Where a cost comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostSource {
+    /// The program told it.
+    Program,
+    /// Tokens times the prices of [`crate::prices`].
+    PriceTable,
 }

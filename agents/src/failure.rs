@@ -1,6 +1,11 @@
 //! Why a session could not go on: one table of causes, and what follows from each.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+/// No attempt waits longer, whatever a provider asks for: a lease of a queue is not for sale.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// Who is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,6 +32,8 @@ pub struct Failure {
     pub cause: Cause,
     /// What happened, for people: no secrets, no prompts.
     pub message: String,
+    /// How long the provider asked to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 /// Who answers for a cause.
@@ -46,6 +53,8 @@ pub struct Policy {
     pub blame: Blame,
     /// Whether another attempt may end better.
     pub retry: bool,
+    /// How long to wait before the second attempt; each further one waits twice as long.
+    pub wait: Duration,
     /// Whether the run says something about the agent.
     pub counts: bool,
 }
@@ -53,18 +62,20 @@ pub struct Policy {
 impl Cause {
     /// The one table of what follows from each cause.
     pub fn policy(self) -> Policy {
-        let (blame, retry, counts) = match self {
-            Self::RateLimited | Self::ProviderDown => (Blame::Provider, true, false),
-            Self::Refused => (Blame::Provider, false, false),
-            Self::AgentCrashed => (Blame::Agent, true, true),
-            Self::TimedOut => (Blame::Agent, false, true),
-            Self::OutOfBudget => (Blame::Budget, false, false),
-            Self::Harness => (Blame::Harness, false, false),
-            Self::Cancelled => (Blame::Cancelled, false, false),
+        let (blame, retry, wait, counts) = match self {
+            Self::RateLimited => (Blame::Provider, true, 60, false),
+            Self::ProviderDown => (Blame::Provider, true, 15, false),
+            Self::Refused => (Blame::Provider, false, 0, false),
+            Self::AgentCrashed => (Blame::Agent, true, 0, true),
+            Self::TimedOut => (Blame::Agent, false, 0, true),
+            Self::OutOfBudget => (Blame::Budget, false, 0, false),
+            Self::Harness => (Blame::Harness, false, 0, false),
+            Self::Cancelled => (Blame::Cancelled, false, 0, false),
         };
         Policy {
             blame,
             retry,
+            wait: Duration::from_secs(wait),
             counts,
         }
     }
@@ -76,7 +87,25 @@ impl Failure {
         Self {
             cause,
             message: message.into(),
+            retry_after: None,
         }
+    }
+
+    /// The same, with the time for which the provider asked to be left alone.
+    #[must_use]
+    pub fn after(self, retry_after: Option<Duration>) -> Self {
+        Self {
+            retry_after,
+            ..self
+        }
+    }
+
+    /// How long to wait before the next attempt, after so many attempts.
+    pub fn wait(&self, attempts: u32) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(6);
+        let wait = self.cause.policy().wait.saturating_mul(1 << doublings);
+        wait.max(self.retry_after.unwrap_or_default())
+            .min(LONGEST_WAIT)
     }
 
     /// Our own fault, or the machine's.

@@ -7,6 +7,9 @@
 pub mod adapter;
 pub mod event;
 pub mod failure;
+pub mod gathering;
 pub mod process;
+pub mod program;
+pub mod prices;
 pub mod control;
 pub mod adapters;

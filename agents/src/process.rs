@@ -7,12 +7,12 @@
 //! threads, which live as long as the process, and never on a blocking thread.
 
 mod lines;
+mod peer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -20,11 +20,12 @@ use nix::unistd::Pid;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessGroup};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 pub use lines::{Line, LineReader};
+pub use peer::Peer;
 
-use crate::adapter::{Limits, RawSink, Stream};
+use crate::adapter::{Limits, SessionSpec, Stream};
+use crate::event::AgentEvent;
 use crate::failure::{Cause, Failure};
 
 /// How long a group may take to end by itself once it is asked to.
@@ -55,8 +56,11 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Runs a program to its end. Every line of its standard output goes to `on_line`, whose failure
-/// ends the program; every line of both streams goes to `raw` as it is.
+/// Runs a program to its end, within the limits of `spec`.
+///
+/// Every line of its standard output goes to `on_line`, whose events are handed on before the next
+/// line is read, and whose failure ends the program; every line of both streams goes to the raw
+/// sink as it is.
 ///
 /// # Errors
 ///
@@ -65,11 +69,10 @@ pub struct Ended {
 /// is the caller's to say.
 pub async fn run(
     launch: &Launch,
-    limits: &Limits,
-    raw: &Arc<dyn RawSink>,
-    cancel: &CancellationToken,
-    mut on_line: impl FnMut(&Line) -> Result<(), Failure> + Send,
+    spec: &SessionSpec,
+    mut on_line: impl FnMut(&Line) -> Result<Vec<AgentEvent>, Failure> + Send,
 ) -> Result<Ended, Failure> {
+    let (limits, raw, cancel) = (&spec.limits, &spec.raw, &spec.cancel);
     let mut group = start(launch)?;
     let input = feed(&mut group, launch.input.clone())?;
     let mut stdout = LineReader::new(
@@ -79,6 +82,7 @@ pub async fn run(
             .take()
             .ok_or_else(|| Failure::harness("no standard output"))?,
         limits.line_bytes,
+        limits.output_bytes,
     );
     let mut stderr = LineReader::new(
         group
@@ -87,6 +91,7 @@ pub async fn run(
             .take()
             .ok_or_else(|| Failure::harness("no standard error"))?,
         limits.line_bytes,
+        limits.output_bytes,
     );
     let mut last_words = Vec::new();
     let mut total: u64 = 0;
@@ -133,29 +138,27 @@ pub async fn run(
             }
             Err(error) => {
                 group.end().await;
-                return Err(Failure::harness(format!(
-                    "reading from the agent failed: {error}"
-                )));
+                return Err(unreadable(&error, limits));
             }
         };
         total += line.whole_length;
         if total > limits.output_bytes {
             group.end().await;
-            return Err(Failure::new(
-                Cause::AgentCrashed,
-                format!(
-                    "the agent wrote more than {} bytes in one turn",
-                    limits.output_bytes
-                ),
-            ));
+            return Err(too_much(limits));
         }
         raw.line(stream, &line.bytes);
         match stream {
             Stream::Stdout => {
-                if let Err(failure) = on_line(&line) {
+                let handed_on = match on_line(&line) {
+                    Ok(events) => hand_on(spec, events, turn_ends).await,
+                    Err(failure) => Err(failure),
+                };
+                if let Err(failure) = handed_on {
                     group.end().await;
                     return Err(failure);
                 }
+                // A slow reader of events is not a silent agent.
+                stall_ends = Instant::now() + limits.stall;
             }
             Stream::Stderr | Stream::Stdin => keep_last_words(&mut last_words, &line.bytes),
         }
@@ -181,6 +184,42 @@ pub async fn run(
         status,
         stderr: String::from_utf8_lossy(&last_words).trim().to_owned(),
     })
+}
+
+/// Hands events on; waits while whoever reads them is slow.
+async fn hand_on(
+    spec: &SessionSpec,
+    events: Vec<AgentEvent>,
+    turn_ends: Instant,
+) -> Result<(), Failure> {
+    for event in events {
+        tokio::select! {
+            // Nobody listening is no reason to fail a turn.
+            _ = spec.events.send(event) => {}
+            () = spec.cancel.cancelled() => return Err(Failure::cancelled()),
+            () = tokio::time::sleep_until(turn_ends) => {
+                return Err(Failure::harness("the agent's events were not taken"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn too_much(limits: &Limits) -> Failure {
+    Failure::new(
+        Cause::AgentCrashed,
+        format!(
+            "the agent wrote more than {} bytes in one turn",
+            limits.output_bytes
+        ),
+    )
+}
+
+fn unreadable(error: &std::io::Error, limits: &Limits) -> Failure {
+    if error.kind() == std::io::ErrorKind::FileTooLarge {
+        return too_much(limits);
+    }
+    Failure::harness(format!("reading from the agent failed: {error}"))
 }
 
 fn timed_out(what: &str, limit: Duration) -> Failure {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agents::adapter::{Access, AgentSession, Limits, Presence, RawSink, SessionSpec, Stream, Turn};
-use agents::adapters;
+use agents::adapters::{self, Setup};
 use agents::control::key::{AnswerKey, Combine, Entry, Part, Version};
 use agents::control::{ControlProgram, KEY_FILE};
 use agents::event::{AgentEvent, CompactionTrigger};
@@ -97,7 +97,6 @@ fn bench(window: u64) -> Bench {
         workspace: Some(workspace),
         access: Access::Workspace,
         context_tokens: Some(window),
-        model: None,
         seed: 1,
         environment: BTreeMap::new(),
         limits: Limits::default(),
@@ -118,7 +117,7 @@ fn program() -> ControlProgram {
 }
 
 async fn open(agent: &str, spec: &SessionSpec) -> Box<dyn AgentSession> {
-    let all = adapters::all(&program());
+    let all = adapters::all(&Setup::of_controls(program()));
     let adapter = adapters::adapter_for(&all, agent).expect("a control agent");
     adapter.open(spec.clone()).await.expect("a session")
 }
@@ -278,7 +277,7 @@ async fn a_session_goes_on_from_its_checkpoint_elsewhere() {
     let mut session = open("control-perfect", &here.spec).await;
     learn(&mut session).await;
     let checkpoint = session.checkpoint().await.expect("a checkpoint");
-    let all = adapters::all(&program());
+    let all = adapters::all(&Setup::of_controls(program()));
     let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
     let resumed = adapter
         .resume(there.spec.clone(), &checkpoint)
@@ -293,7 +292,7 @@ async fn what_is_taken_out_of_the_notes_is_forgotten() {
     let mut session = open("control-perfect", &bench.spec).await;
     learn(&mut session).await;
     let compaction = session
-        .compact()
+        .compact(CompactionTrigger::Manual)
         .await
         .expect("a turn")
         .compactions
@@ -361,7 +360,9 @@ async fn the_raw_stream_holds_every_line() {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_failure_of_the_harness() {
     let bench = bench(2_000);
-    let all = adapters::all(&ControlProgram::own_executable("/nowhere/membreak-control"));
+    let all = adapters::all(&Setup::of_controls(ControlProgram::own_executable(
+        "/nowhere/membreak-control",
+    )));
     let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
     assert!(matches!(adapter.probe().await, Presence::Missing { .. }));
     let mut session = adapter.open(bench.spec.clone()).await.expect("a session");
@@ -375,7 +376,7 @@ async fn a_program_that_is_not_there_is_a_failure_of_the_harness() {
 
 #[tokio::test]
 async fn every_adapter_has_a_name_of_its_own_and_tells_whether_it_is_there() {
-    let all = adapters::all(&program());
+    let all = adapters::all(&Setup::of_controls(program()));
     let names: std::collections::BTreeSet<_> = all
         .iter()
         .map(|adapter| adapter.profile().name.clone())
@@ -415,7 +416,7 @@ async fn run_script(
     text: &str,
     limits: Limits,
 ) -> Result<Turn, agents::failure::Failure> {
-    let all = adapters::all(&script(bench.folder.path(), text));
+    let all = adapters::all(&Setup::of_controls(script(bench.folder.path(), text)));
     let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
     let (events, mut heard) = mpsc::channel(16);
     tokio::spawn(async move { while heard.recv().await.is_some() {} });
@@ -541,7 +542,7 @@ async fn what_a_program_leaves_behind_neither_lives_on_nor_holds_up_the_turn() {
 async fn a_reader_that_does_not_read_does_not_hold_up_a_cancel() {
     let bench = bench(2_000);
     let text = "for i in 1 2 3 4 5; do echo '{\"type\":\"text\",\"text\":\"x\"}'; done; sleep 300";
-    let all = adapters::all(&script(bench.folder.path(), text));
+    let all = adapters::all(&Setup::of_controls(script(bench.folder.path(), text)));
     let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
     let (events, mut unread) = mpsc::channel(1);
     let spec = SessionSpec {

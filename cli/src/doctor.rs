@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agents::adapter::Presence;
-use agents::control::ControlProgram;
 use platform::doorbell::Doorbell as _;
 use platform::doorbell::redis::RedisDoorbell;
 use platform::parts::Platform;
@@ -213,8 +212,8 @@ async fn address(settings: &Settings) -> Finding {
 }
 
 async fn agents(settings: &Settings, findings: &mut Vec<Finding>) {
-    let control = match ControlProgram::at_or_this(settings.worker.control_bin.as_deref()) {
-        Ok(control) => control,
+    let setup = match settings.worker.agents.setup() {
+        Ok(setup) => setup,
         Err(error) => {
             let fix = "set CONTROL_BIN to membreak-control";
             findings.push(Finding::bad(
@@ -226,7 +225,7 @@ async fn agents(settings: &Settings, findings: &mut Vec<Finding>) {
             return;
         }
     };
-    for adapter in agents::adapters::all(&control) {
+    for adapter in agents::adapters::all(&setup) {
         let what = format!("agent {}", adapter.profile().name);
         findings.push(match adapter.probe().await {
             Presence::Installed { version, .. } => Finding::ok(&what, version),

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use agents::control::ControlProgram;
 use anyhow::Context as _;
 use api::settings::ApiSettings;
 use api::state::{ApiState, KnownAgent};
@@ -59,9 +58,8 @@ pub(crate) struct Embedded {
 impl Embedded {
     /// Starts both. The API listens where its settings say; port 0 is any free one.
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let control = ControlProgram::at_or_this(settings.worker.control_bin.as_deref())
-            .context("finding this executable")?;
-        let adapters = agents::adapters::all(&control);
+        let setup = settings.worker.agents.setup();
+        let adapters = agents::adapters::all(&setup.context("finding this executable")?);
         let address = (settings.api.host.as_str(), settings.api.port);
         let listener = TcpListener::bind(address)
             .await

@@ -33,8 +33,9 @@ pub struct PlatformSettings {
 }
 
 /// The settings whose values are secrets.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
     "GOOGLE_API_KEY",
     "GEMINI_API_KEY",
     "OPENAI_API_KEY",

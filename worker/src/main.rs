@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use agents::control::ControlProgram;
 use anyhow::Context as _;
 use clap::Parser;
 use platform::parts::{Platform, PlatformSettings};
@@ -69,9 +68,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let platform = Platform::connect(&platform).await?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    let control = ControlProgram::at_or_this(settings.control_bin.as_deref())
-        .context("finding this executable")?;
-    worker::run(settings, platform, agents::adapters::all(&control), stop).await?;
+    let setup = settings.agents.setup().context("finding this executable")?;
+    worker::run(settings, platform, agents::adapters::all(&setup), stop).await?;
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 //! What a worker can be told.
 
+mod agents;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use platform::settings::{Reader, Secret};
+
+pub use agents::AgentSettings;
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -26,8 +30,7 @@ pub struct WorkerSettings {
     pub max_context_tokens: u64,
     /// `MAX_TURNS`: of one deep dive.
     pub max_turns: u32,
-    /// `CONTROL_BIN`: the control agents' program; none: the running executable itself.
-    pub control_bin: Option<PathBuf>,
+    pub agents: AgentSettings,
     pub forge: ForgeSettings,
 }
 
@@ -81,7 +84,7 @@ impl WorkerSettings {
             turn_timeout: reader.seconds("AGENT_SESSION_TIMEOUT", Duration::from_secs(1_800)),
             max_context_tokens,
             max_turns,
-            control_bin: reader.text("CONTROL_BIN").map(PathBuf::from),
+            agents: AgentSettings::read(reader),
             forge: ForgeSettings::read(reader),
         }
     }

@@ -12,7 +12,7 @@ mod support;
 use std::sync::Arc;
 
 use agents::adapter::AgentAdapter;
-use agents::adapters;
+use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
 use entity::TaskId;
 use entity::status::{FailureCause, RunStatus, TaskStatus, Trigger};
@@ -25,10 +25,10 @@ use worker::result::{DimensionPart, ResultDocument, RunPart};
 const DIMENSIONS: [&str; 4] = ["AR", "TTL", "LRU", "SF"];
 
 fn controls() -> Vec<Arc<dyn AgentAdapter>> {
-    adapters::all(&ControlProgram {
+    adapters::all(&Setup::of_controls(ControlProgram {
         path: env!("CARGO_BIN_EXE_worker").into(),
         args: vec![SUBCOMMAND.into()],
-    })
+    }))
 }
 
 /// A task that waits to be prepared.

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use agents::adapter::AgentAdapter;
-use agents::adapters;
+use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
 use agents::failure::Cause;
 use entity::status::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
@@ -561,7 +561,7 @@ async fn real_processes_are_measured_by_what_they_hold() {
             path: env!("CARGO_BIN_EXE_worker").into(),
             args: vec![SUBCOMMAND.into()],
         };
-        let worker = installation.start("w1", adapters::all(&program));
+        let worker = installation.start("w1", adapters::all(&Setup::of_controls(program)));
         let task = installation.ended(id).await;
         worker.stop().await;
         let run = installation.result(id).await.runs.remove(0);

@@ -2,6 +2,7 @@
 //!
 //! Nothing is different from a real tool but the program: see [`crate::control`].
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use crate::adapter::{
-    Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Presence, Profile, RawSink,
+    Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile,
     SessionSpec, Stream, Turn,
 };
 use crate::control::program::SESSIONS;
 use crate::control::{Behaviour, ControlProgram, KEY_FILE, WireEvent};
-use crate::event::{AgentEvent, Compaction, CompactionTrigger, ToolCall, Usage};
+use crate::event::{AgentEvent, Compaction, CompactionTrigger, Proof, ToolCall, Usage};
 use crate::failure::{Cause, Failure};
+use crate::gathering::Gathering;
 use crate::process::{self, Launch, Line};
 
 /// What a control's window is where nobody says.
@@ -50,9 +52,12 @@ impl ControlAdapter {
                     auto_compaction: true,
                     resume: true,
                     usage: true,
+                    forced_compaction: false,
                 },
                 install_hint: "built in".to_owned(),
                 control: true,
+                environment: Vec::new(),
+                default_model: None,
             },
             agent: agent.to_owned(),
             program,
@@ -118,6 +123,10 @@ impl AgentAdapter for ControlAdapter {
             .clone()
     }
 
+    fn endpoint_environment(&self, _: &Endpoint) -> Option<BTreeMap<String, String>> {
+        None
+    }
+
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
         Ok(Box::new(self.session(spec)))
     }
@@ -163,36 +172,7 @@ impl ControlSession {
         };
         self.spec.raw.line(Stream::Stdin, prompt);
         let mut reading = Reading::default();
-        let (told, mut waiting) = tokio::sync::mpsc::unbounded_channel();
-        let raw: Arc<dyn RawSink> = Arc::clone(&self.spec.raw);
-        let read = &mut reading;
-        let run = process::run(
-            &launch,
-            &self.spec.limits,
-            &raw,
-            &self.spec.cancel,
-            move |line| {
-                if let Some(event) = read.line(line)? {
-                    // The receiver lives until this sender is gone.
-                    let _ = told.send(event);
-                }
-                Ok(())
-            },
-        );
-        // Events are handed on while the program runs. This channel holds no more than one turn
-        // may write; the one behind it is bounded.
-        let hand_on = async {
-            while let Some(event) = waiting.recv().await {
-                tokio::select! {
-                    // Nobody listening is no reason to fail a turn.
-                    _ = self.spec.events.send(event) => {}
-                    // A reader that does not read must not hold up the end.
-                    () = self.spec.cancel.cancelled() => {}
-                }
-            }
-        };
-        let (ended, ()) = tokio::join!(run, hand_on);
-        let ended = ended?;
+        let ended = process::run(&launch, &self.spec, |line| reading.line(line)).await?;
         reading.finish(&ended, begun.elapsed())
     }
 
@@ -237,8 +217,13 @@ impl AgentSession for ControlSession {
         self.turn(text.as_bytes(), false).await
     }
 
-    async fn compact(&mut self) -> Result<Turn, Failure> {
-        self.turn(b"", true).await
+    async fn compact(&mut self, how: CompactionTrigger) -> Result<Turn, Failure> {
+        match how {
+            CompactionTrigger::Manual => self.turn(b"", true).await,
+            CompactionTrigger::Auto => Err(Failure::harness(
+                "a control agent's threshold cannot be lowered",
+            )),
+        }
     }
 
     async fn fork(&self, access: Access) -> Result<Box<dyn AgentSession>, Failure> {
@@ -327,12 +312,12 @@ async fn link(from: &Path, to: &Path) -> Result<(), Failure> {
 /// The turn as far as it was read.
 #[derive(Default)]
 struct Reading {
-    turn: Turn,
+    gathering: Gathering,
     ended: Option<(bool, Option<String>)>,
 }
 
 impl Reading {
-    fn line(&mut self, line: &Line) -> Result<Option<AgentEvent>, Failure> {
+    fn line(&mut self, line: &Line) -> Result<Vec<AgentEvent>, Failure> {
         if line.cut {
             return Err(Failure::harness("a line of the control agent is too long"));
         }
@@ -341,60 +326,41 @@ impl Reading {
                 "a line of the control agent cannot be read: {error}"
             ))
         })?;
-        Ok(match event {
-            WireEvent::Init { .. } | WireEvent::Other => None,
-            WireEvent::Text { text } => {
-                if !self.turn.text.is_empty() {
-                    self.turn.text.push('\n');
-                }
-                self.turn.text.push_str(&text);
-                Some(AgentEvent::Text { text })
-            }
+        let gathering = &mut self.gathering;
+        match event {
+            WireEvent::Init { .. } | WireEvent::Other => {}
+            WireEvent::Text { text } => gathering.text(&text),
             WireEvent::ToolCall { id, tool, target } => {
-                let call = ToolCall { id, tool, target };
-                self.turn.tool_calls.push(call.clone());
-                Some(AgentEvent::ToolCall(call))
+                gathering.tool_call(ToolCall { id, tool, target });
             }
             WireEvent::ToolResult {
                 id,
                 is_error,
                 bytes,
-            } => Some(AgentEvent::ToolResult {
-                id,
-                is_error,
-                bytes,
-            }),
+            } => gathering.tool_result(&id, is_error, bytes),
             WireEvent::Compacted {
                 trigger,
                 tokens_before,
                 tokens_after,
                 summary,
-            } => {
-                let compaction = Compaction {
-                    trigger: match trigger {
-                        crate::control::WireTrigger::Auto => CompactionTrigger::Auto,
-                        crate::control::WireTrigger::Manual => CompactionTrigger::Manual,
-                    },
-                    tokens_before: Some(tokens_before),
-                    tokens_after: Some(tokens_after),
-                    summary: Some(summary),
-                };
-                self.turn.compactions.push(compaction.clone());
-                Some(AgentEvent::Compacted(compaction))
-            }
-            WireEvent::Usage { context, window } => {
-                let usage = Usage {
-                    context,
-                    window: Some(window),
-                };
-                self.turn.usage = Some(usage);
-                Some(AgentEvent::Usage(usage))
-            }
-            WireEvent::Result { is_error, message } => {
-                self.ended = Some((is_error, message));
-                None
-            }
-        })
+            } => gathering.compacted(Compaction {
+                trigger: match trigger {
+                    crate::control::WireTrigger::Auto => CompactionTrigger::Auto,
+                    crate::control::WireTrigger::Manual => CompactionTrigger::Manual,
+                },
+                tokens_before: Some(tokens_before),
+                tokens_after: Some(tokens_after),
+                summary: Some(summary),
+                proof: Proof::Reported,
+                reinjected: Vec::new(),
+            }),
+            WireEvent::Usage { context, window } => gathering.usage(Usage {
+                context,
+                window: Some(window),
+            }),
+            WireEvent::Result { is_error, message } => self.ended = Some((is_error, message)),
+        }
+        Ok(gathering.take_events())
     }
 
     fn finish(
@@ -403,10 +369,7 @@ impl Reading {
         duration: std::time::Duration,
     ) -> Result<Turn, Failure> {
         match self.ended {
-            Some((false, _)) if ended.status.success() => Ok(Turn {
-                duration,
-                ..self.turn
-            }),
+            Some((false, _)) if ended.status.success() => Ok(self.gathering.finish(duration)),
             Some((_, message)) => Err(Failure::new(
                 Cause::AgentCrashed,
                 message.unwrap_or_else(|| format!("the control agent ended with {}", ended.status)),
@@ -452,13 +415,14 @@ mod tests {
         let mut reading = Reading::default();
         let told: Vec<_> = RECORDED
             .lines()
-            .filter_map(|text| reading.line(&line(text.as_bytes())).expect("a good line"))
+            .flat_map(|text| reading.line(&line(text.as_bytes())).expect("a good line"))
             .collect();
         assert_eq!(told.len(), 6);
-        assert_eq!(reading.turn.text, "one\ntwo");
-        assert_eq!(reading.turn.tool_calls.len(), 1);
-        assert_eq!(reading.turn.compactions[0].tokens_before, Some(900));
-        assert_eq!(reading.turn.usage.map(|usage| usage.context), Some(110));
+        let turn = reading.gathering.turn();
+        assert_eq!(turn.text, "one\ntwo");
+        assert_eq!(turn.tool_calls.len(), 1);
+        assert_eq!(turn.compactions[0].tokens_before, Some(900));
+        assert_eq!(turn.usage.map(|usage| usage.context), Some(110));
         assert_eq!(reading.ended, Some((false, None)));
     }
 

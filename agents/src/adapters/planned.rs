@@ -2,12 +2,13 @@
 //!
 //! A run of one of them ends with a failure of the harness, which says so; it is never scored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::adapter::{
-    AgentAdapter, AgentSession, Capabilities, Checkpoint, Presence, Profile, SessionSpec,
+    AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile, SessionSpec,
 };
 use crate::failure::Failure;
 
@@ -32,6 +33,8 @@ pub(super) fn all() -> Vec<PlannedAdapter> {
             capabilities: Capabilities::default(),
             install_hint: "not part of this version".to_owned(),
             control: false,
+            environment: Vec::new(),
+            default_model: None,
         },
     })
     .collect()
@@ -64,6 +67,10 @@ impl AgentAdapter for PlannedAdapter {
             why: self.refusal().message,
             fix: "use the control agents, or a later version".to_owned(),
         }
+    }
+
+    fn endpoint_environment(&self, _: &Endpoint) -> Option<BTreeMap<String, String>> {
+        None
     }
 
     async fn open(&self, _: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {

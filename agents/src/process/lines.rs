@@ -13,11 +13,13 @@ pub struct Line {
     pub whole_length: u64,
 }
 
-/// Reads lines. Holds no more than one line and one block of the stream.
+/// Reads lines. Holds no more than one line and one block of the stream, and reads no more than it
+/// is allowed: a line that never ends is no way around a limit.
 #[derive(Debug)]
 pub struct LineReader<R> {
     source: R,
     most: usize,
+    allowed: u64,
     block: Vec<u8>,
     /// What of the block is not yet used.
     rest: std::ops::Range<usize>,
@@ -27,11 +29,12 @@ pub struct LineReader<R> {
 }
 
 impl<R: AsyncRead + Unpin + Send> LineReader<R> {
-    /// Reads lines of at most `most` bytes; longer ones are cut.
-    pub fn new(source: R, most: usize) -> Self {
+    /// Reads lines of at most `most` bytes; longer ones are cut. Reads `allowed` bytes in all.
+    pub fn new(source: R, most: usize, allowed: u64) -> Self {
         Self {
             source,
             most,
+            allowed,
             block: vec![0; 32 << 10],
             rest: 0..0,
             line: Vec::new(),
@@ -40,12 +43,17 @@ impl<R: AsyncRead + Unpin + Send> LineReader<R> {
         }
     }
 
+    /// Allows `allowed` bytes from here on.
+    pub fn allow(&mut self, allowed: u64) {
+        self.allowed = allowed;
+    }
+
     /// The next line; none at the end. A last line without an end counts. Safe to drop and call
     /// again: nothing that was read is lost.
     ///
     /// # Errors
     ///
-    /// Those of the stream.
+    /// Those of the stream; [`std::io::ErrorKind::FileTooLarge`] where more is read than is allowed.
     pub async fn next(&mut self) -> std::io::Result<Option<Line>> {
         loop {
             if self.rest.is_empty() {
@@ -54,6 +62,12 @@ impl<R: AsyncRead + Unpin + Send> LineReader<R> {
                 }
                 let read = self.source.read(&mut self.block).await?;
                 self.rest = 0..read;
+                self.allowed = self.allowed.checked_sub(read as u64).ok_or_else(|| {
+                    std::io::Error::new(
+                        std::io::ErrorKind::FileTooLarge,
+                        "more was written than is allowed",
+                    )
+                })?;
                 if read == 0 {
                     self.ended = true;
                     return Ok((self.length > 0).then(|| self.take()));
@@ -98,7 +112,7 @@ mod tests {
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let mut reader = LineReader::new(bytes, most);
+            let mut reader = LineReader::new(bytes, most, u64::MAX);
             let mut lines = Vec::new();
             while let Some(line) = reader.next().await.expect("a slice never fails") {
                 lines.push(line);
@@ -118,6 +132,13 @@ mod tests {
             (lines[1].bytes.as_slice(), lines[1].cut),
             (b"xy".as_slice(), false)
         );
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_stops_at_the_limit() {
+        let mut reader = LineReader::new(tokio::io::repeat(b'x'), 10, 1 << 20);
+        let error = reader.next().await.expect_err("an endless line");
+        assert_eq!(error.kind(), std::io::ErrorKind::FileTooLarge);
     }
 
     #[test]

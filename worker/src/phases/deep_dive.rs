@@ -77,7 +77,7 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
     if manual && capabilities.manual_compaction {
         // Nothing may be read again from the disk at a break that we bring about.
         running.seal().await?;
-        let turn = main.compact().await?;
+        let turn = main.compact(CompactionTrigger::Manual).await?;
         running.note(phase::BREAK, "(the agent's own compact command)", &turn);
         if let Some(compaction) = turn.compactions.into_iter().next() {
             return broke(running, main, snapshot, compaction, context).await;

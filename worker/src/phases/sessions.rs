@@ -1,7 +1,5 @@
 //! How the sessions of a run begin, are kept, and are gone on with.
 
-use std::collections::BTreeMap;
-
 use agents::adapter::{Access, Limits, SessionSpec};
 use agents::event::Compaction;
 use entity::agent_run;
@@ -29,9 +27,12 @@ impl Running {
             workspace,
             access,
             context_tokens: Some(self.context_tokens),
-            model: None,
             seed: seed(self.task.seed, &self.who),
-            environment: BTreeMap::new(),
+            environment: self
+                .worker
+                .settings
+                .agents
+                .environment(self.adapter.profile()),
             limits: Limits {
                 turn: self.worker.settings.turn_timeout,
                 ..Limits::default()

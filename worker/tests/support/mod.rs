@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::WorkerError;
 use worker::result::{ResultDocument, result_document};
-use worker::settings::{ForgeSettings, WorkerSettings};
+use worker::settings::{AgentSettings, ForgeSettings, WorkerSettings};
 
 /// Everything that outlives a worker.
 pub(crate) struct Installation {
@@ -107,7 +107,7 @@ impl Installation {
             turn_timeout: Duration::from_secs(60),
             max_context_tokens: 200_000,
             max_turns: 40,
-            control_bin: None,
+            agents: AgentSettings::default(),
             forge: ForgeSettings {
                 base_urls: Vec::new(),
                 api_url: None,

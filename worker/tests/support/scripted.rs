@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use agents::adapter::{
-    Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Presence, Profile, SessionSpec,
-    Turn,
+    Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile,
+    SessionSpec, Turn,
 };
-use agents::event::{AgentEvent, Compaction, CompactionTrigger, ToolCall, Usage};
+use agents::event::{AgentEvent, Compaction, CompactionTrigger, Proof, ToolCall, Usage};
 use agents::failure::{Cause, Failure};
 use async_trait::async_trait;
 use entity::status::{JobState, RunStatus, TaskStatus};
@@ -79,11 +79,14 @@ impl ScriptedAdapter {
                     fork: true,
                     manual_compaction: !script.never_breaks,
                     auto_compaction: true,
+                    forced_compaction: false,
                     resume: true,
                     usage: true,
                 },
                 install_hint: String::new(),
                 control: script.control,
+                environment: Vec::new(),
+                default_model: None,
             },
             script,
             answers,
@@ -137,6 +140,10 @@ impl AgentAdapter for ScriptedAdapter {
         }
     }
 
+    fn endpoint_environment(&self, _: &Endpoint) -> Option<BTreeMap<String, String>> {
+        None
+    }
+
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
         Ok(self.session(spec, State::default()))
     }
@@ -177,6 +184,8 @@ impl ScriptedSession {
             tokens_before: Some(8_000),
             tokens_after: Some(500),
             summary: Some("short".to_owned()),
+            proof: Proof::Reported,
+            reinjected: Vec::new(),
         }
     }
 }
@@ -186,20 +195,14 @@ impl AgentSession for ScriptedSession {
     async fn prompt(&mut self, text: &str) -> Result<Turn, Failure> {
         self.prompts.fetch_add(1, Ordering::SeqCst);
         if let Some(cause) = self.fail {
-            return Err(Failure {
-                cause,
-                message: format!("told to fail with {cause:?}"),
-            });
+            return Err(Failure::new(cause, format!("told to fail with {cause:?}")));
         }
         assert!(!self.script.panics, "told to panic");
         if self.script.hang_at.is_some_and(|part| text.contains(part)) {
             self.hanging.notify_one();
             self.spec.cancel.cancelled().await;
             self.killed.notify_one();
-            return Err(Failure {
-                cause: Cause::Cancelled,
-                message: "cancelled".to_owned(),
-            });
+            return Err(Failure::cancelled());
         }
         let mut turn = Turn {
             usage: Some(Usage {
@@ -242,7 +245,7 @@ impl AgentSession for ScriptedSession {
         Ok(turn)
     }
 
-    async fn compact(&mut self) -> Result<Turn, Failure> {
+    async fn compact(&mut self, _: CompactionTrigger) -> Result<Turn, Failure> {
         let compaction = self.compacted(CompactionTrigger::Manual);
         Ok(Turn {
             compactions: vec![compaction],

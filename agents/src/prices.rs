@@ -1,0 +1,105 @@
+//! What models cost, for programs that tell tokens and no cost.
+//!
+//! Prices change, and contracts differ: the figures are list prices of one day, and every cost made
+//! of them says so ([`CostSource::PriceTable`]). A model that is not listed has no cost, and neither
+//! has a turn whose price depends on something that we do not know.
+
+use crate::event::{Cost, CostSource, Tokens};
+
+/// The day on which the table was made.
+pub const AS_OF: &str = "2026-03-01";
+
+/// US dollars for a million tokens.
+struct Price {
+    model: &'static str,
+    input: f64,
+    cached: f64,
+    output: f64,
+    /// Requests with more input are dearer, so a turn with more in all has no known cost.
+    most_input: Option<u64>,
+}
+
+/// List prices of pay-as-you-go use: Google's from <https://ai.google.dev/gemini-api/docs/pricing>,
+/// `OpenAI`'s from <https://platform.openai.com/docs/pricing>.
+const TABLE: [Price; 5] = [
+    Price {
+        model: "gemini-2.5-pro",
+        input: 1.25,
+        cached: 0.125,
+        output: 10.0,
+        most_input: Some(200_000),
+    },
+    Price {
+        model: "gemini-2.5-flash",
+        input: 0.30,
+        cached: 0.03,
+        output: 2.50,
+        most_input: None,
+    },
+    Price {
+        model: "gemini-2.5-flash-lite",
+        input: 0.10,
+        cached: 0.01,
+        output: 0.40,
+        most_input: None,
+    },
+    Price {
+        model: "gpt-5",
+        input: 1.25,
+        cached: 0.125,
+        output: 10.0,
+        most_input: None,
+    },
+    Price {
+        model: "gpt-5-codex",
+        input: 1.25,
+        cached: 0.125,
+        output: 10.0,
+        most_input: None,
+    },
+];
+
+/// What so many tokens of a model cost; none where that is not known.
+pub fn cost(model: &str, tokens: Tokens) -> Option<Cost> {
+    let price = TABLE.iter().find(|price| price.model == model)?;
+    if price.most_input.is_some_and(|most| tokens.input > most) {
+        return None;
+    }
+    let fresh = tokens.input.checked_sub(tokens.cached)?;
+    let millionths = fresh as f64 * price.input
+        + tokens.cached as f64 * price.cached
+        + tokens.output as f64 * price.output;
+    Some(Cost {
+        usd: millionths / 1e6,
+        source: CostSource::PriceTable,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_costs_its_fresh_cached_and_written_tokens() {
+        let tokens = Tokens {
+            input: 1_000_000,
+            cached: 600_000,
+            output: 100_000,
+        };
+        let cost = cost("gemini-2.5-flash", tokens).expect("a listed model");
+        // 400,000 fresh at 0.30, 600,000 cached at 0.03, 100,000 written at 2.50 a million.
+        assert!((cost.usd - (0.12 + 0.018 + 0.25)).abs() < 1e-9, "{cost:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_has_no_cost() {
+        let tokens = |input, cached| Tokens {
+            input,
+            cached,
+            output: 1,
+        };
+        assert_eq!(cost("a-model-of-tomorrow", tokens(10, 0)), None);
+        assert_eq!(cost("gemini-2.5-pro", tokens(200_001, 0)), None);
+        assert_eq!(cost("gpt-5", tokens(10, 11)), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! What a worker can be told about the agents' programs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use agents::adapter::Profile;
+use agents::adapters::{Setup, VARIABLES};
+use agents::control::ControlProgram;
+use agents::program::Programs;
+use platform::settings::{Reader, Secret};
+
+use super::absolute;
+
+/// Where the programs are, which models they ask, and what they get of the environment.
+#[derive(Clone, Debug, Default)]
+pub struct AgentSettings {
+    /// `CONTROL_BIN`: the control agents' program; none: the running executable itself.
+    pub control_bin: Option<PathBuf>,
+    /// `AGENTS_DIR`: what `scripts/install-agents.sh` made; `data/agents`.
+    pub folder: PathBuf,
+    /// `CLAUDE_BIN` and its like, by the agent's name.
+    pub programs: BTreeMap<String, PathBuf>,
+    /// `CLAUDE_MODEL` and its like, by the agent's name.
+    pub models: BTreeMap<String, String>,
+    /// The variables that an adapter may ask for, as far as they are set. Some are keys.
+    pub variables: BTreeMap<String, Secret>,
+}
+
+/// The agents with a program of their own, and the settings for it and for its model.
+const PROGRAMS: [(&str, &str, &str); 5] = [
+    ("claude", "CLAUDE_BIN", "CLAUDE_MODEL"),
+    ("gemini", "GEMINI_BIN", "GEMINI_MODEL"),
+    ("iflow", "IFLOW_BIN", "IFLOW_MODEL_NAME"),
+    ("qwen", "QWEN_BIN", "QWEN_MODEL"),
+    ("codex", "CODEX_BIN", "CODEX_MODEL"),
+];
+
+impl AgentSettings {
+    pub(super) fn read(reader: &Reader<'_>) -> Self {
+        let named = |setting: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
+            PROGRAMS.iter().filter_map(move |names| {
+                let value = reader.text(setting(names))?;
+                Some((names.0.to_owned(), value))
+            })
+        };
+        Self {
+            control_bin: reader.text("CONTROL_BIN").map(PathBuf::from),
+            folder: absolute(PathBuf::from(
+                reader
+                    .text("AGENTS_DIR")
+                    .unwrap_or_else(|| "data/agents".to_owned()),
+            )),
+            programs: named(|names| names.1)
+                .map(|(agent, path)| (agent, PathBuf::from(path)))
+                .collect(),
+            models: named(|names| names.2).collect(),
+            variables: VARIABLES
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), reader.secret(name)?)))
+                .collect(),
+        }
+    }
+
+    /// What adapters are made of.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot tell where the running executable is.
+    pub fn setup(&self) -> std::io::Result<Setup> {
+        Ok(Setup {
+            control: ControlProgram::at_or_this(self.control_bin.as_deref())?,
+            programs: Programs {
+                installed: Some(self.folder.clone()),
+                told: self.programs.clone(),
+            },
+            models: self.models.clone(),
+        })
+    }
+
+    /// What an agent gets of the worker's environment: what its profile lists, and nothing else.
+    pub fn environment(&self, profile: &Profile) -> BTreeMap<String, String> {
+        profile
+            .environment
+            .iter()
+            .filter_map(|name| {
+                let value = self.variables.get(name)?;
+                Some((name.clone(), value.expose().to_owned()))
+            })
+            .collect()
+    }
+}
