@@ -40,6 +40,9 @@ pub struct Launch {
     pub args: Vec<OsString>,
     /// The folder it works in.
     pub folder: PathBuf,
+    /// Folders, besides those of the system, that it must be able to read and execute: those of
+    /// [`crate::program::Found`].
+    pub needs: Vec<PathBuf>,
     /// Its HOME; temporary files go into it as well.
     pub home: PathBuf,
     /// Variables besides the few that every program gets.
