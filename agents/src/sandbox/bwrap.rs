@@ -56,7 +56,10 @@ pub(super) fn args(bounds: &Bounds<'_>, reach: &Reach) -> Vec<OsString> {
     for place in &reach.readable {
         bind("--ro-bind", &place.real, &place.told);
     }
-    let needs = reach.programs.iter().filter(|place| !is_of_system(&place.real));
+    let needs = reach
+        .programs
+        .iter()
+        .filter(|place| !is_of_system(&place.real));
     for place in needs.clone() {
         bind("--ro-bind", &place.real, &place.real);
         if place.told != place.real {

@@ -110,7 +110,10 @@ pub(super) fn rules(
     let known = ABI::from(abi.min(NEWEST));
     let created = begin(abi, known, connect.is_some())
         .map_err(|error| format!("the sandbox's rules cannot be made: {error}"))?;
-    let mut rules = Rules { created, abi: known };
+    let mut rules = Rules {
+        created,
+        abi: known,
+    };
 
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     for place in &reach.programs {
@@ -204,7 +207,10 @@ pub(crate) fn enforce(rules: &OwnedFd) -> std::io::Result<()> {
     restrict(rules)
 }
 
-#[expect(unsafe_code, reason = "the crate's own call consumes and drops its rules")]
+#[expect(
+    unsafe_code,
+    reason = "the crate's own call consumes and drops its rules"
+)]
 fn restrict(rules: &OwnedFd) -> std::io::Result<()> {
     let no_flags: libc::c_uint = 0;
     // SAFETY: the call reads its two numbers and no memory.
