@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agents::adapter::AgentAdapter;
+use agents::sandbox::Sandbox;
 use bytes::Bytes;
 use entity::status::{FailureCause, Level};
 use entity::{RunId, TaskId, agent_run};
@@ -30,6 +31,8 @@ pub(crate) struct Worker {
     pub(crate) platform: Platform,
     pub(crate) adapters: Vec<Arc<dyn AgentAdapter>>,
     pub(crate) presences: Presences,
+    /// What agents' programs are confined by.
+    pub(crate) sandbox: Sandbox,
 }
 
 /// A text to keep as an artifact.

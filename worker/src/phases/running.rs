@@ -74,6 +74,9 @@ pub(crate) struct Figures {
     pub(crate) hit_limit: bool,
     pub(crate) max_tokens_configured: u64,
     pub(crate) detection_method: String,
+    /// What the agent's programs were confined by.
+    #[serde(default)]
+    pub(crate) sandbox: String,
     /// Prompts said to any session of the run.
     pub(crate) prompts: u32,
     pub(crate) tool_calls: u32,
@@ -129,6 +132,7 @@ impl Running {
         let raw = RawFile::create(folder.raw_stream());
         let context_tokens = context_tokens(&worker, &task, &material);
         let cancel = job.cancel.child_token();
+        let sandbox = worker.sandbox.report().words;
         let mut running = Self {
             worker,
             job,
@@ -144,6 +148,7 @@ impl Running {
             figures: Figures {
                 max_tokens_configured: context_tokens,
                 detection_method: "agent_event".to_owned(),
+                sandbox,
                 ..Figures::default()
             },
             transcript: Transcript::default(),
@@ -164,7 +169,11 @@ impl Running {
         // Asked under this very break, so a broken seal stays broken; a run that starts over or
         // goes on from before the break has had none yet.
         self.seal_broken = saved.stage == Stage::Broken && self.run.seal_broken;
-        self.figures = saved.figures;
+        let sandbox = std::mem::replace(&mut self.figures, saved.figures).sandbox;
+        if self.figures.sandbox != sandbox {
+            // Another machine, or another setting, than before.
+            self.figures.sandbox = format!("{}; then {sandbox}", self.figures.sandbox);
+        }
         self.transcript = Transcript::restored(saved.transcript);
         self.milestones = self.milestones.max(saved.milestones);
     }

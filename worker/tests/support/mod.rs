@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
+use agents::sandbox::Mode;
 use entity::status::TaskStatus;
 use entity::{TaskId, agent_run, answer, task, task_event};
 use platform::artifacts::{self, ArtifactStore};
@@ -107,7 +108,10 @@ impl Installation {
             turn_timeout: Duration::from_secs(60),
             max_context_tokens: 200_000,
             max_turns: 40,
-            agents: AgentSettings::default(),
+            agents: AgentSettings {
+                sandbox: Mode::None,
+                ..AgentSettings::default()
+            },
             forge: ForgeSettings {
                 base_urls: Vec::new(),
                 api_url: None,
