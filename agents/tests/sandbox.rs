@@ -2,11 +2,7 @@
 //! attempt is first made without a sandbox, where it must succeed: one that cannot work proves
 //! nothing.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
