@@ -106,6 +106,7 @@ impl Installation {
             drain: Duration::from_millis(100),
             run_timeout: Duration::from_secs(120),
             turn_timeout: Duration::from_secs(60),
+            provider_wait: Duration::ZERO,
             max_context_tokens: 200_000,
             max_turns: 40,
             agents: AgentSettings {
