@@ -234,7 +234,7 @@ fn sandbox(settings: &Settings) -> Finding {
             Verdict::Fail,
             what,
             why,
-            format!("{FIX}, or set SANDBOX=auto"),
+            format!("{FIX}; or set SANDBOX=auto, without SANDBOX_CONNECT_PORTS"),
         ),
     }
 }
