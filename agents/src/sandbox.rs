@@ -356,7 +356,8 @@ impl Reach {
             ));
         }
         // A folder instead of a file would open all that is in it.
-        let certificates = bounds.certificates.iter().filter(|path| path.is_file());
+        let certificates = bounds.certificates.iter();
+        let certificates = certificates.filter(|path| path.is_absolute() && path.is_file());
         let configuration = CONFIGURATION.iter().map(Path::new);
         let certificates = certificates.map(PathBuf::as_path);
         let readable = known(&mut configuration.chain(certificates));

@@ -285,7 +285,43 @@ fn give_up_capabilities() -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use std::ffi::OsStr;
+
+    use super::super::Bounds;
+    use super::*;
+
+    #[test]
+    fn an_older_kernel_gets_rules_that_it_knows() {
+        let home = tempfile::tempdir().expect("a folder");
+        let bounds = Bounds {
+            program: Path::new("sh"),
+            args: &[],
+            folder: home.path(),
+            home: home.path(),
+            workspace: None,
+            needs: &[],
+            certificates: Vec::new(),
+            search_path: OsStr::new("/usr/bin"),
+        };
+        let reach = Reach::of(&bounds).expect("good bounds");
+        let here = detect();
+        for abi in 1..=NEWEST {
+            // A kernel without Landlock, or with an older one, must refuse and not do less.
+            let known = here.as_ref().is_ok_and(|here| abi <= *here);
+            let ports = knows_ports(abi).then_some([443]);
+            let made = rules(
+                abi,
+                &reach,
+                ports.as_ref().map(<[u16; 1]>::as_slice),
+                Some(80),
+            );
+            // The versions 7 and 8 brought nothing that is asked for here.
+            let same = here
+                .as_ref()
+                .is_ok_and(|here| (6..=8).contains(here) && abi <= 8);
+            assert_eq!(made.is_ok(), known || same, "ABI {abi}: {made:?}");
+        }
+    }
 
     #[test]
     fn what_a_kernel_cannot_withhold_is_said() {
