@@ -50,6 +50,7 @@ impl Bench {
             workspace: Some(at("workspace")),
             access,
             context_tokens: None,
+            compacts: false,
             seed: 1,
             environment: BTreeMap::new(),
             limits: Limits {

@@ -41,6 +41,7 @@ async fn version(name: &str, sandbox: &Sandbox) -> String {
         workspace: None,
         access: Access::Sealed,
         context_tokens: None,
+        compacts: false,
         seed: 1,
         environment: BTreeMap::new(),
         limits: Limits {

@@ -133,6 +133,22 @@ impl Worker {
         self.record(job, &[staged]).await
     }
 
+    /// Keeps bytes out of which the caller has taken the secrets, behind the fence.
+    pub(crate) async fn keep_redacted(
+        &self,
+        job: &Job,
+        run: Option<RunId>,
+        name: &str,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<(), StageError> {
+        let (store, task) = (&self.platform.artifacts, job.lease.task_id);
+        let staged = store
+            .stage_redacted(task, run, name, media_type, bytes)
+            .await?;
+        self.record(job, &[staged]).await
+    }
+
     async fn record(&self, job: &Job, staged: &[Staged]) -> Result<(), StageError> {
         let store = &self.platform.artifacts;
         let mut replaced = Vec::with_capacity(staged.len());

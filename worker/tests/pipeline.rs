@@ -198,6 +198,11 @@ async fn a_sandbox_changes_nothing_that_is_measured() {
         assert_eq!(confined.dimensions, open.dimensions);
         let stats = &installation.runs(id).await[0].stats;
         assert_eq!(stats["sandbox"], sandbox.report().words);
+        let manifest = installation
+            .artifact(id, Some(confined.id), "manifest.json")
+            .await;
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        assert_eq!(manifest["sandbox"], serde_json::json!(sandbox.report()));
     }
 }
 

@@ -185,12 +185,22 @@ impl Installation {
         run: Option<entity::RunId>,
         name: &str,
     ) -> String {
+        let bytes = self.artifact_bytes(id, run, name).await;
+        String::from_utf8(bytes).unwrap()
+    }
+
+    pub(crate) async fn artifact_bytes(
+        &self,
+        id: TaskId,
+        run: Option<entity::RunId>,
+        name: &str,
+    ) -> Vec<u8> {
         let found = artifacts::find(&self.platform.database, id, run, name)
             .await
             .unwrap()
             .unwrap_or_else(|| panic!("there is no artifact {name}"));
         let bytes = self.platform.artifacts.get(&found).await.unwrap();
-        String::from_utf8(bytes.to_vec()).unwrap()
+        bytes.to_vec()
     }
 
     pub(crate) async fn result(&self, id: TaskId) -> ResultDocument {
