@@ -21,7 +21,6 @@ pub(super) struct PlannedAdapter {
 pub(super) fn all() -> Vec<PlannedAdapter> {
     [
         ("iflow", "iFlow CLI"),
-        ("claude", "Claude Code"),
         ("gemini", "Gemini CLI"),
         ("qwen", "Qwen Code"),
     ]
