@@ -106,6 +106,10 @@ pub struct Capabilities {
     pub resume: bool,
     /// Tells how full its context is.
     pub usage: bool,
+    /// Offers no tools to its model while it is sealed. Where a program cannot, the seal rests on the
+    /// sandbox and on refused permissions alone.
+    #[serde(default)]
+    pub tools_off: bool,
 }
 
 /// Whether an agent's program is there.

@@ -65,6 +65,7 @@ impl ClaudeAdapter {
                     forced_compaction: true,
                     resume: true,
                     usage: true,
+                    tools_off: true,
                 },
                 install_hint: INSTALL.to_owned(),
                 control: false,

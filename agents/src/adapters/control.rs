@@ -52,6 +52,7 @@ impl ControlAdapter {
                     auto_compaction: true,
                     resume: true,
                     usage: true,
+                    tools_off: true,
                     forced_compaction: false,
                 },
                 install_hint: "built in".to_owned(),
