@@ -1,6 +1,7 @@
 //! The agents there are.
 
 mod control;
+mod gemini;
 mod planned;
 
 use std::collections::BTreeMap;
@@ -58,6 +59,7 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     for planned in planned::all() {
         adapters.push(Arc::new(planned));
     }
+    adapters.push(Arc::new(gemini::adapter(setup)));
     for (name, display_name) in Behaviour::NAMES {
         if let Ok(adapter) = control::ControlAdapter::new(name, display_name, setup.control.clone())
         {

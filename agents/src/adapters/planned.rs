@@ -22,7 +22,6 @@ pub(super) fn all() -> Vec<PlannedAdapter> {
     [
         ("iflow", "iFlow CLI"),
         ("claude", "Claude Code"),
-        ("gemini", "Gemini CLI"),
         ("qwen", "Qwen Code"),
     ]
     .into_iter()

@@ -91,7 +91,8 @@ impl Reading {
         }
         if !line.bytes.trim_ascii_start().starts_with(b"{") {
             if !line.bytes.trim_ascii().is_empty() {
-                self.gathering.error("Gemini CLI wrote a line that is no event");
+                self.gathering
+                    .error("Gemini CLI wrote a line that is no event");
             }
             return Ok(self.gathering.take_events());
         }

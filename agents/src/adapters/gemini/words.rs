@@ -92,7 +92,10 @@ mod tests {
         let folder = folder();
         for (said, meant) in [
             ("see @types and @app.route", "see \\@types and @app.route"),
-            ("bob@file.txt, and bob@example.com", "bob\\@file.txt, and bob@example.com"),
+            (
+                "bob@file.txt, and bob@example.com",
+                "bob\\@file.txt, and bob@example.com",
+            ),
             ("already \\@types", "already \\@types"),
             ("@./types/. @. end", "\\@./types/. @. end"),
             ("@\"types\" @types:12", "\\@\"types\" \\@types:12"),
