@@ -146,6 +146,30 @@ fn a_session_that_is_only_resumed_was_not_compressed() {
 }
 
 #[test]
+fn a_settled_session_is_the_same_with_each_answer_of_a_tool_once() {
+    let settled = session::settled(AFTER.as_bytes()).expect("a session");
+    assert!(settled.len() < AFTER.len() / 3);
+    assert_eq!(session::settled(&settled), Some(settled.clone()));
+    let before = session::settled(BEFORE.as_bytes()).expect("a session");
+    let text = String::from_utf8(before.clone()).expect("text");
+    assert_eq!(text.matches("\"functionResponse\"").count(), 1, "{text}");
+    assert_eq!(text.matches("\"functionCall\"").count(), 1, "{text}");
+    for turn in 1..=5 {
+        assert!(text.contains(&format!("word of turn {turn} is ORCHARD-{turn}")));
+    }
+    // What is appended to a settled file is judged as it was before.
+    let added = AFTER.strip_prefix(BEFORE).expect("appended lines");
+    let after = [before.as_slice(), added.as_bytes()].concat();
+    let applied = session::applied(&before, &after);
+    assert_eq!(
+        applied,
+        session::applied(BEFORE.as_bytes(), AFTER.as_bytes())
+    );
+    assert_eq!(applied.len(), 1);
+    assert_eq!(session::settled(b"nothing"), None);
+}
+
+#[test]
 fn a_file_without_conversation_is_none() {
     assert!(session::has_conversation(BEFORE.as_bytes()));
     let begin: String = BEFORE
@@ -298,5 +322,6 @@ proptest! {
         let found = session::applied(BEFORE.as_bytes(), &damaged(AFTER, at, byte, end));
         prop_assert!(found.len() <= 1);
         let _ = session::has_conversation(&damaged(AFTER, at, byte, end));
+        let _ = session::settled(&damaged(AFTER, at, byte, end));
     }
 }

@@ -80,6 +80,9 @@ impl GeminiSession {
             gathering.retry(retry.attempt, &retry.why);
         }
         let applied = session::applied(before.unwrap_or_default(), &after);
+        if let Some(settled) = session::settled(&after) {
+            write(&self.file_path(), &settled).await?;
+        }
         breaks(&mut gathering, &telemetry, applied);
         if let Some(context) = telemetry.context() {
             gathering.usage(Usage {
