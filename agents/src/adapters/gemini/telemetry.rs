@@ -82,13 +82,20 @@ impl Telemetry {
                     self.compressions.push(Compression { before, after });
                 }
             }
-            "gemini_cli.network_retry_attempt" => self.retries.push(Retry {
-                attempt: number("attempt")
-                    .and_then(|attempt| u32::try_from(attempt).ok())
-                    .unwrap_or(u32::MAX),
-                why: text("error_type").to_owned(),
-            }),
+            "gemini_cli.network_retry_attempt" => self.retry(number("attempt"), text("error_type")),
+            "gemini_cli.chat.content_retry" => {
+                // These are counted from zero.
+                let attempt = number("attempt_number").and_then(|number| number.checked_add(1));
+                self.retry(attempt, text("error_type"));
+            }
             _ => {}
+        }
+    }
+
+    fn retry(&mut self, attempt: Option<u64>, why: &str) {
+        if let Some(attempt) = attempt.and_then(|attempt| u32::try_from(attempt).ok()) {
+            let why = why.to_owned();
+            self.retries.push(Retry { attempt, why });
         }
     }
 

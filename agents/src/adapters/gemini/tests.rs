@@ -1,16 +1,25 @@
 //! What is read out of the recorded streams, telemetry and session files, whole and damaged.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use proptest::prelude::*;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::faults::{self, Fault};
 use super::session::{self, Applied};
+use super::settings::{self, Compress};
 use super::stream::Reading;
 use super::telemetry::{Compression, Telemetry};
+use super::turn;
+use crate::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
 use crate::event::AgentEvent;
 use crate::failure::Cause;
+use crate::gathering::Gathering;
 use crate::process::{Ended, Line};
 
 macro_rules! recorded {
@@ -143,6 +152,84 @@ fn a_session_that_is_only_resumed_was_not_compressed() {
     assert_eq!(session::applied(AFTER.as_bytes(), RESUMED.as_bytes()), []);
     assert_eq!(session::applied(BEFORE.as_bytes(), BEFORE.as_bytes()), []);
     assert_eq!(session::applied(b"", BEFORE.as_bytes()), []);
+}
+
+#[test]
+fn one_proof_alone_is_no_break() {
+    let reduction = Compression {
+        before: 100,
+        after: 10,
+    };
+    let applied = || Applied {
+        summary: "kept".to_owned(),
+        tail: String::new(),
+    };
+    for (compressions, applied, breaks, problems) in [
+        (vec![reduction], vec![applied()], 1, 0),
+        (vec![reduction], vec![], 0, 1),
+        (vec![], vec![applied()], 0, 1),
+        (vec![reduction, reduction], vec![applied()], 1, 1),
+        (vec![], vec![], 0, 0),
+    ] {
+        let telemetry = Telemetry {
+            compressions,
+            ..Telemetry::default()
+        };
+        let mut gathering = Gathering::default();
+        turn::breaks(&mut gathering, &telemetry, applied);
+        assert_eq!(gathering.turn().compactions.len(), breaks);
+        let events = gathering.take_events();
+        let told = events
+            .iter()
+            .filter(|event| matches!(event, AgentEvent::Error { .. }));
+        assert_eq!(told.count(), problems, "{events:?}");
+    }
+}
+
+fn spec(access: Access, context_tokens: Option<u64>) -> SessionSpec {
+    struct Nowhere;
+    impl RawSink for Nowhere {
+        fn line(&self, _: Stream, _: &[u8]) {}
+    }
+    SessionSpec {
+        home: "home".into(),
+        workspace: None,
+        access,
+        context_tokens,
+        seed: 0,
+        environment: BTreeMap::new(),
+        limits: Limits::default(),
+        raw: Arc::new(Nowhere),
+        events: mpsc::channel(1).0,
+        cancel: CancellationToken::new(),
+    }
+}
+
+#[test]
+fn the_threshold_is_a_share_of_the_window_and_tools_go_with_access() {
+    let threshold = |access, tokens, compress| {
+        let settings =
+            settings::settings(&spec(access, tokens), "m", compress, Path::new("telemetry"));
+        let threshold = settings["model"]["compressionThreshold"].as_f64();
+        let tools = settings["tools"]["core"].as_array().map(Vec::len);
+        (threshold, tools)
+    };
+    let share = Some(80_000.0 / 1_048_576.0);
+    let (full, now) = (Compress::WhenFull, Compress::Now);
+    for (access, tokens, compress, expected) in [
+        (Access::Workspace, Some(100_000), full, (share, Some(4))),
+        (
+            Access::Workspace,
+            Some(1),
+            full,
+            (Some(1.0 / 1_048_576.0), Some(4)),
+        ),
+        (Access::Workspace, None, full, (None, Some(4))),
+        (Access::Sealed, Some(100), full, (Some(1000.0), Some(0))),
+        (Access::Workspace, None, now, (Some(0.00001), Some(0))),
+    ] {
+        assert_eq!(threshold(access, tokens, compress), expected);
+    }
 }
 
 #[test]

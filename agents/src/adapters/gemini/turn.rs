@@ -268,7 +268,7 @@ impl GeminiSession {
 
 /// Takes for a break what the telemetry and the session file both tell of, and says so where only
 /// one of them does.
-fn breaks(gathering: &mut Gathering, telemetry: &Telemetry, applied: Vec<Applied>) {
+pub(super) fn breaks(gathering: &mut Gathering, telemetry: &Telemetry, applied: Vec<Applied>) {
     let reductions = telemetry.reductions();
     for _ in applied.len()..reductions.len() {
         gathering.error(
