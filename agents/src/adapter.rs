@@ -142,9 +142,9 @@ pub struct SessionSpec {
     pub workspace: Option<PathBuf>,
     pub access: Access,
     /// The context size, in tokens, that the agent is to have, where its program lets us choose.
-    /// A session with access compacts by itself at [`SessionSpec::compact_at`]; a sealed one never
-    /// does, else its questions would be asked after a break that nobody meant.
     pub context_tokens: Option<u64>,
+    /// Whether the program may compact by itself.
+    pub compacts: bool,
     /// Fixes the random draws of controls; other agents have no use for it.
     pub seed: u64,
     /// Environment variables beyond the adapter's own allow-list.
@@ -159,10 +159,18 @@ pub struct SessionSpec {
 }
 
 impl SessionSpec {
-    /// The context size, in tokens, at which the program is to compact by itself: four fifths of
-    /// what it has, about where the real programs do.
+    /// The context size, in tokens, at which the program is to compact by itself; none: it is not
+    /// to. A sealed session never does, else its questions would be asked after a break that nobody
+    /// meant.
     pub fn compact_at(&self) -> Option<u64> {
-        self.context_tokens.map(|tokens| tokens / 5 * 4)
+        let may = self.compacts && self.access == Access::Workspace;
+        self.context_tokens.filter(|_| may).map(Self::full)
+    }
+
+    /// When a context of so many tokens is full: at four fifths, about where the real programs
+    /// compact.
+    pub fn full(context_tokens: u64) -> u64 {
+        context_tokens / 5 * 4
     }
 }
 

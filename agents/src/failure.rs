@@ -53,8 +53,9 @@ pub struct Policy {
     pub blame: Blame,
     /// Whether another attempt may end better.
     pub retry: bool,
-    /// How long to wait before the second attempt; each further one waits twice as long.
-    pub wait: Duration,
+    /// How long to wait before the second attempt, in units that the caller chooses; each further
+    /// one waits twice as long.
+    pub wait: u32,
     /// Whether the run says something about the agent.
     pub counts: bool,
 }
@@ -63,8 +64,8 @@ impl Cause {
     /// The one table of what follows from each cause.
     pub fn policy(self) -> Policy {
         let (blame, retry, wait, counts) = match self {
-            Self::RateLimited => (Blame::Provider, true, 60, false),
-            Self::ProviderDown => (Blame::Provider, true, 15, false),
+            Self::RateLimited => (Blame::Provider, true, 4, false),
+            Self::ProviderDown => (Blame::Provider, true, 1, false),
             Self::Refused => (Blame::Provider, false, 0, false),
             Self::AgentCrashed => (Blame::Agent, true, 0, true),
             Self::TimedOut => (Blame::Agent, false, 0, true),
@@ -75,7 +76,7 @@ impl Cause {
         Policy {
             blame,
             retry,
-            wait: Duration::from_secs(wait),
+            wait,
             counts,
         }
     }
@@ -101,9 +102,11 @@ impl Failure {
     }
 
     /// How long to wait before the next attempt, after so many attempts.
-    pub fn wait(&self, attempts: u32) -> Duration {
+    pub fn wait(&self, attempts: u32, unit: Duration) -> Duration {
         let doublings = attempts.saturating_sub(1).min(6);
-        let wait = self.cause.policy().wait.saturating_mul(1 << doublings);
+        let wait = unit
+            .saturating_mul(self.cause.policy().wait)
+            .saturating_mul(1 << doublings);
         wait.max(self.retry_after.unwrap_or_default())
             .min(LONGEST_WAIT)
     }

@@ -97,6 +97,7 @@ fn bench(window: u64) -> Bench {
         workspace: Some(workspace),
         access: Access::Workspace,
         context_tokens: Some(window),
+        compacts: true,
         seed: 1,
         environment: BTreeMap::new(),
         limits: Limits::default(),

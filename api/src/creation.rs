@@ -64,6 +64,7 @@ pub(crate) fn new_task(
     let pass_mark = fields.number("pass_mark", 0.0, 1.0).unwrap_or(0.5);
     let (fewest, most) = CONTEXT_TOKENS;
     let target_context_tokens = fields.integer("target_context_tokens", fewest, most);
+    let seal_before_break = fields.flag("seal_before_break");
     fields.finish()?;
     let Some(asked) = asked else {
         // Without a source a problem was noted, and `finish` has returned it.
@@ -97,6 +98,7 @@ pub(crate) fn new_task(
         trigger,
         pass_mark,
         target_context_tokens,
+        seal_before_break,
     })
 }
 

@@ -121,6 +121,18 @@ impl Fields {
         None
     }
 
+    /// Yes or no.
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        let value = self.given(name)?;
+        if let Value::Bool(flag) = value {
+            return Some(flag);
+        }
+        let loc = self.loc(name);
+        let msg = "Input should be a valid boolean";
+        self.refuse(Problem::new("bool_type", loc, msg, value));
+        None
+    }
+
     /// A list of texts, each with its position.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
         let value = self.given(name)?;

@@ -23,6 +23,8 @@ pub(crate) struct Found {
     pub(crate) problem: Option<String>,
     #[serde(default)]
     pub(crate) control: bool,
+    #[serde(default)]
+    pub(crate) default_model: Option<String>,
 }
 
 /// What one worker tells of its agents; what cannot be read is left out, for a newer worker may
@@ -57,6 +59,7 @@ impl Known {
                 known.push(KnownAgent {
                     display_name: agent.display_name.unwrap_or_else(|| name.clone()),
                     control: agent.control,
+                    takes_model: agent.default_model.is_some(),
                     name,
                 });
             }
@@ -69,8 +72,8 @@ impl Known {
         self.0.iter().map(|agent| agent.name.as_str()).collect()
     }
 
-    /// Whether an agent can be asked for in these words. Control agents take a parameter in
-    /// `[0, 1]` after a colon.
+    /// Whether an agent can be asked for in these words. After a colon, control agents take
+    /// a share in `[0, 1]`, and agents that can be told a model its name.
     pub(crate) fn accepts(&self, asked: &str) -> bool {
         let (family, parameter) = match asked.split_once(':') {
             Some((family, parameter)) => (family, Some(parameter)),
@@ -78,7 +81,9 @@ impl Known {
         };
         self.0.iter().any(|agent| {
             agent.name == family
-                && parameter.is_none_or(|parameter| agent.control && is_share(parameter))
+                && parameter.is_none_or(|parameter| {
+                    agent.control && is_share(parameter) || agent.takes_model && is_model(parameter)
+                })
         })
     }
 }
@@ -94,6 +99,16 @@ fn is_share(text: &str) -> bool {
             .is_ok_and(|share| (0.0..=1.0).contains(&share))
 }
 
+/// The name of a model: a word such as `claude-sonnet-4-5` or `qwen/qwen3-coder:free`; nothing that
+/// a program could take for an option.
+fn is_model(text: &str) -> bool {
+    (1..=100).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./:@[]".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +118,7 @@ mod tests {
             name: name.to_owned(),
             display_name: name.to_owned(),
             control,
+            takes_model: !control,
         };
         Known(vec![agent("claude", false), agent("control-lossy", true)])
     }
@@ -115,11 +131,21 @@ mod tests {
     }
 
     #[test]
+    fn other_agents_take_a_model() {
+        for model in ["claude-opus-4-8[1m]", "qwen/qwen3-coder:free"] {
+            assert!(known().accepts(&format!("claude:{model}")), "{model}");
+        }
+        for bad in ["", "--help", "a b", "a\nb", "a`b", "$(a)"] {
+            assert!(!known().accepts(&format!("claude:{bad}")), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_share_is_refused() {
         for bad in ["1.1", "-0.1", "NaN", "", "1e-1", "0.3:0.3", ".."] {
             assert!(!known().accepts(&format!("control-lossy:{bad}")), "{bad:?}");
         }
-        assert!(!known().accepts("claude:0.3"));
+        assert!(!known().accepts("copilot:a-model"));
         assert!(!known().accepts("copilot"));
     }
 }

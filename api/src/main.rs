@@ -123,11 +123,12 @@ fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
 /// The agents that may be asked for before any worker told of them: names only, for this process
 /// knows nothing else of agents.
 fn known_agents() -> Arc<[KnownAgent]> {
-    const AGENTS: [(&str, &str, bool); 11] = [
+    const AGENTS: [(&str, &str, bool); 12] = [
         ("iflow", "iFlow CLI", false),
         ("claude", "Claude Code", false),
         ("gemini", "Gemini CLI", false),
         ("qwen", "Qwen Code", false),
+        ("codex", "Codex", false),
         ("control-perfect", "Control: perfect", true),
         ("control-amnesiac", "Control: amnesiac", true),
         ("control-lossy", "Control: lossy", true),
@@ -140,6 +141,7 @@ fn known_agents() -> Arc<[KnownAgent]> {
         name: name.to_owned(),
         display_name: display_name.to_owned(),
         control,
+        takes_model: !control,
     });
     agents.into()
 }

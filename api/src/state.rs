@@ -22,6 +22,8 @@ pub struct KnownAgent {
     pub name: String,
     pub display_name: String,
     pub control: bool,
+    /// May be asked for with a model: `claude:MODEL`.
+    pub takes_model: bool,
 }
 
 /// The state of a router: what it was given, and what it needs while it runs.

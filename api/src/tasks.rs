@@ -42,6 +42,8 @@ pub struct NewTask {
     pub trigger: Trigger,
     pub pass_mark: f64,
     pub target_context_tokens: Option<i64>,
+    /// None: as the trigger asks for.
+    pub seal_before_break: Option<bool>,
 }
 
 /// Stores a task with its runs, its first job and its first events, then rings. A bell that cannot
@@ -125,6 +127,7 @@ fn task_row(new: NewTask, now: DateTime<Utc>) -> Result<task::ActiveModel, DbErr
         trigger: Set(new.trigger),
         pass_mark: Set(new.pass_mark),
         target_context_tokens: Set(new.target_context_tokens),
+        seal_before_break: Set(new.seal_before_break),
         status: Set(TaskStatus::Queued),
         changed_files: Set(json!([])),
         dropped_files: Set(json!([])),

@@ -80,6 +80,7 @@ impl Embedded {
                         name: profile.name.clone(),
                         display_name: profile.display_name.clone(),
                         control: profile.control,
+                        takes_model: profile.default_model.is_some(),
                     }
                 })
                 .collect(),

@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod self_check;
 mod serve;
+mod model_stub;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,8 @@ enum Command {
     Demo(demo::Options),
     /// Evaluates a pull request.
     Eval(eval::Options),
+    /// Answers like a model, from what stands in each request: for writing and testing adapters.
+    ModelStub(model_stub::Options),
     /// Serves the API and works, in one process.
     Serve(serve::Options),
     /// Tells what is installed, reachable and configured, and how to mend what is not.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Demo(options) => demo::run(options).await,
             Command::Eval(options) => eval::run(options).await,
+            Command::ModelStub(options) => model_stub::run(&options).await,
             Command::Serve(options) => serve::run(options).await,
             Command::Doctor(options) => doctor::run(&options).await,
             Command::Forge(options) => forge::run(&options).await,

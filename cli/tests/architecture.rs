@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("migration", &[]),
     ("platform", &["entity", "migration"]),
     ("prompts", &[]),
-    ("testkit", &["entity", "migration"]),
+    ("testkit", &["agents", "entity", "migration"]),
     (
         "worker",
         &["agents", "entity", "evaluation", "platform", "prompts"],

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::{Arm, Verdict};
+use crate::status::{Arm, Attribution, Verdict};
 use crate::{AnswerId, ProbeId, RunId};
 
 /// One answer; unique by run, probe, arm and break.
@@ -26,6 +26,12 @@ pub struct Model {
     /// The run that was asked, where a cold answer was taken over from a run of the same agent,
     /// version and probe set.
     pub copied_from: Option<RunId>,
+    /// Where it came from, if it is a right answer from after the break; before it is judged only
+    /// whether it was read again.
+    pub attribution: Option<Attribution>,
+    /// Whether the compaction's summary carries what was asked for, if this is from after the
+    /// break and the program shows its summary; none until judged.
+    pub in_summary: Option<bool>,
     pub duration_ms: i64,
     pub created_at: DateTimeUtc,
 }

@@ -154,6 +154,20 @@ words! {
         Unreadable = "unreadable",
     }
 
+    /// Where a right post-break answer came from.
+    Attribution {
+        /// A tool was called while sealed.
+        Reread = "reread",
+        /// The compaction's summary carries it.
+        Summary = "summary",
+        /// The program put its source back beside the summary.
+        Reinjected = "reinjected",
+        /// The cold arm had it right too.
+        Guessable = "guessable",
+        /// None of these.
+        Model = "model",
+    }
+
     /// How loud an event is.
     Level {
         Debug = "DEBUG",

@@ -38,6 +38,9 @@ pub struct Model {
     pub pass_mark: f64,
     /// The context size, in tokens, at which a break is to come; none: derived from the material.
     pub target_context_tokens: Option<i64>,
+    /// Whether the workspace is emptied before the compaction, so that nothing can be read again
+    /// from the disk; none: where we bring it about by the program's own command, yes.
+    pub seal_before_break: Option<bool>,
     pub status: TaskStatus,
     /// Paths of the files that the pull request changes and that are used.
     pub changed_files: Json,

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod probe;
 pub mod probes;
 pub mod grading;
+pub mod attribution;
 pub mod scoring;
 pub mod interval;
 pub mod leaderboard;

@@ -17,6 +17,7 @@ mod m20261123_000006_create_artifact;
 mod m20261123_000007_create_task_event;
 mod m20261123_000008_create_job;
 mod m20261123_000009_create_worker;
+mod m20261123_000010_add_attribution;
 
 use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait, async_trait};
 use sea_orm_migration::sea_orm::{
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000007_create_task_event::Migration),
             Box::new(m20261123_000008_create_job::Migration),
             Box::new(m20261123_000009_create_worker::Migration),
+            Box::new(m20261123_000010_add_attribution::Migration),
         ]
     }
 }

@@ -171,6 +171,19 @@ impl ArtifactStore {
             .await
     }
 
+    /// Puts bytes that cannot be redacted any more, such as a compressed text: the caller has taken
+    /// the secrets out of what it made them of.
+    pub async fn stage_redacted(
+        &self,
+        task: TaskId,
+        run: Option<RunId>,
+        name: &str,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<Staged, ArtifactError> {
+        self.stage(task, run, name, media_type, bytes).await
+    }
+
     async fn stage(
         &self,
         task: TaskId,

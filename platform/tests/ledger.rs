@@ -202,7 +202,7 @@ async fn a_lost_lease_cannot_write() {
         assert!(cancelled(&database, &mine).await.is_err());
         assert!(hand_back(&database, &mine).await.is_err());
         assert!(
-            fail(&database, &mine, "late", true, &at_once())
+            fail(&database, &mine, "late", Some(Duration::ZERO), &at_once())
                 .await
                 .is_err()
         );
@@ -303,7 +303,14 @@ async fn a_failed_attempt_waits_before_the_next() {
         };
         let lease = leased_job(&database, "me", &settings).await;
         let before = Utc::now();
-        let ring = fail(&database, &lease, "no luck", true, &settings).await;
+        let ring = fail(
+            &database,
+            &lease,
+            "no luck",
+            Some(Duration::ZERO),
+            &settings,
+        )
+        .await;
         let ring = ring.unwrap().expect("there are attempts left");
         let row = row(&database, lease.job_id).await;
         assert_eq!((row.state, row.attempt), (JobState::Queued, 1));
@@ -325,11 +332,11 @@ async fn failing_uses_up_the_attempts() {
             ..at_once()
         };
         let first = leased_job(&database, "me", &settings).await;
-        let ring = fail(&database, &first, "once", true, &settings).await;
+        let ring = fail(&database, &first, "once", Some(Duration::ZERO), &settings).await;
         let second = claim(&database, &ring.unwrap().unwrap(), "me", &settings).await;
         let second = second.unwrap().expect("it is due at once");
         assert_eq!((second.attempt, second.epoch), (2, 2));
-        let end = fail(&database, &second, "twice", true, &settings).await;
+        let end = fail(&database, &second, "twice", Some(Duration::ZERO), &settings).await;
         assert_eq!(end.unwrap(), None);
         let row = row(&database, first.job_id).await;
         assert_eq!(row.state, JobState::Failed);
@@ -343,7 +350,7 @@ async fn a_failure_that_must_not_be_tried_again_is_final() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let lease = leased_job(&database, "me", &at_once()).await;
-        let end = fail(&database, &lease, "never", false, &at_once()).await;
+        let end = fail(&database, &lease, "never", None, &at_once()).await;
         assert_eq!(end.unwrap(), None);
         assert_eq!(row(&database, lease.job_id).await.state, JobState::Failed);
     })
@@ -356,7 +363,14 @@ async fn a_failed_attempt_of_cancelled_work_is_its_last() {
         let database = pool(test).await;
         let lease = leased_job(&database, "me", &at_once()).await;
         request_cancel(&database, lease.task_id).await.unwrap();
-        let end = fail(&database, &lease, "killed", true, &at_once()).await;
+        let end = fail(
+            &database,
+            &lease,
+            "killed",
+            Some(Duration::ZERO),
+            &at_once(),
+        )
+        .await;
         assert_eq!(end.unwrap(), None);
         let row = row(&database, lease.job_id).await;
         assert_eq!(row.state, JobState::Cancelled);

@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use entity::status::{Arm, Dimension, FailureCause, JobKind, JobState, Level, RunStatus, Verdict};
+use entity::status::{
+    Arm, Attribution, Dimension, FailureCause, JobKind, JobState, Level, RunStatus, Verdict,
+};
 use entity::{
     AnswerId, ArtifactId, JobId, ProbeId, ScoreId, answer, artifact, job, probe, score, task,
     task_event, worker,
@@ -57,6 +59,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
     let mut task = builders::task();
     task.created_by = Some("ada".to_owned());
     task.target_context_tokens = Some(i64::MAX);
+    task.seal_before_break = Some(false);
     task.seed = i64::MIN;
     task.base_sha = Some("a".repeat(40));
     task.head_sha = Some("b".repeat(40));
@@ -104,6 +107,8 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         verdict: Some(Verdict::Partial),
         grader: Some("deterministic/1".to_owned()),
         copied_from: Some(run.id),
+        attribution: Some(Attribution::Guessable),
+        in_summary: Some(false),
         duration_ms: 5_000_000_000,
         created_at: some_time(),
     };

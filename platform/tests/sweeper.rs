@@ -50,9 +50,15 @@ async fn work_that_is_not_due_is_not_rung_for() {
         };
         let lease = leased_job(&database, "me", &settings).await;
         assert_eq!(swept(&database, &settings).await, Swept::default());
-        fail(&database, &lease, "no luck", true, &settings)
-            .await
-            .unwrap();
+        fail(
+            &database,
+            &lease,
+            "no luck",
+            Some(Duration::ZERO),
+            &settings,
+        )
+        .await
+        .unwrap();
         assert_eq!(swept(&database, &settings).await, Swept::default());
     })
     .await;
@@ -122,7 +128,7 @@ async fn a_task_whose_work_failed_is_named_until_it_has_ended() {
         let work = Work::PrepareTask { task };
         let ring = enqueue(&database, &work).await.unwrap();
         let lease = claim(&database, &ring, "me", &at_once()).await.unwrap();
-        fail(&database, &lease.unwrap(), "bad", false, &at_once())
+        fail(&database, &lease.unwrap(), "bad", None, &at_once())
             .await
             .unwrap();
         assert_eq!(swept(&database, &at_once()).await.failed, [work]);

@@ -34,6 +34,7 @@ pub fn task() -> task::Model {
         trigger: Trigger::AutoThenManual,
         pass_mark: 0.7,
         target_context_tokens: None,
+        seal_before_break: None,
         status: TaskStatus::Queued,
         changed_files: json!([]),
         dropped_files: json!([]),

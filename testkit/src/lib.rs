@@ -5,3 +5,4 @@ pub mod builders;
 pub mod services;
 pub mod repository;
 pub mod forge;
+pub mod model_stub;

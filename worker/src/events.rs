@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::job::Who;
-use crate::job::{Job, StageError, Worker};
+use crate::job::{Job, Retry, StageError, Worker};
 
 /// How long an event may wait for others.
 const BATCH_TIME: Duration = Duration::from_millis(100);
@@ -45,7 +45,11 @@ fn stage_error(failure: &Failure) -> StageError {
     let policy = failure.cause.policy();
     StageError::Failed {
         cause: failure_cause(policy.blame),
-        retry: policy.retry,
+        retry: if policy.retry {
+            Retry::As(failure.clone())
+        } else {
+            Retry::Never
+        },
         message: failure.message.clone(),
         source: None,
     }

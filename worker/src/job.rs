@@ -5,8 +5,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
+use agents::failure::Failure;
 use bytes::Bytes;
 use entity::status::{FailureCause, Level};
 use entity::{RunId, TaskId, agent_run};
@@ -58,12 +60,32 @@ pub(crate) enum StageError {
     #[error("{message}")]
     Failed {
         cause: FailureCause,
-        /// Whether another attempt may help.
-        retry: bool,
+        retry: Retry,
         message: String,
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+}
+
+/// Whether another attempt may help, and when.
+#[derive(Clone, Debug)]
+pub(crate) enum Retry {
+    Never,
+    /// After the ledger's own wait.
+    Soon,
+    /// As what failed asks for.
+    As(Failure),
+}
+
+impl Retry {
+    /// The least wait before the next attempt, after so many attempts; none: there is to be none.
+    pub(crate) fn wait(&self, attempts: u32, unit: Duration) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::Soon => Some(Duration::ZERO),
+            Self::As(failure) => Some(failure.wait(attempts, unit)),
+        }
+    }
 }
 
 impl Worker {
@@ -108,6 +130,22 @@ impl Worker {
         self.record(job, &[staged]).await
     }
 
+    /// Keeps bytes out of which the caller has taken the secrets, behind the fence.
+    pub(crate) async fn keep_redacted(
+        &self,
+        job: &Job,
+        run: Option<RunId>,
+        name: &str,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<(), StageError> {
+        let (store, task) = (&self.platform.artifacts, job.lease.task_id);
+        let staged = store
+            .stage_redacted(task, run, name, media_type, bytes)
+            .await?;
+        self.record(job, &[staged]).await
+    }
+
     async fn record(&self, job: &Job, staged: &[Staged]) -> Result<(), StageError> {
         let store = &self.platform.artifacts;
         let mut replaced = Vec::with_capacity(staged.len());
@@ -140,7 +178,7 @@ impl StageError {
     pub(crate) fn harness(message: impl Into<String>) -> Self {
         Self::Failed {
             cause: FailureCause::Harness,
-            retry: false,
+            retry: Retry::Never,
             message: message.into(),
             source: None,
         }
@@ -150,7 +188,7 @@ impl StageError {
     pub(crate) fn budget(message: impl Into<String>) -> Self {
         Self::Failed {
             cause: FailureCause::Budget,
-            retry: false,
+            retry: Retry::Never,
             message: message.into(),
             source: None,
         }
@@ -163,7 +201,7 @@ impl StageError {
     ) -> Self {
         Self::Failed {
             cause: FailureCause::Harness,
-            retry: true,
+            retry: Retry::Soon,
             message: message.into(),
             source: Some(source.into()),
         }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use entity::status::{Dimension, FailureCause, RunStatus, TaskStatus};
-use entity::{RunId, TaskId, agent_run, probe, score, task};
+use entity::status::{Arm, Attribution, Dimension, FailureCause, RunStatus, TaskStatus};
+use entity::{RunId, TaskId, agent_run, answer, probe, score, task};
 use evaluation::leaderboard::{Row, RunResult, leaderboard};
 use evaluation::scoring::{DimensionScore, RunScore};
 use sea_orm::{
@@ -58,6 +58,22 @@ pub struct RunPart {
     pub seal_broken: bool,
     pub baseline: Option<String>,
     pub breaks: Vec<BreakPart>,
+    /// Where the right answers from after the break came from: attribution → count.
+    #[serde(default)]
+    pub attribution: BTreeMap<String, usize>,
+    /// How many of the probes asked after the break the compaction's summary carries; none where
+    /// the program does not show its summary.
+    #[serde(default)]
+    pub summary_carries: Option<usize>,
+    /// What all turns of the run were billed for; none where one of them did not tell.
+    #[serde(default)]
+    pub tokens: Option<TokensPart>,
+    /// US dollars; none where the cost of one turn is not known.
+    #[serde(default)]
+    pub cost_usd: Option<f64>,
+    /// `program`, `price_table` or `mixed`.
+    #[serde(default)]
+    pub cost_source: Option<String>,
     pub dimensions: BTreeMap<String, DimensionPart>,
     pub overall_score: Option<f64>,
     pub passed: Option<bool>,
@@ -69,6 +85,61 @@ pub struct BreakPart {
     pub trigger: String,
     pub tokens_before: Option<u64>,
     pub tokens_after: Option<u64>,
+    /// The program's own threshold was lowered for it.
+    #[serde(default)]
+    pub forced: bool,
+    /// The workspace was empty.
+    #[serde(default)]
+    pub sealed: bool,
+    /// `reported` by the program, or `structural`: seen by the size of the context.
+    #[serde(default)]
+    pub proof: Option<String>,
+    /// The artifact with the text that the compaction kept.
+    #[serde(default)]
+    pub summary_artifact: Option<String>,
+    /// What the program put back beside it.
+    #[serde(default)]
+    pub reinjected: Vec<ReinjectedPart>,
+}
+
+/// Something that a program put back at a compaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReinjectedPart {
+    /// `file`, `tail` or `memory`.
+    pub kind: String,
+    pub name: Option<String>,
+    pub chars: u64,
+}
+
+/// Tokens that were billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokensPart {
+    /// All that was sent, cached or not.
+    pub input: u64,
+    /// The part of `input` that came from a cache.
+    pub cached: u64,
+    pub output: u64,
+}
+
+/// The part of a run's stored figures that is shown.
+#[derive(Default, Deserialize)]
+struct StoredBill {
+    #[serde(default)]
+    bill: Billed,
+}
+
+#[derive(Default, Deserialize)]
+struct Billed {
+    tokens: Option<TokensPart>,
+    cost_usd: Option<f64>,
+    cost_source: Option<String>,
+}
+
+/// What is counted of the answers of one run.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    attribution: BTreeMap<String, usize>,
+    summary_carries: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +194,7 @@ pub async fn result_document(
         .into_tuple()
         .all(database)
         .await?;
+    let mut counted = counted(database, task).await?;
     let mut scores_of: HashMap<RunId, Vec<score::Model>> = HashMap::new();
     for score in scores {
         scores_of.entry(score.run_id).or_default().push(score);
@@ -132,7 +204,8 @@ pub async fn result_document(
     for run in runs {
         let scores = scores_of.remove(&run.id).unwrap_or_default();
         results.push(ranked(&run, &scores));
-        parts.push(run_part(run, &scores)?);
+        let counted = counted.remove(&run.id).unwrap_or_default();
+        parts.push(run_part(run, &scores, counted)?);
     }
     let leaderboard = leaderboard(&results, row.pass_mark, row.seed.cast_unsigned())
         .into_iter()
@@ -144,6 +217,43 @@ pub async fn result_document(
         runs: parts,
         leaderboard,
     }))
+}
+
+/// Counts the answers from after the break, by run, in one query.
+async fn counted(
+    database: &DatabaseConnection,
+    task: TaskId,
+) -> Result<HashMap<RunId, Counted>, DbErr> {
+    let rows: Vec<(RunId, Option<Attribution>, Option<bool>, i64)> = answer::Entity::find()
+        .select_only()
+        .column(answer::Column::RunId)
+        .column(answer::Column::Attribution)
+        .column(answer::Column::InSummary)
+        .column_as(answer::Column::Id.count(), "answers")
+        .join(JoinType::InnerJoin, answer::Relation::AgentRun.def())
+        .filter(agent_run::Column::TaskId.eq(task))
+        .filter(answer::Column::Arm.eq(Arm::Post))
+        .group_by(answer::Column::RunId)
+        .group_by(answer::Column::Attribution)
+        .group_by(answer::Column::InSummary)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let mut counted: HashMap<RunId, Counted> = HashMap::new();
+    for (run, attribution, in_summary, answers) in rows {
+        let answers = usize::try_from(answers).unwrap_or_default();
+        let counted = counted.entry(run).or_default();
+        if let Some(attribution) = attribution {
+            *counted
+                .attribution
+                .entry(attribution.as_str().to_owned())
+                .or_default() += answers;
+        }
+        if let Some(carried) = in_summary {
+            *counted.summary_carries.get_or_insert(0) += if carried { answers } else { 0 };
+        }
+    }
+    Ok(counted)
 }
 
 /// The schema that is written.
@@ -178,7 +288,12 @@ fn task_part(task: task::Model, probes: &[Dimension]) -> Result<TaskPart, DbErr>
     })
 }
 
-fn run_part(run: agent_run::Model, scores: &[score::Model]) -> Result<RunPart, DbErr> {
+fn run_part(
+    run: agent_run::Model,
+    scores: &[score::Model],
+    counted: Counted,
+) -> Result<RunPart, DbErr> {
+    let StoredBill { bill } = read(run.stats.clone())?;
     Ok(RunPart {
         id: run.id,
         duration_ms: duration_ms(&run),
@@ -193,6 +308,11 @@ fn run_part(run: agent_run::Model, scores: &[score::Model]) -> Result<RunPart, D
         seal_broken: run.seal_broken,
         baseline: run.baseline,
         breaks: read(run.breaks)?,
+        attribution: counted.attribution,
+        summary_carries: counted.summary_carries,
+        tokens: bill.tokens,
+        cost_usd: bill.cost_usd,
+        cost_source: bill.cost_source,
         dimensions: scores
             .iter()
             .map(|score| (score.dimension.as_str().to_owned(), dimension_part(score)))

@@ -26,6 +26,9 @@ pub struct WorkerSettings {
     pub run_timeout: Duration,
     /// `AGENT_SESSION_TIMEOUT`: for one turn, in seconds.
     pub turn_timeout: Duration,
+    /// `PROVIDER_WAIT_SECONDS`: before the second attempt where a provider was down; four times as
+    /// long after a rate limit, and twice as long after each further attempt.
+    pub provider_wait: Duration,
     /// `MAX_CONTEXT_TOKENS`: the largest context that a run may be planned for.
     pub max_context_tokens: u64,
     /// `MAX_TURNS`: of one deep dive.
@@ -82,6 +85,7 @@ impl WorkerSettings {
             drain: reader.seconds("DRAIN_SECONDS", Duration::from_secs(30)),
             run_timeout: reader.seconds("TASK_TIMEOUT_SECONDS", Duration::from_secs(3_600)),
             turn_timeout: reader.seconds("AGENT_SESSION_TIMEOUT", Duration::from_secs(1_800)),
+            provider_wait: reader.seconds("PROVIDER_WAIT_SECONDS", Duration::from_secs(15)),
             max_context_tokens,
             max_turns,
             agents: AgentSettings::read(reader),

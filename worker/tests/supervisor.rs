@@ -83,12 +83,16 @@ async fn a_run_goes_through_every_phase_to_its_score() {
     assert!(log.lines().last().unwrap().contains("completed"));
     for name in [
         "transcript",
-        "raw_stream.jsonl",
+        "manifest.json",
         "free_recall",
         "compaction_summary",
     ] {
         installation.artifact(id, Some(stored.id), name).await;
     }
+    let raw = installation
+        .artifact_bytes(id, Some(stored.id), "raw_stream.jsonl.gz")
+        .await;
+    assert_eq!(raw.get(..2), Some(&[0x1f, 0x8b][..]), "gzip");
 }
 
 #[tokio::test(flavor = "multi_thread")]

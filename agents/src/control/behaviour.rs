@@ -82,7 +82,7 @@ impl Behaviour {
     }
 
     /// How many versions of an entry its compaction keeps, of `versions` that it holds.
-    pub(super) fn keeps(self, entry: &str, versions: usize, seed: u64) -> usize {
+    pub fn keeps(self, entry: &str, versions: usize, seed: u64) -> usize {
         match self {
             Self::Perfect | Self::Cheater | Self::Vague => versions,
             Self::Amnesiac | Self::Guesser => 0,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::behaviour::Behaviour;
-use super::key::{AnswerKey, Combine, Entry, Version};
+use super::key::{AnswerKey, Entry};
 
 /// Characters per token, the usual rule of thumb.
 const CHARS_PER_TOKEN: u64 = 4;
@@ -124,29 +124,7 @@ impl Memory {
 
     /// The versions of an entry of which evidence is held, each with the evidence itself.
     fn held(&self, entry: &Entry) -> Vec<(usize, Vec<String>)> {
-        entry
-            .versions
-            .iter()
-            .enumerate()
-            .filter_map(|(number, version)| {
-                let lines: Vec<String> = version
-                    .parts
-                    .iter()
-                    .filter(|part| self.holds(entry, number, &part.evidence))
-                    .flat_map(|part| part.evidence.iter().cloned())
-                    .collect();
-                let complete =
-                    entry.combine == Combine::Set || self.is_complete(entry, number, version);
-                (complete && !lines.is_empty()).then_some((number, lines))
-            })
-            .collect()
-    }
-
-    fn is_complete(&self, entry: &Entry, number: usize, version: &Version) -> bool {
-        version
-            .parts
-            .iter()
-            .all(|part| self.holds(entry, number, &part.evidence))
+        entry.held(|version, evidence| self.holds(entry, version, evidence))
     }
 
     /// Whether each of these lines is in the context: in the entry's own note, or in what was said
@@ -170,28 +148,7 @@ impl Memory {
 
     /// What the context allows to be said of an entry.
     pub(super) fn answer(&self, entry: &Entry) -> Option<String> {
-        entry
-            .versions
-            .iter()
-            .enumerate()
-            .rev()
-            .find_map(|(number, version)| {
-                let values: Vec<&str> = version
-                    .parts
-                    .iter()
-                    .filter(|part| self.holds(entry, number, &part.evidence))
-                    .map(|part| part.value.as_str())
-                    .collect();
-                match entry.combine {
-                    _ if values.is_empty() => None,
-                    Combine::Set => Some(values.join(", ")),
-                    Combine::Single | Combine::Sequence if values.len() < version.parts.len() => {
-                        None
-                    }
-                    Combine::Single => values.first().map(|&value| value.to_owned()),
-                    Combine::Sequence => Some(values.join(" -> ")),
-                }
-            })
+        entry.answer(|version, evidence| self.holds(entry, version, evidence))
     }
 }
 

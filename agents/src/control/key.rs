@@ -46,3 +46,53 @@ pub struct Part {
     pub evidence: Vec<String>,
     pub value: String,
 }
+
+impl Entry {
+    /// The versions of which evidence is held, by their number, each with the evidence itself:
+    /// what a summary of a conversation would have to carry on. `holds` tells whether all of the
+    /// evidence of a part of a version is held.
+    pub fn held(&self, holds: impl Fn(usize, &[String]) -> bool) -> Vec<(usize, Vec<String>)> {
+        self.versions
+            .iter()
+            .enumerate()
+            .filter_map(|(number, version)| {
+                let parts: Vec<&Part> = version
+                    .parts
+                    .iter()
+                    .filter(|part| holds(number, &part.evidence))
+                    .collect();
+                let complete = self.combine == Combine::Set || parts.len() == version.parts.len();
+                let lines: Vec<String> = parts
+                    .iter()
+                    .flat_map(|part| part.evidence.iter().cloned())
+                    .collect();
+                (complete && !lines.is_empty()).then_some((number, lines))
+            })
+            .collect()
+    }
+
+    /// What may be said by one who holds so much; none where that is not enough for any answer.
+    pub fn answer(&self, holds: impl Fn(usize, &[String]) -> bool) -> Option<String> {
+        self.versions
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(number, version)| {
+                let values: Vec<&str> = version
+                    .parts
+                    .iter()
+                    .filter(|part| holds(number, &part.evidence))
+                    .map(|part| part.value.as_str())
+                    .collect();
+                match self.combine {
+                    _ if values.is_empty() => None,
+                    Combine::Set => Some(values.join(", ")),
+                    Combine::Single | Combine::Sequence if values.len() < version.parts.len() => {
+                        None
+                    }
+                    Combine::Single => values.first().map(|&value| value.to_owned()),
+                    Combine::Sequence => Some(values.join(" -> ")),
+                }
+            })
+    }
+}

@@ -66,6 +66,9 @@ pub(crate) struct TaskView {
     trigger: String,
     pass_mark: f64,
     target_context_tokens: Option<i64>,
+    /// Whether the workspace is emptied before the compaction; null: where it is brought about by
+    /// the agent's own command, yes.
+    seal_before_break: Option<bool>,
     base_sha: Option<String>,
     head_sha: Option<String>,
     /// What was left out, and why.
@@ -93,6 +96,7 @@ impl From<task::Model> for TaskView {
             trigger,
             pass_mark,
             target_context_tokens,
+            seal_before_break,
             status,
             changed_files,
             dropped_files,
@@ -129,6 +133,7 @@ impl From<task::Model> for TaskView {
             trigger: trigger.to_string(),
             pass_mark,
             target_context_tokens,
+            seal_before_break,
             base_sha,
             head_sha,
             dropped_files,
@@ -172,6 +177,10 @@ pub(crate) struct CreateTask {
     /// The context size at which a break is to come; derived from the material if not given.
     #[schema(minimum = 1000, maximum = 10_000_000)]
     target_context_tokens: Option<u64>,
+    /// Whether the workspace is emptied before the compaction, so that the agent cannot read
+    /// anything again from the disk. Not given: where the break is brought about by the agent's
+    /// own command, yes; else no, and what is read again is recorded.
+    seal_before_break: Option<bool>,
 }
 
 /// Which tasks to list.

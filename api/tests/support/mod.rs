@@ -244,6 +244,7 @@ fn known_agents() -> Arc<[KnownAgent]> {
         name: name.to_owned(),
         display_name: name.to_owned(),
         control,
+        takes_model: !control,
     })
     .into()
 }

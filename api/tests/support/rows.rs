@@ -73,6 +73,7 @@ impl Rows<'_> {
             trigger: Trigger::AutoThenManual,
             pass_mark: 0.5,
             target_context_tokens: None,
+            seal_before_break: None,
             status,
             changed_files: json!(["src/lib.rs"]),
             dropped_files: json!([]),

@@ -285,22 +285,25 @@ pub async fn finish(transaction: &impl ConnectionTrait, lease: &Lease) -> Result
 }
 
 /// Ends an attempt badly: back to `queued` with backoff (`Some(ring)`), or to `failed` when the
-/// attempts are used up or `retry` is false. In a transaction, after [`Lease::fence`].
+/// attempts are used up or `retry` is none. In a transaction, after [`Lease::fence`].
+///
+/// `retry` is the least wait before the next attempt: a provider's limit lasts longer than the
+/// ledger's own backoff.
 ///
 /// A job that somebody asked to cancel meanwhile is `cancelled` instead of tried again.
 pub async fn fail(
     transaction: &impl ConnectionTrait,
     lease: &Lease,
     error: &str,
-    retry: bool,
+    retry: Option<Duration>,
     settings: &LedgerSettings,
 ) -> Result<Option<Ring>, DbErr> {
     let mut update = lease.update(transaction);
     update.value(job::Column::LastError, attempts::storable(error));
-    if !retry || lease.attempt >= lease.max_attempts {
+    let Some(least) = retry.filter(|_| lease.attempt < lease.max_attempts) else {
         lease.give_up(transaction, update, JobState::Failed).await?;
         return Ok(None);
-    }
+    };
     if is_cancel_requested(transaction, lease).await? {
         lease
             .give_up(transaction, update, JobState::Cancelled)
@@ -311,7 +314,8 @@ pub async fn fail(
         settings.backoff,
         lease.attempt,
         rand::random_range(0.8..1.2),
-    );
+    )
+    .max(least);
     update
         .value(job::Column::AvailableAt, clock::after(transaction, delay))
         // The sweeper rings as soon as it is due.

@@ -3,7 +3,7 @@
 
 use agents::adapter::{Access, Turn};
 use chrono::Utc;
-use entity::status::{Arm, Level};
+use entity::status::{Arm, Attribution, Level};
 use entity::{AnswerId, ProbeId, RunId, agent_run, answer, probe, task};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -182,6 +182,10 @@ async fn store(
             verdict: Set(None),
             grader: Set(None),
             copied_from: Set(None),
+            // A tool call is known now only; the rest is the judge's.
+            attribution: Set((arm == Arm::Post && !asked.turn.tool_calls.is_empty())
+                .then_some(Attribution::Reread)),
+            in_summary: Set(None),
             duration_ms: Set(i64::try_from(millis(asked.turn.duration)).unwrap_or(i64::MAX)),
             created_at: Set(now),
         })
@@ -302,6 +306,8 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
             verdict: Set(None),
             grader: Set(None),
             copied_from: Set(Some(source)),
+            attribution: Set(None),
+            in_summary: Set(None),
             duration_ms: Set(duration_ms),
             created_at: Set(now),
         });

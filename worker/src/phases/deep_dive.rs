@@ -1,27 +1,17 @@
 //! Turn after turn: what only the conversation defines, then reading on until the context breaks.
 
-use agents::adapter::Access;
-use agents::event::{Compaction, CompactionTrigger};
-use entity::agent_run;
-use entity::status::{Level, Trigger};
-use platform::events::Event;
-use prompts::{DeepDive, Prompt};
-use sea_orm::ActiveValue::Set;
-use serde_json::json;
 use std::collections::BTreeMap;
 
+use agents::adapter::Access;
+use agents::event::{Compaction, CompactionTrigger};
+use prompts::{DeepDive, Prompt};
+
+use super::breaking::{Dive, Kind, broke, no_break, together};
 use super::checkpoint::Stage;
 use super::reading::{ReadingList, heading};
 use super::running::{Broken, Running, Session, phase, seed};
 use super::study::too_small;
 use crate::job::StageError;
-
-/// How the deep dive ended.
-pub(crate) enum Dive {
-    Broke(Broken),
-    /// No evidence of a break; the run has been told so.
-    NoBreak,
-}
 
 /// Says the teaching, in its turns, and saves the run.
 pub(crate) async fn teach(running: &mut Running, mut main: Session) -> Result<Session, StageError> {
@@ -46,12 +36,7 @@ pub(crate) async fn teach(running: &mut Running, mut main: Session) -> Result<Se
 /// Reads on until the break.
 pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Dive, StageError> {
     running.enter(phase::DEEP_DIVE).await?;
-    let capabilities = running.adapter.profile().capabilities;
-    let (auto, manual) = match running.task.trigger {
-        Trigger::Auto => (true, false),
-        Trigger::Manual => (false, true),
-        Trigger::AutoThenManual => (true, true),
-    };
+    let plan = running.plan();
     let mut reading = ReadingList::draw(
         &running.folder.workspace(),
         &running.material.pull_request,
@@ -61,31 +46,64 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
     .await?;
     let mut context = running.figures.total_tokens;
     let mut snapshot = fork(&mut main).await?;
-    if auto && capabilities.auto_compaction {
-        while running.figures.deep_dive_iterations < running.worker.settings.max_turns {
-            let files = reading.next_turn();
-            let compactions = dive_once(running, &mut main, &[], &files).await?;
-            if let Some(compaction) = compactions.into_iter().next() {
-                return broke(running, main, snapshot, compaction, context).await;
-            }
-            context = running.figures.total_tokens;
-            let newer = fork(&mut main).await?;
-            std::mem::replace(&mut snapshot, newer).close().await;
+    let mut full_before = false;
+    let most = running.worker.settings.max_turns;
+    while plan.reads_on && !running.figures.hit_limit {
+        if running.figures.deep_dive_iterations >= most {
+            running.figures.hit_limit = true;
+            break;
         }
-        running.figures.hit_limit = true;
+        // A program that compacts by itself gets one turn to do so once its context is full.
+        let full = context.is_some_and(|context| context >= running.break_size());
+        if full && (full_before || !plan.by_itself) {
+            break;
+        }
+        full_before = full;
+        let files = reading.next_turn();
+        let compactions = dive_once(running, &mut main, &[], &files).await?;
+        if let Some(compaction) = together(compactions) {
+            let kind = Kind {
+                forced: false,
+                sealed: false,
+            };
+            let sessions = Broken { main, snapshot };
+            return broke(running, sessions, compaction, context, kind).await;
+        }
+        context = running.figures.total_tokens;
+        let newer = fork(&mut main).await?;
+        std::mem::replace(&mut snapshot, newer).close().await;
     }
-    if manual && capabilities.manual_compaction {
-        // Nothing may be read again from the disk at a break that we bring about.
-        running.seal().await?;
-        let turn = main.compact(CompactionTrigger::Manual).await?;
-        running.note(phase::BREAK, "(the agent's own compact command)", &turn);
-        if let Some(compaction) = turn.compactions.into_iter().next() {
-            return broke(running, main, snapshot, compaction, context).await;
+    let mut sealed = false;
+    for (planned, how, seal) in [
+        (plan.forced, CompactionTrigger::Auto, plan.seal_forced),
+        (plan.manual, CompactionTrigger::Manual, plan.seal_manual),
+    ] {
+        if !planned {
+            continue;
+        }
+        if seal && !sealed {
+            // Nothing can be read again from the disk at this break.
+            running.folder.empty_workspace().await?;
+            sealed = true;
+        }
+        let turn = main.compact(how).await?;
+        let heading = match how {
+            CompactionTrigger::Auto => "(one turn with the agent's own threshold lowered)",
+            CompactionTrigger::Manual => "(the agent's own compact command)",
+        };
+        running.note(phase::BREAK, heading, &turn);
+        if let Some(compaction) = together(turn.compactions) {
+            let kind = Kind {
+                forced: how == CompactionTrigger::Auto,
+                sealed,
+            };
+            let sessions = Broken { main, snapshot };
+            return broke(running, sessions, compaction, context, kind).await;
         }
     }
     snapshot.close().await;
     main.close().await;
-    no_break(running, auto, manual).await
+    no_break(running, plan).await
 }
 
 /// One turn of the deep dive.
@@ -110,87 +128,4 @@ async fn dive_once(
 /// A sealed copy.
 async fn fork(session: &mut Session) -> Result<Session, StageError> {
     Ok(session.fork(Access::Sealed).await?)
-}
-
-/// Records the evidence of the break and saves the run.
-async fn broke(
-    running: &mut Running,
-    mut main: Session,
-    mut snapshot: Session,
-    compaction: Compaction,
-    context: Option<u64>,
-) -> Result<Dive, StageError> {
-    running.reach(2);
-    running.enter(phase::BREAK).await?;
-    running.figures.pre_compression_tokens = compaction.tokens_before.or(context);
-    let trigger = match compaction.trigger {
-        CompactionTrigger::Auto => "auto",
-        CompactionTrigger::Manual => "manual",
-    };
-    let summary_artifact = match &compaction.summary {
-        Some(summary) => {
-            running
-                .keep("compaction_summary", "text/plain", summary)
-                .await?;
-            Some("compaction_summary")
-        }
-        None => None,
-    };
-    let event = Event::BreakSeen {
-        agent: running.who.agent.clone(),
-        trial: running.who.trial,
-        trigger: trigger.to_owned(),
-        tokens_before: compaction.tokens_before,
-        tokens_after: compaction.tokens_after,
-    };
-    let event = running.who.event(Level::Info, event);
-    let change = agent_run::ActiveModel {
-        breaks: Set(json!([{
-            "trigger": trigger,
-            "tokens_before": compaction.tokens_before,
-            "tokens_after": compaction.tokens_after,
-            "summary_artifact": summary_artifact,
-        }])),
-        compression_detected: Set(true),
-        baseline: Set(Some("fork".to_owned())),
-        ..running.progress_row()
-    };
-    running.write(change, vec![event]).await?;
-    running
-        .save(
-            Stage::Broken,
-            &mut main,
-            Some(&mut snapshot),
-            Some(compaction),
-        )
-        .await?;
-    Ok(Dive::Broke(Broken { main, snapshot }))
-}
-
-async fn no_break(running: &mut Running, auto: bool, manual: bool) -> Result<Dive, StageError> {
-    running.reach(2);
-    let capabilities = running.adapter.profile().capabilities;
-    let turns = running.figures.deep_dive_iterations;
-    let mut why = Vec::new();
-    if auto && capabilities.auto_compaction {
-        why.push(format!(
-            "no compaction by itself in {turns} turns (MAX_TURNS)"
-        ));
-    } else if auto {
-        why.push("it does not compact by itself".to_owned());
-    }
-    if manual && capabilities.manual_compaction {
-        why.push("its compact command compacted nothing".to_owned());
-    } else if manual {
-        why.push("it has no compact command".to_owned());
-    }
-    let event = Event::NoBreak {
-        agent: running.who.agent.clone(),
-        trial: running.who.trial,
-        why: why.join("; "),
-    };
-    let event = running.who.event(Level::Warning, event);
-    let change = running.progress_row();
-    running.write(change, vec![event]).await?;
-    Ok(Dive::NoBreak)
 }

@@ -31,7 +31,7 @@ impl Folder {
     }
 
     pub(crate) fn raw_stream(&self) -> PathBuf {
-        self.root.join("raw_stream.jsonl")
+        self.root.join("raw_stream.jsonl.gz")
     }
 
     fn homes(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agents::adapter::{AgentAdapter, AgentSession, Turn};
+use agents::adapter::{AgentAdapter, AgentSession, SessionSpec, Turn};
 use chrono::Utc;
 use entity::status::Level;
 use entity::{ProbeId, agent_run, task};
@@ -17,8 +17,10 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::billing::Bill;
 use super::checkpoint::{Saved, Stage};
 use super::folder::Folder;
+use super::plan::Plan;
 use super::streams::{RawFile, Transcript};
 use crate::events::Recorder;
 use crate::job::Who;
@@ -76,6 +78,9 @@ pub(crate) struct Figures {
     pub(crate) detection_method: String,
     /// Prompts said to any session of the run.
     pub(crate) prompts: u32,
+    /// What all of them were billed for.
+    #[serde(default)]
+    pub(crate) bill: Bill,
     pub(crate) tool_calls: u32,
     /// Wall time of each phase.
     pub(crate) phase_ms: BTreeMap<String, u64>,
@@ -126,7 +131,7 @@ impl Running {
         let name = format!("{}-{}", run.id, job.lease.epoch);
         let folder = Folder::make(worker.settings.work_dir.join("runs").join(name)).await?;
         let recorder = Recorder::start(Arc::clone(&worker), job.clone(), who.clone());
-        let raw = RawFile::create(folder.raw_stream());
+        let raw = RawFile::create(folder.raw_stream(), worker.platform.redactor.clone());
         let context_tokens = context_tokens(&worker, &task, &material);
         let cancel = job.cancel.child_token();
         let mut running = Self {
@@ -165,6 +170,8 @@ impl Running {
         // goes on from before the break has had none yet.
         self.seal_broken = saved.stage == Stage::Broken && self.run.seal_broken;
         self.figures = saved.figures;
+        // What the lost attempt said after its checkpoint was billed, and is not known.
+        self.figures.bill.lose();
         self.transcript = Transcript::restored(saved.transcript);
         self.milestones = self.milestones.max(saved.milestones);
     }
@@ -290,6 +297,7 @@ impl Running {
         self.transcript.add(heading, prompt, turn);
         self.figures.prompts += 1;
         self.figures.tool_calls += u32::try_from(turn.tool_calls.len()).unwrap_or(u32::MAX);
+        self.figures.bill.add(turn);
         if let Some(usage) = turn.usage {
             self.figures.total_tokens = Some(usage.context);
         }
@@ -342,10 +350,45 @@ impl Running {
             .await
     }
 
+    /// Stores something of the run that only workers read.
+    pub(crate) async fn keep_private(
+        &self,
+        name: &str,
+        document: &impl Serialize,
+    ) -> Result<(), StageError> {
+        let bytes = serde_json::to_vec(document)?.into();
+        self.worker
+            .keep_private(&self.job, Some(self.who.run), name, bytes)
+            .await
+    }
+
+    /// How the break is to come about.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan::of(
+            self.task.trigger,
+            self.task.seal_before_break,
+            self.task.target_context_tokens.is_some(),
+            self.adapter.profile().capabilities,
+        )
+    }
+
+    /// The size of the context, in tokens, at which the break is to come: where programs that
+    /// compact by themselves do so.
+    pub(crate) fn break_size(&self) -> u64 {
+        SessionSpec::full(self.context_tokens)
+    }
+
     /// Stores transcript and raw stream.
     pub(crate) async fn keep_streams(&mut self) -> Result<(), StageError> {
         let raw = self.raw.finish().await?;
-        self.keep("raw_stream.jsonl", "application/x-ndjson", &raw)
+        self.worker
+            .keep_redacted(
+                &self.job,
+                Some(self.who.run),
+                "raw_stream.jsonl.gz",
+                "application/gzip",
+                raw,
+            )
             .await?;
         self.keep("transcript", "text/markdown", self.transcript.text())
             .await

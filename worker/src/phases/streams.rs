@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use agents::adapter::{RawSink, Stream, Turn};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use platform::redaction::Redactor;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -70,7 +74,8 @@ impl Transcript {
     }
 }
 
-/// Writes raw lines to a file, as JSON lines, without ever making an agent wait.
+/// Writes raw lines to a file, as JSON lines without secrets, compressed, without ever making an
+/// agent wait.
 pub(crate) struct RawFile {
     sink: Arc<RawLines>,
     writer: Option<JoinHandle<std::io::Result<()>>>,
@@ -113,15 +118,19 @@ impl RawSink for RawLines {
 
 impl RawFile {
     /// Begins a file.
-    pub(crate) fn create(path: PathBuf) -> Self {
+    pub(crate) fn create(path: PathBuf, redactor: Redactor) -> Self {
         let (sender, receiver) = mpsc::channel(RAW_WAITING);
         let target = path.clone();
-        let writer = tokio::task::spawn_blocking(move || write_lines(&target, receiver));
+        let sink = Arc::new(RawLines {
+            lines: std::sync::Mutex::new(Some(sender)),
+            dropped: AtomicU64::new(0),
+        });
+        let lines = Arc::clone(&sink);
+        let writer = tokio::task::spawn_blocking(move || {
+            write_lines(&target, receiver, &redactor, &lines.dropped)
+        });
         Self {
-            sink: Arc::new(RawLines {
-                lines: std::sync::Mutex::new(Some(sender)),
-                dropped: AtomicU64::new(0),
-            }),
+            sink,
             writer: Some(writer),
             path,
         }
@@ -133,7 +142,7 @@ impl RawFile {
     }
 
     /// Ends the file and returns what is in it.
-    pub(crate) async fn finish(&mut self) -> Result<String, StageError> {
+    pub(crate) async fn finish(&mut self) -> Result<Bytes, StageError> {
         self.sink
             .lines
             .lock()
@@ -148,18 +157,18 @@ impl RawFile {
         let bytes = tokio::fs::read(&self.path)
             .await
             .map_err(|error| failed("reading the raw stream", &self.path, error))?;
-        let mut text = String::from_utf8_lossy(&bytes).into_owned();
-        let dropped = self.sink.dropped.load(Ordering::Relaxed);
-        if dropped > 0 {
-            let note = json!({"stream": "orchestrator", "dropped_lines": dropped});
-            text.push_str(&format!("{note}\n"));
-        }
-        Ok(text)
+        Ok(bytes.into())
     }
 }
 
-fn write_lines(path: &Path, mut lines: mpsc::Receiver<String>) -> std::io::Result<()> {
-    let mut file = BufWriter::new(std::fs::File::create(path)?);
+fn write_lines(
+    path: &Path,
+    mut lines: mpsc::Receiver<String>,
+    redactor: &Redactor,
+    dropped: &AtomicU64,
+) -> std::io::Result<()> {
+    let file = BufWriter::new(std::fs::File::create(path)?);
+    let mut file = GzEncoder::new(file, Compression::fast());
     let mut written = 0_u64;
     let mut left_out = 0_u64;
     while let Some(line) = lines.blocking_recv() {
@@ -168,12 +177,17 @@ fn write_lines(path: &Path, mut lines: mpsc::Receiver<String>) -> std::io::Resul
             continue;
         }
         written += line.len() as u64 + 1;
-        file.write_all(line.as_bytes())?;
+        file.write_all(redactor.redact(&line).as_bytes())?;
         file.write_all(b"\n")?;
     }
     if left_out > 0 {
         let note = json!({"stream": "orchestrator", "lines_beyond_the_limit": left_out});
         writeln!(file, "{note}")?;
     }
-    file.flush()
+    let dropped = dropped.load(Ordering::Relaxed);
+    if dropped > 0 {
+        let note = json!({"stream": "orchestrator", "dropped_lines": dropped});
+        writeln!(file, "{note}")?;
+    }
+    file.finish()?.flush()
 }

@@ -2,25 +2,29 @@
 
 use chrono::Utc;
 use entity::status::{
-    Arm as StoredArm, Dimension as StoredDimension, TaskStatus, Verdict as StoredVerdict,
+    Arm as StoredArm, Attribution as StoredAttribution, Dimension as StoredDimension, TaskStatus,
+    Verdict as StoredVerdict,
 };
 use entity::{ProbeId, RunId, ScoreId, TaskId, agent_run, answer, probe, score, task};
+use evaluation::attribution::{Attribution, Sources, attribute, carries};
 use evaluation::grading::{GRADER, Verdict, grade};
 use evaluation::probe::{Dimension, Probe};
 use evaluation::scoring::{Arm, Graded, RunScore, score_run};
+use platform::artifacts;
 use platform::jobs::ledger;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
     IntoActiveModel, QueryFilter, QueryOrder,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tracing::{info, warn};
 
 use super::ending::{RunEnd, end_run};
 use super::prepare::end_job;
 use crate::job::{Job, StageError, Who, Worker};
 use crate::material::{BREAK, dimension, stored_dimension};
+use crate::phases::breaking::{EVIDENCE, Evidence};
 
 /// Rows per statement.
 const ROWS: usize = 200;
@@ -51,6 +55,8 @@ pub(crate) async fn judge_run(
     let dimensions: Vec<StoredDimension> = serde_json::from_value(task.rubric.clone())?;
     let asked: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
 
+    let evidence = evidence(worker, &run).await?;
+    let cold_right = cold_right(&answers, &probes);
     let mut graded_rows = Vec::with_capacity(answers.len());
     let mut graded = Vec::with_capacity(answers.len());
     for answer in answers {
@@ -68,7 +74,23 @@ pub(crate) async fn judge_run(
             grade: grade.value,
             verdict: grade.verdict,
         });
+        let (mut attribution, mut in_summary) = (None, None);
+        if answer.arm == StoredArm::Post && run.compression_detected {
+            let summary = evidence.summary.as_deref();
+            in_summary = summary.map(|summary| carries(summary, probe));
+            if grade.verdict == Verdict::Right {
+                let sources = Sources {
+                    summary,
+                    reinjected: &evidence.reinjected,
+                    reread: answer.attribution == Some(StoredAttribution::Reread),
+                    cold_right: cold_right.contains(&answer.probe_id),
+                };
+                attribution = Some(stored_attribution(attribute(probe, sources)));
+            }
+        }
         let mut row = answer.into_active_model().reset_all();
+        row.attribution = Set(attribution);
+        row.in_summary = Set(in_summary);
         row.grade = Set(Some(grade.value));
         row.verdict = Set(Some(stored_verdict(grade.verdict)));
         row.grader = Set(Some(GRADER.to_owned()));
@@ -109,6 +131,33 @@ pub(crate) async fn probes_of(
         .collect()
 }
 
+/// What the break left that can explain answers; nothing where there was no break.
+async fn evidence(worker: &Worker, run: &agent_run::Model) -> Result<Evidence, StageError> {
+    let database = &worker.platform.database;
+    let found = artifacts::find(database, run.task_id, Some(run.id), EVIDENCE).await?;
+    match found {
+        Some(found) => {
+            let bytes = worker.platform.artifacts.get(&found).await?;
+            Ok(serde_json::from_slice(&bytes)?)
+        }
+        None => Ok(Evidence::default()),
+    }
+}
+
+/// The probes that the cold arm answered rightly.
+fn cold_right(answers: &[answer::Model], probes: &HashMap<ProbeId, Probe>) -> HashSet<ProbeId> {
+    answers
+        .iter()
+        .filter(|answer| answer.arm == StoredArm::Cold)
+        .filter(|answer| {
+            probes
+                .get(&answer.probe_id)
+                .is_some_and(|probe| grade(&probe.grader, &answer.text).verdict == Verdict::Right)
+        })
+        .map(|answer| answer.probe_id)
+        .collect()
+}
+
 async fn store_grades(
     transaction: &DatabaseTransaction,
     rows: Vec<answer::ActiveModel>,
@@ -122,6 +171,8 @@ async fn store_grades(
                         answer::Column::Grade,
                         answer::Column::Verdict,
                         answer::Column::Grader,
+                        answer::Column::Attribution,
+                        answer::Column::InSummary,
                     ])
                     .to_owned(),
             )
@@ -174,6 +225,16 @@ fn arm(stored: StoredArm) -> Arm {
         StoredArm::Cold => Arm::Cold,
         StoredArm::Baseline => Arm::Baseline,
         StoredArm::Post => Arm::Post,
+    }
+}
+
+fn stored_attribution(attribution: Attribution) -> StoredAttribution {
+    match attribution {
+        Attribution::Reread => StoredAttribution::Reread,
+        Attribution::Summary => StoredAttribution::Summary,
+        Attribution::Reinjected => StoredAttribution::Reinjected,
+        Attribution::Guessable => StoredAttribution::Guessable,
+        Attribution::Model => StoredAttribution::Model,
     }
 }
 

@@ -25,7 +25,7 @@ use crate::job::{Job, StageError, Who, Worker};
 use crate::material::{MATERIAL, Material};
 use crate::phases::checkpoint::{Saved, Stage};
 use crate::phases::running::{Running, phase};
-use crate::phases::{arms, deep_dive, recall, study};
+use crate::phases::{arms, breaking, deep_dive, recall, study};
 
 pub(crate) async fn run_agent(
     worker: &Arc<Worker>,
@@ -47,8 +47,8 @@ pub(crate) async fn run_agent(
         return Err(StageError::Cancelled);
     }
     let adapter = adapters::adapter_for(&worker.adapters, &run.agent)?;
-    let version = match worker.presences.of(&adapter).await {
-        Presence::Installed { version, .. } => version,
+    let (version, program) = match worker.presences.of(&adapter).await {
+        Presence::Installed { version, program } => (version, program),
         Presence::Missing { why, fix } => {
             return Err(StageError::harness(format!(
                 "{} cannot be run: {why} ({fix})",
@@ -77,6 +77,7 @@ pub(crate) async fn run_agent(
         probes,
     )
     .await?;
+    running.keep_manifest(&program).await?;
 
     let limit = worker.settings.run_timeout;
     let result = tokio::select! {
@@ -122,8 +123,8 @@ async fn phases(running: &mut Running, saved: Option<Saved>) -> Result<(), Stage
                 }
             };
             match deep_dive::dive(running, main).await? {
-                deep_dive::Dive::Broke(sessions) => sessions,
-                deep_dive::Dive::NoBreak => return Ok(()),
+                breaking::Dive::Broke(sessions) => sessions,
+                breaking::Dive::NoBreak => return Ok(()),
             }
         }
     };

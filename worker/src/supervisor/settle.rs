@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::Why;
 use crate::job::Who;
-use crate::job::{Job, StageError, Worker};
+use crate::job::{Job, Retry, StageError, Worker};
 use crate::stages::ending::{RunEnd, TaskProblem, end_all, end_run, end_task};
 
 /// How often the end of a job is tried to be written; after that its lease runs out.
@@ -26,7 +26,7 @@ enum Verdict {
     HandBack,
     Failed {
         cause: FailureCause,
-        retry: bool,
+        retry: Retry,
         message: String,
     },
 }
@@ -74,10 +74,17 @@ fn verdict(why: Option<Why>, result: Result<(), StageError>) -> Verdict {
         (Err(_), Some(Why::CancelRequested)) => Verdict::Cancelled,
         (Err(StageError::Cancelled), None) => Verdict::Cancelled,
         (Err(_), Some(Why::Stopping)) => Verdict::HandBack,
-        (Err(error @ StageError::Failed { cause, retry, .. }), None) => Verdict::Failed {
+        (
+            Err(
+                ref error @ StageError::Failed {
+                    cause, ref retry, ..
+                },
+            ),
+            None,
+        ) => Verdict::Failed {
             cause,
-            retry,
-            message: chain(&error),
+            retry: retry.clone(),
+            message: chain(error),
         },
     }
 }
@@ -109,7 +116,10 @@ async fn write(worker: &Worker, job: &Job, verdict: &Verdict) -> Result<(), Stag
                 &transaction,
                 &job.lease,
                 &redacted,
-                *retry,
+                retry.wait(
+                    u32::try_from(job.lease.attempt).unwrap_or(1),
+                    worker.settings.provider_wait,
+                ),
                 &worker.platform.ledger,
             )
             .await?;

@@ -105,6 +105,7 @@ impl Installation {
             drain: Duration::from_millis(100),
             run_timeout: Duration::from_secs(120),
             turn_timeout: Duration::from_secs(60),
+            provider_wait: Duration::ZERO,
             max_context_tokens: 200_000,
             max_turns: 40,
             agents: AgentSettings::default(),
@@ -180,12 +181,22 @@ impl Installation {
         run: Option<entity::RunId>,
         name: &str,
     ) -> String {
+        let bytes = self.artifact_bytes(id, run, name).await;
+        String::from_utf8(bytes).unwrap()
+    }
+
+    pub(crate) async fn artifact_bytes(
+        &self,
+        id: TaskId,
+        run: Option<entity::RunId>,
+        name: &str,
+    ) -> Vec<u8> {
         let found = artifacts::find(&self.platform.database, id, run, name)
             .await
             .unwrap()
             .unwrap_or_else(|| panic!("there is no artifact {name}"));
         let bytes = self.platform.artifacts.get(&found).await.unwrap();
-        String::from_utf8(bytes.to_vec()).unwrap()
+        bytes.to_vec()
     }
 
     pub(crate) async fn result(&self, id: TaskId) -> ResultDocument {

@@ -1,0 +1,156 @@
+//! `membreak model-stub`: a model for writing adapters without a key or a cent.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agents::control::key::AnswerKey;
+use anyhow::Context as _;
+use platform::settings::Environment;
+use serde_json::json;
+use testkit::model_stub::{Fault, Keep, KeySource, ModelStub, Rules};
+
+use crate::embedded::{Settings, told};
+use crate::output::{say, say_json};
+
+/// How often the file of requests is written on.
+const EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The port to listen on; 0 is any free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// An answer key as JSON: which questions it can answer, and what it must see to do so.
+    #[arg(long)]
+    key_file: Option<PathBuf>,
+    /// What summaries keep: everything, nothing, or a share such as 0.5.
+    #[arg(long, default_value = "everything", value_parser = keep)]
+    keep: Keep,
+    /// Write every request to this file, as JSON lines.
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// What goes wrong with every request: rate-limit, overloaded, server-error, unauthorized,
+    /// bad-request, hang, garbage, truncate, empty-summary or failed-summary.
+    #[arg(long, value_parser = fault)]
+    fault: Option<Fault>,
+    /// Print the address as one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a summary keeps, as it is written on a command line.
+pub(crate) fn keep(text: &str) -> Result<Keep, String> {
+    match text {
+        "everything" => Ok(Keep::Everything),
+        "nothing" => Ok(Keep::Nothing),
+        share => match share.parse::<f64>() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(Keep::Share { share, seed: 1 }),
+            Ok(_) | Err(_) => Err("everything, nothing, or a number from 0 to 1".to_owned()),
+        },
+    }
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    Ok(match text {
+        "rate-limit" => Fault::RateLimit { retry_after: None },
+        "overloaded" => Fault::Overloaded,
+        "server-error" => Fault::ServerError,
+        "unauthorized" => Fault::Unauthorized,
+        "bad-request" => Fault::BadRequest,
+        "hang" => Fault::Hang,
+        "garbage" => Fault::Garbage,
+        "truncate" => Fault::Truncate,
+        "empty-summary" => Fault::EmptySummary,
+        "failed-summary" => Fault::OnlyCompaction(Box::new(Fault::BadRequest)),
+        _ => return Err("no such fault".to_owned()),
+    })
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let key = match &options.key_file {
+        Some(path) => {
+            let text = tokio::fs::read(path)
+                .await
+                .with_context(|| format!("reading {}", path.display()))?;
+            serde_json::from_slice(&text)
+                .with_context(|| format!("{} is no answer key", path.display()))?
+        }
+        None => AnswerKey::default(),
+    };
+    let rules = Rules {
+        key: KeySource::Fixed(key),
+        keep: options.keep,
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+    let stub = ModelStub::start_at(address, rules)
+        .await
+        .with_context(|| format!("listening on {address}"))?;
+    if let Some(fault) = &options.fault {
+        stub.fail(fault.clone(), usize::MAX);
+    }
+    tell(options, &stub)?;
+    let recording = record(options.record.as_deref(), &stub);
+    tokio::select! {
+        ended = recording => ended?,
+        stopped = tokio::signal::ctrl_c() => stopped.context("listening for Ctrl-C")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says where it is, and how each agent is told so.
+fn tell(options: &Options, stub: &ModelStub) -> anyhow::Result<()> {
+    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let setup = settings.worker.agents.setup();
+    let adapters = agents::adapters::all(&setup.context("finding this executable")?);
+    let endpoint = stub.endpoint();
+    let environments: Vec<_> = adapters
+        .iter()
+        .filter_map(|adapter| {
+            let environment = adapter.endpoint_environment(&endpoint)?;
+            Some((adapter.profile().name.clone(), environment))
+        })
+        .collect();
+    if options.json {
+        let agents: serde_json::Map<_, _> = environments
+            .into_iter()
+            .map(|(name, environment)| (name, json!(environment)))
+            .collect();
+        return say_json(&json!({"url": stub.url(), "key": stub.key(), "agents": agents}));
+    }
+    say(&format!("listening at {}, key {}", stub.url(), stub.key()));
+    for (name, environment) in environments {
+        let words: Vec<String> = environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        say(&format!("{name}: {}", words.join(" ")));
+    }
+    say("Ctrl-C stops it");
+    Ok(())
+}
+
+/// Writes the requests on to a file, for as long as it is waited for.
+async fn record(path: Option<&std::path::Path>, stub: &ModelStub) -> anyhow::Result<()> {
+    let Some(path) = path else {
+        return std::future::pending().await;
+    };
+    let context = || format!("writing {}", path.display());
+    let mut file = std::fs::File::create(path).with_context(context)?;
+    let mut written = 0;
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let requests = stub.requests();
+        // A request that is still waiting for its answer is written when it has one.
+        for request in requests.iter().skip(written) {
+            if request.status == 0 {
+                break;
+            }
+            let line = serde_json::to_string(request).context("writing a request as JSON")?;
+            writeln!(file, "{line}").with_context(context)?;
+            written += 1;
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The break: its evidence is recorded, or that there was none.
+
+use agents::event::{Compaction, CompactionTrigger, Proof, ReinjectedKind};
+use entity::agent_run;
+use entity::status::Level;
+use platform::events::Event;
+use sea_orm::ActiveValue::Set;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::checkpoint::Stage;
+use super::plan::Plan;
+use super::running::{Broken, Running, phase};
+use crate::job::StageError;
+
+/// What the judge reads of a break; private, because it is unredacted.
+pub(crate) const EVIDENCE: &str = ".break-1";
+/// The summary, for people.
+const SUMMARY: &str = "compaction_summary";
+/// What was put back beside it, for people.
+const REINJECTED: &str = "reinjected.md";
+
+/// How the deep dive ended.
+pub(crate) enum Dive {
+    Broke(Broken),
+    /// No evidence of a break; the run has been told so.
+    NoBreak,
+}
+
+/// How a break was brought about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// The program's own threshold was lowered for it.
+    pub(crate) forced: bool,
+    /// The workspace was empty.
+    pub(crate) sealed: bool,
+}
+
+/// The texts that can explain an answer from after a break.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Evidence {
+    pub(crate) summary: Option<String>,
+    pub(crate) reinjected: Vec<String>,
+}
+
+/// The compactions of one turn as one break: from what was there before the first to what is there
+/// after the last.
+pub(crate) fn together(compactions: Vec<Compaction>) -> Option<Compaction> {
+    let mut compactions = compactions.into_iter();
+    let first = compactions.next()?;
+    let tokens_before = first.tokens_before;
+    let last = compactions.last().unwrap_or(first);
+    Some(Compaction {
+        tokens_before,
+        ..last
+    })
+}
+
+/// Records the evidence of the break and saves the run.
+pub(crate) async fn broke(
+    running: &mut Running,
+    mut sessions: Broken,
+    compaction: Compaction,
+    context: Option<u64>,
+    kind: Kind,
+) -> Result<Dive, StageError> {
+    running.reach(2);
+    running.enter(phase::BREAK).await?;
+    running.figures.pre_compression_tokens = compaction.tokens_before.or(context);
+    if compaction.proof == Proof::Structural {
+        "structural_detector".clone_into(&mut running.figures.detection_method);
+    }
+    let summary_artifact = match &compaction.summary {
+        Some(summary) => {
+            running.keep(SUMMARY, "text/plain", summary).await?;
+            Some(SUMMARY)
+        }
+        None => None,
+    };
+    let reinjected_artifact = if compaction.reinjected.is_empty() {
+        None
+    } else {
+        let text = put_back(&compaction);
+        running.keep(REINJECTED, "text/markdown", &text).await?;
+        Some(REINJECTED)
+    };
+    let evidence = Evidence {
+        summary: compaction.summary.clone(),
+        reinjected: compaction
+            .reinjected
+            .iter()
+            .map(|put_back| put_back.text.clone())
+            .collect(),
+    };
+    running.keep_private(EVIDENCE, &evidence).await?;
+    let trigger = match compaction.trigger {
+        CompactionTrigger::Auto => "auto",
+        CompactionTrigger::Manual => "manual",
+    };
+    let event = Event::BreakSeen {
+        agent: running.who.agent.clone(),
+        trial: running.who.trial,
+        trigger: trigger.to_owned(),
+        tokens_before: compaction.tokens_before,
+        tokens_after: compaction.tokens_after,
+    };
+    let event = running.who.event(Level::Info, event);
+    let reinjected: Vec<Value> = compaction
+        .reinjected
+        .iter()
+        .map(|put_back| {
+            json!({
+                "kind": put_back.kind,
+                "name": put_back.name,
+                "chars": put_back.text.chars().count(),
+            })
+        })
+        .collect();
+    let mut breaks = json!([{
+        "trigger": trigger,
+        "forced": kind.forced,
+        "sealed": kind.sealed,
+        "proof": compaction.proof,
+        "tokens_before": compaction.tokens_before,
+        "tokens_after": compaction.tokens_after,
+        "summary_artifact": summary_artifact,
+        "reinjected": reinjected,
+        "reinjected_artifact": reinjected_artifact,
+    }]);
+    running.worker.platform.redactor.redact_json(&mut breaks);
+    let change = agent_run::ActiveModel {
+        breaks: Set(breaks),
+        compression_detected: Set(true),
+        baseline: Set(Some("fork".to_owned())),
+        ..running.progress_row()
+    };
+    running.write(change, vec![event]).await?;
+    let Broken { main, snapshot } = &mut sessions;
+    running
+        .save(Stage::Broken, main, Some(snapshot), Some(compaction))
+        .await?;
+    Ok(Dive::Broke(sessions))
+}
+
+/// What was put back, as people read it.
+fn put_back(compaction: &Compaction) -> String {
+    let mut text = "# What the program put back at the compaction\n".to_owned();
+    for put_back in &compaction.reinjected {
+        let kind = match put_back.kind {
+            ReinjectedKind::File => "A file, read again from the disk",
+            ReinjectedKind::Tail => "The end of the conversation, word for word",
+            ReinjectedKind::Memory => "A memory file",
+        };
+        let name = put_back.name.as_deref().unwrap_or_default();
+        text.push_str(&format!("\n## {kind} {name}\n\n{}\n", put_back.text));
+    }
+    text
+}
+
+/// Tells that there was no break.
+pub(crate) async fn no_break(running: &mut Running, plan: Plan) -> Result<Dive, StageError> {
+    running.reach(2);
+    let why = plan.why_none(
+        running.task.trigger,
+        running.adapter.profile().capabilities,
+        running.figures.deep_dive_iterations,
+    );
+    let event = Event::NoBreak {
+        agent: running.who.agent.clone(),
+        trial: running.who.trial,
+        why: why.join("; "),
+    };
+    let event = running.who.event(Level::Warning, event);
+    let change = running.progress_row();
+    running.write(change, vec![event]).await?;
+    Ok(Dive::NoBreak)
+}
