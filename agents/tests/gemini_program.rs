@@ -20,7 +20,7 @@ use agents::control::ControlProgram;
 use agents::event::{AgentEvent, Compaction, CompactionTrigger, Proof, ReinjectedKind};
 use agents::failure::Cause;
 use agents::program::Programs;
-use testkit::model_stub::{Fault, Keep, KeySource, ModelStub, Purpose, Recorded, Rules};
+use testkit::model_stub::{Fault, Keep, ModelStub, Purpose, Recorded, Rules};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -63,14 +63,7 @@ fn adapter() -> Arc<dyn AgentAdapter> {
 }
 
 async fn bench(keep: Keep) -> Bench {
-    let stub = ModelStub::start(Rules {
-        key: KeySource::Fixed(agents::control::key::AnswerKey {
-            entries: Vec::new(),
-        }),
-        keep,
-    })
-    .await
-    .unwrap();
+    let stub = ModelStub::start(Rules::keeping(keep)).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (home, workspace) = (folder.path().join("home"), folder.path().join("workspace"));
     std::fs::create_dir_all(&home).unwrap();
@@ -91,6 +84,7 @@ async fn bench(keep: Keep) -> Bench {
         workspace: Some(workspace),
         access: Access::Workspace,
         context_tokens: None,
+        compacts: true,
         seed: 1,
         environment: adapter().endpoint_environment(&stub.endpoint()).unwrap(),
         limits: Limits::default(),
@@ -323,7 +317,8 @@ async fn a_compression_that_fails_is_no_break() {
     let mut session = bench.open().await;
     talk(session.as_mut()).await;
     let before = session.checkpoint().await.unwrap();
-    bench.stub.fail(Fault::FailCompaction, usize::MAX);
+    let refused = Fault::OnlyCompaction(Box::new(Fault::BadRequest));
+    bench.stub.fail(refused, usize::MAX);
     let turn = session.compact(CompactionTrigger::Auto).await.unwrap();
     assert_eq!(turn.compactions, []);
     assert_eq!(bench.problems().len(), 1);
@@ -416,6 +411,7 @@ async fn faults_are_told_apart_and_leave_the_session_as_it_was() {
         (Fault::Unauthorized, Cause::Refused),
         (Fault::ServerError, Cause::ProviderDown),
         (Fault::Garbage, Cause::ProviderDown),
+        (Fault::Truncate, Cause::ProviderDown),
     ] {
         let name = format!("{fault:?}");
         bench.stub.fail(fault, usize::MAX);

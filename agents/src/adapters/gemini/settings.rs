@@ -21,7 +21,7 @@ const NEVER: f64 = 1000.0;
 /// When the program is to compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compress {
-    /// At the size that the session was begun with.
+    /// At the size that the session was begun with, if it may.
     WhenFull,
     /// Before the next request.
     Now,
@@ -101,12 +101,14 @@ fn tools(access: Access, compress: Compress) -> &'static [&'static str] {
     }
 }
 
+/// None: where the program itself thinks right.
 fn threshold(spec: &SessionSpec, model: &str, compress: Compress) -> Option<f64> {
-    match (compress, spec.access) {
-        (Compress::Now, _) => Some(AT_ONCE),
-        (Compress::WhenFull, Access::Sealed) => Some(NEVER),
+    let may = spec.compacts && spec.access == Access::Workspace;
+    match compress {
+        Compress::Now => Some(AT_ONCE),
+        Compress::WhenFull if !may => Some(NEVER),
         // Zero would be taken for no threshold.
-        (Compress::WhenFull, Access::Workspace) => spec
+        Compress::WhenFull => spec
             .compact_at()
             .map(|tokens| tokens.max(1) as f64 / window(model) as f64),
     }

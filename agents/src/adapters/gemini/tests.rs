@@ -196,6 +196,7 @@ fn spec(access: Access, context_tokens: Option<u64>) -> SessionSpec {
         workspace: None,
         access,
         context_tokens,
+        compacts: true,
         seed: 0,
         environment: BTreeMap::new(),
         limits: Limits::default(),
@@ -214,6 +215,10 @@ fn the_threshold_is_a_share_of_the_window_and_tools_go_with_access() {
         let tools = settings["tools"]["core"].as_array().map(Vec::len);
         (threshold, tools)
     };
+    let mut never = spec(Access::Workspace, Some(100_000));
+    never.compacts = false;
+    let told = settings::settings(&never, "m", Compress::WhenFull, Path::new("telemetry"));
+    assert_eq!(told["model"]["compressionThreshold"].as_f64(), Some(1000.0));
     let share = Some(80_000.0 / 1_048_576.0);
     let (full, now) = (Compress::WhenFull, Compress::Now);
     for (access, tokens, compress, expected) in [
