@@ -19,7 +19,9 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessGroup};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use lines::{Line, LineReader};
 pub use peer::Peer;
@@ -153,7 +155,7 @@ pub async fn run(
         match stream {
             Stream::Stdout => {
                 let handed_on = match on_line(&line) {
-                    Ok(events) => hand_on(spec, events, turn_ends).await,
+                    Ok(events) => hand_on(&spec.events, cancel, events, turn_ends).await,
                     Err(failure) => Err(failure),
                 };
                 if let Err(failure) = handed_on {
@@ -191,15 +193,16 @@ pub async fn run(
 
 /// Hands events on; waits while whoever reads them is slow.
 async fn hand_on(
-    spec: &SessionSpec,
+    reader: &mpsc::Sender<AgentEvent>,
+    cancel: &CancellationToken,
     events: Vec<AgentEvent>,
     turn_ends: Instant,
 ) -> Result<(), Failure> {
     for event in events {
         tokio::select! {
             // Nobody listening is no reason to fail a turn.
-            _ = spec.events.send(event) => {}
-            () = spec.cancel.cancelled() => return Err(Failure::cancelled()),
+            _ = reader.send(event) => {}
+            () = cancel.cancelled() => return Err(Failure::cancelled()),
             () = tokio::time::sleep_until(turn_ends) => {
                 return Err(Failure::harness("the agent's events were not taken"));
             }

@@ -4,7 +4,7 @@
 //! without it these tests fail.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
+    clippy::panic,
     reason = "a test's set-up may fail the test"
 )]
 

@@ -130,13 +130,7 @@ impl AgentAdapter for GeminiAdapter {
     }
 
     fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
-        let model = agent.split_once(':').map_or("", |(_, model)| model);
-        let usual = |c: char| c.is_ascii_alphanumeric() || "-._/".contains(c);
-        if model.is_empty() || model.starts_with('-') || !model.chars().all(usual) {
-            return Err(Failure::harness(format!(
-                "{agent:?} names no model: write {NAME}:{DEFAULT_MODEL}, for one"
-            )));
-        }
+        let model = super::model_of(agent)?;
         Ok(Arc::new(Self::new(self.programs.clone(), model)))
     }
 
