@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{AgentEvent, Compaction, CompactionTrigger, Cost, Tokens, ToolCall, Usage};
 use crate::failure::Failure;
+use crate::sandbox::Sandbox;
 
 /// A kind of agent.
 #[async_trait]
@@ -150,6 +151,8 @@ pub struct SessionSpec {
     /// Environment variables beyond the adapter's own allow-list.
     pub environment: BTreeMap<String, String>,
     pub limits: Limits,
+    /// What the program is confined by.
+    pub sandbox: Sandbox,
     /// Every line the program writes, as it was written.
     pub raw: Arc<dyn RawSink>,
     /// Events as they happen. Bounded: a slow reader slows the agent down.

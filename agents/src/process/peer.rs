@@ -39,7 +39,7 @@ impl Peer {
     ///
     /// [`Cause::Harness`] where it cannot be started.
     pub async fn start(launch: &Launch, spec: &SessionSpec) -> Result<Self, Failure> {
-        let mut group = start(launch)?;
+        let mut group = start(launch, spec)?;
         let missing = |what: &str| Failure::harness(format!("no standard {what}"));
         let stdin = group.child.stdin().take().ok_or_else(|| missing("input"))?;
         let stdout = group.child.stdout().take();
