@@ -20,6 +20,7 @@ use agents::control::ControlProgram;
 use agents::event::{AgentEvent, Compaction, CompactionTrigger, Proof, ReinjectedKind};
 use agents::failure::Cause;
 use agents::program::Programs;
+use agents::sandbox::{Mode, Sandbox};
 use testkit::model_stub::{Fault, Keep, ModelStub, Purpose, Recorded, Rules};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,7 @@ async fn bench(keep: Keep) -> Bench {
         compacts: true,
         seed: 1,
         environment: adapter().endpoint_environment(&stub.endpoint()).unwrap(),
+        sandbox: Sandbox::detect(Mode::Auto).unwrap(),
         limits: Limits::default(),
         raw: Arc::new(Lines::default()),
         events: sender,

@@ -21,6 +21,7 @@ use crate::event::AgentEvent;
 use crate::failure::Cause;
 use crate::gathering::Gathering;
 use crate::process::{Ended, Line};
+use crate::sandbox::Sandbox;
 
 macro_rules! recorded {
     ($name:literal) => {
@@ -199,6 +200,7 @@ fn spec(access: Access, context_tokens: Option<u64>) -> SessionSpec {
         compacts: true,
         seed: 0,
         environment: BTreeMap::new(),
+        sandbox: Sandbox::none(),
         limits: Limits::default(),
         raw: Arc::new(Nowhere),
         events: mpsc::channel(1).0,
