@@ -2,6 +2,7 @@
 
 mod claude;
 mod control;
+mod gemini;
 mod planned;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ impl Setup {
 pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     let mut adapters: Vec<Arc<dyn AgentAdapter>> = Vec::new();
     adapters.push(Arc::new(claude::adapter(setup)));
+    adapters.push(Arc::new(gemini::adapter(setup)));
     for planned in planned::all() {
         adapters.push(Arc::new(planned));
     }
