@@ -55,7 +55,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         "trials": options.common.trials,
         "seed": options.common.seed,
     });
-    let evaluated = evaluate(&request, std::slice::from_ref(&repository), &options.common).await?;
+    let evaluated = evaluate(
+        &request,
+        std::slice::from_ref(&repository),
+        &options.common,
+        None,
+    )
+    .await?;
     if evaluated.cancelled {
         return Ok(evaluated.exit_code());
     }

@@ -8,6 +8,7 @@ use entity::status::{Dimension, Trigger};
 use serde_json::json;
 
 use crate::evaluation::{Common, evaluate};
+use crate::stubbed;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["pr_url", "repo"]))]
@@ -38,6 +39,13 @@ pub(crate) struct Options {
     /// The context size, in tokens, at which the break is to come.
     #[arg(long, value_name = "TOKENS")]
     context_tokens: Option<u32>,
+    /// Empty the workspace before the compaction, so that nothing can be read again from the disk
+    /// (true), or do not (false). Not given: where the break is brought about by the agent's own
+    /// command, yes.
+    #[arg(long, value_name = "BOOL")]
+    seal_before_break: Option<bool>,
+    #[command(flatten)]
+    stubbed: stubbed::Stubbing,
     #[command(flatten)]
     common: Common,
 }
@@ -56,6 +64,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(tokens) = options.context_tokens {
         request["target_context_tokens"] = json!(tokens);
     }
+    if let Some(seal) = options.seal_before_break {
+        request["seal_before_break"] = json!(seal);
+    }
     let local = match &options.repo {
         Some(repo) => {
             let (top, roots) = repository(repo).await?;
@@ -69,7 +80,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             Vec::new()
         }
     };
-    let evaluated = evaluate(&request, &local, &options.common).await?;
+    let evaluated = evaluate(&request, &local, &options.common, Some(&options.stubbed)).await?;
     Ok(evaluated.exit_code())
 }
 

@@ -17,6 +17,7 @@ use worker::result::{ResultDocument, result_document};
 use crate::embedded::{Embedded, Settings, told};
 use crate::output;
 use crate::progress::Progress;
+use crate::stubbed::{self, Stubbed};
 
 /// How long a cancelled task may take to say that it is.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
@@ -62,7 +63,7 @@ impl Evaluated {
 
 /// Settings of an evaluation: what concerns agents and forges comes from the environment, where
 /// data is kept does not.
-struct Private(BTreeMap<&'static str, String>);
+struct Private(BTreeMap<String, String>);
 
 impl Private {
     /// What would reach data or services that belong to somebody else.
@@ -110,14 +111,17 @@ impl Private {
         if Environment.get("LOG_LEVEL").is_none() {
             own.insert("LOG_LEVEL", "error".to_owned());
         }
-        Ok(Self(own))
+        let own = own
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        Ok(Self(own.collect()))
     }
 }
 
 impl Source for Private {
     fn get(&self, name: &str) -> Option<String> {
         match self.0.get(name) {
-            Some(value) => Some(value.clone()),
+            Some(value) => Some(value.clone()).filter(|value| !value.is_empty()),
             None if Self::NOT_OURS.contains(&name) => None,
             None => Environment.get(name),
         }
@@ -129,12 +133,25 @@ pub(crate) async fn evaluate(
     request: &Value,
     local_roots: &[PathBuf],
     common: &Common,
+    stubbed: Option<&stubbed::Stubbing>,
 ) -> anyhow::Result<Evaluated> {
     let folder = tempfile::tempdir().context("making a temporary folder")?;
-    let source = Private::new(folder.path(), local_roots)?;
-    let settings = Settings::read(&source).map_err(|errors| told(&errors))?;
+    let mut source = Private::new(folder.path(), local_roots)?;
+    let mut settings = Settings::read(&source).map_err(|errors| told(&errors))?;
+    let stub = match stubbed {
+        Some(options) => Stubbed::start(options).await?,
+        None => None,
+    };
+    if let Some(stub) = &stub {
+        source.0.extend(stub.environment(&settings)?);
+        settings = Settings::read(&source).map_err(|errors| told(&errors))?;
+        output::complain("the models are a stub: the figures say nothing of any model");
+    }
     platform::telemetry::init(&settings.telemetry)?;
     let mut embedded = Embedded::start(settings).await?;
+    if let Some(stub) = &stub {
+        stub.serve(&embedded.platform);
+    }
     let api = embedded.url("/api/v1");
     let followed = tokio::select! {
         followed = follow(&api, request, common.quiet || common.json) => followed,
@@ -142,10 +159,11 @@ pub(crate) async fn evaluate(
     };
     let outcome = match followed {
         Ok((task, cancelled)) => {
-            let document = result_document(&embedded.platform.database, task)
+            let mut document = result_document(&embedded.platform.database, task)
                 .await
                 .context("reading the result")?
                 .context("the task is gone")?;
+            document.model_stub = stub.is_some();
             if let Some(out) = &common.out {
                 output::write_files(&embedded.platform, &document, out).await?;
             }
@@ -157,6 +175,9 @@ pub(crate) async fn evaluate(
         Err(error) => Err(error),
     };
     embedded.stop().await?;
+    if let Some(stub) = stub {
+        stub.finish().await?;
+    }
     let evaluated = outcome?;
     if common.json {
         output::say_json(&evaluated.document)?;

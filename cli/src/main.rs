@@ -11,6 +11,7 @@ mod progress;
 mod self_check;
 mod serve;
 mod model_stub;
+mod stubbed;
 
 use std::process::ExitCode;
 

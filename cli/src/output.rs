@@ -187,7 +187,7 @@ pub(crate) async fn write_files(
         .map(|run| {
             (
                 run.id,
-                format!("{}-{}", run.agent.replace(':', "-"), run.trial),
+                format!("{}-{}", run.agent.replace([':', '/'], "-"), run.trial),
             )
         })
         .collect();

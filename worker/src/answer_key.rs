@@ -1,4 +1,4 @@
-//! Gives a control agent its answer key, and nobody else.
+//! The answer key: for control agents, and for a model stub; no real agent gets one.
 
 use std::path::Path;
 
@@ -7,8 +7,15 @@ use agents::control::KEY_FILE;
 use agents::control::key::{self, AnswerKey, Entry};
 use evaluation::probe::{self, Probe, ProbeSet};
 
+use entity::task;
+use platform::artifacts;
+use platform::parts::Platform;
+use platform::telemetry::chain;
+use sea_orm::{EntityTrait, QueryOrder};
+
 use crate::job::StageError;
 use crate::job::failed;
+use crate::material::{MATERIAL, Material};
 
 /// Writes the key into the HOME of a control; does nothing for any other agent.
 pub(crate) async fn give(
@@ -20,7 +27,7 @@ pub(crate) async fn give(
         return Ok(());
     }
     let path = home.join(KEY_FILE);
-    let bytes = key_of(probe_set)?;
+    let bytes = serde_json::to_vec(&key_of(probe_set))?;
     let target = path.clone();
     tokio::task::spawn_blocking(move || write_for_owner(&target, &bytes))
         .await
@@ -41,9 +48,40 @@ fn write_for_owner(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-fn key_of(probe_set: &ProbeSet) -> Result<Vec<u8>, StageError> {
-    let entries = probe_set.probes.iter().map(entry).collect();
-    Ok(serde_json::to_vec(&AnswerKey { entries })?)
+fn key_of(probe_set: &ProbeSet) -> AnswerKey {
+    AnswerKey {
+        entries: probe_set.probes.iter().map(entry).collect(),
+    }
+}
+
+/// The answer key of the newest task, for a model stub; none: it is not prepared yet.
+///
+/// # Errors
+///
+/// What was prepared cannot be read.
+pub async fn answer_key(platform: &Platform) -> Result<Option<AnswerKey>, String> {
+    let unreadable = |error: &(dyn std::error::Error + 'static)| chain(error);
+    let newest = task::Entity::find()
+        .order_by_desc(task::Column::Id)
+        .one(&platform.database)
+        .await
+        .map_err(|error| unreadable(&error))?;
+    let Some(newest) = newest else {
+        return Ok(None);
+    };
+    let found = artifacts::find(&platform.database, newest.id, None, MATERIAL)
+        .await
+        .map_err(|error| unreadable(&error))?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let bytes = platform
+        .artifacts
+        .get(&found)
+        .await
+        .map_err(|error| unreadable(&error))?;
+    let material: Material = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+    Ok(Some(key_of(&material.probe_set)))
 }
 
 fn entry(probe: &Probe) -> Entry {

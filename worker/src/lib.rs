@@ -17,6 +17,8 @@ mod supervisor;
 
 use std::sync::Arc;
 
+pub use answer_key::answer_key;
+
 use agents::adapter::AgentAdapter;
 use platform::parts::Platform;
 use tokio_util::sync::CancellationToken;

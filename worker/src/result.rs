@@ -19,6 +19,9 @@ use crate::material::dimension;
 pub struct ResultDocument {
     pub schema: u32,
     pub task: TaskPart,
+    /// The agents asked a model stub: the figures say nothing of any model.
+    #[serde(default)]
+    pub model_stub: bool,
     pub runs: Vec<RunPart>,
     pub leaderboard: Vec<RowPart>,
 }
@@ -214,6 +217,7 @@ pub async fn result_document(
     Ok(Some(ResultDocument {
         schema: SCHEMA,
         task: task_part(row, &probes)?,
+        model_stub: false,
         runs: parts,
         leaderboard,
     }))

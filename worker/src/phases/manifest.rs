@@ -1,5 +1,7 @@
 //! What a run was made of, so that it can be made again: an artifact of every run.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::running::{Running, seed};
@@ -18,6 +20,12 @@ impl Running {
     fn manifest(&self, program: &str) -> Value {
         let (profile, plan) = (self.adapter.profile(), self.plan());
         let settings = &self.worker.settings;
+        let environment = settings.agents.environment(profile);
+        // Where its models are asked; the other variables may be keys.
+        let endpoints: BTreeMap<&String, &String> = environment
+            .iter()
+            .filter(|(name, _)| name.ends_with("_BASE_URL"))
+            .collect();
         json!({
             "schema": 1,
             "instrument_version": evaluation::INSTRUMENT_VERSION,
@@ -28,6 +36,8 @@ impl Running {
                 "program": program,
                 "model": profile.default_model,
                 "capabilities": profile.capabilities,
+                "environment": environment.keys().collect::<Vec<_>>(),
+                "endpoints": endpoints,
             },
             "trial": self.who.trial,
             "attempt": self.job.lease.attempt,
