@@ -119,20 +119,20 @@ packages() {
 }
 
 # An entry without a checksum would be taken as it comes.
-node_of_npm=node
-command -v node >/dev/null 2>&1 || die "npm is there, but no node: install both (Debian: apt-get install nodejs npm)"
-"$node_of_npm" -e '
+command -v node >/dev/null 2>&1 ||
+    die "npm is there, but no node: install both (Debian: apt-get install nodejs npm)"
+node -e '
 for (const file of process.argv.slice(1))
     for (const [name, entry] of Object.entries(JSON.parse(require("fs").readFileSync(file)).packages))
         if (name && !entry.integrity) { console.error(name); process.exitCode = 1; }
 ' "$locks/package-lock.json" "$locks/node/package-lock.json" ||
     die "the lockfile has packages without a checksum"
 
-rm -rf "$folder/bin"
+rm -rf "${folder:?}/bin"
 if [ "$own_node" = yes ]; then
     packages "$locks/node" "$folder/node" "Node (this machine has $(node --version 2>&1))"
 else
-    rm -rf "$folder/node"
+    rm -rf "${folder:?}/node"
 fi
 packages "$locks" "$folder" "the agents (about 300 MB, 800 MB on disk)"
 
