@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{AgentEvent, Compaction, CompactionTrigger, Cost, Tokens, ToolCall, Usage};
 use crate::failure::Failure;
+use crate::sandbox::Sandbox;
 
 /// A kind of agent.
 #[async_trait]
@@ -105,6 +106,10 @@ pub struct Capabilities {
     pub resume: bool,
     /// Tells how full its context is.
     pub usage: bool,
+    /// Offers no tools to its model while it is sealed. Where a program cannot, the seal rests on the
+    /// sandbox and on refused permissions alone.
+    #[serde(default)]
+    pub tools_off: bool,
 }
 
 /// Whether an agent's program is there.
@@ -150,6 +155,8 @@ pub struct SessionSpec {
     /// Environment variables beyond the adapter's own allow-list.
     pub environment: BTreeMap<String, String>,
     pub limits: Limits,
+    /// What the program is confined by.
+    pub sandbox: Sandbox,
     /// Every line the program writes, as it was written.
     pub raw: Arc<dyn RawSink>,
     /// Events as they happen. Bounded: a slow reader slows the agent down.

@@ -1,6 +1,8 @@
 //! The agents there are.
 
+mod claude;
 mod control;
+mod gemini;
 mod planned;
 
 use std::collections::BTreeMap;
@@ -55,6 +57,8 @@ impl Setup {
 /// All adapters, in the order in which they are shown.
 pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     let mut adapters: Vec<Arc<dyn AgentAdapter>> = Vec::new();
+    adapters.push(Arc::new(claude::adapter(setup)));
+    adapters.push(Arc::new(gemini::adapter(setup)));
     for planned in planned::all() {
         adapters.push(Arc::new(planned));
     }
@@ -71,6 +75,26 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
 /// a parameter.
 pub fn family(agent: &str) -> &str {
     agent.split(':').next().unwrap_or(agent)
+}
+
+/// The model in an agent's name, such as `claude:MODEL`.
+///
+/// # Errors
+///
+/// It is no name of a model: a word that no program takes for an option.
+fn model_of(agent: &str) -> Result<&str, Failure> {
+    let model = agent.split_once(':').map_or("", |(_, model)| model);
+    let is_word = model.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && model
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./:@[]".contains(&byte));
+    if is_word {
+        Ok(model)
+    } else {
+        Err(Failure::harness(format!(
+            "{agent:?} names no model: write agent:model"
+        )))
+    }
 }
 
 /// The adapter for an agent as it was asked for, with its parameter.

@@ -4,6 +4,7 @@
 //! passing. What is hard is done once, in [`process`]; an adapter file knows its program's flags
 //! and event shapes and nothing else. Nothing here knows tasks, databases or grades.
 
+pub mod sandbox;
 pub mod adapter;
 pub mod event;
 pub mod failure;

@@ -1,4 +1,5 @@
-//! Runs an agent's program for one turn: its own process group, a cleared environment, limits.
+//! Runs an agent's program for one turn: its own session of processes, a cleared environment,
+//! limits, and the bounds of [`crate::sandbox`].
 //!
 //! What must not outlive a turn does not: the group is killed when the leader has ended, when a
 //! limit is reached, when the turn is cancelled and when the future is dropped; and the kernel
@@ -11,27 +12,34 @@ mod peer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessGroup};
+use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessSession};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use lines::{Line, LineReader};
 pub use peer::Peer;
 
-use crate::adapter::{Limits, SessionSpec, Stream};
+use crate::adapter::{Access, Limits, SessionSpec, Stream};
 use crate::event::AgentEvent;
 use crate::failure::{Cause, Failure};
+use crate::sandbox::{self, Bounds, Confined};
 
 /// How long a group may take to end by itself once it is asked to.
 const GRACE: Duration = Duration::from_secs(1);
 /// How much of what a program writes to its standard error is kept for a message.
 const STDERR_KEPT: usize = 4 << 10;
+
+/// Variables that name files with certificates.
+const CERTIFICATES: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"];
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -76,7 +84,7 @@ pub async fn run(
     mut on_line: impl FnMut(&Line) -> Result<Vec<AgentEvent>, Failure> + Send,
 ) -> Result<Ended, Failure> {
     let (limits, raw, cancel) = (&spec.limits, &spec.raw, &spec.cancel);
-    let mut group = start(launch)?;
+    let mut group = start(launch, spec)?;
     let input = feed(&mut group, launch.input.clone())?;
     let mut stdout = LineReader::new(
         group
@@ -153,7 +161,7 @@ pub async fn run(
         match stream {
             Stream::Stdout => {
                 let handed_on = match on_line(&line) {
-                    Ok(events) => hand_on(spec, events, turn_ends).await,
+                    Ok(events) => hand_on(&spec.events, cancel, events, turn_ends).await,
                     Err(failure) => Err(failure),
                 };
                 if let Err(failure) = handed_on {
@@ -191,15 +199,16 @@ pub async fn run(
 
 /// Hands events on; waits while whoever reads them is slow.
 async fn hand_on(
-    spec: &SessionSpec,
+    reader: &mpsc::Sender<AgentEvent>,
+    cancel: &CancellationToken,
     events: Vec<AgentEvent>,
     turn_ends: Instant,
 ) -> Result<(), Failure> {
     for event in events {
         tokio::select! {
             // Nobody listening is no reason to fail a turn.
-            _ = spec.events.send(event) => {}
-            () = spec.cancel.cancelled() => return Err(Failure::cancelled()),
+            _ = reader.send(event) => {}
+            () = cancel.cancelled() => return Err(Failure::cancelled()),
             () = tokio::time::sleep_until(turn_ends) => {
                 return Err(Failure::harness("the agent's events were not taken"));
             }
@@ -277,10 +286,12 @@ impl Drop for Group {
     }
 }
 
-fn start(launch: &Launch) -> Result<Group, Failure> {
-    let mut command = tokio::process::Command::new(&launch.program);
+fn start(launch: &Launch, spec: &SessionSpec) -> Result<Group, Failure> {
+    let confined = confined(launch, spec)?;
+    let is_confined = spec.sandbox.report().filesystem;
+    let mut command = tokio::process::Command::new(&confined.program);
     command
-        .args(&launch.args)
+        .args(&confined.args)
         .current_dir(&launch.folder)
         .env_clear()
         .envs(basics(&launch.home))
@@ -288,15 +299,21 @@ fn start(launch: &Launch) -> Result<Group, Failure> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    die_with_worker(&mut command);
+    before_exec(&mut command, confined.rules);
     let mut wrapped = CommandWrap::from(command);
-    wrapped.wrap(KillOnDrop).wrap(ProcessGroup::leader());
+    wrapped.wrap(KillOnDrop).wrap(ProcessSession);
     let child = wrapped.spawn().map_err(|error| {
         Failure::harness(if error.kind() == std::io::ErrorKind::NotFound {
             format!(
                 "there is no program {} (or no folder {}): install the agent, or tell where it is",
                 launch.program.display(),
                 launch.folder.display()
+            )
+        } else if is_confined && error.kind() == std::io::ErrorKind::PermissionDenied {
+            format!(
+                "{} cannot be started: {error}; it, or what runs it, may lie where the sandbox does \
+                 not let programs read",
+                launch.program.display()
             )
         } else {
             format!("{} cannot be started: {error}", launch.program.display())
@@ -311,10 +328,8 @@ fn start(launch: &Launch) -> Result<Group, Failure> {
 
 /// The variables that every program gets: nothing of the worker's own but the search path.
 fn basics(home: &Path) -> Vec<(&'static str, OsString)> {
-    let path =
-        std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
     vec![
-        ("PATH", path),
+        ("PATH", search_path()),
         ("HOME", home.as_os_str().to_owned()),
         ("TMPDIR", home.as_os_str().to_owned()),
         ("LANG", OsString::from("C.UTF-8")),
@@ -322,20 +337,69 @@ fn basics(home: &Path) -> Vec<(&'static str, OsString)> {
     ]
 }
 
-#[cfg(target_os = "linux")]
+fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"))
+}
+
+/// The program within the bounds that the session has.
+fn confined(launch: &Launch, spec: &SessionSpec) -> Result<Confined, Failure> {
+    let search_path = match launch.environment.get("PATH") {
+        Some(path) => OsString::from(path),
+        None => search_path(),
+    };
+    let workspace = match spec.access {
+        Access::Workspace => spec.workspace.as_deref(),
+        Access::Sealed => None,
+    };
+    let certificates = CERTIFICATES
+        .iter()
+        .filter_map(|name| launch.environment.get(*name))
+        .map(PathBuf::from)
+        .collect();
+    let bounds = Bounds {
+        program: &launch.program,
+        args: &launch.args,
+        folder: &launch.folder,
+        home: &launch.home,
+        workspace,
+        needs: &launch.needs,
+        certificates,
+        search_path: &search_path,
+    };
+    spec.sandbox.confine(&bounds).map_err(Failure::harness)
+}
+
 #[expect(unsafe_code, reason = "nothing safe runs between fork and exec")]
-fn die_with_worker(command: &mut tokio::process::Command) {
-    // SAFETY: the closure runs in the child between fork and exec and makes one system call, which
-    // is async-signal-safe; it allocates nothing and touches no lock.
+fn before_exec(command: &mut tokio::process::Command, rules: Option<OwnedFd>) {
+    let worker = nix::unistd::getpid();
+    // SAFETY: the closure runs in the child between fork and exec and makes system calls only,
+    // which are async-signal-safe; it allocates nothing and touches no lock.
     unsafe {
-        command.pre_exec(|| {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from)
+        command.pre_exec(move || {
+            die_with(worker)?;
+            match &rules {
+                Some(rules) => sandbox::enforce(rules),
+                None => Ok(()),
+            }
         });
     }
 }
 
+#[cfg(target_os = "linux")]
+fn die_with(worker: Pid) -> std::io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // A worker that died before this was asked for sends no signal.
+    if nix::unistd::getppid() == worker {
+        Ok(())
+    } else {
+        Err(nix::errno::Errno::ESRCH.into())
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
-fn die_with_worker(_: &mut tokio::process::Command) {}
+fn die_with(_: Pid) -> std::io::Result<()> {
+    Ok(())
+}
 
 /// Writes the input beside the reading, so that neither side waits for the other for ever.
 fn feed(group: &mut Group, input: Vec<u8>) -> Result<tokio::task::JoinHandle<()>, Failure> {

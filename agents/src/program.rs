@@ -66,7 +66,9 @@ impl Programs {
         // Many of these programs are scripts of Node, wherever that is.
         let node = all.iter().map(|folder| folder.join("node"));
         if let Some(node) = node.into_iter().find_map(|node| real(&node)) {
-            add(&mut folders, prefix_of(&node));
+            for folder in folders_of_node(&node) {
+                add(&mut folders, folder);
+            }
         }
         Found {
             path,
@@ -97,12 +99,14 @@ fn home_of(program: &Path) -> PathBuf {
         .to_owned()
 }
 
-/// `/prefix` of `/prefix/bin/program`, but never the root of the system.
-fn prefix_of(program: &Path) -> PathBuf {
+/// `/prefix/bin` and `/prefix/lib` of `/prefix/bin/program`, but not all of the prefix, which may
+/// be a user's own folder.
+fn folders_of_node(program: &Path) -> Vec<PathBuf> {
     let folder = program.parent().unwrap_or(program);
-    match folder.parent() {
-        Some(prefix) if folder.ends_with("bin") && prefix.parent().is_some() => prefix.to_owned(),
-        Some(_) | None => folder.to_owned(),
+    let libraries = folder.parent().map(|prefix| prefix.join("lib"));
+    match libraries {
+        Some(libraries) if folder.ends_with("bin") => vec![folder.to_owned(), libraries],
+        Some(_) | None => vec![folder.to_owned()],
     }
 }
 
@@ -179,7 +183,13 @@ mod tests {
         let script = Path::new("/opt/a/node_modules/x/node_modules/y/bin/y.js");
         assert_eq!(home_of(script), Path::new("/opt/a/node_modules"));
         assert_eq!(home_of(Path::new("/opt/a/bin/y")), Path::new("/opt/a/bin"));
-        assert_eq!(prefix_of(Path::new("/opt/n/bin/node")), Path::new("/opt/n"));
-        assert_eq!(prefix_of(Path::new("/bin/node")), Path::new("/bin"));
+    }
+
+    #[test]
+    fn a_node_in_a_users_own_folder_does_not_open_all_of_it() {
+        let folders = folders_of_node(Path::new("/home/u/bin/node"));
+        assert_eq!(folders, ["/home/u/bin", "/home/u/lib"].map(PathBuf::from));
+        let folders = folders_of_node(Path::new("/opt/node"));
+        assert_eq!(folders, ["/opt"].map(PathBuf::from));
     }
 }

@@ -11,6 +11,7 @@ use agents::control::key::{AnswerKey, Combine, Entry, Part, Version};
 use agents::control::{ControlProgram, KEY_FILE};
 use agents::event::{AgentEvent, CompactionTrigger};
 use agents::failure::Cause;
+use agents::sandbox::Sandbox;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -101,6 +102,7 @@ fn bench(window: u64) -> Bench {
         seed: 1,
         environment: BTreeMap::new(),
         limits: Limits::default(),
+        sandbox: Sandbox::none(),
         raw: Arc::clone(&raw) as Arc<dyn RawSink>,
         events: sender,
         cancel: CancellationToken::new(),
@@ -396,7 +398,7 @@ async fn every_adapter_has_a_name_of_its_own_and_tells_whether_it_is_there() {
         }
         assert!(
             adapter
-                .with_parameter(&format!("{}:2", profile.name))
+                .with_parameter(&format!("{}:", profile.name))
                 .is_err()
         );
     }

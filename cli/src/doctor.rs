@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agents::adapter::Presence;
+use agents::sandbox::Mode;
 use platform::doorbell::Doorbell as _;
 use platform::doorbell::redis::RedisDoorbell;
 use platform::parts::Platform;
@@ -112,6 +113,7 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     }
     findings.push(writable("work folder", &settings.worker.work_dir).await);
     findings.push(address(settings).await);
+    findings.push(sandbox(settings));
     agents(settings, findings).await;
 }
 
@@ -207,6 +209,32 @@ async fn address(settings: &Settings) -> Finding {
             "address",
             format!("{address}: {error}"),
             "is the service running already? else choose another HOST or PORT",
+        ),
+    }
+}
+
+fn sandbox(settings: &Settings) -> Finding {
+    const FIX: &str = "use a Linux with Landlock (5.13 or newer), or install bubblewrap \
+        (apt-get install bubblewrap)";
+    let what = "sandbox";
+    match settings.worker.agents.sandbox() {
+        Ok(sandbox) => {
+            let report = sandbox.report();
+            match (report.filesystem, settings.worker.agents.sandbox) {
+                (true, _) => Finding::ok(what, report.words),
+                (false, Mode::None) => {
+                    Finding::bad(Verdict::Warn, what, report.words, "set SANDBOX=auto")
+                }
+                (false, Mode::Auto | Mode::Landlock | Mode::Bwrap) => {
+                    Finding::bad(Verdict::Warn, what, report.words, FIX)
+                }
+            }
+        }
+        Err(why) => Finding::bad(
+            Verdict::Fail,
+            what,
+            why,
+            format!("{FIX}; or set SANDBOX=auto, without SANDBOX_CONNECT_PORTS"),
         ),
     }
 }

@@ -6,3 +6,4 @@ pub mod services;
 pub mod repository;
 pub mod forge;
 pub mod model_stub;
+pub mod conformance;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
 use agents::failure::Failure;
+use agents::sandbox::Sandbox;
 use bytes::Bytes;
 use entity::status::{FailureCause, Level};
 use entity::{RunId, TaskId, agent_run};
@@ -32,6 +33,8 @@ pub(crate) struct Worker {
     pub(crate) platform: Platform,
     pub(crate) adapters: Vec<Arc<dyn AgentAdapter>>,
     pub(crate) presences: Presences,
+    /// What agents' programs are confined by.
+    pub(crate) sandbox: Sandbox,
 }
 
 /// A text to keep as an artifact.

@@ -189,12 +189,14 @@ mod tests {
             ("MAX_CONTEXT_TOKENS", "10"),
             ("FORGE_URLS", "https://user:word@github.com"),
             ("LOCAL_REPOSITORIES", "here"),
+            ("SANDBOX", "chroot"),
+            ("SANDBOX_CONNECT_PORTS", "443,https"),
         ];
         let mut reader = Reader::new(&source);
         let settings = WorkerSettings::read(&mut reader);
-        let errors = reader.finish(settings).expect_err("four bad settings");
+        let errors = reader.finish(settings).expect_err("six bad settings");
         let names: Vec<_> = errors.0.iter().map(|error| error.name).collect();
-        assert_eq!(names.len(), 4, "{names:?}");
+        assert_eq!(names.len(), 6, "{names:?}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
+use agents::sandbox::Report;
 use async_trait::async_trait;
 use entity::JobId;
 use platform::doorbell::Hear;
@@ -81,6 +82,19 @@ pub(crate) struct Supervisor {
     this: Weak<Supervisor>,
 }
 
+/// Says what agents are confined by.
+fn tell(worker: &str, report: &Report) {
+    let (kind, words) = (&report.kind, &report.words);
+    if report.filesystem {
+        info!(worker.name = %worker, sandbox.kind = %kind, "agents' sandbox: {words}");
+    } else {
+        warn!(
+            worker.name = %worker, sandbox.kind = %kind,
+            "agents' sandbox: {words}; their programs can read what this worker can"
+        );
+    }
+}
+
 /// Works until `stop`.
 pub(crate) async fn supervise(
     settings: WorkerSettings,
@@ -88,9 +102,14 @@ pub(crate) async fn supervise(
     adapters: Vec<Arc<dyn AgentAdapter>>,
     stop: CancellationToken,
 ) -> Result<(), WorkerError> {
+    let sandbox = settings.agents.sandbox().map_err(|why| WorkerError {
+        doing: "setting up the agents' sandbox",
+        source: why.into(),
+    })?;
     let queues = queues(&settings, &adapters);
     let drain = settings.drain;
     let name = settings.name.clone();
+    tell(&name, &sandbox.report());
     let slots = Arc::new(Semaphore::new(settings.slots));
     let supervisor = Arc::new_cyclic(|this| Supervisor {
         worker: Arc::new(Worker {
@@ -98,6 +117,7 @@ pub(crate) async fn supervise(
             platform,
             adapters,
             presences: Presences::default(),
+            sandbox,
         }),
         queues,
         slots,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use agents::adapter::AgentAdapter;
 use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
+use agents::sandbox::Mode;
 use entity::TaskId;
 use entity::status::{FailureCause, RunStatus, TaskStatus, Trigger};
 use platform::jobs::{Work, enqueue};
@@ -166,6 +167,54 @@ async fn a_break_that_keeps_half_measures_about_a_half() {
     assert_eq!(row.trials, 6);
     let (low, high) = (row.retention.low.unwrap(), row.retention.high.unwrap());
     assert!(low <= 0.5 && 0.5 <= high, "{low} to {high}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_changes_nothing_that_is_measured() {
+    let (_installation, open) = measured(&["control-lossy:0.5"], 1, Trigger::Auto).await;
+    for mode in [Mode::Landlock, Mode::Bwrap] {
+        let installation = Installation::new().await;
+        let mut settings = installation.settings("w1");
+        settings.agents.sandbox = mode;
+        let sandbox = match settings.agents.sandbox() {
+            Ok(sandbox) => sandbox,
+            Err(why) => {
+                // What was demanded and cannot be had stops the start.
+                let worker = installation.start_with(settings, controls());
+                let error = worker.ended.await.unwrap().unwrap_err();
+                assert!(error.source.to_string().contains(&why), "{error:?}");
+                continue;
+            }
+        };
+        let repository = build(installation.folder.path());
+        let agents = ["control-lossy:0.5"];
+        let id = task(&installation, &repository, &agents, 1, Trigger::Auto).await;
+        let worker = installation.start_with(settings, controls());
+        installation.ended(id).await;
+        worker.stop().await;
+        let confined = installation.result(id).await;
+        let (open, confined) = (&open.runs[0], &confined.runs[0]);
+        assert_eq!(confined.status, RunStatus::Done, "{confined:?}");
+        assert_eq!(confined.dimensions, open.dimensions);
+        let stats = &installation.runs(id).await[0].stats;
+        assert_eq!(stats["sandbox"], sandbox.report().words);
+        let manifest = installation
+            .artifact(id, Some(confined.id), "manifest.json")
+            .await;
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        assert_eq!(manifest["sandbox"], serde_json::json!(sandbox.report()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demand_that_cannot_be_kept_stops_the_start() {
+    let installation = Installation::new().await;
+    let mut settings = installation.settings("w1");
+    settings.agents.connect_ports = Some(vec![443]);
+    let worker = installation.start_with(settings, controls());
+    let error = worker.ended.await.unwrap().unwrap_err();
+    let why = error.source.to_string();
+    assert!(why.contains("SANDBOX_CONNECT_PORTS"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,7 @@ impl ControlAdapter {
                     auto_compaction: true,
                     resume: true,
                     usage: true,
+                    tools_off: true,
                     forced_compaction: false,
                 },
                 install_hint: "built in".to_owned(),
@@ -166,13 +167,7 @@ impl ControlSession {
             program: self.program.path.clone(),
             args: self.args(sealed, compact),
             folder,
-            needs: self
-                .program
-                .path
-                .parent()
-                .map(Path::to_owned)
-                .into_iter()
-                .collect(),
+            needs: vec![self.program.path.clone()],
             home: self.spec.home.clone(),
             environment: self.spec.environment.clone(),
             input: prompt.to_vec(),

@@ -19,25 +19,20 @@ pub(super) struct PlannedAdapter {
 
 /// All of them.
 pub(super) fn all() -> Vec<PlannedAdapter> {
-    [
-        ("iflow", "iFlow CLI"),
-        ("claude", "Claude Code"),
-        ("gemini", "Gemini CLI"),
-        ("qwen", "Qwen Code"),
-    ]
-    .into_iter()
-    .map(|(name, display_name)| PlannedAdapter {
-        profile: Profile {
-            name: name.to_owned(),
-            display_name: display_name.to_owned(),
-            capabilities: Capabilities::default(),
-            install_hint: "not part of this version".to_owned(),
-            control: false,
-            environment: Vec::new(),
-            default_model: None,
-        },
-    })
-    .collect()
+    [("iflow", "iFlow CLI"), ("qwen", "Qwen Code")]
+        .into_iter()
+        .map(|(name, display_name)| PlannedAdapter {
+            profile: Profile {
+                name: name.to_owned(),
+                display_name: display_name.to_owned(),
+                capabilities: Capabilities::default(),
+                install_hint: "not part of this version".to_owned(),
+                control: false,
+                environment: Vec::new(),
+                default_model: None,
+            },
+        })
+        .collect()
 }
 
 impl PlannedAdapter {

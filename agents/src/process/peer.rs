@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use super::{
     GRACE, Group, Launch, Line, LineReader, keep_last_words, start, timed_out, too_much, unreadable,
 };
 use crate::adapter::{Limits, RawSink, SessionSpec, Stream};
+use crate::event::AgentEvent;
 use crate::failure::{Cause, Failure};
 
 /// A running program. Its process group ends with the value.
@@ -24,6 +26,7 @@ pub struct Peer {
     last_words: Arc<Mutex<Vec<u8>>>,
     limits: Limits,
     raw: Arc<dyn RawSink>,
+    events: mpsc::Sender<AgentEvent>,
     cancel: CancellationToken,
     turn_ends: Instant,
     heard: u64,
@@ -36,7 +39,7 @@ impl Peer {
     ///
     /// [`Cause::Harness`] where it cannot be started.
     pub async fn start(launch: &Launch, spec: &SessionSpec) -> Result<Self, Failure> {
-        let mut group = start(launch)?;
+        let mut group = start(launch, spec)?;
         let missing = |what: &str| Failure::harness(format!("no standard {what}"));
         let stdin = group.child.stdin().take().ok_or_else(|| missing("input"))?;
         let stdout = group.child.stdout().take();
@@ -59,6 +62,7 @@ impl Peer {
             last_words,
             limits,
             raw: Arc::clone(&spec.raw),
+            events: spec.events.clone(),
             cancel: spec.cancel.clone(),
             turn_ends: Instant::now() + limits.turn,
             heard: 0,
@@ -141,6 +145,38 @@ impl Peer {
             }
         }
         Ok(line)
+    }
+
+    /// Hands events on; waits while whoever reads them is slow.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Cancelled`], and [`Cause::Harness`] where nobody takes them within the turn.
+    pub async fn hand_on(&self, events: Vec<AgentEvent>) -> Result<(), Failure> {
+        super::hand_on(&self.events, &self.cancel, events, self.turn_ends).await
+    }
+
+    /// Closes its standard input and waits for it to end by itself, within the limits of a turn;
+    /// then ends its process group.
+    ///
+    /// # Errors
+    ///
+    /// As [`Peer::next`]. Its process group is ended all the same.
+    pub async fn finish(mut self) -> Result<(), Failure> {
+        drop(self.stdin.take());
+        let ended = loop {
+            match self.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break Ok(()),
+                Err(failure) => break Err(failure),
+            }
+        };
+        if ended.is_ok() {
+            let _ = tokio::time::timeout_at(self.turn_ends, self.group.child.wait()).await;
+        }
+        self.group.end().await;
+        self.stderr.abort();
+        ended
     }
 
     /// The end of what it wrote to its standard error.

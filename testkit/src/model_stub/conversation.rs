@@ -121,6 +121,8 @@ fn is_aside(text: &str) -> bool {
         "<user_instructions>",
         "<permissions instructions>",
         "<hook_context>",
+        // What Codex puts before a summary.
+        "Another language model started",
     ]
     .iter()
     .any(|tag| text.starts_with(tag))

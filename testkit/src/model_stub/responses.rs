@@ -52,6 +52,7 @@ pub(super) fn read(body: &Value) -> Conversation {
         system,
         blocks,
         tools: list(body, "tools")
+            .chain(hidden_tools(body))
             .map(|tool| Tool {
                 name: tool
                     .get("name")
@@ -62,6 +63,13 @@ pub(super) fn read(body: &Value) -> Conversation {
             })
             .collect(),
     }
+}
+
+/// Some models are offered their tools by an item of the input instead.
+fn hidden_tools(body: &Value) -> impl Iterator<Item = &Value> {
+    list(body, "input")
+        .filter(|item| item["type"] == "additional_tools")
+        .flat_map(|item| list(item, "tools"))
 }
 
 fn texts(role: Role, content: &Value) -> Vec<Block> {

@@ -50,6 +50,7 @@ impl Running {
             },
             "context_tokens": self.context_tokens,
             "break_size": self.break_size(),
+            "sandbox": self.worker.sandbox.report(),
             "limits": {
                 "turns": settings.max_turns,
                 "turn_seconds": settings.turn_timeout.as_secs(),

@@ -86,6 +86,7 @@ mod tests {
             forced_compaction: true,
             resume: true,
             usage: true,
+            tools_off: true,
         }
     }
 

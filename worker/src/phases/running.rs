@@ -76,6 +76,9 @@ pub(crate) struct Figures {
     pub(crate) hit_limit: bool,
     pub(crate) max_tokens_configured: u64,
     pub(crate) detection_method: String,
+    /// What the agent's programs were confined by.
+    #[serde(default)]
+    pub(crate) sandbox: String,
     /// Prompts said to any session of the run.
     pub(crate) prompts: u32,
     /// What all of them were billed for.
@@ -134,6 +137,7 @@ impl Running {
         let raw = RawFile::create(folder.raw_stream(), worker.platform.redactor.clone());
         let context_tokens = context_tokens(&worker, &task, &material);
         let cancel = job.cancel.child_token();
+        let sandbox = worker.sandbox.report().words;
         let mut running = Self {
             worker,
             job,
@@ -149,6 +153,7 @@ impl Running {
             figures: Figures {
                 max_tokens_configured: context_tokens,
                 detection_method: "agent_event".to_owned(),
+                sandbox,
                 ..Figures::default()
             },
             transcript: Transcript::default(),
@@ -169,7 +174,11 @@ impl Running {
         // Asked under this very break, so a broken seal stays broken; a run that starts over or
         // goes on from before the break has had none yet.
         self.seal_broken = saved.stage == Stage::Broken && self.run.seal_broken;
-        self.figures = saved.figures;
+        let sandbox = std::mem::replace(&mut self.figures, saved.figures).sandbox;
+        if self.figures.sandbox != sandbox {
+            // Another machine, or another setting, than before.
+            self.figures.sandbox = format!("{}; then {sandbox}", self.figures.sandbox);
+        }
         // What the lost attempt said after its checkpoint was billed, and is not known.
         self.figures.bill.lose();
         self.transcript = Transcript::restored(saved.transcript);

@@ -38,6 +38,7 @@ impl Running {
                 turn: self.worker.settings.turn_timeout,
                 ..Limits::default()
             },
+            sandbox: self.worker.sandbox.clone(),
             raw: self.raw.sink(),
             events: self.recorder.agent_events(),
             cancel: self.cancel.clone(),

@@ -7,6 +7,7 @@ use agents::adapter::Profile;
 use agents::adapters::{Setup, VARIABLES};
 use agents::control::ControlProgram;
 use agents::program::Programs;
+use agents::sandbox::{Mode, Sandbox};
 use platform::settings::{Reader, Secret};
 
 use super::absolute;
@@ -24,6 +25,10 @@ pub struct AgentSettings {
     pub models: BTreeMap<String, String>,
     /// The variables that an adapter may ask for, as far as they are set. Some are keys.
     pub variables: BTreeMap<String, Secret>,
+    /// `SANDBOX`: what the programs are confined by.
+    pub sandbox: Mode,
+    /// `SANDBOX_CONNECT_PORTS`: the TCP ports that they may connect to, comma-separated; none: any.
+    pub connect_ports: Option<Vec<u16>>,
 }
 
 /// The agents with a program of their own, and the settings for it and for its model.
@@ -36,7 +41,10 @@ const PROGRAMS: [(&str, &str, &str); 5] = [
 ];
 
 impl AgentSettings {
-    pub(super) fn read(reader: &Reader<'_>) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let sandbox = reader.parsed("SANDBOX", Mode::Auto);
+        let connect_ports = ports(reader);
+        let reader = &*reader;
         let named = |setting: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
             PROGRAMS.iter().filter_map(move |names| {
                 let value = reader.text(setting(names))?;
@@ -58,6 +66,8 @@ impl AgentSettings {
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), reader.secret(name)?)))
                 .collect(),
+            sandbox,
+            connect_ports,
         }
     }
 
@@ -77,6 +87,21 @@ impl AgentSettings {
         })
     }
 
+    /// The sandbox, as far as this machine can have it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot have what was demanded.
+    pub fn sandbox(&self) -> Result<Sandbox, String> {
+        let sandbox = Sandbox::detect(self.sandbox)?;
+        match &self.connect_ports {
+            Some(ports) => sandbox
+                .connecting_only_to(ports)
+                .map_err(|why| format!("SANDBOX_CONNECT_PORTS cannot be kept: {why}")),
+            None => Ok(sandbox),
+        }
+    }
+
     /// What an agent gets of the worker's environment: what its profile lists, and nothing else.
     pub fn environment(&self, profile: &Profile) -> BTreeMap<String, String> {
         profile
@@ -88,4 +113,14 @@ impl AgentSettings {
             })
             .collect()
     }
+}
+
+fn ports(reader: &mut Reader<'_>) -> Option<Vec<u16>> {
+    let listed = reader.list("SANDBOX_CONNECT_PORTS")?;
+    let ports: Vec<u16> = listed.iter().filter_map(|port| port.parse().ok()).collect();
+    if ports.is_empty() || ports.len() < listed.len() || ports.contains(&0) {
+        let problem = "must be TCP ports between commas, such as 443";
+        reader.refuse("SANDBOX_CONNECT_PORTS", problem);
+    }
+    Some(ports)
 }

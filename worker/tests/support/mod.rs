@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
+use agents::sandbox::Mode;
 use entity::status::TaskStatus;
 use entity::{TaskId, agent_run, answer, task, task_event};
 use platform::artifacts::{self, ArtifactStore};
@@ -108,7 +109,10 @@ impl Installation {
             provider_wait: Duration::ZERO,
             max_context_tokens: 200_000,
             max_turns: 40,
-            agents: AgentSettings::default(),
+            agents: AgentSettings {
+                sandbox: Mode::None,
+                ..AgentSettings::default()
+            },
             forge: ForgeSettings {
                 base_urls: Vec::new(),
                 api_url: None,

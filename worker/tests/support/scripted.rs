@@ -82,6 +82,7 @@ impl ScriptedAdapter {
                     forced_compaction: false,
                     resume: true,
                     usage: true,
+                    tools_off: true,
                 },
                 install_hint: String::new(),
                 control: script.control,

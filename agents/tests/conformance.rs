@@ -1,0 +1,65 @@
+//! The real programs pass the conformance suite against the model stub.
+//!
+//! They are taken from `MEMBREAK_AGENTS_DIR`, or `data/agents` of this checkout, where
+//! `scripts/install-agents.sh` puts them. A program that is not there is a failure, not a skip.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agents::adapters::{self, Setup};
+use agents::control::ControlProgram;
+use agents::program::Programs;
+use agents::sandbox::{Mode, Sandbox};
+use testkit::conformance::{self, Outcome, Subject};
+
+fn installed() -> PathBuf {
+    std::env::var_os("MEMBREAK_AGENTS_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/agents"),
+        PathBuf::from,
+    )
+}
+
+/// Runs the suite; which checks the agent may declare that it cannot do is the test's to say.
+async fn conforms(agent: &str, may_declare: &[&str]) {
+    let setup = Setup {
+        programs: Programs {
+            installed: Some(installed()),
+            ..Programs::default()
+        },
+        ..Setup::of_controls(ControlProgram::own_executable("none"))
+    };
+    let all = adapters::all(&setup);
+    let subject = Subject {
+        adapter: adapters::adapter_for(&all, agent).unwrap(),
+        sandbox: Sandbox::detect(Mode::Auto).unwrap(),
+        folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance"),
+        stall: Duration::from_secs(15),
+    };
+    let only = std::env::var("MEMBREAK_CHECK").ok();
+    let mut wrong = Vec::new();
+    let checks = match only {
+        Some(only) => vec![conformance::run_one(&subject, &only).await],
+        None => conformance::run(&subject, |_| {}).await,
+    };
+    for check in checks {
+        match &check.outcome {
+            Outcome::Passed => {}
+            Outcome::Declared { .. } if may_declare.contains(&check.name) => {}
+            Outcome::Declared { what } => wrong.push(format!("{}: {what}", check.name)),
+            Outcome::Failed { why } => wrong.push(format!("{}: {why}", check.name)),
+        }
+    }
+    assert!(wrong.is_empty(), "{agent}:\n{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_conforms() {
+    conforms("claude", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gemini_conforms() {
+    conforms("gemini", &["manual_break"]).await;
+}
