@@ -52,6 +52,9 @@ pub(crate) struct Capabilities {
     resume: bool,
     /// Tells how full its context is.
     usage: bool,
+    /// Offers no tools to its model while it is sealed; else the seal rests on the sandbox and on
+    /// refused permissions.
+    tools_off: bool,
 }
 
 /// What one worker tells of its agents; what cannot be read is left out, for a newer worker may

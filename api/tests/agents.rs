@@ -17,7 +17,7 @@ fn claude(version: &str) -> Value {
         "problem": null, "fix": null, "install_hint": "scripts/install-agents.sh",
         "environment": ["ANTHROPIC_API_KEY"], "default_model": "claude-sonnet-4-5",
         "capabilities": {"fork": true, "manual_compaction": true, "auto_compaction": true,
-            "forced_compaction": true, "resume": true, "usage": true, "of_tomorrow": "yes"},
+            "forced_compaction": true, "resume": true, "usage": true, "tools_off": true, "of_tomorrow": "yes"},
     })
 }
 
@@ -44,7 +44,13 @@ async fn before_any_worker_told_of_it_no_agent_is_installed() {
         let names: Vec<&Value> = agents.iter().map(|agent| &agent["name"]).collect();
         assert_eq!(
             names,
-            ["iflow", "claude", "gemini", "control-perfect", "control-lossy"]
+            [
+                "iflow",
+                "claude",
+                "gemini",
+                "control-perfect",
+                "control-lossy"
+            ]
         );
         for agent in &agents {
             assert_eq!(agent["installed"], false);
@@ -64,9 +70,14 @@ async fn an_agent_is_shown_as_the_workers_that_have_it_tell() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let rows = api.rows();
-        rows.worker("a", Utc::now(), json!([missing("claude"), missing("gemini")]))
+        rows.worker(
+            "a",
+            Utc::now(),
+            json!([missing("claude"), missing("gemini")]),
+        )
+        .await;
+        rows.worker("b", Utc::now(), json!([claude("2.1.197")]))
             .await;
-        rows.worker("b", Utc::now(), json!([claude("2.1.197")])).await;
         rows.worker("c", Utc::now(), json!([claude("2.2.0")])).await;
         let agents = listed(&api).await;
         assert_eq!(
@@ -76,7 +87,7 @@ async fn an_agent_is_shown_as_the_workers_that_have_it_tell() {
                 "takes_model": true, "installed": true, "version": "2.1.197",
                 "capabilities": {"fork": true, "manual_compaction": true,
                     "auto_compaction": true, "forced_compaction": true, "resume": true,
-                    "usage": true},
+                    "usage": true, "tools_off": true},
                 "problem": null, "fix": null,
                 "workers": [{"name": "b", "version": "2.1.197"}, {"name": "c", "version": "2.2.0"}],
             })
@@ -118,8 +129,10 @@ async fn what_a_dead_or_an_odd_worker_tells_does_not_count() {
         let api = TestApi::on(database);
         let rows = api.rows();
         let long_ago = Utc::now() - TimeDelta::minutes(5);
-        rows.worker("dead", long_ago, json!([claude("2.1.197")])).await;
-        rows.worker("odd", Utc::now(), json!({"claude": true})).await;
+        rows.worker("dead", long_ago, json!([claude("2.1.197")]))
+            .await;
+        rows.worker("odd", Utc::now(), json!({"claude": true}))
+            .await;
         let odd = json!([7, {"name": 7}, {"name": "gemini", "available": true}]);
         rows.worker("odder", Utc::now(), odd).await;
         let agents = listed(&api).await;

@@ -76,9 +76,11 @@ async fn list_agents(
         .all(&api.platform.database)
         .await
         .map_err(ApiError::database("listing workers"))?;
-    let told = workers
-        .iter()
-        .flat_map(|worker| told_by(worker).into_iter().map(|found| (&worker.name, found)));
+    let told = workers.iter().flat_map(|worker| {
+        told_by(worker)
+            .into_iter()
+            .map(|found| (&worker.name, found))
+    });
     let mut agents: Vec<AgentView> = api.known_agents.iter().map(AgentView::untold).collect();
     let mut others: BTreeMap<String, AgentView> = BTreeMap::new();
     for (worker, found) in told {
