@@ -90,6 +90,7 @@ impl GeminiAdapter {
                     forced_compaction: true,
                     resume: true,
                     usage: true,
+                    tools_off: true,
                 },
                 install_hint: INSTALL_HINT.to_owned(),
                 control: false,

@@ -84,7 +84,8 @@ pub(crate) struct RawFile {
 
 struct RawLines {
     lines: std::sync::Mutex<Option<mpsc::Sender<String>>>,
-    dropped: AtomicU64,
+    /// The writer has a share of this and not of the sender, which must close with the run.
+    dropped: Arc<AtomicU64>,
 }
 
 impl RawSink for RawLines {
@@ -121,16 +122,16 @@ impl RawFile {
     pub(crate) fn create(path: PathBuf, redactor: Redactor) -> Self {
         let (sender, receiver) = mpsc::channel(RAW_WAITING);
         let target = path.clone();
-        let sink = Arc::new(RawLines {
-            lines: std::sync::Mutex::new(Some(sender)),
-            dropped: AtomicU64::new(0),
-        });
-        let lines = Arc::clone(&sink);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
         let writer = tokio::task::spawn_blocking(move || {
-            write_lines(&target, receiver, &redactor, &lines.dropped)
+            write_lines(&target, receiver, &redactor, &counted)
         });
         Self {
-            sink,
+            sink: Arc::new(RawLines {
+                lines: std::sync::Mutex::new(Some(sender)),
+                dropped,
+            }),
             writer: Some(writer),
             path,
         }
