@@ -29,11 +29,14 @@ fn missing(name: &str) -> Value {
 async fn listed(api: &TestApi) -> Vec<Value> {
     let answer = api.get(AGENTS).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    answer.json()["agents"].as_array().unwrap().clone()
+    answer.json()["agents"].as_array().expect("a list").clone()
 }
 
 fn named<'a>(agents: &'a [Value], name: &str) -> &'a Value {
-    agents.iter().find(|agent| agent["name"] == name).unwrap()
+    agents
+        .iter()
+        .find(|agent| agent["name"] == name)
+        .expect("it is listed")
 }
 
 #[tokio::test]
