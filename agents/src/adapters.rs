@@ -4,6 +4,8 @@ mod claude;
 mod control;
 mod gemini;
 mod planned;
+mod qwen;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +61,7 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     let mut adapters: Vec<Arc<dyn AgentAdapter>> = Vec::new();
     adapters.push(Arc::new(claude::adapter(setup)));
     adapters.push(Arc::new(gemini::adapter(setup)));
+    adapters.push(Arc::new(qwen::adapter(setup)));
     for planned in planned::all() {
         adapters.push(Arc::new(planned));
     }
