@@ -269,7 +269,8 @@ impl QwenSession {
 
     /// Puts a session file where the program looks for it; none where it is empty.
     async fn write(&self, state: &[u8]) -> Result<(), Failure> {
-        let path = session::path(&self.spec.home, &self.folder().await?, &self.id).await?;
+        let folder = self.folder().await?;
+        let path = session::path(&self.spec.home, &folder, &self.id).await?;
         let written = async {
             if state.is_empty() {
                 match tokio::fs::remove_file(&path).await {
@@ -280,7 +281,8 @@ impl QwenSession {
                 if let Some(folder) = path.parent() {
                     tokio::fs::create_dir_all(folder).await?;
                 }
-                tokio::fs::write(&path, state).await
+                let real = tokio::fs::canonicalize(&folder).await?;
+                tokio::fs::write(&path, session::moved(state, &real)).await
             }
         };
         written.await.map_err(|error| {

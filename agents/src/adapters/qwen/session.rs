@@ -30,6 +30,24 @@ pub(super) async fn path(home: &Path, folder: &Path, id: &str) -> Result<PathBuf
         .join(format!("{id}.jsonl")))
 }
 
+/// The session file for another folder: the program takes only sessions for its own whose lines name
+/// the folder that it works in. A line that cannot be read is left as it is.
+pub(super) fn moved(state: &[u8], folder: &Path) -> Vec<u8> {
+    let folder = folder.to_string_lossy();
+    let mut moved = Vec::with_capacity(state.len());
+    for line in state.split_inclusive(|&byte| byte == b'\n') {
+        match serde_json::from_slice::<Value>(line) {
+            Ok(mut entry) if entry.get("cwd").is_some_and(|cwd| *cwd != *folder) => {
+                entry["cwd"] = Value::String(folder.clone().into_owned());
+                moved.extend_from_slice(entry.to_string().as_bytes());
+                moved.push(b'\n');
+            }
+            Ok(_) | Err(_) => moved.extend_from_slice(line),
+        }
+    }
+    moved
+}
+
 /// What one turn added.
 #[derive(Debug, Default)]
 pub(super) struct News {
@@ -114,6 +132,8 @@ impl News {
                     after_compression: true,
                 });
             }
+            // What we broke off ourselves says nothing of the provider.
+            Some("qwen-code.api_error") if event["error_type"] == "APIUserAbortError" => {}
             Some("qwen-code.api_error") => self.refusals.push(Refusal {
                 status: event["status_code"].as_u64(),
                 message: event["error_message"]
