@@ -1,9 +1,11 @@
 //! The agents there are.
 
+pub mod acp;
 mod claude;
 mod control;
 mod gemini;
-mod planned;
+mod homes;
+pub mod iflow;
 mod qwen;
 mod words;
 
@@ -43,6 +45,8 @@ pub struct Setup {
     /// The models to ask for, by the agent's name, where they are not to be the adapters' own
     /// choice.
     pub models: BTreeMap<String, String>,
+    /// Agents that are configured and not coded.
+    pub configured: Vec<acp::config::Configured>,
 }
 
 impl Setup {
@@ -52,18 +56,21 @@ impl Setup {
             control,
             programs: Programs::default(),
             models: BTreeMap::new(),
+            configured: Vec::new(),
         }
     }
 }
 
 /// All adapters, in the order in which they are shown.
 pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
-    let mut adapters: Vec<Arc<dyn AgentAdapter>> = Vec::new();
-    adapters.push(Arc::new(claude::adapter(setup)));
-    adapters.push(Arc::new(gemini::adapter(setup)));
-    adapters.push(Arc::new(qwen::adapter(setup)));
-    for planned in planned::all() {
-        adapters.push(Arc::new(planned));
+    let mut adapters: Vec<Arc<dyn AgentAdapter>> = vec![
+        Arc::new(claude::adapter(setup)),
+        Arc::new(gemini::adapter(setup)),
+        Arc::new(iflow::adapter(setup)),
+        Arc::new(qwen::adapter(setup)),
+    ];
+    for adapter in acp::all(setup) {
+        adapters.push(Arc::new(adapter));
     }
     for (name, display_name) in Behaviour::NAMES {
         if let Ok(adapter) = control::ControlAdapter::new(name, display_name, setup.control.clone())

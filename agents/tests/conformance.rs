@@ -30,7 +30,11 @@ async fn conforms(agent: &str, may_declare: &[&str]) {
         },
         ..Setup::of_controls(ControlProgram::own_executable("none"))
     };
-    let all = adapters::all(&setup);
+    conforms_with(agent, &setup, may_declare).await;
+}
+
+async fn conforms_with(agent: &str, setup: &Setup, may_declare: &[&str]) {
+    let all = adapters::all(setup);
     let subject = Subject {
         adapter: adapters::adapter_for(&all, agent).unwrap(),
         sandbox: Sandbox::detect(Mode::Auto).unwrap(),
@@ -67,4 +71,66 @@ async fn gemini_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn qwen_conforms() {
     conforms("qwen", &[]).await;
+}
+
+/// The program that speaks as iFlow did when it was recorded. It belongs to another crate, so that
+/// cargo does not tell where it is: beside this test, and built if it is not.
+fn peer() -> PathBuf {
+    let here = std::env::current_exe().unwrap();
+    let path = here.ancestors().nth(2).unwrap().join("iflow-peer");
+    let built = std::process::Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "testkit",
+            "--bin",
+            "iflow-peer",
+        ])
+        .status();
+    assert!(
+        built.unwrap().success() && path.is_file(),
+        "{}",
+        path.display()
+    );
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn iflow_conforms() {
+    let program = std::env::var_os("IFLOW_BIN").map_or_else(peer, PathBuf::from);
+    let setup = Setup {
+        programs: Programs {
+            installed: None,
+            told: [("iflow".to_owned(), program)].into(),
+        },
+        ..Setup::of_controls(ControlProgram::own_executable("none"))
+    };
+    conforms_with("iflow", &setup, &["usage", "forced_break"]).await;
+}
+
+/// The same peer as an agent that is configured and not coded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configured_agent_conforms() {
+    let text = format!(
+        r#"
+        [[agent]]
+        name = "configured"
+        command = {:?}
+        args = ["--acp"]
+        sealed_args = ["--no-tools"]
+        env = {{ IFLOW_API_KEY = "${{IFLOW_API_KEY}}" }}
+        endpoint_env = {{ IFLOW_API_KEY = "{{key}}", IFLOW_BASE_URL = "{{url}}/v1" }}
+        compact_command = "/compress"
+        compaction_pattern = '"originalTokenCount":(?P<before>\d+),.*"newTokenCount":(?P<after>\d+)|"newTokenCount":(?P<now>\d+)'
+        load_session = true
+        "#,
+        peer()
+    );
+    let setup = Setup {
+        configured: adapters::acp::config::read(&text, &[]).unwrap(),
+        ..Setup::of_controls(ControlProgram::own_executable("none"))
+    };
+    let may_declare = ["usage", "auto_break", "forced_break"];
+    conforms_with("configured", &setup, &may_declare).await;
 }

@@ -7,3 +7,4 @@ pub mod repository;
 pub mod forge;
 pub mod model_stub;
 pub mod conformance;
+pub mod iflow_peer;

@@ -179,6 +179,14 @@ impl Peer {
         ended
     }
 
+    /// The next line that it printed, without any limit of time: for programs that are spoken to by
+    /// other ways. None once its standard output is closed. Safe to drop and call again.
+    pub async fn printed(&mut self) -> Option<Line> {
+        let line = self.stdout.next().await.ok().flatten()?;
+        self.raw.line(Stream::Stdout, &line.bytes);
+        Some(line)
+    }
+
     /// The end of what it wrote to its standard error.
     pub fn last_words(&self) -> String {
         let kept = self

@@ -84,6 +84,7 @@ impl AgentSettings {
                 told: self.programs.clone(),
             },
             models: self.models.clone(),
+            configured: self.configured.clone(),
         })
     }
 

@@ -1,0 +1,423 @@
+//! What the peer does with each message.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// Messages that a compaction keeps word for word.
+const KEPT: usize = 10;
+/// Tool rounds of one turn, at most.
+const MOST_ROUNDS: usize = 30;
+/// Characters per token, the usual rule of thumb.
+const CHARS_PER_TOKEN: usize = 4;
+/// What the real program asks for a summary with, in words of our own.
+const SUMMARISE: &str = "Write a detailed summary of the conversation so far.";
+const CONTINUED: &str = "This session is being continued from a previous conversation that ran out \
+                         of context. The conversation is summarized below:";
+
+/// Where models are asked.
+#[derive(Clone, Debug, Default)]
+struct Provider {
+    url: String,
+    key: String,
+    model: String,
+}
+
+/// A conversation.
+#[derive(Clone, Debug, Default)]
+struct Session {
+    id: String,
+    cwd: PathBuf,
+    tools: bool,
+    history: Vec<Value>,
+    /// As the provider counted the last request.
+    tokens: u64,
+}
+
+/// One peer.
+pub(super) struct Engine {
+    out: mpsc::Sender<Value>,
+    client: reqwest::Client,
+    provider: Option<Provider>,
+    session: Session,
+    never_tools: bool,
+}
+
+impl Engine {
+    pub(super) fn new(out: mpsc::Sender<Value>, never_tools: bool) -> Self {
+        Self {
+            out,
+            // What cannot be built with no settings at all cannot be built.
+            client: reqwest::Client::builder()
+                .no_proxy()
+                .build()
+                .unwrap_or_default(),
+            provider: None,
+            session: Session::default(),
+            never_tools,
+        }
+    }
+
+    pub(super) fn authenticated_by_environment(&mut self) {
+        let variable = |name: &str| std::env::var(name).unwrap_or_default();
+        self.provider = Some(Provider {
+            url: variable("IFLOW_BASE_URL"),
+            key: variable("IFLOW_API_KEY"),
+            model: "stub".to_owned(),
+        });
+    }
+
+    /// Takes a message and answers it.
+    pub(super) async fn take(&mut self, message: &Value) {
+        let (Some(id), Some(method)) = (message.get("id"), message["method"].as_str()) else {
+            return;
+        };
+        let params = &message["params"];
+        let result = match method {
+            "initialize" => Ok(hello()),
+            "authenticate" => self.authenticate(params),
+            "session/new" => self.begin(params).await,
+            "session/load" => self.load(params),
+            "session/prompt" => self.prompt(params).await,
+            _ => Err(anyhow::anyhow!("Method not found: {method}")),
+        };
+        let answer = match result {
+            Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
+            Err(error) => json!({
+                "jsonrpc": "2.0", "id": id,
+                "error": {"code": -32603, "message": format!("{error:#}")},
+            }),
+        };
+        self.tell(answer).await;
+    }
+
+    async fn tell(&self, message: Value) {
+        // Nobody there: the loop above ends by itself.
+        let _ = self.out.send(message).await;
+    }
+
+    async fn update(&self, update: Value) {
+        let params = json!({"sessionId": self.session.id, "update": update});
+        let message = json!({"jsonrpc": "2.0", "method": "session/update", "params": params});
+        self.tell(message).await;
+    }
+
+    async fn say(&self, text: &str) {
+        let content = json!({"type": "text", "text": text});
+        self.update(json!({"sessionUpdate": "agent_message_chunk", "content": content}))
+            .await;
+    }
+
+    fn authenticate(&mut self, params: &Value) -> anyhow::Result<Value> {
+        let info = &params["methodInfo"];
+        let text = |name: &str| info[name].as_str().unwrap_or_default().to_owned();
+        self.provider = Some(Provider {
+            url: text("baseUrl"),
+            key: text("apiKey"),
+            model: text("modelName"),
+        });
+        Ok(json!({"methodId": params["methodId"]}))
+    }
+
+    fn settings(&mut self, params: &Value) {
+        let allowed = params["settings"]["allowed_tools"].as_array();
+        let reads = allowed.is_none_or(|allowed| allowed.iter().any(|tool| tool == "read_file"));
+        self.session.tools = reads && !self.never_tools;
+    }
+
+    async fn begin(&mut self, params: &Value) -> anyhow::Result<Value> {
+        if self.provider.is_none() {
+            bail!("Authentication required");
+        }
+        self.session = Session {
+            id: uuid::Uuid::new_v4().to_string(),
+            cwd: PathBuf::from(params["cwd"].as_str().context("cwd is missing")?),
+            ..Session::default()
+        };
+        self.settings(params);
+        self.update(json!({"sessionUpdate": "available_commands_update", "availableCommands": []}))
+            .await;
+        Ok(json!({"sessionId": self.session.id}))
+    }
+
+    fn load(&mut self, params: &Value) -> anyhow::Result<Value> {
+        if self.provider.is_none() {
+            bail!("Authentication required");
+        }
+        let id = params["sessionId"]
+            .as_str()
+            .context("sessionId is missing")?;
+        let id = uuid::Uuid::parse_str(id).context("sessionId is no id")?;
+        self.session = Session {
+            id: id.to_string(),
+            cwd: PathBuf::from(params["cwd"].as_str().context("cwd is missing")?),
+            ..Session::default()
+        };
+        self.settings(params);
+        let text = match std::fs::read_to_string(self.file()?) {
+            Ok(text) => text,
+            // A session that never had a turn.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).context("reading the session"),
+        };
+        let history: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+        self.session.history = history.context("reading the session")?;
+        self.session.tokens = self.estimate();
+        Ok(json!({}))
+    }
+
+    /// Where the real program keeps a session.
+    fn file(&self) -> anyhow::Result<PathBuf> {
+        let home = std::env::var_os("HOME").context("there is no HOME")?;
+        let folder = self.session.cwd.to_string_lossy().replace('/', "-");
+        let name = format!("session-{}.jsonl", self.session.id);
+        Ok(PathBuf::from(home)
+            .join(".iflow/projects")
+            .join(folder)
+            .join(name))
+    }
+
+    fn store(&self) -> anyhow::Result<()> {
+        let path = self.file()?;
+        std::fs::create_dir_all(path.parent().context("a folder")?)?;
+        let lines: String = self
+            .session
+            .history
+            .iter()
+            .map(|message| format!("{message}\n"))
+            .collect();
+        std::fs::write(path, lines).context("writing the session")
+    }
+
+    fn estimate(&self) -> u64 {
+        let chars: usize = self
+            .session
+            .history
+            .iter()
+            .map(|message| message.to_string().chars().count())
+            .sum();
+        (chars / CHARS_PER_TOKEN) as u64
+    }
+
+    /// The size at which it compacts by itself, of its settings.
+    fn threshold(&self) -> Option<u64> {
+        let home = std::env::var_os("HOME")?;
+        let text =
+            std::fs::read_to_string(PathBuf::from(home).join(".iflow/settings.json")).ok()?;
+        let settings: Value = serde_json::from_str(&text).ok()?;
+        let share = settings["compressionTokenThreshold"].as_f64()?;
+        Some((settings["tokensLimit"].as_f64()? * share) as u64)
+    }
+
+    async fn prompt(&mut self, params: &Value) -> anyhow::Result<Value> {
+        let text: String = params["prompt"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|part| part["text"].as_str())
+            .collect();
+        let done = json!({"stopReason": "end_turn"});
+        if text.trim() == "/compress" {
+            self.say("Compressing...").await;
+            match self.compress().await {
+                Some((before, after, summary)) => {
+                    let compression = json!({"type": "compression", "compression": {
+                        "isPending": false, "originalTokenCount": before,
+                        "newTokenCount": after, "summary": summary,
+                    }});
+                    self.say(&compression.to_string()).await;
+                    self.store()?;
+                }
+                None => self.say("Failed to compress chat history.").await,
+            }
+            return Ok(done);
+        }
+        // The turn that announces it still runs on the old conversation, and is not in the new one.
+        let old = self.session.history.clone();
+        let full = self
+            .threshold()
+            .is_some_and(|threshold| self.session.tokens >= threshold);
+        let mut compressed = None;
+        if full && let Some((before, after, _)) = self.compress().await {
+            let saved = before.saturating_sub(after);
+            self.say(&format!(
+                "\n_Context auto-compressed: {before} → {after} tokens (saved {saved} tokens)_\n"
+            ))
+            .await;
+            compressed = Some(std::mem::replace(&mut self.session.history, old));
+        }
+        let answered = self.answer(&text).await;
+        if let Some(compressed) = compressed {
+            self.session.history = compressed;
+            self.session.tokens = self.estimate();
+        }
+        if let Err(error) = answered {
+            self.say(&format!("[API Error: {error:#}]")).await;
+            return Ok(done);
+        }
+        self.store()?;
+        Ok(done)
+    }
+
+    /// One turn: asks, uses the tool as often as it is asked to, and says the answer.
+    async fn answer(&mut self, text: &str) -> anyhow::Result<()> {
+        let before = self.session.history.len();
+        self.session
+            .history
+            .push(json!({"role": "user", "content": text}));
+        for _ in 0..MOST_ROUNDS {
+            let asked = self.ask(&self.session.history, self.session.tools).await;
+            let message = match asked {
+                Ok((message, tokens)) => {
+                    self.session.tokens = tokens;
+                    message
+                }
+                Err(error) => {
+                    self.session.history.truncate(before);
+                    return Err(error);
+                }
+            };
+            let calls = message["tool_calls"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            if let Some(said) = message["content"].as_str().filter(|said| !said.is_empty()) {
+                self.say(said).await;
+            }
+            self.session.history.push(message);
+            if calls.is_empty() {
+                return Ok(());
+            }
+            for call in calls {
+                let result = self.read(&call).await;
+                self.session.history.push(json!({
+                    "role": "tool", "tool_call_id": call["id"], "content": result,
+                }));
+            }
+        }
+        bail!("too many tool rounds")
+    }
+
+    /// Uses the reading tool, and tells of it in the recorded steps.
+    async fn read(&self, call: &Value) -> String {
+        let (id, name) = (&call["id"], &call["function"]["name"]);
+        let args = call["function"]["arguments"].as_str().unwrap_or_default();
+        let args: Value = serde_json::from_str(args).unwrap_or_default();
+        let path = args["path"].as_str().unwrap_or_default();
+        self.update(json!({
+            "sessionUpdate": "tool_call", "toolCallId": id, "toolName": name,
+            "title": "Read File", "kind": "read", "status": "pending",
+        }))
+        .await;
+        self.update(json!({
+            "sessionUpdate": "tool_call_update", "toolCallId": id, "toolName": name,
+            "status": "in_progress", "title": path, "args": args, "content": [],
+            "locations": [], "kind": "read",
+        }))
+        .await;
+        let (text, status) = match std::fs::read_to_string(self.session.cwd.join(path)) {
+            Ok(text) => (text, "completed"),
+            Err(error) => (format!("{path}: {error}"), "failed"),
+        };
+        let about = json!({"type": "content", "content": {"type": "text", "text": "Read 1 item."}});
+        self.update(json!({
+            "sessionUpdate": "tool_call_update", "toolCallId": id, "toolName": name,
+            "status": status, "content": [about],
+        }))
+        .await;
+        text
+    }
+
+    /// Asks the provider; the message, and how large the request and it were.
+    async fn ask(&self, messages: &[Value], tools: bool) -> anyhow::Result<(Value, u64)> {
+        let provider = self.provider.as_ref().context("Authentication required")?;
+        let mut all = vec![json!({
+            "role": "system",
+            "content": format!("A peer for tests. Working directory: {}\n", self.session.cwd.display()),
+        })];
+        all.extend(messages.iter().cloned());
+        let mut body = json!({"model": provider.model, "messages": all, "stream": false});
+        if tools {
+            body["tools"] = json!([{"type": "function", "function": {
+                "name": "read_file",
+                "parameters": {"type": "object", "properties": {"path": {"type": "string"}}},
+            }}]);
+        }
+        let answer = self
+            .client
+            .post(format!("{}/chat/completions", provider.url))
+            .bearer_auth(&provider.key)
+            .json(&body)
+            .send()
+            .await
+            .context("Connection error")?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await.context("Connection error")?;
+        let answer: Value = serde_json::from_str(&text)
+            .with_context(|| format!("{status} the answer is not valid JSON"))?;
+        if status != 200 {
+            let said = answer["error"]["message"]
+                .as_str()
+                .unwrap_or("no reason is given");
+            bail!("{status} {said}");
+        }
+        let message = answer["choices"][0]["message"].clone();
+        let tokens = answer["usage"]["total_tokens"].as_u64().unwrap_or_default();
+        Ok((message, tokens))
+    }
+
+    /// Replaces everything but the last messages by a summary; none where there is no summary, or
+    /// it is no gain.
+    async fn compress(&mut self) -> Option<(u64, u64, String)> {
+        let mut messages = self.session.history.clone();
+        messages.push(json!({"role": "user", "content": SUMMARISE}));
+        let (message, _) = self.ask(&messages, false).await.ok()?;
+        let summary = message["content"]
+            .as_str()
+            .filter(|text| !text.trim().is_empty())?;
+        let summary = format!("\n{CONTINUED}\n{summary}");
+        let before = self.estimate();
+        let mut kept = self.session.history.len().saturating_sub(KEPT);
+        // A tool's answer without its call is no message.
+        while self
+            .session
+            .history
+            .get(kept)
+            .is_some_and(|message| message["role"] == "tool")
+        {
+            kept += 1;
+        }
+        let mut history = vec![json!({"role": "user", "content": summary})];
+        history.extend(self.session.history[kept..].iter().cloned());
+        let old = std::mem::replace(&mut self.session.history, history);
+        let after = self.estimate();
+        if after >= before {
+            self.session.history = old;
+            return None;
+        }
+        self.session.tokens = after;
+        Some((before, after, summary))
+    }
+}
+
+/// What the program says of itself, as it was recorded.
+fn hello() -> Value {
+    json!({
+        "isAuthenticated": true,
+        "protocolVersion": 1,
+        "authMethods": [
+            {"id": "oauth-iflow", "name": "Log in with IFLOW", "description": null},
+            {"id": "iflow", "name": "Use iFlow API key",
+             "description": "Requires setting the `IFLOW_API_KEY` environment variable"},
+            {"id": "openai-compatible", "name": "OpenAI Compatible API",
+             "description": "OpenAI Compatible API"},
+        ],
+        "agentCapabilities": {
+            "loadSession": true,
+            "promptCapabilities": {"image": true, "audio": false, "embeddedContext": true},
+        },
+        "agentInfo": {"name": "iflow-agent", "title": "iFlow Agent", "version": super::VERSION},
+    })
+}
