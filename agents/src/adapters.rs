@@ -1,6 +1,7 @@
 //! The agents there are.
 
 mod claude;
+mod codex;
 mod control;
 mod gemini;
 mod planned;
@@ -59,6 +60,7 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     let mut adapters: Vec<Arc<dyn AgentAdapter>> = Vec::new();
     adapters.push(Arc::new(claude::adapter(setup)));
     adapters.push(Arc::new(gemini::adapter(setup)));
+    adapters.push(Arc::new(codex::adapter(setup)));
     for planned in planned::all() {
         adapters.push(Arc::new(planned));
     }

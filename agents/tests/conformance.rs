@@ -63,3 +63,8 @@ async fn claude_conforms() {
 async fn gemini_conforms() {
     conforms("gemini", &["manual_break"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codex_conforms() {
+    conforms("codex", &["manual_break"]).await;
+}
