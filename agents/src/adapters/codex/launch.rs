@@ -32,6 +32,15 @@ pub(super) const ENVIRONMENT: [&str; 6] = [
 const ENDLESS: u64 = 1_000_000_000;
 /// Requests that fail are tried again so often, and answers that break off, by the program itself.
 const RETRIES: (u32, u32) = (2, 1);
+/// What commands may do where our own sandbox keeps files away. The program's own bounds for files
+/// cannot be drawn within it, for they need mounts; those for the network can.
+const WITHIN_OURS: &str = r#"
+[permissions.membreak.filesystem]
+":root" = "write"
+
+[permissions.membreak.network]
+enabled = false
+"#;
 
 /// At which context size it is to compact by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,6 +236,7 @@ fn settings(spec: &SessionSpec, folder: &Path, size: Size) -> String {
     let folder = toml(&folder.to_string_lossy());
     let (requests, streams) = RETRIES;
     let mut settings = size.settings();
+    let is_confined = spec.sandbox.report().filesystem;
     let provider = spec.environment.get(BASE_URL);
     if provider.is_some() {
         settings.push_str("model_provider = \"membreak\"\n");
@@ -234,16 +244,16 @@ fn settings(spec: &SessionSpec, folder: &Path, size: Size) -> String {
     let _ = write!(
         settings,
         r#"model_catalog_json = {catalogue}
+{sandbox}
 approval_policy = "never"
-sandbox_mode = "read-only"
 web_search = "disabled"
 check_for_update_on_startup = false
 project_doc_max_bytes = 0
+project_root_markers = []
 
 [features]
 shell_tool = {reads}
 unified_exec = {reads}
-use_legacy_landlock = {landlock}
 apps = false
 goals = false
 hooks = false
@@ -276,8 +286,15 @@ enabled = false
 [projects.{folder}]
 trust_level = "untrusted"
 "#,
-        landlock = spec.sandbox.report().filesystem,
+        sandbox = if is_confined {
+            "default_permissions = \"membreak\""
+        } else {
+            "sandbox_mode = \"read-only\""
+        },
     );
+    if is_confined {
+        settings.push_str(WITHIN_OURS);
+    }
     if let Some(url) = provider {
         let _ = write!(
             settings,

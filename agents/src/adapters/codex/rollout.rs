@@ -9,7 +9,7 @@ use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected, ReinjectedK
 /// What the program calls a message of the user, as against one of its own in the same role.
 const OF_THE_USER: &str = "user.text";
 /// What a command's result holds where the program's own sandbox could not be made.
-const NO_SANDBOX: [&str; 3] = ["\nbwrap: ", "codex-linux-sandbox", "error applying "];
+const NO_SANDBOX: [&str; 3] = ["\nbwrap: ", "requires bubblewrap", "codex-linux-sandbox"];
 
 /// What a turn left in the rollout.
 #[derive(Debug, Default, PartialEq)]
