@@ -66,5 +66,5 @@ async fn gemini_conforms() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codex_conforms() {
-    conforms("codex", &["manual_break"]).await;
+    conforms("codex", &[]).await;
 }

@@ -22,6 +22,7 @@
 mod home;
 mod launch;
 mod rollout;
+mod server;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use self::launch::{Catalogue, Size};
+use self::turn::Asked;
 use super::Setup;
 use crate::adapter::{
     Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile,
@@ -75,7 +77,7 @@ impl CodexAdapter {
                 display_name: "Codex".to_owned(),
                 capabilities: Capabilities {
                     fork: true,
-                    manual_compaction: false,
+                    manual_compaction: true,
                     auto_compaction: true,
                     forced_compaction: true,
                     resume: true,
@@ -172,28 +174,25 @@ struct CodexSession {
 #[async_trait]
 impl AgentSession for CodexSession {
     async fn prompt(&mut self, text: &str) -> Result<Turn, Failure> {
-        let turn = self.turn(text, Size::of(&self.spec)).await;
+        let turn = self.turn(Asked::Prompt(text, Size::of(&self.spec))).await;
         turn.map_err(|fault| fault.failure)
     }
 
     async fn compact(&mut self, how: CompactionTrigger) -> Result<Turn, Failure> {
-        match how {
-            CompactionTrigger::Manual => Err(Failure::harness(
-                "Codex has no compact command that works headless",
-            )),
-            CompactionTrigger::Auto => {
-                let begun = Instant::now();
-                match self.turn(NEUTRAL, Size::AtOnce).await {
-                    Ok(turn) => Ok(turn),
-                    Err(fault) if fault.no_summary => {
-                        let mut gathering = Gathering::default();
-                        gathering.error(&fault.failure.message);
-                        self.hand_on(&mut gathering).await?;
-                        Ok(gathering.finish(begun.elapsed()))
-                    }
-                    Err(fault) => Err(fault.failure),
-                }
+        let begun = Instant::now();
+        let asked = match how {
+            CompactionTrigger::Manual => Asked::Compaction,
+            CompactionTrigger::Auto => Asked::Prompt(NEUTRAL, Size::AtOnce),
+        };
+        match self.turn(asked).await {
+            Ok(turn) => Ok(turn),
+            Err(fault) if fault.no_summary => {
+                let mut gathering = Gathering::default();
+                gathering.error(&fault.failure.message);
+                self.hand_on(&mut gathering).await?;
+                Ok(gathering.finish(begun.elapsed()))
             }
+            Err(fault) => Err(fault.failure),
         }
     }
 

@@ -119,8 +119,8 @@ impl Catalogue {
 }
 
 impl CodexSession {
-    /// Makes the session's HOME ready for a turn, and tells how to start it.
-    pub(super) async fn prepare(&mut self, prompt: &str, size: Size) -> Result<Launch, Failure> {
+    /// Makes the session's HOME ready for a turn. The folder that the turn works in.
+    pub(super) async fn prepare(&mut self, size: Size) -> Result<PathBuf, Failure> {
         let folder = self.work_folder().await?;
         home::folder(&self.spec.home.join("tmp")).await?;
         let catalogue = self.catalogue().await?;
@@ -132,12 +132,22 @@ impl CodexSession {
         let settings = settings(&self.spec, &folder, size);
         let path = codex_home(&self.spec.home).join("config.toml");
         home::write(&path, settings.as_bytes()).await?;
-        let mut args = ["exec", "--json", "--strict-config", "--skip-git-repo-check"].to_vec();
+        Ok(folder)
+    }
+
+    /// How to start a turn with a prompt.
+    pub(super) fn exec(&self, folder: PathBuf, prompt: &str) -> Launch {
+        let mut args = vec!["exec", "--json", "--strict-config", "--skip-git-repo-check"];
         match &self.id {
             Some(id) => args.extend(["resume", "-m", &self.model, id, "-"]),
             None => args.extend(["-m", &self.model, "-"]),
         }
-        Ok(self.launch(&args, folder, prompt.as_bytes().to_vec()))
+        self.launch(&args, folder, prompt.as_bytes().to_vec())
+    }
+
+    /// How to start the program for whoever speaks its protocol.
+    pub(super) fn server(&self, folder: PathBuf) -> Launch {
+        self.launch(&["app-server", "--strict-config"], folder, Vec::new())
     }
 
     fn launch(&self, args: &[&str], folder: PathBuf, input: Vec<u8>) -> Launch {

@@ -3,7 +3,6 @@
 
 use serde_json::Value;
 
-use super::stream::tokens;
 use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected, ReinjectedKind, Tokens};
 
 /// What the program calls a message of the user, as against one of its own in the same role.
@@ -17,8 +16,8 @@ pub(super) struct Told {
     pub(super) compactions: Vec<Compaction>,
     /// Tokens in the context after the turn.
     pub(super) context: Option<u64>,
-    /// What the conversation had been billed for before the turn.
-    pub(super) billed_before: Tokens,
+    /// What the turn was billed for; none where it is not told.
+    pub(super) billed: Option<Tokens>,
     /// The result of a command that could not even be started.
     pub(super) not_started: Option<String>,
 }
@@ -32,14 +31,15 @@ pub(super) fn told(before: &[u8], after: &[u8], trigger: CompactionTrigger) -> O
             reading.counted(count);
         }
     }
-    let billed_before = reading.billed;
+    // All counts are of the whole conversation, of what a copy had before it was copied too.
+    let before = reading.billed.take().unwrap_or_default();
     for line in lines(added) {
         reading.line(&line, trigger);
     }
     Some(Told {
         compactions: reading.compactions,
         context: reading.context,
-        billed_before,
+        billed: reading.billed.and_then(|after| difference(after, before)),
         not_started: reading.not_started,
     })
 }
@@ -48,7 +48,7 @@ pub(super) fn told(before: &[u8], after: &[u8], trigger: CompactionTrigger) -> O
 struct Reading {
     compactions: Vec<Compaction>,
     context: Option<u64>,
-    billed: Tokens,
+    billed: Option<Tokens>,
     /// The request that was answered last, and the context before it.
     answered: Option<(String, Option<u64>)>,
     /// The last that the model said.
@@ -84,7 +84,7 @@ impl Reading {
             }
         }
         if let Some(billed) = tokens(&count["total_token_usage"]) {
-            self.billed = billed;
+            self.billed = Some(billed);
         }
     }
 
@@ -147,6 +147,22 @@ fn lines(rollout: &[u8]) -> impl Iterator<Item = Value> {
 fn token_count(line: &Value) -> Option<&Value> {
     let payload = &line["payload"];
     (line["type"] == "event_msg" && payload["type"] == "token_count").then(|| &payload["info"])
+}
+
+fn tokens(usage: &Value) -> Option<Tokens> {
+    Some(Tokens {
+        input: usage["input_tokens"].as_u64()?,
+        cached: usage["cached_input_tokens"].as_u64()?,
+        output: usage["output_tokens"].as_u64()?,
+    })
+}
+
+fn difference(after: Tokens, before: Tokens) -> Option<Tokens> {
+    Some(Tokens {
+        input: after.input.checked_sub(before.input)?,
+        cached: after.cached.checked_sub(before.cached)?,
+        output: after.output.checked_sub(before.output)?,
+    })
 }
 
 fn words(content: &Value) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::event::{AgentEvent, Tokens, ToolCall};
+use crate::event::{AgentEvent, ToolCall};
 use crate::failure::{Cause, Failure};
 use crate::gathering::Gathering;
 use crate::process::{Ended, Line};
@@ -40,8 +40,6 @@ pub(super) struct Reading {
     pub(super) gathering: Gathering,
     /// The conversation's id.
     pub(super) thread: Option<String>,
-    /// What the whole conversation was billed for: told at the end of a good turn.
-    pub(super) total: Option<Tokens>,
     completed: bool,
     failed: Option<String>,
     /// Commands that were begun.
@@ -68,10 +66,7 @@ impl Reading {
             Some("item.started") => self.item(&event["item"], false),
             Some("item.completed") => self.item(&event["item"], true),
             Some("error") => self.error(event["message"].as_str().unwrap_or_default()),
-            Some("turn.completed") => {
-                self.completed = true;
-                self.total = tokens(&event["usage"]);
-            }
+            Some("turn.completed") => self.completed = true,
             Some("turn.failed") => {
                 let said = event["error"]["message"].as_str();
                 self.failed = Some(said.unwrap_or("no reason given").to_owned());
@@ -141,7 +136,7 @@ impl Reading {
 }
 
 /// The fault that the program tells of, in words only: its exit status is the same for all.
-fn fault(said: &str) -> Fault {
+pub(super) fn fault(said: &str) -> Fault {
     let status = said
         .split_once("status")
         .and_then(|(_, after)| after.split(|c: char| !c.is_ascii_digit()).find(|n| n.len() == 3))
@@ -195,15 +190,6 @@ fn without_turn(ended: &Ended) -> Failure {
     )
 }
 
-/// Tokens as the program tells them, of a turn or of a conversation.
-pub(super) fn tokens(usage: &Value) -> Option<Tokens> {
-    Some(Tokens {
-        input: usage["input_tokens"].as_u64()?,
-        cached: usage["cached_input_tokens"].as_u64()?,
-        output: usage["output_tokens"].as_u64()?,
-    })
-}
-
-fn shown(message: &str) -> String {
+pub(super) fn shown(message: &str) -> String {
     message.chars().take(SHOWN).collect()
 }

@@ -6,18 +6,26 @@ use super::launch::{KEY, Size};
 use super::stream::{Fault, Reading};
 use super::{CodexSession, home, rollout};
 use crate::adapter::{Stream, Turn};
-use crate::event::{CompactionTrigger, Tokens, Usage};
+use crate::event::{CompactionTrigger, Usage};
 use crate::failure::{Cause, Failure};
 use crate::gathering::Gathering;
 use crate::prices;
 use crate::process;
 
+/// What a turn is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked<'a> {
+    Prompt(&'a str, Size),
+    /// The program's own command.
+    Compaction,
+}
+
 impl CodexSession {
     /// A turn after whose failure the conversation is as it was before.
-    pub(super) async fn turn(&mut self, prompt: &str, size: Size) -> Result<Turn, Fault> {
+    pub(super) async fn turn(&mut self, asked: Asked<'_>) -> Result<Turn, Fault> {
         let known = self.id.clone();
         let before = self.rollout().await?;
-        let turn = self.try_turn(prompt, size, before.as_deref()).await;
+        let turn = self.try_turn(asked, before.as_deref()).await;
         if turn.is_err() {
             self.id = known;
             if let Err(failure) = self.put_back(before.as_deref()).await {
@@ -27,32 +35,20 @@ impl CodexSession {
         turn.map_err(|fault| self.without_key(fault))
     }
 
-    async fn try_turn(
-        &mut self,
-        prompt: &str,
-        size: Size,
-        before: Option<&[u8]>,
-    ) -> Result<Turn, Fault> {
+    async fn try_turn(&mut self, asked: Asked<'_>, before: Option<&[u8]>) -> Result<Turn, Fault> {
         let begun = Instant::now();
-        if prompt.trim().is_empty() {
-            return Err(Failure::harness("Codex takes no empty prompt").into());
-        }
-        let launch = self.prepare(prompt, size).await?;
-        self.spec.raw.line(Stream::Stdin, &launch.input);
-        let mut reading = Reading::default();
-        let ended = process::run(&launch, &self.spec, |line| Ok(reading.line(line))).await?;
-        if let Some(fault) = reading.fault(&ended) {
-            return Err(fault);
-        }
-        self.keep(reading.thread.as_deref()).await?;
+        let (mut gathering, trigger, ran_commands) = match asked {
+            Asked::Prompt(prompt, size) => {
+                let reading = self.say(prompt, size).await?;
+                let ran_commands = reading.ran_commands();
+                (reading.gathering, CompactionTrigger::Auto, ran_commands)
+            }
+            Asked::Compaction => (self.command().await?, CompactionTrigger::Manual, true),
+        };
         let after = self.rollout().await?.unwrap_or_default();
-        let told = rollout::told(
-            before.unwrap_or_default(),
-            &after,
-            CompactionTrigger::Auto,
-        )
-        .ok_or_else(|| crashed("Codex changed what it had written of the conversation"))?;
-        if let Some(result) = told.not_started.filter(|_| !reading.ran_commands()) {
+        let told = rollout::told(before.unwrap_or_default(), &after, trigger)
+            .ok_or_else(|| crashed("Codex changed what it had written of the conversation"))?;
+        if let Some(result) = told.not_started.filter(|_| !ran_commands) {
             let last = result.lines().last().unwrap_or_default();
             return Err(Failure::harness(format!(
                 "Codex's own sandbox does not work here, so that no command can read anything: \
@@ -60,7 +56,6 @@ impl CodexSession {
             ))
             .into());
         }
-        let mut gathering = reading.gathering;
         for compaction in told.compactions {
             gathering.compacted(compaction);
         }
@@ -71,13 +66,28 @@ impl CodexSession {
                 window: catalogue.and_then(|catalogue| catalogue.window),
             });
         }
-        let tokens = reading
-            .total
-            .and_then(|total| difference(total, told.billed_before));
-        let cost = tokens.and_then(|tokens| prices::cost(&self.model, tokens));
-        gathering.billed(tokens, cost);
+        let cost = told
+            .billed
+            .and_then(|tokens| prices::cost(&self.model, tokens));
+        gathering.billed(told.billed, cost);
         self.hand_on(&mut gathering).await?;
         Ok(gathering.finish(begun.elapsed()))
+    }
+
+    async fn say(&mut self, prompt: &str, size: Size) -> Result<Reading, Fault> {
+        if prompt.trim().is_empty() {
+            return Err(Failure::harness("Codex takes no empty prompt").into());
+        }
+        let folder = self.prepare(size).await?;
+        let launch = self.exec(folder, prompt);
+        self.spec.raw.line(Stream::Stdin, &launch.input);
+        let mut reading = Reading::default();
+        let ended = process::run(&launch, &self.spec, |line| Ok(reading.line(line))).await?;
+        if let Some(fault) = reading.fault(&ended) {
+            return Err(fault);
+        }
+        self.keep(reading.thread.as_deref()).await?;
+        Ok(reading)
     }
 
     /// Takes the conversation that the turn was of for this session's.
@@ -121,15 +131,6 @@ impl CodexSession {
     }
 }
 
-/// What was added to a sum; none where it became less.
-fn difference(after: Tokens, before: Tokens) -> Option<Tokens> {
-    Some(Tokens {
-        input: after.input.checked_sub(before.input)?,
-        cached: after.cached.checked_sub(before.cached)?,
-        output: after.output.checked_sub(before.output)?,
-    })
-}
-
-fn crashed(what: &str) -> Failure {
+pub(super) fn crashed(what: &str) -> Failure {
     Failure::new(Cause::AgentCrashed, what)
 }
