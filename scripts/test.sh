@@ -13,6 +13,12 @@ need redis-server redis-server
 need shellcheck shellcheck
 need jq jq
 
+# The real agents' programs, which tests drive against a model stub. Where they are missing, these
+# tests fail; none is skipped.
+if [ -z "${MEMBREAK_AGENTS_DIR:-}" ]; then
+    scripts/install-agents.sh || say "the agents' programs are missing: tests that need them will fail"
+fi
+
 postgres_bin() {
     local found
     found=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
@@ -83,7 +89,8 @@ demo() {
 }
 
 check "formatting" cargo fmt --all --check
-check "scripts" shellcheck -x scripts/run.sh scripts/stop.sh scripts/test.sh scripts/lib.sh .ci/run
+check "scripts" shellcheck -x scripts/run.sh scripts/stop.sh scripts/test.sh scripts/lib.sh \
+    scripts/install-agents.sh .ci/run
 check "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
 check "documentation" env RUSTDOCFLAGS='-D warnings' \
     cargo doc --workspace --no-deps --document-private-items --quiet

@@ -5,6 +5,8 @@ mod codex;
 mod control;
 mod gemini;
 mod planned;
+mod qwen;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,6 +63,7 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     adapters.push(Arc::new(claude::adapter(setup)));
     adapters.push(Arc::new(gemini::adapter(setup)));
     adapters.push(Arc::new(codex::adapter(setup)));
+    adapters.push(Arc::new(qwen::adapter(setup)));
     for planned in planned::all() {
         adapters.push(Arc::new(planned));
     }

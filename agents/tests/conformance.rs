@@ -68,3 +68,8 @@ async fn gemini_conforms() {
 async fn codex_conforms() {
     conforms("codex", &[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qwen_conforms() {
+    conforms("qwen", &[]).await;
+}

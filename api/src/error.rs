@@ -31,6 +31,9 @@ pub(crate) enum ApiError {
     Refused(String),
     #[error("{0}")]
     NotFound(String),
+    /// Not now: the state that the thing is in forbids it.
+    #[error("{0}")]
+    NotYet(String),
     #[error("Not Found")]
     NoSuchRoute,
     #[error("Method Not Allowed")]
@@ -101,6 +104,7 @@ impl ApiError {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Refused(_) | Self::WrongHost => StatusCode::BAD_REQUEST,
             Self::NotFound(_) | Self::NoSuchRoute => StatusCode::NOT_FOUND,
+            Self::NotYet(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -123,6 +127,7 @@ impl ApiError {
             Self::Invalid(_)
             | Self::Refused(_)
             | Self::NotFound(_)
+            | Self::NotYet(_)
             | Self::NoSuchRoute
             | Self::MethodNotAllowed
             | Self::WrongHost
@@ -153,6 +158,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         ApiError::Invalid(problems) => (json!(problems), title.to_owned()),
         ApiError::Refused(_)
         | ApiError::NotFound(_)
+        | ApiError::NotYet(_)
         | ApiError::NoSuchRoute
         | ApiError::MethodNotAllowed
         | ApiError::WrongHost

@@ -34,6 +34,7 @@ const NOTHING_FROM_ELSEWHERE: &str = "default-src 'self'; img-src 'self' data:; 
     components(schemas(ErrorBody, Problem)),
     tags(
         (name = "tasks", description = "Measuring agents on a pull request"),
+        (name = "agents", description = "Which agents there are"),
         (name = "logs", description = "What happens, as it happens"),
         (name = "artifacts", description = "What is left behind"),
         (name = "health", description = "How the service is")

@@ -3,6 +3,7 @@
 mod tasks;
 mod runs;
 mod leaderboard;
+mod agents;
 mod logs;
 mod artifacts;
 mod health;
@@ -56,6 +57,7 @@ pub(crate) fn described() -> OpenApiRouter<Running> {
         .merge(tasks::router())
         .merge(runs::router())
         .merge(leaderboard::router())
+        .merge(agents::router())
         .merge(logs::router())
         .merge(artifacts::router())
         .merge(health::router())

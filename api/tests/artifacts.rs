@@ -17,9 +17,13 @@ use crate::support::{RunRow, TestApi, request};
 
 /// A task with a report, and a transcript of each of two trials.
 async fn with_files(api: &TestApi) -> TaskId {
+    with_files_of(api, TaskStatus::Done).await
+}
+
+async fn with_files_of(api: &TestApi, status: TaskStatus) -> TaskId {
     let task = TaskId::new();
     let rows = api.rows();
-    rows.task(task, TaskStatus::Done, &["claude"]).await;
+    rows.task(task, status, &["claude"]).await;
     rows.file(task, None, "report.md", "# Report").await;
     rows.file(task, None, "task.log", "{}\n").await;
     for trial in [1, 2] {
@@ -228,6 +232,74 @@ async fn the_log_files_are_those_that_people_read_along() {
                 ("claude_transcript", "agents/claude/trial-2/transcript"),
             ]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn until_a_task_has_ended_nothing_tells_an_agent_what_it_is_asked() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        for status in TaskStatus::ALL {
+            let task = with_files_of(&api, *status).await;
+            // As preparing leaves them, and something that nobody thought of yet.
+            for name in ["probes.json", "fact_sheet.json", "pull_request.diff", "new"] {
+                api.rows().file(task, None, name, "{}").await;
+            }
+            api.rows().file(task, None, "manifest.json", "{}").await;
+            let open = match status {
+                TaskStatus::Queued | TaskStatus::Running | TaskStatus::Judging => false,
+                TaskStatus::Done | TaskStatus::Error | TaskStatus::Cancelled => true,
+            };
+            let list = api
+                .get(&format!("/api/v1/artifacts/{task}/list"))
+                .await
+                .json();
+            let files = list["files"].as_array().unwrap();
+            assert_eq!(files.len(), 9);
+            for file in files {
+                let name = file["name"].as_str().unwrap();
+                let readable = open || ["manifest.json", "task.log"].contains(&name);
+                assert_eq!(file["readable"], readable, "{status} {name}");
+                let url = file["download_url"].as_str().unwrap();
+                for method in [Method::GET, Method::HEAD] {
+                    let answer = api.send(request(method, url, Body::empty())).await;
+                    let expected = match readable {
+                        true => StatusCode::OK,
+                        false => StatusCode::CONFLICT,
+                    };
+                    assert_eq!(answer.status, expected, "{status} {name}");
+                }
+            }
+            let bundle = api.get(&format!("/api/v1/artifacts/{task}/bundle")).await;
+            assert_eq!(bundle.status == StatusCode::OK, open, "{status}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_kept_back_says_why_and_comes_when_the_task_ends() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = with_files_of(&api, TaskStatus::Running).await;
+        let path = format!("/api/v1/artifacts/{task}/claude/transcript");
+        let kept_back = api.get(&path).await;
+        assert_eq!(kept_back.status, StatusCode::CONFLICT);
+        let body = kept_back.json();
+        assert_eq!(body["status_code"], 409);
+        assert_eq!(body["title"], "Conflict");
+        let error = body["error"].as_str().unwrap();
+        for word in ["transcript", "running", "task.log", "manifest.json"] {
+            assert!(error.contains(word), "{error}");
+        }
+        // What is not there is not there, whatever the task does.
+        let missing = api
+            .get(&format!("/api/v1/artifacts/{task}/claude/nope"))
+            .await;
+        assert_eq!(missing.status, StatusCode::NOT_FOUND);
+        api.rows().completed(task).await;
+        assert_eq!(api.get(&path).await.text(), "trial 2");
     })
     .await;
 }

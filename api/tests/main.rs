@@ -10,6 +10,7 @@ mod tasks;
 mod cancelling;
 mod runs;
 mod leaderboard;
+mod agents;
 mod events;
 mod artifacts;
 mod health;

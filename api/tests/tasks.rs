@@ -129,7 +129,7 @@ async fn everything_that_is_wrong_is_told_at_once() {
         let api = TestApi::on(database);
         let body = json!({
             "pr_url": "ftp://github.com/a/b/pull/1",
-            "agents": ["claude", "copilot", "claude:0.5", 7],
+            "agents": ["claude", "copilot", "control-lossy:2", 7],
             "rubric": [],
             "max_files": 0,
             "trials": 101,

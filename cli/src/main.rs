@@ -11,6 +11,7 @@ mod progress;
 mod self_check;
 mod serve;
 mod model_stub;
+mod conformance;
 mod stubbed;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Options),
     /// Evaluates a pull request.
     Eval(eval::Options),
+    /// Checks an agent's adapter against the model stub: what every adapter must do.
+    Conformance(conformance::Options),
     /// Answers like a model, from what stands in each request: for writing and testing adapters.
     ModelStub(model_stub::Options),
     /// Serves the API and works, in one process.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Demo(options) => demo::run(options).await,
             Command::Eval(options) => eval::run(options).await,
+            Command::Conformance(options) => conformance::run(&options).await,
             Command::ModelStub(options) => model_stub::run(&options).await,
             Command::Serve(options) => serve::run(options).await,
             Command::Doctor(options) => doctor::run(&options).await,

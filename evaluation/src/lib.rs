@@ -13,6 +13,7 @@ pub mod probe;
 pub mod probes;
 pub mod grading;
 pub mod attribution;
+pub mod relevance;
 pub mod scoring;
 pub mod interval;
 pub mod leaderboard;

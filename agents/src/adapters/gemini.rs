@@ -11,7 +11,7 @@
 //! * a compressor's request that fails is sent five times, for more than a minute, whatever
 //!   `maxAttempts` says, and then the turn fails, with the prompt unanswered;
 //! * what is read into a session (`@name`, `GEMINI.md`, a repository's own settings and `.env`)
-//!   depends on the folder: see [`words`] and [`settings`];
+//!   depends on the folder: see [`super::words`] and [`settings`];
 //! * each process writes a second file of the session, with no conversation in it, or the same
 //!   lines into the session's own file where that was made in the same minute: such a file, left
 //!   by a process that was killed, has lost the conversation. So the file is renamed after the
@@ -26,7 +26,6 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod turn;
-mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,6 +2,9 @@
 //!
 //! A file is found by its row and never by a path: whatever a name in a request looks like, it
 //! either is the name of a row of that task or it is not there.
+//!
+//! Until a task has ended its files are kept back: an agent that is being measured and reaches this
+//! interface could read its questions, the right answers and its own transcript in them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,6 +31,9 @@ use crate::scope;
 use crate::state::{ApiState, Running};
 use crate::zip::{self, Entry};
 
+/// The files that can be fetched at any time: they tell no more than the task and its events do.
+/// This names what is open, not what is closed, so that no file is forgotten.
+const OPEN: [&str; 2] = ["manifest.json", "task.log"];
 /// Stands for the task itself where an agent is named.
 const TASK: &str = "task";
 /// What may stand in a part of a path as it is.
@@ -70,6 +76,7 @@ pub(crate) struct ArtifactView {
     size: i64,
     /// Seconds since 1970.
     modified: f64,
+    /// Whether it can be fetched now; most files only when the task has ended.
     readable: bool,
     agent: String,
     trial: Option<i32>,
@@ -86,6 +93,21 @@ pub(super) fn download_url(task: TaskId, agent: &str, name: &str, trial: Option<
         Some(trial) => format!("{base}?trial={trial}"),
         None => base,
     }
+}
+
+/// Whether a file of a task is kept back for now.
+fn is_kept_back(task: &task::Model, name: &str) -> bool {
+    !task.status.is_final() && !OPEN.contains(&name)
+}
+
+/// Refuses what is kept back.
+fn not_yet(task: &task::Model, what: &str) -> ApiError {
+    ApiError::NotYet(format!(
+        "{what} can be fetched when the task has ended; it is {} now. An agent that is being \
+         measured could learn from it what it is asked. Open at any time: {}",
+        task.status,
+        OPEN.join(", ")
+    ))
 }
 
 /// When a file was stored, as clients of the first service know it.
@@ -154,7 +176,7 @@ async fn list_artifacts(
     let mut views: Vec<ArtifactView> = files
         .artifacts
         .iter()
-        .map(|artifact| view(task.id, artifact, files.owner(artifact)))
+        .map(|artifact| view(&task, artifact, files.owner(artifact)))
         .collect();
     views.sort_by(|a, b| (&a.agent, a.trial, &a.name).cmp(&(&b.agent, b.trial, &b.name)));
     let mut newest: BTreeMap<String, BTreeMap<String, ArtifactView>> = BTreeMap::new();
@@ -173,17 +195,21 @@ async fn list_artifacts(
     }))
 }
 
-fn view(task: TaskId, artifact: &artifact::Model, owner: Option<(&str, i32)>) -> ArtifactView {
+fn view(
+    task: &task::Model,
+    artifact: &artifact::Model,
+    owner: Option<(&str, i32)>,
+) -> ArtifactView {
     let agent = owner.map_or(TASK, |(agent, _)| agent);
     let trial = owner.map(|(_, trial)| trial);
     ArtifactView {
         name: artifact.name.clone(),
         path: artifact.name.clone(),
         exists: true,
-        download_url: download_url(task, agent, &artifact.name, trial),
+        download_url: download_url(task.id, agent, &artifact.name, trial),
         size: artifact.size,
         modified: modified(artifact),
-        readable: true,
+        readable: !is_kept_back(task, &artifact.name),
         agent: agent.to_owned(),
         trial,
         media_type: artifact.media_type.clone(),
@@ -201,7 +227,9 @@ fn view(task: TaskId, artifact: &artifact::Model, owner: Option<(&str, i32)>) ->
         ("trial" = Option<u32>, Query, description = "From 1; the newest if not given")),
     responses(
         (status = 200, description = "The file", content_type = "application/octet-stream"),
-        (status = 404, description = "There is no such task, run or file", body = ErrorBody)))]
+        (status = 404, description = "There is no such task, run or file", body = ErrorBody),
+        (status = 409, description = "The file is kept back until the task has ended",
+            body = ErrorBody)))]
 async fn download_artifact(
     State(api): State<ApiState>,
     caller: Caller,
@@ -220,6 +248,9 @@ async fn download_artifact(
         .ok_or_else(|| {
             ApiError::NotFound(format!("Artifact {name} not found for agent {agent}"))
         })?;
+    if is_kept_back(&task, &name) {
+        return Err(not_yet(&task, &format!("Artifact {name}")));
+    }
     let content = api
         .platform
         .artifacts
@@ -269,13 +300,17 @@ fn file_headers(artifact: &artifact::Model) -> [(header::HeaderName, String); 6]
     params(("task_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The files as a zip archive", content_type = "application/zip"),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 404, description = "There is no such task", body = ErrorBody),
+        (status = 409, description = "The task has not ended", body = ErrorBody)))]
 async fn download_bundle(
     State(api): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let task = scope::task(&api.platform.database, &caller, &id).await?;
+    if !task.status.is_final() {
+        return Err(not_yet(&task, "The bundle"));
+    }
     let files = Files::of(&api, &task).await?;
     let entries = files
         .artifacts

@@ -1,8 +1,10 @@
 //! What is read in a run: the files of the workspace, and which of them in which turn.
 
+use std::cmp::Reverse;
 use std::path::Path;
 
 use evaluation::pull_request::{FileStatus, PullRequest};
+use evaluation::relevance::Terms;
 use prompts::{FileLine, Prompt, PullRequestMd};
 use sha2::{Digest, Sha256};
 
@@ -85,7 +87,8 @@ pub(crate) struct ReadingList {
 }
 
 impl ReadingList {
-    /// Draws the order from the run's seed. A turn takes about an eighth of the context.
+    /// What has most to do with the change goes first; the run's seed decides between equals. A turn
+    /// takes about an eighth of the context.
     pub(crate) async fn draw(
         workspace: &Path,
         pull_request: &PullRequest,
@@ -101,11 +104,12 @@ impl ReadingList {
             .collect();
         // The context is in tokens, of about four bytes.
         let turn_bytes = context_tokens / 2;
-        let sized = tokio::task::spawn_blocking(move || sized(&repo, paths, turn_bytes))
+        let terms = Terms::of(pull_request);
+        let found = tokio::task::spawn_blocking(move || readable(&repo, paths, turn_bytes, &terms))
             .await
             .map_err(|error| StageError::harness(format!("looking at files failed: {error}")))?;
         Ok(Self {
-            turns: turns(sized, seed, turn_bytes),
+            turns: turns(found, seed, turn_bytes),
             next: 0,
         })
     }
@@ -126,24 +130,44 @@ fn can_be_an_item(path: &str) -> bool {
     !path.contains('`') && !path.chars().any(char::is_control)
 }
 
-/// The files that can be read, with their sizes. Blocks.
-fn sized(repo: &Path, paths: Vec<String>, turn_bytes: u64) -> Vec<(String, u64)> {
+/// A file that can be read.
+#[derive(Clone, Debug)]
+struct Readable {
+    path: String,
+    size: u64,
+    relevance: usize,
+}
+
+/// The files that can be read. Blocks; holds one of them at a time.
+fn readable(repo: &Path, paths: Vec<String>, turn_bytes: u64, terms: &Terms) -> Vec<Readable> {
     paths
         .into_iter()
         .filter_map(|path| {
-            let about = std::fs::symlink_metadata(repo.join(&path)).ok()?;
+            let file = repo.join(&path);
+            let about = std::fs::symlink_metadata(&file).ok()?;
             let size = about.len();
-            let fits = about.is_file() && size > 0 && size <= MOST_BYTES.min(turn_bytes);
-            fits.then_some((path, size))
+            if !about.is_file() || size == 0 || size > MOST_BYTES.min(turn_bytes) {
+                return None;
+            }
+            // What is no text is nothing to read.
+            let text = std::fs::read_to_string(&file).ok()?;
+            Some(Readable {
+                relevance: terms.relevance(&path, &text),
+                path,
+                size,
+            })
         })
         .collect()
 }
 
-fn turns(mut files: Vec<(String, u64)>, seed: u64, turn_bytes: u64) -> Vec<Vec<String>> {
-    files.sort_by_cached_key(|(path, _)| Sha256::digest(format!("{seed}/{path}")));
+fn turns(mut files: Vec<Readable>, seed: u64, turn_bytes: u64) -> Vec<Vec<String>> {
+    files.sort_by_cached_key(|file| {
+        let drawn = Sha256::digest(format!("{seed}/{}", file.path));
+        (Reverse(file.relevance), drawn)
+    });
     let mut turns: Vec<Vec<String>> = Vec::new();
     let mut room = 0;
-    for (path, size) in files {
+    for Readable { path, size, .. } in files {
         let item = format!("repo/{path}");
         match turns.last_mut() {
             Some(turn) if turn.len() < MOST_FILES && size <= room => {
@@ -168,8 +192,23 @@ pub(crate) fn heading(turn: u32) -> String {
 mod tests {
     use super::*;
 
-    fn files() -> Vec<(String, u64)> {
-        (0..20).map(|n| (format!("f{n}"), 100)).collect()
+    fn files() -> Vec<Readable> {
+        (0..20)
+            .map(|n| Readable {
+                path: format!("f{n}"),
+                size: 100,
+                relevance: 0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_has_to_do_with_the_change_is_read_first() {
+        let mut files = files();
+        files[13].relevance = 2;
+        files[4].relevance = 1;
+        let turns = turns(files, 1, 350);
+        assert_eq!(turns[0][..2], ["repo/f13".to_owned(), "repo/f4".to_owned()]);
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl Running {
         let folder = Folder::make(worker.settings.work_dir.join("runs").join(name)).await?;
         let recorder = Recorder::start(Arc::clone(&worker), job.clone(), who.clone());
         let raw = RawFile::create(folder.raw_stream(), worker.platform.redactor.clone());
-        let context_tokens = context_tokens(&worker, &task, &material);
+        let context_tokens = context_tokens(&worker, &task, &material, adapter.profile().control);
         let cancel = job.cancel.child_token();
         let sandbox = worker.sandbox.report().words;
         let mut running = Self {
@@ -418,9 +418,13 @@ pub(crate) fn seed(task_seed: i64, who: &Who) -> u64 {
     u64::from_be_bytes(first)
 }
 
+/// What a real program says to its model of its own accord, with the descriptions of its tools, in
+/// tokens: 4,000 to 11,000 were measured with read-only tools. It is in every request.
+const OWN_PROMPT: u64 = 16_000;
+
 /// The context that the run is planned for. It must hold the pull request, the teaching and what
 /// the agent says to it, with a compaction at four fifths of it not before all of that is in.
-fn context_tokens(worker: &Worker, task: &task::Model, material: &Material) -> u64 {
+fn context_tokens(worker: &Worker, task: &task::Model, material: &Material, control: bool) -> u64 {
     let most = worker.settings.max_context_tokens;
     if let Some(target) = task.target_context_tokens {
         return u64::try_from(target).unwrap_or(LEAST_CONTEXT).min(most);
@@ -437,7 +441,9 @@ fn context_tokens(worker: &Worker, task: &task::Model, material: &Material) -> u
         .iter()
         .map(|lesson| lesson.text.len())
         .sum();
-    context_for(diff + taught).max(LEAST_CONTEXT).min(most)
+    let own = if control { 0 } else { OWN_PROMPT };
+    let planned = context_for(diff + taught).max(LEAST_CONTEXT) + own;
+    planned.min(most)
 }
 
 /// Whole milliseconds.

@@ -6,13 +6,13 @@ use std::time::Instant;
 use tokio::fs;
 use tokio::io::AsyncReadExt;
 
+use super::super::words;
 use super::GeminiSession;
 use super::faults::{self, Fault};
 use super::session::{self, Applied};
 use super::settings::{self, Compress};
 use super::stream::Reading;
 use super::telemetry::Telemetry;
-use super::words;
 use crate::adapter::{Access, Stream, Turn};
 use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected, ReinjectedKind, Usage};
 use crate::failure::{Cause, Failure};

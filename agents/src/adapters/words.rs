@@ -1,6 +1,6 @@
-//! A prompt as the program takes it for words and nothing else.
+//! A prompt as Gemini CLI and its descendants take it for words and nothing else.
 //!
-//! The program has its own ideas about some of them, in the middle of a text as well: `@name` reads
+//! Such a program has its own ideas about some of them, in the middle of a text as well: `@name` reads
 //! a file or a folder into the prompt (also that of `bob@name`), `/name` at the beginning runs a
 //! command, and of a message that begins with `/`, `?` or a tag of its own it keeps no trace when
 //! the session is resumed.

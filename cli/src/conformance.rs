@@ -1,0 +1,88 @@
+//! `membreak conformance AGENT`: whether an agent's adapter does what every adapter must do.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agents::adapters;
+use anyhow::Context as _;
+use platform::settings::Environment;
+use serde_json::json;
+use testkit::conformance::{self, Check, Outcome, Subject};
+
+use crate::embedded::{Settings, told};
+use crate::output::{say, say_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The agent, such as `claude`, `claude:MODEL`, or the name of an agent in `AGENTS_FILE`.
+    agent: String,
+    /// Only this check; may be given more than once.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(conformance::CHECKS))]
+    check: Vec<String>,
+    /// How long, in seconds, the program may be silent before a turn fails.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    stall: u64,
+    /// Print one JSON document, and nothing else, on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let setup = settings.worker.agents.setup();
+    let all = adapters::all(&setup.context("finding this executable")?);
+    let adapter = adapters::adapter_for(&all, &options.agent)
+        .map_err(|failure| anyhow::anyhow!(failure.message))?;
+    let subject = Subject {
+        adapter,
+        sandbox: settings
+            .worker
+            .agents
+            .sandbox()
+            .map_err(|why| anyhow::anyhow!("SANDBOX: {why}"))?,
+        folder: settings.worker.work_dir.join("conformance"),
+        stall: Duration::from_secs(options.stall),
+    };
+    let tell = |check: &Check| {
+        if !options.json {
+            say(&line(check));
+        }
+    };
+    let mut checks = Vec::new();
+    if options.check.is_empty() {
+        checks = conformance::run(&subject, tell).await;
+    } else {
+        for name in &options.check {
+            let check = conformance::run_one(&subject, name).await;
+            tell(&check);
+            checks.push(check);
+        }
+    }
+    let failed = checks.iter().filter(|check| check.failed()).count();
+    if options.json {
+        say_json(&json!({
+            "schema": 1,
+            "agent": options.agent,
+            "sandbox": subject.sandbox.report(),
+            "ok": failed == 0,
+            "checks": checks,
+        }))?;
+    } else {
+        say(&format!("{} checks, {failed} failed", checks.len()));
+    }
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn line(check: &Check) -> String {
+    let (mark, more) = match &check.outcome {
+        Outcome::Passed => ("ok      ", String::new()),
+        Outcome::Declared { what } => ("declared", format!(": {what}")),
+        Outcome::Failed { why } => ("FAILED  ", format!(": {why}")),
+    };
+    let seconds = check.duration.as_secs_f64();
+    format!("{mark}  {} ({seconds:.1} s){more}", check.name)
+}

@@ -1,0 +1,120 @@
+//! How much a file of the repository has to do with a change: what is worth reading on in a review.
+
+use std::collections::BTreeSet;
+
+use crate::pull_request::PullRequest;
+
+/// Shorter words are in every file.
+const SHORTEST: usize = 4;
+/// A file that names more of the change than this is no more relevant for it.
+const MOST_NAMES: usize = 50;
+/// What a folder in common counts against a name in common.
+const FOLDER: usize = 4;
+
+/// What a change speaks of.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Words of the changed lines, and the names of the changed files without their endings.
+    names: BTreeSet<String>,
+    /// The folders of the changed files.
+    folders: BTreeSet<String>,
+}
+
+impl Terms {
+    /// Of a change.
+    pub fn of(pull_request: &PullRequest) -> Self {
+        let mut terms = Self::default();
+        for file in &pull_request.files {
+            let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
+            terms.folders.insert(folder.to_owned());
+            let stem = name.split('.').next().unwrap_or(name);
+            terms.names.extend(words(stem).map(str::to_owned));
+            let changed = file.patch.lines().filter(|line| {
+                line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---")
+            });
+            for line in changed {
+                terms.names.extend(words(line).map(str::to_owned));
+            }
+        }
+        terms
+    }
+
+    /// How much a file has to do with the change: the folders on its path that a changed file is in
+    /// or below, and the words that both use. Larger is more.
+    pub fn relevance(&self, path: &str, text: &str) -> usize {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let near = self
+            .folders
+            .iter()
+            .map(|changed| {
+                let both = folder.split('/').zip(changed.split('/'));
+                both.take_while(|(one, other)| one == other && !one.is_empty())
+                    .count()
+            })
+            .max()
+            .unwrap_or_default();
+        let used: BTreeSet<&str> = words(path).chain(words(text)).collect();
+        let named = used
+            .iter()
+            .filter(|word| self.names.contains(**word))
+            .take(MOST_NAMES)
+            .count();
+        near * FOLDER + named
+    }
+}
+
+/// The words of a text that may be names.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| word.len() >= SHORTEST && word.starts_with(|c: char| !c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull_request::{ChangedFile, Content, FileStatus};
+
+    fn change() -> PullRequest {
+        PullRequest {
+            title: None,
+            base: "a".to_owned(),
+            head: "b".to_owned(),
+            files: vec![ChangedFile {
+                path: "src/shop/pricing.py".to_owned(),
+                old_path: None,
+                status: FileStatus::Modified,
+                content: Content::Text,
+                patch:
+                    "+++ b/src/shop/pricing.py\n+def price_of(item):\n-TAX_RATE = 19\n context\n"
+                        .to_owned(),
+                hunks: Vec::new(),
+                head_text: None,
+            }],
+            dropped: Vec::new(),
+            other_paths: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn who_uses_it_goes_before_who_lives_near_and_both_before_the_rest() {
+        let terms = Terms::of(&change());
+        let user = terms.relevance(
+            "src/shop/cart.py",
+            "from pricing import price_of\ntotal = price_of(item) * TAX_RATE\n",
+        );
+        let neighbour = terms.relevance("src/shop/stock.py", "nothing of it");
+        let other = terms.relevance("docs/history.md", "nothing of it");
+        assert!(
+            user > neighbour && neighbour > other,
+            "{user} {neighbour} {other}"
+        );
+        assert_eq!(other, 0);
+    }
+
+    #[test]
+    fn lines_that_did_not_change_and_headers_are_no_names_of_the_change() {
+        let terms = Terms::of(&change());
+        assert_eq!(terms.relevance("x.md", "context"), 0);
+        assert_eq!(terms.relevance("x.md", "price_of price_of"), 1);
+    }
+}
