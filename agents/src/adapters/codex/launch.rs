@@ -240,7 +240,7 @@ fn catalogue_path(home: &Path) -> PathBuf {
 }
 
 /// The settings of a turn: only what is told here is on, and nothing of the repository's own.
-fn settings(spec: &SessionSpec, folder: &Path, size: Size) -> String {
+pub(super) fn settings(spec: &SessionSpec, folder: &Path, size: Size) -> String {
     let reads = spec.access == Access::Workspace;
     let catalogue = toml(&catalogue_path(&spec.home).to_string_lossy());
     let folder = toml(&folder.to_string_lossy());

@@ -15,6 +15,8 @@ const TARGET_CHARS: usize = 200;
 const SHOWN: usize = 400;
 /// What a notice of another try begins with.
 const AGAIN: &str = "Reconnecting... ";
+/// What is put before the failure of a compaction that the provider was to do.
+const BY_PROVIDER: &str = "Error running remote compact task: ";
 
 /// Why a turn failed, and whether it was only a request that was refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,12 +139,17 @@ impl Reading {
 
 /// The fault that the program tells of, in words only: its exit status is the same for all.
 pub(super) fn fault(said: &str) -> Fault {
+    let said = said.strip_prefix(BY_PROVIDER).unwrap_or(said);
     let status = said
         .split_once("status")
-        .and_then(|(_, after)| after.split(|c: char| !c.is_ascii_digit()).find(|n| n.len() == 3))
+        .and_then(|(_, after)| {
+            after
+                .split(|c: char| !c.is_ascii_digit())
+                .find(|n| n.len() == 3)
+        })
         .and_then(|number| number.parse::<u16>().ok());
-    // The body of a 400 is all that is told of it.
-    let refused = said.starts_with('{');
+    // The body of a 400 is mostly all that is told of it.
+    let refused = said.starts_with('{') || status == Some(400);
     let has = |words: &str| said.contains(words);
     let (cause, what) = if has("ran out of room") || has("context_length_exceeded") {
         (Cause::OutOfBudget, "the context is full")
