@@ -59,11 +59,12 @@ impl Setup {
 
 /// All adapters, in the order in which they are shown.
 pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
-    let mut adapters: Vec<Arc<dyn AgentAdapter>> = Vec::new();
-    adapters.push(Arc::new(claude::adapter(setup)));
-    adapters.push(Arc::new(gemini::adapter(setup)));
-    adapters.push(Arc::new(codex::adapter(setup)));
-    adapters.push(Arc::new(qwen::adapter(setup)));
+    let mut adapters: Vec<Arc<dyn AgentAdapter>> = vec![
+        Arc::new(claude::adapter(setup)),
+        Arc::new(gemini::adapter(setup)),
+        Arc::new(codex::adapter(setup)),
+        Arc::new(qwen::adapter(setup)),
+    ];
     for planned in planned::all() {
         adapters.push(Arc::new(planned));
     }

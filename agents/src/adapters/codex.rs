@@ -11,7 +11,7 @@
 //! * `turn.completed` tells the tokens of the whole conversation, of what a copy had before it was
 //!   copied too. The turn's are the difference to what the rollout had counted before;
 //! * where commands run in its own sandbox it needs helper programs, which it does not put into a
-//!   CODEX_HOME below the folder for temporary files: hence a folder for these within HOME. Without
+//!   `CODEX_HOME` below the folder for temporary files: hence a folder for these within HOME. Without
 //!   the helpers each command fails, and only the next request tells;
 //! * an address that refuses connections is asked for ever, unless a feature is switched off;
 //! * which model can use which tools stands in a catalogue; some are offered theirs by an item of the

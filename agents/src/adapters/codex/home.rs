@@ -10,7 +10,7 @@ use tokio::fs;
 use super::CodexSession;
 use crate::failure::{Cause, Failure};
 
-/// Where a rollout is kept between turns, below CODEX_HOME: a folder and a time as the program
+/// Where a rollout is kept between turns, below `CODEX_HOME`: a folder and a time as the program
 /// would name them, so that it finds the file, but always the same ones.
 const FOLDER: &str = "sessions/2000/01/01";
 const TIME: &str = "2000-01-01T00-00-00";

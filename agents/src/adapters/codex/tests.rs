@@ -226,15 +226,13 @@ fn errors_are_known_by_what_the_program_says() {
 #[test]
 fn a_second_try_is_told_as_one() {
     let (_, events, _) = read(STREAMS[5].as_bytes(), 1);
-    let tries: Vec<u32> = events
-        .iter()
-        .filter_map(|event| match event {
-            AgentEvent::Retry { attempt, why } if why.ends_with("429 Too Many Requests") => {
-                Some(*attempt)
-            }
-            _ => None,
-        })
-        .collect();
+    let mut tries = Vec::new();
+    for event in events {
+        if let AgentEvent::Retry { attempt, why } = event {
+            assert!(why.ends_with("429 Too Many Requests"), "{why}");
+            tries.push(attempt);
+        }
+    }
     assert_eq!(tries, [1, 2, 3, 4, 5]);
 }
 
