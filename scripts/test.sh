@@ -32,6 +32,19 @@ if ! postgres_bin >/dev/null; then
 fi
 bin=$(postgres_bin) || die "PostgreSQL's programs are not found"
 
+# Everything is there: from here on nothing needs the network, and agents' programs get none.
+if [ -z "${MEMBREAK_OFFLINE:-}" ]; then
+    need ip iproute2
+    cargo fetch --quiet --locked
+    export MEMBREAK_OFFLINE=1 CARGO_NET_OFFLINE=true
+    if unshare --net true 2>/dev/null; then
+        # shellcheck disable=SC2016  # the inner shell expands it
+        exec unshare --net -- bash -c 'ip link set lo up && exec "$0" "$@"' "$project/scripts/test.sh" "$@"
+    fi
+    say "this user cannot have a network namespace: the tests run with the network"
+fi
+
+
 scratch=$(mktemp -d)
 chmod 755 "$scratch"
 postgres_pid=

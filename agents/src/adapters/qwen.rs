@@ -5,6 +5,9 @@
 //! it prints figures whether or not it was applied. What proves it is a line in the session file,
 //! which is written only when the compressed history is taken over. Its managed memory, which writes
 //! facts to files behind the conversation, is off.
+//!
+//! It puts a space before every `@` of a prompt that has none there: `bob@example.org` reaches the
+//! model as `bob @example.org`, and a hunk's header is set in by one. Nothing prevents it.
 
 mod launch;
 mod session;

@@ -115,11 +115,14 @@ fn directive<'a>(prompt: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|line| line.trim().strip_prefix(name))
 }
 
-/// The entry whose question is asked; the longest, for one may be the beginning of another.
+/// The entry whose question is asked; the longest, for one may be the beginning of another. Apart
+/// from spaces: Qwen Code puts some before every `@`.
 fn asked_for<'a>(prompt: &str, key: &'a AnswerKey) -> Option<&'a Entry> {
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let prompt = plain(prompt);
     key.entries
         .iter()
-        .filter(|entry| prompt.contains(entry.question.as_str()))
+        .filter(|entry| prompt.contains(&plain(&entry.question)))
         .max_by_key(|entry| entry.question.len())
 }
 
