@@ -2,6 +2,7 @@
 
 pub mod acp;
 mod claude;
+mod codex;
 mod control;
 mod gemini;
 mod homes;
@@ -66,6 +67,7 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     let mut adapters: Vec<Arc<dyn AgentAdapter>> = vec![
         Arc::new(claude::adapter(setup)),
         Arc::new(gemini::adapter(setup)),
+        Arc::new(codex::adapter(setup)),
         Arc::new(iflow::adapter(setup)),
         Arc::new(qwen::adapter(setup)),
     ];

@@ -69,6 +69,11 @@ async fn gemini_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn codex_conforms() {
+    conforms("codex", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn qwen_conforms() {
     conforms("qwen", &[]).await;
 }

@@ -1,5 +1,7 @@
 //! Breaks: real ones, and those that only look like one.
 
+use std::time::Duration;
+
 use agents::adapter::{AgentSession, Turn};
 use agents::event::{AgentEvent, Compaction, CompactionTrigger};
 use anyhow::{Context as _, ensure};
@@ -45,15 +47,23 @@ fn proved(bench: &Bench, turn: &Turn, trigger: CompactionTrigger) -> anyhow::Res
     Ok(compaction.clone())
 }
 
-fn told(bench: &Bench) -> anyhow::Result<()> {
-    let events = bench.kept.events();
-    ensure!(
+/// An event told of the compaction. It may still be on its way from the session to the bench's
+/// listener when the turn is over.
+async fn told(bench: &Bench) -> anyhow::Result<()> {
+    let is_told = || {
+        let events = bench.kept.events();
         events
             .iter()
-            .any(|event| matches!(event, AgentEvent::Compacted(_))),
-        "no event told of the compaction"
-    );
-    Ok(())
+            .any(|event| matches!(event, AgentEvent::Compacted(_)))
+    };
+    let heard = tokio::time::timeout(Duration::from_secs(5), async {
+        while !is_told() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    heard
+        .await
+        .map_err(|_| anyhow::anyhow!("no event told of the compaction"))
 }
 
 /// Fills a conversation, without a break.
@@ -87,7 +97,7 @@ pub(super) async fn auto(bench: &Bench) -> Found {
             "it compacted at {sent} tokens of a context of {CONTEXT}"
         );
         session.close().await;
-        told(bench)?;
+        told(bench).await?;
         return Ok(None);
     }
     anyhow::bail!(
@@ -115,7 +125,7 @@ pub(super) async fn forced(bench: &Bench) -> Found {
     let after = say(&mut session, "REPEAT: on").await?;
     ensure!(after.compactions.is_empty(), "it compacted again");
     session.close().await;
-    told(bench)?;
+    told(bench).await?;
     Ok(None)
 }
 
@@ -136,7 +146,7 @@ pub(super) async fn manual(bench: &Bench) -> Found {
     let turn = session.compact(CompactionTrigger::Manual).await?;
     proved(bench, &turn, CompactionTrigger::Manual)?;
     session.close().await;
-    told(bench)?;
+    told(bench).await?;
     Ok(None)
 }
 
