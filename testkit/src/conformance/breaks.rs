@@ -142,7 +142,7 @@ pub(super) async fn manual(bench: &Bench) -> Found {
         return declared("has no compact command that works headless");
     }
     let mut session = bench.open().await?;
-    fill(&mut session, A_FEW).await?;
+    fill(&mut session, FILLINGS).await?;
     let turn = session.compact(CompactionTrigger::Manual).await?;
     proved(bench, &turn, CompactionTrigger::Manual)?;
     session.close().await;
@@ -231,21 +231,24 @@ pub(super) async fn secret(bench: &Bench) -> Found {
         let secret = word("secret");
         say(&mut session, &format!("Keep this in mind: {secret}")).await?;
         fill(&mut session, FILLINGS).await?;
-        let turn = say(&mut session, "RECALL: secret-").await?;
-        ensure!(
-            turn.text.contains(&secret),
-            "it was not there before the break"
-        );
+        // A copy is asked: the answer would stand in the conversation.
+        if bench.adapter.profile().capabilities.fork {
+            let mut copy = session.fork(agents::adapter::Access::Sealed).await?;
+            let turn = say(&mut copy, "RECALL: secret-").await?;
+            copy.close().await;
+            ensure!(
+                turn.text.contains(&secret),
+                "it was not there before the break"
+            );
+        }
         let summary = session.compact(way).await?;
         ensure!(!summary.compactions.is_empty(), "no compaction is told");
         // The answer of the last turn is kept by some programs: it is pushed out of the end too.
         for filling in 0..2 {
             say(&mut session, &filler(100 + filling, 200)).await?;
         }
-        let mut copy = session.fork(agents::adapter::Access::Sealed).await?;
-        say(&mut copy, "REPEAT: done").await?;
+        say(&mut session, "REPEAT: done").await?;
         let request = bench.last()?;
-        copy.close().await;
         session.close().await;
         ensure!(
             !request.contains(&secret) || puts_back(&summary.compactions, &secret),

@@ -43,6 +43,8 @@ pub(super) struct Engine {
     provider: Option<Provider>,
     session: Session,
     never_tools: bool,
+    /// Over its socket the program says errors of its provider in the place of an answer.
+    says_errors: bool,
 }
 
 impl Engine {
@@ -57,10 +59,12 @@ impl Engine {
             provider: None,
             session: Session::default(),
             never_tools,
+            says_errors: true,
         }
     }
 
     pub(super) fn authenticated_by_environment(&mut self) {
+        self.says_errors = false;
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         self.provider = Some(Provider {
             url: variable("IFLOW_BASE_URL"),
@@ -254,6 +258,9 @@ impl Engine {
             self.session.tokens = self.estimate();
         }
         if let Err(error) = answered {
+            if !self.says_errors {
+                return Err(error);
+            }
             self.say(&format!("[API Error: {error:#}]")).await;
             return Ok(done);
         }

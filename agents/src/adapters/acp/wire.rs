@@ -202,6 +202,7 @@ pub(in crate::adapters) fn blamed(said: &str) -> Cause {
         Some(429) => Cause::RateLimited,
         Some(400 | 401 | 403 | 404) => Cause::Refused,
         Some(500..) => Cause::ProviderDown,
+        _ if has(&["not valid json"]) => Cause::ProviderDown,
         _ if has(&["rate limit", "too many requests", "quota"]) => Cause::RateLimited,
         _ if has(&["api key", "unauthorized", "authentication", "not valid"]) => Cause::Refused,
         _ if has(&[

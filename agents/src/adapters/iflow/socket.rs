@@ -30,6 +30,8 @@ pub(super) struct Socket {
     frames: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// Its standard output is still open. Nothing of the protocol comes by it.
     prints: bool,
+    /// It is sent, and never kept.
+    secret: Option<String>,
     limits: Limits,
     turn_ends: Instant,
     raw: std::sync::Arc<dyn RawSink>,
@@ -93,6 +95,7 @@ impl Socket {
             peer,
             frames,
             prints: true,
+            secret: spec.environment.get("IFLOW_API_KEY").cloned(),
             limits: spec.limits,
             turn_ends: Instant::now() + spec.limits.turn,
             raw: std::sync::Arc::clone(&spec.raw),
@@ -121,7 +124,11 @@ impl Wire for Socket {
     }
 
     async fn send(&mut self, message: &str) -> Result<(), Failure> {
-        self.raw.line(Stream::Stdin, message.as_bytes());
+        let kept = match self.secret.as_deref().filter(|secret| !secret.is_empty()) {
+            Some(secret) => message.replace(secret, "[redacted]"),
+            None => message.to_owned(),
+        };
+        self.raw.line(Stream::Stdin, kept.as_bytes());
         let sent = self.frames.send(Message::text(message.to_owned()));
         tokio::select! {
             sent = sent => sent.map_err(|error| {
