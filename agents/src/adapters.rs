@@ -83,6 +83,13 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     adapters
 }
 
+/// The names of the agents that are coded, controls included.
+pub fn coded_names() -> Vec<&'static str> {
+    let real = ["claude", "codex", "gemini", "iflow", "qwen"];
+    let controls = Behaviour::NAMES.map(|(name, _)| name);
+    real.into_iter().chain(controls).collect()
+}
+
 /// The part of an agent's name that its queue and its adapter are named after: what stands before
 /// a parameter.
 pub fn family(agent: &str) -> &str {

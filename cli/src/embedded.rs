@@ -33,7 +33,10 @@ impl Settings {
             api: ApiSettings::read(&mut reader),
             worker: WorkerSettings::read(&mut reader),
         };
-        reader.finish(settings)
+        let mut settings = reader.finish(settings)?;
+        let agents = &settings.worker.agents;
+        settings.platform.secrets.extend(agents.secrets());
+        Ok(settings)
     }
 }
 

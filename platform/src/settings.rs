@@ -170,6 +170,11 @@ impl<'a> Reader<'a> {
         self.source.get(name).map(Secret::new)
     }
 
+    /// A variable whose name a user chose, in a file that a setting names.
+    pub fn passed(&self, name: &str) -> Option<Secret> {
+        self.source.get(name).map(Secret::new)
+    }
+
     /// Notes a problem.
     pub fn refuse(&mut self, name: &'static str, problem: impl Into<String>) {
         self.errors.push(SettingError {

@@ -65,6 +65,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
         .map_err(|errors| anyhow::anyhow!(lines(&errors)))?;
     telemetry::init(&telemetry)?;
 
+    let mut platform = platform;
+    platform.secrets.extend(settings.agents.secrets());
     let platform = Platform::connect(&platform).await?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use agents::adapter::Profile;
+use agents::adapters::acp::config::{self, Configured};
 use agents::adapters::{Setup, VARIABLES};
 use agents::control::ControlProgram;
 use agents::program::Programs;
@@ -25,6 +26,8 @@ pub struct AgentSettings {
     pub models: BTreeMap<String, String>,
     /// The variables that an adapter may ask for, as far as they are set. Some are keys.
     pub variables: BTreeMap<String, Secret>,
+    /// `AGENTS_FILE`: agents that are configured and not coded.
+    pub configured: Vec<Configured>,
     /// `SANDBOX`: what the programs are confined by.
     pub sandbox: Mode,
     /// `SANDBOX_CONNECT_PORTS`: the TCP ports that they may connect to, comma-separated; none: any.
@@ -44,6 +47,7 @@ impl AgentSettings {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let sandbox = reader.parsed("SANDBOX", Mode::Auto);
         let connect_ports = ports(reader);
+        let configured = configured(reader);
         let reader = &*reader;
         let named = |setting: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
             PROGRAMS.iter().filter_map(move |names| {
@@ -64,8 +68,11 @@ impl AgentSettings {
             models: named(|names| names.2).collect(),
             variables: VARIABLES
                 .iter()
-                .filter_map(|name| Some(((*name).to_owned(), reader.secret(name)?)))
+                .map(|name| (*name).to_owned())
+                .chain(configured.iter().flat_map(Configured::variables))
+                .filter_map(|name| Some((name.clone(), reader.passed(&name)?)))
                 .collect(),
+            configured,
             sandbox,
             connect_ports,
         }
@@ -103,6 +110,15 @@ impl AgentSettings {
         }
     }
 
+    /// The values that configured agents are given of the environment: nobody but the user knows
+    /// which of them are keys, so none is ever shown.
+    pub fn secrets(&self) -> impl Iterator<Item = Secret> {
+        self.configured
+            .iter()
+            .flat_map(Configured::variables)
+            .filter_map(|name| self.variables.get(&name).cloned())
+    }
+
     /// What an agent gets of the worker's environment: what its profile lists, and nothing else.
     pub fn environment(&self, profile: &Profile) -> BTreeMap<String, String> {
         profile
@@ -114,6 +130,21 @@ impl AgentSettings {
             })
             .collect()
     }
+}
+
+/// Reads the file of configured agents. Settings are read once, before anything else runs.
+fn configured(reader: &mut Reader<'_>) -> Vec<Configured> {
+    let Some(path) = reader.text("AGENTS_FILE") else {
+        return Vec::new();
+    };
+    let taken = agents::adapters::coded_names();
+    let read = std::fs::read_to_string(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| config::read(&text, &taken));
+    read.unwrap_or_else(|why| {
+        reader.refuse("AGENTS_FILE", format!("{path}: {why}"));
+        Vec::new()
+    })
 }
 
 fn ports(reader: &mut Reader<'_>) -> Option<Vec<u16>> {
