@@ -290,7 +290,6 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
         "{told}"
     );
     assert!(unknown.stdout.is_empty());
-
 }
 
 #[test]
