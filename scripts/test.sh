@@ -13,6 +13,8 @@ need redis-server redis-server
 need shellcheck shellcheck
 need jq jq
 
+need npm npm
+
 # The real agents' programs, which tests drive against a model stub. Where they are missing, these
 # tests fail; none is skipped.
 if [ -z "${MEMBREAK_AGENTS_DIR:-}" ]; then

@@ -139,3 +139,54 @@ async fn a_configured_agent_conforms() {
     let may_declare = ["usage", "auto_break", "forced_break"];
     conforms_with("configured", &setup, &may_declare).await;
 }
+
+/// iFlow's plain mode: the answer without the program's own lines, and what it was billed for.
+#[tokio::test(flavor = "multi_thread")]
+async fn iflow_answers_one_question_and_reports_its_tokens() {
+    use agents::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
+    use testkit::model_stub::{Keep, ModelStub, Rules};
+
+    struct Nowhere;
+    impl RawSink for Nowhere {
+        fn line(&self, _: Stream, _: &[u8]) {}
+    }
+
+    let stub = ModelStub::start(Rules::keeping(Keep::Nothing))
+        .await
+        .unwrap();
+    let programs = Programs {
+        installed: None,
+        told: [("iflow".to_owned(), peer())].into(),
+    };
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (events, _heard) = tokio::sync::mpsc::channel(8);
+    let spec = SessionSpec {
+        home: home.path().to_owned(),
+        workspace: None,
+        access: Access::Sealed,
+        context_tokens: None,
+        compacts: false,
+        seed: 1,
+        environment: [
+            ("IFLOW_BASE_URL".to_owned(), format!("{}/v1", stub.url())),
+            ("IFLOW_API_KEY".to_owned(), stub.key().to_owned()),
+        ]
+        .into(),
+        limits: Limits::default(),
+        sandbox: Sandbox::detect(Mode::Auto).unwrap(),
+        raw: std::sync::Arc::new(Nowhere),
+        events,
+        cancel: tokio_util::sync::CancellationToken::new(),
+    };
+    let found = programs.find("iflow", "iflow").unwrap();
+    let asked = adapters::iflow::plain::ask(&found, &spec, "REPEAT: one answer").await;
+    let (said, report) = asked.unwrap();
+    assert_eq!(said, "one answer");
+    let tokens = report.unwrap().tokens.unwrap();
+    assert!(tokens.input > 0 && tokens.output > 0, "{tokens:?}");
+    assert!(
+        stub.requests()
+            .iter()
+            .all(|request| request.tools.is_empty())
+    );
+}

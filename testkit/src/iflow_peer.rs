@@ -39,6 +39,9 @@ pub async fn run(args: &[String]) -> anyhow::Result<()> {
     if has("--acp") {
         return over_standard_streams(sealed).await;
     }
+    if has("-p") {
+        return plain(args).await;
+    }
     let port = args
         .iter()
         .position(|arg| arg == "--port")
@@ -52,6 +55,30 @@ async fn print(line: &str) -> anyhow::Result<()> {
     let mut out = tokio::io::stdout();
     out.write_all(format!("{line}\n").as_bytes()).await?;
     Ok(out.flush().await?)
+}
+
+/// One question: the answer as text among chatter, and a report in a file.
+async fn plain(args: &[String]) -> anyhow::Result<()> {
+    let value = |name: &str| {
+        let at = args.iter().position(|arg| arg == name)?;
+        args.get(at + 1)
+    };
+    let prompt = value("-p").context("-p takes a prompt")?;
+    let (sender, mut receiver) = mpsc::channel::<Value>(64);
+    let mut engine = Engine::new(sender, true);
+    engine.authenticated_by_environment();
+    let asked = engine.once(prompt).await?;
+    drop(engine);
+    print("Data collection is disabled.").await?;
+    while let Some(message) = receiver.recv().await {
+        if let Some(text) = message["params"]["update"]["content"]["text"].as_str() {
+            print(text).await?;
+        }
+    }
+    if let Some(file) = value("-o") {
+        std::fs::write(file, asked.to_string()).context("writing the report")?;
+    }
+    Ok(())
 }
 
 async fn over_standard_streams(sealed: bool) -> anyhow::Result<()> {

@@ -73,6 +73,17 @@ impl Engine {
         });
     }
 
+    /// Asks one question without a session; what the program would report of it.
+    pub(super) async fn once(&mut self, prompt: &str) -> anyhow::Result<Value> {
+        self.session.id = uuid::Uuid::new_v4().to_string();
+        self.answer(prompt).await?;
+        Ok(json!({
+            "session-id": self.session.id,
+            "assistantRounds": 1,
+            "tokenUsage": {"input": self.session.tokens, "output": 1, "total": self.session.tokens + 1},
+        }))
+    }
+
     /// Takes a message and answers it.
     pub(super) async fn take(&mut self, message: &Value) {
         let (Some(id), Some(method)) = (message.get("id"), message["method"].as_str()) else {
