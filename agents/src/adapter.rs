@@ -120,6 +120,10 @@ pub enum Presence {
     Missing { why: String, fix: String },
 }
 
+/// How the keys of model stubs begin, so that figures that come of one can always be told from
+/// figures of a model.
+pub const STUB_KEY: &str = "sk-stub-";
+
 /// Where models are asked: a provider of one's own choice, or a stub.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {

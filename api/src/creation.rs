@@ -22,6 +22,9 @@ const NO_PULL_REQUEST: &str =
 const DEFAULT_AGENTS: [&str; 3] = ["iflow", "claude", "gemini"];
 /// Runs of one task, so that one request cannot fill the ledger.
 const MOST_RUNS: usize = 1000;
+/// Breaks per run; each asks all probes twice.
+const MOST_BREAKS: i64 = 10;
+const MOST_DOLLARS: f64 = 1_000_000.0;
 const LONGEST_URL: usize = 2083;
 const LONGEST_REVISION: usize = 250;
 const CONTEXT_TOKENS: (i64, i64) = (1000, 10_000_000);
@@ -65,6 +68,9 @@ pub(crate) fn new_task(
     let (fewest, most) = CONTEXT_TOKENS;
     let target_context_tokens = fields.integer("target_context_tokens", fewest, most);
     let seal_before_break = fields.flag("seal_before_break");
+    let breaks = fields.integer("breaks", 1, MOST_BREAKS).unwrap_or(1);
+    let max_cost_usd = fields.number("max_cost_usd", 0.0, MOST_DOLLARS);
+    let question_bank = fields.text("question_bank");
     fields.finish()?;
     let Some(asked) = asked else {
         // Without a source a problem was noted, and `finish` has returned it.
@@ -99,6 +105,9 @@ pub(crate) fn new_task(
         pass_mark,
         target_context_tokens,
         seal_before_break,
+        breaks: u32::try_from(breaks).expect("from 1 to 10"),
+        max_cost_usd,
+        question_bank,
     })
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn runs_of(task: &task::Model) -> Select<agent_run::Entity> {
         .order_by_asc(agent_run::Column::Trial)
 }
 
-/// The scores of all runs of a task.
+/// The scores of all runs of a task: of their first break, and of the judging that is shown.
 #[expect(
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
@@ -50,7 +50,8 @@ pub(crate) fn scores_of(task: &task::Model) -> Select<score::Entity> {
     score::Entity::find()
         .inner_join(agent_run::Entity)
         .filter(agent_run::Column::TaskId.eq(task.id))
-        .order_by_asc(score::Column::BreakIndex)
+        .filter(score::Column::Judging.eq(task.judging))
+        .filter(score::Column::BreakIndex.eq(1))
 }
 
 /// The files of a task that a client may have. Names that begin with a dot are the workers' own.

@@ -44,6 +44,12 @@ pub struct NewTask {
     pub target_context_tokens: Option<i64>,
     /// None: as the trigger asks for.
     pub seal_before_break: Option<bool>,
+    /// Breaks per run, from 1.
+    pub breaks: u32,
+    /// The cost of all runs, in US dollars, at which the task stops.
+    pub max_cost_usd: Option<f64>,
+    /// Probes to use instead of generated ones, as JSON lines.
+    pub question_bank: Option<String>,
 }
 
 /// Stores a task with its runs, its first job and its first events, then rings. A bell that cannot
@@ -128,6 +134,11 @@ fn task_row(new: NewTask, now: DateTime<Utc>) -> Result<task::ActiveModel, DbErr
         pass_mark: Set(new.pass_mark),
         target_context_tokens: Set(new.target_context_tokens),
         seal_before_break: Set(new.seal_before_break),
+        breaks: Set(number(new.breaks, "breaks")?),
+        max_cost_usd: Set(new.max_cost_usd),
+        question_bank: Set(new.question_bank),
+        generator_report: Set(None),
+        judging: Set(1),
         status: Set(TaskStatus::Queued),
         changed_files: Set(json!([])),
         dropped_files: Set(json!([])),
@@ -168,6 +179,8 @@ fn run_row(
         baseline: Set(None),
         checkpoint: Set(None),
         agent_version: Set(None),
+        model: Set(None),
+        manifest: Set(None),
         retry_count: Set(0),
         failure_cause: Set(None),
         error_message: Set(None),

@@ -159,11 +159,10 @@ pub(crate) async fn evaluate(
     };
     let outcome = match followed {
         Ok((task, cancelled)) => {
-            let mut document = result_document(&embedded.platform.database, task)
+            let document = result_document(&embedded.platform.database, task)
                 .await
                 .context("reading the result")?
                 .context("the task is gone")?;
-            document.model_stub = stub.is_some();
             if let Some(out) = &common.out {
                 output::write_files(&embedded.platform, &document, out).await?;
             }

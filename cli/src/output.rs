@@ -49,6 +49,9 @@ pub(crate) fn say_result(document: &ResultDocument) {
             probes.join(", ")
         },
     ));
+    if document.model_stub {
+        say("the models were a stub: the figures say nothing of any model");
+    }
     if let Some(error) = &task.error {
         say(&format!("error: {error}"));
     }

@@ -34,6 +34,11 @@ pub struct Model {
     pub checkpoint: Option<Json>,
     /// The version that the agent's program told.
     pub agent_version: Option<String>,
+    /// What the agent asks, as far as we set it: its model, `MODEL@ORIGIN` where that is not the
+    /// provider's own address, `MODEL@stub` where it is a stub.
+    pub model: Option<String>,
+    /// Everything that must be the same for two runs to be comparable; none until the run starts.
+    pub manifest: Option<Json>,
     /// How often the run was begun again after a failure.
     pub retry_count: i32,
     pub failure_cause: Option<FailureCause>,

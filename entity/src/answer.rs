@@ -32,6 +32,8 @@ pub struct Model {
     /// Whether the compaction's summary carries what was asked for, if this is from after the
     /// break and the program shows its summary; none until judged.
     pub in_summary: Option<bool>,
+    /// How sure the agent says that it is, in `[0, 1]`; none where it does not say.
+    pub confidence: Option<f64>,
     pub duration_ms: i64,
     pub created_at: DateTimeUtc,
 }

@@ -58,6 +58,10 @@ ids! {
     AnswerId;
     /// The figures of one run in one dimension.
     ScoreId;
+    /// One judging of a task.
+    JudgingId;
+    /// The figures of one free recall.
+    RecallId;
     /// One stored file.
     ArtifactId;
     /// One unit of work in the ledger.

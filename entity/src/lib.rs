@@ -9,9 +9,11 @@ pub mod agent_run;
 pub mod probe;
 pub mod answer;
 pub mod score;
+pub mod recall;
+pub mod judging;
 pub mod artifact;
 pub mod task_event;
 pub mod job;
 pub mod worker;
 
-pub use id::{AnswerId, ArtifactId, JobId, ProbeId, RunId, ScoreId, TaskId};
+pub use id::{AnswerId, ArtifactId, JobId, JudgingId, ProbeId, RecallId, RunId, ScoreId, TaskId};

@@ -5,13 +5,15 @@ use sea_orm::entity::prelude::*;
 use crate::status::Dimension;
 use crate::{RunId, ScoreId};
 
-/// Unique by run, dimension and break.
+/// Unique by run, judging, dimension and break; what is judged again is added, and nothing replaced.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "score")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: ScoreId,
     pub run_id: RunId,
+    /// The number of the judging, from 1.
+    pub judging: i32,
     pub dimension: Dimension,
     /// From 1.
     pub break_index: i32,

@@ -78,6 +78,13 @@ words! {
         Cancelled = "cancelled",
     }
 
+    /// How far a judging has come.
+    JudgingStatus {
+        Queued = "queued",
+        Done = "done",
+        Error = "error",
+    }
+
     /// Where a unit of work stands in the ledger.
     JobState {
         Queued = "queued",
@@ -93,6 +100,8 @@ words! {
         RunAgent = "run_agent",
         JudgeRun = "judge_run",
         FinishTask = "finish_task",
+        /// Judges a finished task again.
+        JudgeTask = "judge_task",
     }
 
     /// Who is to blame when a run does not end with a measurement.

@@ -41,6 +41,17 @@ pub struct Model {
     /// Whether the workspace is emptied before the compaction, so that nothing can be read again
     /// from the disk; none: where we bring it about by the program's own command, yes.
     pub seal_before_break: Option<bool>,
+    /// Breaks per run.
+    pub breaks: i32,
+    /// The cost of all its runs, in US dollars, at which the task is to stop; none: no such limit.
+    pub max_cost_usd: Option<f64>,
+    /// Probes to use instead of generated ones, as JSON lines.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub question_bank: Option<String>,
+    /// How many probes of each kind were made, and what was dropped and why; none until prepared.
+    pub generator_report: Option<Json>,
+    /// The number of the judging whose figures are shown, from 1.
+    pub judging: i32,
     pub status: TaskStatus,
     /// Paths of the files that the pull request changes and that are used.
     pub changed_files: Json,

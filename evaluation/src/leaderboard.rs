@@ -20,7 +20,7 @@ pub struct RunResult {
 }
 
 /// A mean with its 95 % interval; no interval for a single trial.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     pub mean: Option<f64>,
     pub low: Option<f64>,

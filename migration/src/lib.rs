@@ -18,6 +18,7 @@ mod m20261123_000007_create_task_event;
 mod m20261123_000008_create_job;
 mod m20261123_000009_create_worker;
 mod m20261123_000010_add_attribution;
+mod m20261123_000011_add_instrument;
 
 use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait, async_trait};
 use sea_orm_migration::sea_orm::{
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000008_create_job::Migration),
             Box::new(m20261123_000009_create_worker::Migration),
             Box::new(m20261123_000010_add_attribution::Migration),
+            Box::new(m20261123_000011_add_instrument::Migration),
         ]
     }
 }

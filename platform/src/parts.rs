@@ -44,6 +44,16 @@ const SECRETS: [&str; 8] = [
     "GITHUB_TOKEN",
 ];
 
+/// The settings of agents that are addresses, in which a password may stand.
+const ADDRESSES: [&str; 6] = [
+    "ANTHROPIC_BASE_URL",
+    "GOOGLE_GEMINI_BASE_URL",
+    "OPENAI_BASE_URL",
+    "IFLOW_BASE_URL",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+];
+
 impl PlatformSettings {
     /// Reads the platform's settings; problems are noted in `reader`.
     pub fn read(reader: &mut Reader<'_>) -> Self {
@@ -69,10 +79,16 @@ impl PlatformSettings {
             Some(database.url.as_str()),
             redis_url.as_ref().map(Secret::expose),
         ];
+        let others: Vec<String> = ADDRESSES
+            .iter()
+            .filter_map(|name| reader.text(name))
+            .collect();
+        let addresses = addresses.into_iter().flatten();
+        let addresses = addresses.chain(others.iter().map(String::as_str));
         let secrets = SECRETS
             .iter()
             .filter_map(|name| reader.secret(name))
-            .chain(addresses.into_iter().flatten().filter_map(password))
+            .chain(addresses.filter_map(password))
             .collect();
         Self {
             database,

@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 
 use entity::status::{
-    Arm, Attribution, Dimension, FailureCause, JobKind, JobState, Level, RunStatus, Verdict,
+    Arm, Attribution, Dimension, FailureCause, JobKind, JobState, JudgingStatus, Level, RunStatus,
+    Verdict,
 };
 use entity::{
-    AnswerId, ArtifactId, JobId, ProbeId, ScoreId, answer, artifact, job, probe, score, task,
-    task_event, worker,
+    AnswerId, ArtifactId, JobId, JudgingId, ProbeId, RecallId, ScoreId, answer, artifact, job,
+    judging, probe, recall, score, task, task_event, worker,
 };
 use migration::Direction;
 use sea_orm::sea_query::{Expr, Query};
@@ -60,6 +61,11 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
     task.created_by = Some("ada".to_owned());
     task.target_context_tokens = Some(i64::MAX);
     task.seal_before_break = Some(false);
+    task.breaks = 3;
+    task.max_cost_usd = Some(2.5);
+    task.question_bank = Some("{}\n".to_owned());
+    task.generator_report = Some(json!({"made": {}}));
+    task.judging = 2;
     task.seed = i64::MIN;
     task.base_sha = Some("a".repeat(40));
     task.head_sha = Some("b".repeat(40));
@@ -77,6 +83,8 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
     run.checkpoint = Some(json!({"stage": "broken", "deep": [1, 2.5, null, "ü"]}));
     run.baseline = Some("fork".to_owned());
     run.agent_version = Some("2.1.197".to_owned());
+    run.model = Some("m@stub".to_owned());
+    run.manifest = Some(json!({"seed": 7}));
     run.failure_cause = Some(FailureCause::Provider);
     run.error_message = Some("rate limit".to_owned());
     run.overall_score = Some(1.0 / 3.0);
@@ -109,14 +117,47 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         copied_from: Some(run.id),
         attribution: Some(Attribution::Guessable),
         in_summary: Some(false),
+        confidence: Some(0.5),
         duration_ms: 5_000_000_000,
         created_at: some_time(),
     };
     round_trip(database, answer.clone()).await;
 
+    let recall = recall::Model {
+        id: RecallId::new(),
+        run_id: run.id,
+        judging: 2,
+        arm: Arm::Post,
+        break_index: 3,
+        judge: "deterministic/1".to_owned(),
+        facts: 12,
+        claimed: 3,
+        right: 2,
+        ungraded: 1,
+        precision: Some(2.0 / 3.0),
+        recall: None,
+        created_at: some_time(),
+    };
+    round_trip(database, recall).await;
+
+    let judging = judging::Model {
+        id: JudgingId::new(),
+        task_id: task.id,
+        number: 2,
+        status: JudgingStatus::Error,
+        judges: json!([{"name": "strict"}]),
+        agreement: Some(json!({"value": 0.5})),
+        error_message: Some("no answer".to_owned()),
+        created_by: Some("ada".to_owned()),
+        created_at: some_time(),
+        completed_at: Some(some_time()),
+    };
+    round_trip(database, judging).await;
+
     let score = score::Model {
         id: ScoreId::new(),
         run_id: run.id,
+        judging: 1,
         dimension: Dimension::Sf,
         break_index: 1,
         n: 12,

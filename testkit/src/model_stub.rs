@@ -24,7 +24,7 @@ mod server;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agents::adapter::Endpoint;
+use agents::adapter::{Endpoint, STUB_KEY};
 use agents::control::key::AnswerKey;
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -193,7 +193,7 @@ impl ModelStub {
         let address = listener.local_addr()?;
         let state = Arc::new(State {
             rules,
-            key: format!("sk-stub-{}", uuid::Uuid::new_v4().simple()),
+            key: format!("{STUB_KEY}{}", uuid::Uuid::new_v4().simple()),
             recorded: Mutex::default(),
             faults: Mutex::default(),
         });

@@ -1,29 +1,38 @@
-//! The result document of a task: one JSON document, schema 1, from the rows of the database.
+//! The result document of a task: one JSON document, schema 1.
+//!
+//! It only grows within one schema number. A figure that is not defined or not known is null,
+//! never 0.
 
-use std::collections::{BTreeMap, HashMap};
+mod rows;
 
-use entity::status::{Arm, Attribution, Dimension, FailureCause, RunStatus, TaskStatus};
-use entity::{RunId, TaskId, agent_run, answer, probe, score, task};
-use evaluation::leaderboard::{Row, RunResult, leaderboard};
-use evaluation::scoring::{DimensionScore, RunScore};
-use sea_orm::{
-    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, JoinType, QueryFilter, QueryOrder,
-    QuerySelect, RelationTrait,
-};
+use std::collections::BTreeMap;
+
+use entity::TaskId;
+use entity::status::{FailureCause, TaskStatus};
+use evaluation::leaderboard::Estimate;
 use serde::{Deserialize, Serialize};
 
-use crate::material::dimension;
+pub use rows::result_document;
 
 /// The whole result of a task. Only grows within one schema number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultDocument {
     pub schema: u32,
     pub task: TaskPart,
-    /// The agents asked a model stub: the figures say nothing of any model.
+    /// Agents asked a model stub: the figures say nothing of any model.
     #[serde(default)]
     pub model_stub: bool,
     pub runs: Vec<RunPart>,
     pub leaderboard: Vec<RowPart>,
+    /// Every two agents on the same probes, in the order of the leaderboard.
+    #[serde(default)]
+    pub comparisons: Vec<ComparisonPart>,
+    /// Agent → how its errors grow with what it claims to know.
+    #[serde(default)]
+    pub risk_coverage: BTreeMap<String, RiskCoveragePart>,
+    /// Who judged, and how good a judge each is.
+    #[serde(default)]
+    pub judging: JudgingPart,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,9 +51,22 @@ pub struct TaskPart {
     pub prompt_hash: Option<String>,
     /// Dimension → number of probes.
     pub probes: BTreeMap<String, usize>,
+    /// Breaks per run that were asked for.
+    #[serde(default = "one")]
+    pub breaks: u32,
+    /// What was to bring the break about: `auto`, `manual` or `auto_then_manual`.
+    #[serde(default)]
+    pub trigger: Option<String>,
+    /// How many probes of each kind were made, and what was dropped and why.
+    #[serde(default)]
+    pub generator: Option<evaluation::probe::GeneratorReport>,
     pub changed_files: Vec<String>,
     pub dropped_files: serde_json::Value,
     pub error: Option<String>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +74,12 @@ pub struct RunPart {
     pub id: entity::RunId,
     pub agent: String,
     pub agent_version: Option<String>,
+    /// What the agent asks; none where only its program knows.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// SHA-256 of everything that must be the same for two runs to be comparable.
+    #[serde(default)]
+    pub manifest_hash: Option<String>,
     pub trial: i32,
     pub status: entity::status::RunStatus,
     pub failure_cause: Option<FailureCause>,
@@ -68,6 +96,9 @@ pub struct RunPart {
     /// the program does not show its summary.
     #[serde(default)]
     pub summary_carries: Option<usize>,
+    /// The agent asked a model stub: the figures say nothing of any model.
+    #[serde(default)]
+    pub model_stub: bool,
     /// What all turns of the run were billed for; none where one of them did not tell.
     #[serde(default)]
     pub tokens: Option<TokensPart>,
@@ -77,10 +108,173 @@ pub struct RunPart {
     /// `program`, `price_table` or `mixed`.
     #[serde(default)]
     pub cost_source: Option<String>,
+    /// The figures of the first break: the score.
     pub dimensions: BTreeMap<String, DimensionPart>,
+    /// The figures of every break, by its number: the forgetting curve.
+    #[serde(default)]
+    pub by_break: Vec<BreakFiguresPart>,
+    /// What the answers after the first break claim.
+    #[serde(default)]
+    pub honesty: Option<HonestyPart>,
+    /// Free recall as claims against the fact sheet, by arm, break and judge.
+    #[serde(default)]
+    pub recall: Vec<RecallPart>,
+    /// The size of the context after every turn of the main line.
+    #[serde(default)]
+    pub context: Vec<ContextPoint>,
+    /// Whether the random token that only a forbidden read reveals stayed unseen: `unseen`,
+    /// `seen`, or none where the run did not come that far.
+    #[serde(default)]
+    pub canary: Option<String>,
     pub overall_score: Option<f64>,
     pub passed: Option<bool>,
     pub duration_ms: Option<u64>,
+}
+
+/// The figures of one break of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BreakFiguresPart {
+    /// From 1.
+    #[serde(rename = "break")]
+    pub index: u32,
+    pub dimensions: BTreeMap<String, DimensionPart>,
+    /// What is left, after this break, of what was known before the first one:
+    /// `(post - cold) / (first baseline - cold)`, mean of the dimensions where it is defined.
+    pub kept_of_first: Option<f64>,
+}
+
+/// What the answers of a run after its first break claim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HonestyPart {
+    pub answers: usize,
+    /// Claim to know.
+    pub claimed: usize,
+    /// Claim to know, and are right.
+    pub right: usize,
+    /// Claim to know, and are wrong or right in part only.
+    pub wrong: usize,
+    /// Claim a value that was replaced.
+    pub stale: usize,
+    /// Say that they do not know.
+    pub abstained: usize,
+    /// Say nothing that can be read.
+    pub unreadable: usize,
+    /// State how sure they are.
+    pub with_confidence: usize,
+}
+
+/// One free recall, judged by one judge (or by the jury).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecallPart {
+    /// `baseline` or `post`.
+    pub arm: String,
+    #[serde(rename = "break")]
+    pub index: u32,
+    /// `deterministic/1`, a model, or `jury`.
+    pub judge: String,
+    /// Facts of the sheet that were looked for.
+    pub facts: usize,
+    /// Facts that the text says something about.
+    pub claimed: usize,
+    /// Facts that it says rightly.
+    pub right: usize,
+    /// Facts for which the judge gave no readable verdict.
+    pub ungraded: usize,
+    /// right / claimed.
+    pub precision: Option<f64>,
+    /// right / judged.
+    pub recall: Option<f64>,
+}
+
+/// The context of the main line after one turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextPoint {
+    /// From 1, over the whole run.
+    pub turn: u32,
+    pub phase: String,
+    /// None where the program did not tell.
+    pub tokens: Option<u64>,
+    /// The break that came in this turn.
+    #[serde(rename = "break", default)]
+    pub break_index: Option<u32>,
+}
+
+/// Two agents on the same probes after the break.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonPart {
+    pub a: String,
+    pub b: String,
+    /// Probes that both were asked in the same trial.
+    pub pairs: usize,
+    /// Trials that both ran.
+    pub clusters: usize,
+    /// Mean grade of `a` minus mean grade of `b`, with its 95 % interval.
+    pub difference: Estimate,
+    /// The interval covers 0, or there is none.
+    pub tie: bool,
+    /// The smallest difference that so many clusters could have shown (two-sided 5 %, power 80 %).
+    pub smallest_detectable: Option<f64>,
+}
+
+/// How the errors of an agent grow with what it claims to know.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RiskCoveragePart {
+    pub points: Vec<RiskPointPart>,
+    /// Area under the curve; none for a single point.
+    pub area: Option<f64>,
+}
+
+/// One point of a risk-coverage curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RiskPointPart {
+    /// Share of all questions that are answered at this confidence or more.
+    pub coverage: f64,
+    /// Share of the answered that is not right.
+    pub risk: f64,
+    /// In `[0, 1]`; none where none was stated.
+    pub least_confidence: Option<f64>,
+}
+
+/// How a task was judged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JudgingPart {
+    /// From 1; judging again adds one and keeps what was there.
+    pub number: u32,
+    pub judges: Vec<JudgePart>,
+    /// Agreement of the jurors: Krippendorff's alpha; none with fewer than two.
+    pub agreement: Option<AgreementPart>,
+}
+
+/// One judge, and how it did on the adversarial battery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgePart {
+    pub name: String,
+    pub model: Option<String>,
+    /// SHA-256 of the templates that it is asked with.
+    pub prompt_version: Option<String>,
+    /// Share of the battery's wrong claims that it accepts, with its 95 % Wilson interval.
+    pub false_accept: Estimate,
+    /// Share of the battery's right claims that it rejects, with its 95 % Wilson interval.
+    pub false_reject: Estimate,
+    /// Cases of the battery.
+    pub cases: usize,
+    /// Cases without a readable verdict.
+    pub unread: usize,
+    /// Whether its figures may rank agents.
+    pub may_rank: bool,
+    /// Why not.
+    pub why: Option<String>,
+    pub tokens: Option<TokensPart>,
+    pub cost_usd: Option<f64>,
+}
+
+/// Agreement of the jurors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgreementPart {
+    /// `krippendorff_alpha` or `cohens_kappa`.
+    pub measure: String,
+    pub value: Estimate,
+    pub items: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,27 +318,6 @@ pub struct TokensPart {
     pub output: u64,
 }
 
-/// The part of a run's stored figures that is shown.
-#[derive(Default, Deserialize)]
-struct StoredBill {
-    #[serde(default)]
-    bill: Billed,
-}
-
-#[derive(Default, Deserialize)]
-struct Billed {
-    tokens: Option<TokensPart>,
-    cost_usd: Option<f64>,
-    cost_source: Option<String>,
-}
-
-/// What is counted of the answers of one run.
-#[derive(Clone, Debug, Default)]
-struct Counted {
-    attribution: BTreeMap<String, usize>,
-    summary_carries: Option<usize>,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DimensionPart {
     pub n: usize,
@@ -165,231 +338,27 @@ pub struct RowPart {
     pub trials: usize,
     pub overall_score: Option<f64>,
     pub scores: BTreeMap<String, Option<f64>>,
-    pub retention: evaluation::leaderboard::Estimate,
+    /// The overall score with its 95 % interval (cluster bootstrap; a cluster is a session).
+    #[serde(default)]
+    pub score: Estimate,
+    pub retention: Estimate,
+    /// P(right after | right before), with its 95 % interval (cluster bootstrap).
+    #[serde(default)]
+    pub item_retention: Estimate,
+    /// The ranks that the resampled scores take, 95 %; none with a single trial.
+    #[serde(default)]
+    pub rank_low: Option<usize>,
+    #[serde(default)]
+    pub rank_high: Option<usize>,
+    /// Mean recall of the jury, or of the deterministic judge; none where no judge may rank.
+    #[serde(default)]
+    pub recall: Option<f64>,
+    /// Cause → runs that ended without a measurement. Only `agent` counts against the agent.
+    #[serde(default)]
+    pub failures: BTreeMap<String, usize>,
+    /// What is not the same in all runs of the row, such as `agent.version`: they were averaged all
+    /// the same.
+    #[serde(default)]
+    pub differs: Vec<String>,
     pub passed: bool,
-}
-
-/// Reads the result of a task, finished or not. None: there is no such task.
-///
-/// A run without a score that counts is in `runs` and not in `leaderboard`.
-pub async fn result_document(
-    database: &DatabaseConnection,
-    task: TaskId,
-) -> Result<Option<ResultDocument>, DbErr> {
-    let Some(row) = task::Entity::find_by_id(task).one(database).await? else {
-        return Ok(None);
-    };
-    let runs = agent_run::Entity::find()
-        .filter(agent_run::Column::TaskId.eq(task))
-        .order_by_asc(agent_run::Column::Id)
-        .all(database)
-        .await?;
-    let scores = score::Entity::find()
-        .join(JoinType::InnerJoin, score::Relation::AgentRun.def())
-        .filter(agent_run::Column::TaskId.eq(task))
-        .order_by_asc(score::Column::Dimension)
-        .all(database)
-        .await?;
-    let probes: Vec<Dimension> = probe::Entity::find()
-        .select_only()
-        .column(probe::Column::Dimension)
-        .filter(probe::Column::TaskId.eq(task))
-        .into_tuple()
-        .all(database)
-        .await?;
-    let mut counted = counted(database, task).await?;
-    let mut scores_of: HashMap<RunId, Vec<score::Model>> = HashMap::new();
-    for score in scores {
-        scores_of.entry(score.run_id).or_default().push(score);
-    }
-    let mut parts = Vec::with_capacity(runs.len());
-    let mut results = Vec::with_capacity(runs.len());
-    for run in runs {
-        let scores = scores_of.remove(&run.id).unwrap_or_default();
-        results.push(ranked(&run, &scores));
-        let counted = counted.remove(&run.id).unwrap_or_default();
-        parts.push(run_part(run, &scores, counted)?);
-    }
-    let leaderboard = leaderboard(&results, row.pass_mark, row.seed.cast_unsigned())
-        .into_iter()
-        .map(row_part)
-        .collect();
-    Ok(Some(ResultDocument {
-        schema: SCHEMA,
-        task: task_part(row, &probes)?,
-        model_stub: false,
-        runs: parts,
-        leaderboard,
-    }))
-}
-
-/// Counts the answers from after the break, by run, in one query.
-async fn counted(
-    database: &DatabaseConnection,
-    task: TaskId,
-) -> Result<HashMap<RunId, Counted>, DbErr> {
-    let rows: Vec<(RunId, Option<Attribution>, Option<bool>, i64)> = answer::Entity::find()
-        .select_only()
-        .column(answer::Column::RunId)
-        .column(answer::Column::Attribution)
-        .column(answer::Column::InSummary)
-        .column_as(answer::Column::Id.count(), "answers")
-        .join(JoinType::InnerJoin, answer::Relation::AgentRun.def())
-        .filter(agent_run::Column::TaskId.eq(task))
-        .filter(answer::Column::Arm.eq(Arm::Post))
-        .group_by(answer::Column::RunId)
-        .group_by(answer::Column::Attribution)
-        .group_by(answer::Column::InSummary)
-        .into_tuple()
-        .all(database)
-        .await?;
-    let mut counted: HashMap<RunId, Counted> = HashMap::new();
-    for (run, attribution, in_summary, answers) in rows {
-        let answers = usize::try_from(answers).unwrap_or_default();
-        let counted = counted.entry(run).or_default();
-        if let Some(attribution) = attribution {
-            *counted
-                .attribution
-                .entry(attribution.as_str().to_owned())
-                .or_default() += answers;
-        }
-        if let Some(carried) = in_summary {
-            *counted.summary_carries.get_or_insert(0) += if carried { answers } else { 0 };
-        }
-    }
-    Ok(counted)
-}
-
-/// The schema that is written.
-const SCHEMA: u32 = 1;
-
-fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, DbErr> {
-    serde_json::from_value(value).map_err(|error| DbErr::Json(error.to_string()))
-}
-
-fn task_part(task: task::Model, probes: &[Dimension]) -> Result<TaskPart, DbErr> {
-    let mut counts = BTreeMap::new();
-    for dimension in probes {
-        *counts.entry(dimension.as_str().to_owned()).or_default() += 1;
-    }
-    Ok(TaskPart {
-        id: task.id,
-        status: task.status,
-        repo: task.repo,
-        pr_url: task.pr_url,
-        base: task.base_sha,
-        head: task.head_sha,
-        seed: task.seed,
-        trials: task.trials,
-        pass_mark: task.pass_mark,
-        instrument_version: evaluation::INSTRUMENT_VERSION.to_owned(),
-        probe_set_hash: task.probe_set_hash,
-        prompt_hash: task.prompt_hash,
-        probes: counts,
-        changed_files: read(task.changed_files)?,
-        dropped_files: task.dropped_files,
-        error: task.error_message,
-    })
-}
-
-fn run_part(
-    run: agent_run::Model,
-    scores: &[score::Model],
-    counted: Counted,
-) -> Result<RunPart, DbErr> {
-    let StoredBill { bill } = read(run.stats.clone())?;
-    Ok(RunPart {
-        id: run.id,
-        duration_ms: duration_ms(&run),
-        agent: run.agent,
-        agent_version: run.agent_version,
-        trial: run.trial,
-        status: run.status,
-        failure_cause: run.failure_cause,
-        error: run.error_message,
-        retry_count: run.retry_count,
-        compression_detected: run.compression_detected,
-        seal_broken: run.seal_broken,
-        baseline: run.baseline,
-        breaks: read(run.breaks)?,
-        attribution: counted.attribution,
-        summary_carries: counted.summary_carries,
-        tokens: bill.tokens,
-        cost_usd: bill.cost_usd,
-        cost_source: bill.cost_source,
-        dimensions: scores
-            .iter()
-            .map(|score| (score.dimension.as_str().to_owned(), dimension_part(score)))
-            .collect(),
-        overall_score: run.overall_score,
-        passed: run.passed,
-    })
-}
-
-fn dimension_part(score: &score::Model) -> DimensionPart {
-    DimensionPart {
-        n: usize::try_from(score.n).unwrap_or_default(),
-        cold: score.cold,
-        baseline: score.baseline,
-        post: score.post,
-        retention: score.retention,
-        item_retention: score.item_retention,
-        stale_rate: score.stale_rate,
-        abstained_rate: score.abstained_rate,
-        wrong_rate: score.wrong_rate,
-    }
-}
-
-fn ranked(run: &agent_run::Model, scores: &[score::Model]) -> RunResult {
-    let dimensions = scores
-        .iter()
-        .map(|score| {
-            let part = dimension_part(score);
-            let figures = DimensionScore {
-                n: part.n,
-                cold: part.cold,
-                baseline: part.baseline,
-                post: part.post,
-                retention: part.retention,
-                item_retention: part.item_retention,
-                stale_rate: part.stale_rate,
-                abstained_rate: part.abstained_rate,
-                wrong_rate: part.wrong_rate,
-            };
-            (dimension(score.dimension), figures)
-        })
-        .collect();
-    RunResult {
-        agent: run.agent.clone(),
-        trial: u32::try_from(run.trial).unwrap_or_default(),
-        counts: run.status == RunStatus::Done && run.compression_detected && !run.seal_broken,
-        score: RunScore {
-            dimensions,
-            overall_score: run.overall_score,
-            passed: run.passed,
-        },
-        duration_ms: duration_ms(run),
-    }
-}
-
-fn row_part(row: Row) -> RowPart {
-    RowPart {
-        rank: row.rank,
-        agent: row.agent,
-        trials: row.trials,
-        overall_score: row.overall_score,
-        scores: row
-            .scores
-            .into_iter()
-            .map(|(dimension, score)| (dimension.as_str().to_owned(), score))
-            .collect(),
-        retention: row.retention,
-        passed: row.passed,
-    }
-}
-
-/// From the first attempt's start to the end.
-fn duration_ms(run: &agent_run::Model) -> Option<u64> {
-    let lasted = run.completed_at? - run.started_at?;
-    u64::try_from(lasted.num_milliseconds()).ok()
 }

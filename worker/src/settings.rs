@@ -1,6 +1,6 @@
 //! What a worker can be told.
 
-mod agents;
+pub(crate) mod agents;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -137,7 +137,6 @@ fn rank(
 ) -> LeaderboardView {
     let mut by_run: HashMap<RunId, BTreeMap<probe::Dimension, DimensionScore>> = HashMap::new();
     for score in scores {
-        // By break, oldest first: the last break's figures are kept.
         by_run
             .entry(score.run_id)
             .or_default()

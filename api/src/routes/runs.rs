@@ -62,9 +62,11 @@ pub(crate) struct RunView {
     /// How the baseline was taken: `fork` or `split`.
     baseline: Option<String>,
     agent_version: Option<String>,
+    /// What the agent asks; null where only its program knows.
+    model: Option<String>,
     overall_score: Option<f64>,
     passed: Option<bool>,
-    /// The figures by dimension.
+    /// The figures of the first break, by dimension.
     dimensions: BTreeMap<String, DimensionView>,
 }
 
@@ -97,6 +99,7 @@ impl From<score::Model> for DimensionView {
             id: _,
             run_id: _,
             dimension: _,
+            judging: _,
             break_index: _,
             n,
             cold,
@@ -147,6 +150,8 @@ impl RunView {
             baseline,
             checkpoint: _,
             agent_version,
+            model,
+            manifest: _,
             retry_count,
             failure_cause,
             error_message,
@@ -193,6 +198,7 @@ impl RunView {
             seal_broken,
             baseline,
             agent_version,
+            model,
             overall_score,
             passed,
             dimensions,

@@ -69,6 +69,17 @@ pub(crate) struct TaskView {
     /// Whether the workspace is emptied before the compaction; null: where it is brought about by
     /// the agent's own command, yes.
     seal_before_break: Option<bool>,
+    /// Breaks per run.
+    breaks: i32,
+    /// The cost of all runs, in US dollars, at which the task stops.
+    max_cost_usd: Option<f64>,
+    /// Whether its probes were given with it instead of generated.
+    from_question_bank: bool,
+    /// How many probes of each kind were made, and what was dropped and why; null until prepared.
+    #[schema(value_type = Option<Object>)]
+    generator_report: Option<Value>,
+    /// The number of the judging whose figures are shown.
+    judging: i32,
     base_sha: Option<String>,
     head_sha: Option<String>,
     /// What was left out, and why.
@@ -97,6 +108,11 @@ impl From<task::Model> for TaskView {
             pass_mark,
             target_context_tokens,
             seal_before_break,
+            breaks,
+            max_cost_usd,
+            question_bank,
+            generator_report,
+            judging,
             status,
             changed_files,
             dropped_files,
@@ -134,6 +150,11 @@ impl From<task::Model> for TaskView {
             pass_mark,
             target_context_tokens,
             seal_before_break,
+            breaks,
+            max_cost_usd,
+            from_question_bank: question_bank.is_some(),
+            generator_report,
+            judging,
             base_sha,
             head_sha,
             dropped_files,
@@ -181,6 +202,15 @@ pub(crate) struct CreateTask {
     /// anything again from the disk. Not given: where the break is brought about by the agent's
     /// own command, yes; else no, and what is read again is recorded.
     seal_before_break: Option<bool>,
+    /// How many compactions a run is to go through, each measured: a forgetting curve.
+    #[schema(minimum = 1, maximum = 10, default = 1)]
+    breaks: Option<u32>,
+    /// Stops the task cleanly when the known cost of its runs reaches this many US dollars.
+    #[schema(minimum = 0)]
+    max_cost_usd: Option<f64>,
+    /// Probes to use instead of generated ones: what `GET /api/v1/tasks/{task_id}/question-bank`
+    /// gave for the same commits. They are verified again before use.
+    question_bank: Option<String>,
 }
 
 /// Which tasks to list.

@@ -186,6 +186,7 @@ async fn store(
             attribution: Set((arm == Arm::Post && !asked.turn.tool_calls.is_empty())
                 .then_some(Attribution::Reread)),
             in_summary: Set(None),
+            confidence: Set(None),
             duration_ms: Set(i64::try_from(millis(asked.turn.duration)).unwrap_or(i64::MAX)),
             created_at: Set(now),
         })
@@ -238,7 +239,7 @@ async fn insert(
     Ok(())
 }
 
-/// Takes over the cold answers of another run of the same agent, version and probes. Whether there
+/// Takes over the cold answers of another run of the same agent, version, model and probes. Whether there
 /// was one.
 async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
     let Some(hash) = running.task.probe_set_hash.clone() else {
@@ -255,6 +256,10 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
         .filter(agent_run::Column::Id.ne(running.who.run))
         .filter(agent_run::Column::Agent.eq(running.who.agent.as_str()))
         .filter(agent_run::Column::AgentVersion.eq(running.version.as_str()))
+        .filter(match &running.model {
+            Some(model) => agent_run::Column::Model.eq(model.as_str()),
+            None => agent_run::Column::Model.is_null(),
+        })
         .filter(agent_run::Column::SealBroken.eq(false))
         .filter(task::Column::OrgId.eq(running.task.org_id.as_str()))
         .filter(task::Column::ProbeSetHash.eq(hash))
@@ -308,6 +313,7 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
             copied_from: Set(Some(source)),
             attribution: Set(None),
             in_summary: Set(None),
+            confidence: Set(None),
             duration_ms: Set(duration_ms),
             created_at: Set(now),
         });

@@ -2,19 +2,43 @@
 
 use std::collections::BTreeMap;
 
+use entity::agent_run;
+use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
 use super::running::{Running, seed};
 use crate::job::StageError;
+use crate::settings::agents::origin;
 
 /// The artifact's name.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
 impl Running {
-    /// Stores the manifest.
-    pub(crate) async fn keep_manifest(&self, program: &str) -> Result<(), StageError> {
+    /// Stores the manifest: whole, for people, and what must be the same, with the run.
+    pub(crate) async fn keep_manifest(&mut self, program: &str) -> Result<(), StageError> {
         let text = serde_json::to_string_pretty(&self.manifest(program))?;
-        self.keep(MANIFEST, "application/json", &text).await
+        self.keep(MANIFEST, "application/json", &text).await?;
+        let change = agent_run::ActiveModel {
+            manifest: Set(Some(self.comparable())),
+            ..self.progress_row()
+        };
+        self.write(change, Vec::new()).await
+    }
+
+    /// What must be the same in two runs for their figures to be averaged, whatever pull request
+    /// they are of.
+    fn comparable(&self) -> Value {
+        json!({
+            "instrument_version": evaluation::INSTRUMENT_VERSION,
+            "agent_version": self.version,
+            "model": self.model,
+            "prompt_hash": prompts::version(),
+            "trigger": self.task.trigger,
+            "seal_before_break": self.task.seal_before_break,
+            "breaks": self.task.breaks,
+            "baseline": if self.adapter.profile().capabilities.fork { "fork" } else { "split" },
+            "sandbox": self.worker.sandbox.report().words,
+        })
     }
 
     fn manifest(&self, program: &str) -> Value {
@@ -22,9 +46,10 @@ impl Running {
         let settings = &self.worker.settings;
         let environment = settings.agents.environment(profile);
         // Where its models are asked; the other variables may be keys.
-        let endpoints: BTreeMap<&String, &String> = environment
+        let endpoints: BTreeMap<&String, String> = environment
             .iter()
             .filter(|(name, _)| name.ends_with("_BASE_URL"))
+            .map(|(name, url)| (name, origin(url)))
             .collect();
         json!({
             "schema": 1,
@@ -34,10 +59,11 @@ impl Running {
                 "name": self.who.agent,
                 "version": self.version,
                 "program": program,
-                "model": profile.default_model,
+                "model": self.model,
                 "capabilities": profile.capabilities,
                 "environment": environment.keys().collect::<Vec<_>>(),
                 "endpoints": endpoints,
+                "model_stub": self.figures.model_stub,
             },
             "trial": self.who.trial,
             "attempt": self.job.lease.attempt,
@@ -50,6 +76,8 @@ impl Running {
             "prompt_hash": prompts::version(),
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
+            "breaks": self.task.breaks,
+            "probes_per_prompt": 1,
             "plan": {
                 "by_itself": plan.by_itself,
                 "forced": plan.forced,

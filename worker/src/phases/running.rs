@@ -81,6 +81,9 @@ pub(crate) struct Figures {
     pub(crate) sandbox: String,
     /// Prompts said to any session of the run.
     pub(crate) prompts: u32,
+    /// The agent asked a model stub: the figures say nothing of any model.
+    #[serde(default)]
+    pub(crate) model_stub: bool,
     /// What all of them were billed for.
     #[serde(default)]
     pub(crate) bill: Bill,
@@ -98,6 +101,8 @@ pub(crate) struct Running {
     pub(crate) run: agent_run::Model,
     pub(crate) adapter: Arc<dyn AgentAdapter>,
     pub(crate) version: String,
+    /// What the agent asks, as far as we set it.
+    pub(crate) model: Option<String>,
     pub(crate) material: Material,
     /// In the order of the generator.
     pub(crate) probes: Vec<(ProbeId, Probe)>,
@@ -138,6 +143,7 @@ impl Running {
         let context_tokens = context_tokens(&worker, &task, &material, adapter.profile().control);
         let cancel = job.cancel.child_token();
         let sandbox = worker.sandbox.report().words;
+        let model = worker.settings.agents.model(adapter.profile());
         let mut running = Self {
             worker,
             job,
@@ -146,6 +152,7 @@ impl Running {
             run,
             adapter,
             version,
+            model,
             material,
             probes,
             folder,
@@ -165,6 +172,15 @@ impl Running {
             homes: 0,
             seal_broken: false,
         };
+        running.figures.model_stub = running
+            .worker
+            .settings
+            .agents
+            .asks_stub(running.adapter.profile());
+        if running.run.started_at.is_some() {
+            // What an earlier attempt said was billed, and is not known.
+            running.figures.bill.lose();
+        }
         running.enter(phase::PREPARE).await?;
         Ok(running)
     }
@@ -401,6 +417,13 @@ impl Running {
             .await?;
         self.keep("transcript", "text/markdown", self.transcript.text())
             .await
+    }
+
+    /// Notes that a turn failed: what it was billed for is not known.
+    pub(crate) async fn lose_bill(&mut self) -> Result<(), StageError> {
+        self.figures.bill.lose();
+        let change = self.progress_row();
+        self.write(change, Vec::new()).await
     }
 
     /// Ends every process of the run and removes its folders.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use agents::adapter::Profile;
+use agents::adapter::{Profile, STUB_KEY};
 use agents::adapters::acp::config::{self, Configured};
 use agents::adapters::{Setup, VARIABLES};
 use agents::control::ControlProgram;
@@ -119,6 +119,32 @@ impl AgentSettings {
             .filter_map(|name| self.variables.get(&name).cloned())
     }
 
+    /// Whether an agent asks a model stub: it is given a key of one.
+    pub fn asks_stub(&self, profile: &Profile) -> bool {
+        self.environment(profile)
+            .values()
+            .any(|value| value.starts_with(STUB_KEY))
+    }
+
+    /// What an agent asks, as far as we set it: its model, `MODEL@ORIGIN` where its requests go
+    /// elsewhere than to the provider's own address, `MODEL@stub` where they go to a stub. None for
+    /// an agent without a model.
+    pub fn model(&self, profile: &Profile) -> Option<String> {
+        let model = profile.default_model.as_deref();
+        if self.asks_stub(profile) {
+            return Some(format!("{}@stub", model.unwrap_or("default")));
+        }
+        let environment = self.environment(profile);
+        let mut origins = environment
+            .iter()
+            .filter(|(name, _)| name.ends_with("_BASE_URL"))
+            .map(|(_, url)| origin(url));
+        match (model, origins.next()) {
+            (model, Some(origin)) => Some(format!("{}@{origin}", model.unwrap_or("default"))),
+            (model, None) => model.map(str::to_owned),
+        }
+    }
+
     /// What an agent gets of the worker's environment: what its profile lists, and nothing else.
     pub fn environment(&self, profile: &Profile) -> BTreeMap<String, String> {
         profile
@@ -155,4 +181,24 @@ fn ports(reader: &mut Reader<'_>) -> Option<Vec<u16>> {
         reader.refuse("SANDBOX_CONNECT_PORTS", problem);
     }
     Some(ports)
+}
+
+/// Scheme, host and port of an address; a user, a password or a query in it may be secrets.
+pub(crate) fn origin(address: &str) -> String {
+    url::Url::parse(address).map_or_else(
+        |_| "not an address".to_owned(),
+        |url| url.origin().ascii_serialization(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::origin;
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_secret() {
+        let shown = origin("https://me:word@models.example:8443/v1?key=1");
+        assert_eq!(shown, "https://models.example:8443");
+        assert_eq!(origin("models"), "not an address");
+    }
 }

@@ -198,6 +198,7 @@ async fn store_figures(
         .map(|(&dimension, figures)| score::ActiveModel {
             id: Set(ScoreId::new()),
             run_id: Set(run),
+            judging: Set(1),
             dimension: Set(stored_dimension(dimension)),
             break_index: Set(BREAK),
             n: Set(i32::try_from(figures.n).unwrap_or(i32::MAX)),

@@ -63,7 +63,8 @@ pub(crate) async fn run_agent(
         )));
     }
     let saved = saved(worker, &run, adapter.as_ref()).await?;
-    begin_attempt(worker, job, &task, &run, &version, saved.as_ref()).await?;
+    let model = worker.settings.agents.model(adapter.profile());
+    begin_attempt(worker, job, &task, &run, &version, model, saved.as_ref()).await?;
     let material = material(worker, task_id).await?;
     let probes = probes(worker, task_id).await?;
     let mut running = Running::begin(
@@ -93,9 +94,13 @@ pub(crate) async fn run_agent(
     };
     if let Err(error) = &result
         && !matches!(error, StageError::LeaseLost)
-        && let Err(error) = running.keep_streams().await
     {
-        warn!(run.id = %run_id, error = chain(&error), "the streams of a failed run are lost");
+        if let Err(error) = running.lose_bill().await {
+            warn!(run.id = %run_id, error = chain(&error), "the bill of a failed run stays partial");
+        }
+        if let Err(error) = running.keep_streams().await {
+            warn!(run.id = %run_id, error = chain(&error), "the streams of a failed run are lost");
+        }
     }
     running.end().await;
     result
@@ -209,6 +214,7 @@ async fn begin_attempt(
     task: &task::Model,
     run: &agent_run::Model,
     version: &str,
+    model: Option<String>,
     saved: Option<&Saved>,
 ) -> Result<(), StageError> {
     let who = Who::of(run);
@@ -218,6 +224,7 @@ async fn begin_attempt(
     let mut change = agent_run::ActiveModel {
         status: Set(RunStatus::Running),
         agent_version: Set(Some(version.to_owned())),
+        model: Set(model),
         retry_count: Set(job.lease.attempt.saturating_sub(1)),
         started_at: Set(Some(run.started_at.unwrap_or(now))),
         updated_at: Set(now),

@@ -288,7 +288,7 @@ impl Supervisor {
             .await?;
         jobs.sort_by_key(|(_, _, _, kind)| match kind {
             JobKind::FinishTask => 0,
-            JobKind::JudgeRun => 1,
+            JobKind::JudgeRun | JobKind::JudgeTask => 1,
             JobKind::PrepareTask => 2,
             JobKind::RunAgent => 3,
         });
