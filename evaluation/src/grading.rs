@@ -81,6 +81,22 @@ pub fn grade(grader: &Grader, reply: &str) -> Grade {
     grade
 }
 
+/// How sure a reply says that it is, in `[0, 1]`; none where it does not say so on a line of its
+/// own (`CONFIDENCE: 80`), or says something else than a number from 0 to 100.
+pub fn confidence(reply: &str) -> Option<f64> {
+    reading::confidence(reply)
+}
+
+impl Verdict {
+    /// Whether the answer claims to know.
+    pub fn claims(self) -> bool {
+        match self {
+            Self::Right | Self::Partial | Self::Wrong | Self::Stale => true,
+            Self::Abstained | Self::Unreadable => false,
+        }
+    }
+}
+
 fn nothing(verdict: Verdict) -> Grade {
     Grade {
         value: 0.0,

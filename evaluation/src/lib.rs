@@ -19,4 +19,4 @@ pub mod interval;
 pub mod leaderboard;
 
 /// The version of the instrument. Figures of different versions are never averaged.
-pub const INSTRUMENT_VERSION: &str = "1";
+pub const INSTRUMENT_VERSION: &str = "2";

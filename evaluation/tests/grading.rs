@@ -1,6 +1,6 @@
 //! Grading: what is read as an answer, and what it is worth.
 
-use evaluation::grading::{Verdict, grade};
+use evaluation::grading::{Verdict, confidence, grade};
 use evaluation::probe::Grader;
 use proptest::prelude::*;
 
@@ -458,4 +458,27 @@ proptest! {
         let letters = Grader::Choice { choices: names, right: 0 };
         prop_assert_eq!(grade(&letters, "ANSWER: A, B").verdict, Verdict::Wrong);
     }
+}
+
+#[test]
+fn how_sure_an_agent_is_is_read_apart_from_its_answer() {
+    let grader = exact(&["17"]);
+    for (reply, sure) in [
+        ("ANSWER: 17\nCONFIDENCE: 80", Some(0.8)),
+        ("ANSWER: 17\n**Confidence:** 80%", Some(0.8)),
+        ("CONFIDENCE: 12.5\nANSWER: 17", Some(0.125)),
+        ("ANSWER:\n17\nCONFIDENCE: 100", Some(1.0)),
+        ("ANSWER: 17\nCONFIDENCE: high", None),
+        ("ANSWER: 17\nCONFIDENCE: 101", None),
+        ("ANSWER: 17", None),
+    ] {
+        assert_eq!(confidence(reply), sure, "{reply}");
+        assert_eq!(grade(&grader, reply).verdict, Verdict::Right, "{reply}");
+    }
+    // A list does not swallow the line below it.
+    let set = Grader::Set {
+        items: vec!["a".to_owned(), "b".to_owned()],
+    };
+    let reply = "ANSWER: a,\nb\nCONFIDENCE: 3";
+    assert_eq!(grade(&set, reply).verdict, Verdict::Right);
 }

@@ -141,9 +141,9 @@ impl Recorder {
         self.agent.clone()
     }
 
-    /// From now on every tool call is a violation.
-    pub(crate) fn seal(&self) {
-        self.sealed.store(true, Ordering::Relaxed);
+    /// Whether from now on every tool call is a violation.
+    pub(crate) fn seal(&self, sealed: bool) {
+        self.sealed.store(sealed, Ordering::Relaxed);
     }
 
     /// Appends an event, soon. That it failed is told by the next [`Self::flush`].

@@ -8,9 +8,6 @@ use serde::{Deserialize, Serialize};
 /// The private artifact that runs read.
 pub(crate) const MATERIAL: &str = ".material.json";
 
-/// The break that is judged; there is one per run.
-pub(crate) const BREAK: i32 = 1;
-
 /// What the runs of a task need of its pull request, unredacted: the evidence of the probes must
 /// stand in the workspace word for word.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The phases of a run, one file each, and what they share.
 
 pub(crate) mod folder;
+pub(crate) mod canary;
 pub(crate) mod streams;
 pub(crate) mod checkpoint;
 pub(crate) mod running;
@@ -14,3 +15,5 @@ pub(crate) mod breaking;
 pub(crate) mod deep_dive;
 pub(crate) mod recall;
 pub(crate) mod arms;
+mod split;
+mod spending;

@@ -6,6 +6,7 @@
 pub(crate) mod ending;
 pub(crate) mod prepare;
 pub(crate) mod run;
+pub(crate) mod grades;
 pub(crate) mod judge;
 pub(crate) mod finish;
 pub(crate) mod report;

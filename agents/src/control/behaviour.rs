@@ -21,11 +21,13 @@ pub enum Behaviour {
     Cheater,
     /// Talks about the subject at length and says nothing.
     Vague,
+    /// Reads, and answers every question with nothing at all.
+    Silent,
 }
 
 impl Behaviour {
     /// All of them, with the name of each agent and what it is.
-    pub const NAMES: [(&'static str, &'static str); 7] = [
+    pub const NAMES: [(&'static str, &'static str); 8] = [
         ("control-perfect", "Control: remembers everything"),
         ("control-amnesiac", "Control: forgets everything"),
         ("control-lossy", "Control: forgets a known share"),
@@ -33,6 +35,7 @@ impl Behaviour {
         ("control-guesser", "Control: guesses"),
         ("control-cheater", "Control: uses tools while sealed"),
         ("control-vague", "Control: says nothing at length"),
+        ("control-silent", "Control: does not answer"),
     ];
 
     /// Reads an agent's name, such as `control-lossy:0.25`.
@@ -53,6 +56,7 @@ impl Behaviour {
             "control-guesser" => Self::Guesser,
             "control-cheater" => Self::Cheater,
             "control-vague" => Self::Vague,
+            "control-silent" => Self::Silent,
             _ => return Err(format!("there is no control agent {name:?}")),
         };
         match (behaviour, parameter) {
@@ -77,22 +81,24 @@ impl Behaviour {
             | Self::Lossy(_)
             | Self::Stale
             | Self::Cheater
-            | Self::Vague => true,
+            | Self::Vague
+            | Self::Silent => true,
         }
     }
 
-    /// How many versions of an entry its compaction keeps, of `versions` that it holds.
-    pub fn keeps(self, entry: &str, versions: usize, seed: u64) -> usize {
+    /// How many versions of an entry its compaction keeps, of `versions` that it holds. `before`
+    /// is how many compactions there were before this one: each draws anew.
+    pub fn keeps(self, entry: &str, versions: usize, seed: u64, before: u32) -> usize {
         match self {
-            Self::Perfect | Self::Cheater | Self::Vague => versions,
+            Self::Perfect | Self::Cheater | Self::Vague | Self::Silent => versions,
             Self::Amnesiac | Self::Guesser => 0,
             Self::Stale => versions.min(1),
             Self::Lossy(share) => {
-                if unit_interval(seed, entry) < share {
-                    versions
-                } else {
-                    0
-                }
+                let draw = match before {
+                    0 => unit_interval(seed, entry),
+                    _ => unit_interval(seed, &format!("{entry} after {before}")),
+                };
+                if draw < share { versions } else { 0 }
             }
         }
     }
@@ -145,9 +151,20 @@ mod tests {
     }
 
     #[test]
+    fn every_compaction_of_a_lossy_control_draws_anew() {
+        let kept = |before| -> Vec<usize> {
+            (0..200)
+                .map(|entry| Behaviour::Lossy(0.5).keeps(&format!("AR-{entry}"), 1, 7, before))
+                .collect()
+        };
+        assert_ne!(kept(0), kept(1));
+        assert_ne!(kept(1), kept(2));
+    }
+
+    #[test]
     fn a_lossy_control_keeps_its_share_over_many_entries() {
         let kept: usize = (0..4_000)
-            .map(|entry| Behaviour::Lossy(0.3).keeps(&format!("AR-{entry}"), 1, 7))
+            .map(|entry| Behaviour::Lossy(0.3).keeps(&format!("AR-{entry}"), 1, 7, 0))
             .sum();
         // Four standard deviations of a binomial draw around 1,200.
         assert!((1_084..=1_316).contains(&kept), "{kept}");

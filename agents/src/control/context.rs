@@ -98,7 +98,7 @@ impl Memory {
             .iter()
             .filter_map(|entry| {
                 let held = self.held(entry);
-                let kept = behaviour.keeps(&entry.id, held.len(), seed);
+                let kept = behaviour.keeps(&entry.id, held.len(), seed, self.compactions);
                 let lines: Vec<_> = held.into_iter().take(kept).collect();
                 (!lines.is_empty()).then(|| Note {
                     entry: entry.id.clone(),

@@ -240,8 +240,9 @@ impl<W: Write> Agent<'_, W> {
                 reasonable reviewer would look at structure, naming and tests alike.\n\nANSWER: it \
                 depends on the part of the change one has in view"
                 .to_owned(),
+            Behaviour::Silent => String::new(),
             Behaviour::Guesser => match pick(&entry.distractors, &entry.id) {
-                Some(guess) => format!("ANSWER: {guess}"),
+                Some(guess) => format!("ANSWER: {guess}\nCONFIDENCE: 50"),
                 None => "ANSWER: I don't recall".to_owned(),
             },
             Behaviour::Perfect
@@ -249,7 +250,7 @@ impl<W: Write> Agent<'_, W> {
             | Behaviour::Lossy(_)
             | Behaviour::Stale
             | Behaviour::Cheater => match self.memory.answer(entry) {
-                Some(answer) => format!("ANSWER: {answer}"),
+                Some(answer) => format!("ANSWER: {answer}\nCONFIDENCE: 100"),
                 None => "ANSWER: I don't recall".to_owned(),
             },
         }
@@ -257,6 +258,7 @@ impl<W: Write> Agent<'_, W> {
 
     fn recall(&self) -> String {
         match self.options.behaviour {
+            Behaviour::Silent => String::new(),
             Behaviour::Vague | Behaviour::Guesser => {
                 "The pull request improves several parts of the code base.".to_owned()
             }
@@ -270,7 +272,9 @@ impl<W: Write> Agent<'_, W> {
                     .entries
                     .iter()
                     .filter_map(|entry| {
-                        Some(format!("{}: {}", entry.id, self.memory.answer(entry)?))
+                        let answer = self.memory.answer(entry)?;
+                        let asked = entry.question.lines().next().unwrap_or_default();
+                        Some(format!("{asked} {answer}"))
                     })
                     .collect();
                 if lines.is_empty() {

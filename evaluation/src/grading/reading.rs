@@ -52,13 +52,22 @@ static STEP_BREAK: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"->|=>|[>\u{2192}\u{21d2},;\n]|\s\d{1,3}[.)]\s|\s(?:and\s+)?then\s"));
 static GOES_ON: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?:[,;>\u{2192}]|\band)\s*$"));
 
+/// A line that says how sure the agent is, whatever it is emphasised with.
+static CONFIDENCE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?i)^[\s*_`#>-]*confidence[*_`]*\s*[:：][*_`\s]*(\d{1,3}(?:\.\d+)?)\s*%?[*_`.\s]*$")
+});
+
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the patterns of this file are valid")
 }
 
 /// The answer of a reply, trimmed and not empty; none where there is none to be read.
 pub(super) fn answer(reply: &str, extent: Extent) -> Option<String> {
-    let lines: Vec<&str> = reply.lines().collect();
+    // How sure it is, is no part of the answer.
+    let lines: Vec<&str> = reply
+        .lines()
+        .filter(|line| !CONFIDENCE.is_match(line))
+        .collect();
     let marked = (0..lines.len())
         .rev()
         .find_map(|at| after_marker(lines[at]).map(|rest| (at, rest)));
@@ -97,6 +106,16 @@ pub(super) fn answer(reply: &str, extent: Extent) -> Option<String> {
     };
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// How sure a reply says that it is, in `[0, 1]`: its last line that tells a number from 0 to 100.
+pub(super) fn confidence(reply: &str) -> Option<f64> {
+    let captures = reply
+        .lines()
+        .rev()
+        .find_map(|line| CONFIDENCE.captures(line))?;
+    let percent: f64 = captures.get(1)?.as_str().parse().ok()?;
+    (percent <= 100.0).then_some(percent / 100.0)
 }
 
 /// What a line says after its `ANSWER:`, without the emphasis that the marker stands in.

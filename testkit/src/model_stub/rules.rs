@@ -96,7 +96,7 @@ pub(super) fn answer(
     if let Some(entry) = asked_for(prompt, key) {
         let answer = entry.answer(|_, evidence| holds(conversation, at, evidence));
         let answer = answer.unwrap_or_else(|| "I don't recall".to_owned());
-        return said(format!("ANSWER: {answer}"));
+        return said(format!("ANSWER: {answer}\nCONFIDENCE: 100"));
     }
     read_listed(conversation, at, prompt)
 }
@@ -152,7 +152,7 @@ fn summary(conversation: &Conversation, key: &AnswerKey, keep: Keep) -> String {
     let mut text = "A pull request is being reviewed.".to_owned();
     for entry in &key.entries {
         let held = entry.held(|_, evidence| holds(conversation, at, evidence));
-        let kept = behaviour.keeps(&entry.id, held.len(), seed);
+        let kept = behaviour.keeps(&entry.id, held.len(), seed, 0);
         for line in held.iter().take(kept).flat_map(|(_, lines)| lines) {
             text.push_str(&format!("\n[{}] {line}", entry.id));
         }

@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 
 use super::running::{Running, Session, millis, phase, seed};
+use super::split;
 use crate::job::StageError;
-use crate::material::BREAK;
 
 /// How many probes are asked at once.
 const AT_ONCE: usize = 4;
@@ -29,9 +29,11 @@ const TELL_EVERY: usize = 8;
 const ROWS: usize = 100;
 
 /// Where the conversations of an arm come from.
-enum Origin {
-    /// Copies of a conversation.
-    Fork(Session),
+pub(crate) enum Origin<'a> {
+    /// Copies of a conversation, one per probe.
+    Fork(&'a mut Session),
+    /// The conversation itself, one probe after the other: of an agent that cannot copy it.
+    Same(&'a mut Session),
     /// New ones.
     Nothing,
 }
@@ -50,47 +52,71 @@ struct Asked {
 }
 
 /// Asks the session just before the break.
-pub(crate) async fn baseline(running: &mut Running, snapshot: Session) -> Result<(), StageError> {
+pub(crate) async fn baseline(
+    running: &mut Running,
+    snapshot: &mut Session,
+) -> Result<(), StageError> {
     running.enter(phase::BASELINE).await?;
-    ask_all(running, Arm::Baseline, Origin::Fork(snapshot)).await
+    ask_all(running, Arm::Baseline, Origin::Fork(snapshot), None).await
 }
 
-/// Asks the session after the break.
-pub(crate) async fn post(running: &mut Running, main: Session) -> Result<(), StageError> {
+/// Asks the session after the break: copies of it, or itself where it cannot be copied.
+pub(crate) async fn post(running: &mut Running, main: &mut Session) -> Result<(), StageError> {
     running.enter(phase::EVALUATING).await?;
-    ask_all(running, Arm::Post, Origin::Fork(main)).await
+    if running.forks() {
+        return ask_all(running, Arm::Post, Origin::Fork(main), None).await;
+    }
+    let half = split::halves(running).1;
+    ask_all(running, Arm::Post, Origin::Same(main), Some(&half)).await
 }
 
 /// Asks sessions that never saw the pull request, or takes over what such sessions have said.
 pub(crate) async fn cold(running: &mut Running) -> Result<(), StageError> {
     running.enter(phase::COLD).await?;
     if !copy_cold(running).await? {
-        ask_all(running, Arm::Cold, Origin::Nothing).await?;
+        ask_all(running, Arm::Cold, Origin::Nothing, None).await?;
     }
     Ok(())
 }
 
 /// The break that an answer belongs to.
-fn break_of(arm: Arm) -> i32 {
+fn break_of(running: &Running, arm: Arm) -> i32 {
     match arm {
         Arm::Cold => 0,
-        Arm::Baseline | Arm::Post => BREAK,
+        Arm::Baseline | Arm::Post => running.break_index,
     }
 }
 
-async fn ask_all(running: &mut Running, arm: Arm, mut origin: Origin) -> Result<(), StageError> {
+/// Asks the probes of an arm that are not answered yet; `only` these, where it is not all.
+pub(crate) async fn ask_all(
+    running: &mut Running,
+    arm: Arm,
+    mut origin: Origin<'_>,
+    only: Option<&BTreeSet<ProbeId>>,
+) -> Result<(), StageError> {
     let already: Vec<ProbeId> = answer::Entity::find()
         .select_only()
         .column(answer::Column::ProbeId)
         .filter(answer::Column::RunId.eq(running.who.run))
         .filter(answer::Column::Arm.eq(arm))
-        .filter(answer::Column::BreakIndex.eq(break_of(arm)))
+        .filter(answer::Column::BreakIndex.eq(break_of(running, arm)))
         .into_tuple()
         .all(&running.worker.platform.database)
         .await?;
     let already: BTreeSet<ProbeId> = already.into_iter().collect();
     let mut done = already.len();
-    let mut waiting = questions(running, arm, &already)?.into_iter();
+    let of = only.map_or(running.probes.len(), BTreeSet::len);
+    let mut waiting = questions(running, arm, &already, only)?.into_iter();
+    if let Origin::Same(session) = &mut origin {
+        for question in waiting {
+            let turn = session.prompt(&question.text).await?;
+            let batch = vec![Asked { question, turn }];
+            let before = done;
+            done += 1;
+            take(running, arm, batch, Progress { before, done, of }).await?;
+        }
+        return Ok(());
+    }
     let mut asking = FuturesUnordered::new();
     loop {
         while asking.len() < AT_ONCE {
@@ -98,7 +124,9 @@ async fn ask_all(running: &mut Running, arm: Arm, mut origin: Origin) -> Result<
                 break;
             };
             let mut session = match &mut origin {
-                Origin::Fork(session) => session.fork(Access::Sealed).await?,
+                Origin::Fork(session) | Origin::Same(session) => {
+                    session.fork(Access::Sealed).await?
+                }
                 Origin::Nothing => {
                     let spec = running.spec(Access::Sealed).await?;
                     running.adapter.open(spec).await?
@@ -117,19 +145,35 @@ async fn ask_all(running: &mut Running, arm: Arm, mut origin: Origin) -> Result<
         while let Some(Some(next)) = asking.next().now_or_never() {
             batch.push(next?);
         }
-        for asked in &batch {
-            let heading = format!("{} of {}", asked.question.label, arm.as_str());
-            running.note(&heading, &asked.question.text, &asked.turn);
-            running.check_seal(&asked.turn).await?;
-        }
         let before = done;
         done += batch.len();
-        store(running, arm, batch, before, done).await?;
-    }
-    if let Origin::Fork(session) = origin {
-        session.close().await;
+        take(running, arm, batch, Progress { before, done, of }).await?;
     }
     Ok(())
+}
+
+/// How far an arm is.
+#[derive(Clone, Copy)]
+struct Progress {
+    before: usize,
+    done: usize,
+    of: usize,
+}
+
+/// Takes in answers: the transcript, the seal, the rows.
+async fn take(
+    running: &mut Running,
+    arm: Arm,
+    batch: Vec<Asked>,
+    progress: Progress,
+) -> Result<(), StageError> {
+    for asked in &batch {
+        let heading = format!("{} of {}", asked.question.label, arm.as_str());
+        running.note(&heading, &asked.question.text, &asked.turn);
+        running.check_seal(&asked.turn).await?;
+    }
+    store(running, arm, batch, progress).await?;
+    running.check_spending()
 }
 
 /// What is still to be asked, in an order drawn per trial and arm.
@@ -137,11 +181,12 @@ fn questions(
     running: &Running,
     arm: Arm,
     already: &BTreeSet<ProbeId>,
+    only: Option<&BTreeSet<ProbeId>>,
 ) -> Result<Vec<Question>, StageError> {
     let seed = seed(running.task.seed, &running.who);
     let mut questions = Vec::with_capacity(running.probes.len());
     for (id, probe) in &running.probes {
-        if already.contains(id) {
+        if already.contains(id) || only.is_some_and(|only| !only.contains(id)) {
             continue;
         }
         let text = prompts::Probe {
@@ -164,10 +209,10 @@ async fn store(
     running: &mut Running,
     arm: Arm,
     batch: Vec<Asked>,
-    before: usize,
-    done: usize,
+    progress: Progress,
 ) -> Result<(), StageError> {
     let now = Utc::now();
+    let break_index = break_of(running, arm);
     let redactor = running.worker.platform.redactor.clone();
     let rows: Vec<answer::ActiveModel> = batch
         .into_iter()
@@ -176,7 +221,7 @@ async fn store(
             run_id: Set(running.who.run),
             probe_id: Set(asked.question.probe),
             arm: Set(arm),
-            break_index: Set(break_of(arm)),
+            break_index: Set(break_index),
             text: Set(redactor.redact(&asked.turn.text).into_owned()),
             grade: Set(None),
             verdict: Set(None),
@@ -191,17 +236,16 @@ async fn store(
             created_at: Set(now),
         })
         .collect();
-    insert(running, arm, rows, before, done).await
+    insert(running, arm, rows, progress).await
 }
 
 async fn insert(
     running: &mut Running,
     arm: Arm,
     rows: Vec<answer::ActiveModel>,
-    before: usize,
-    done: usize,
+    progress: Progress,
 ) -> Result<(), StageError> {
-    let of = running.probes.len();
+    let Progress { before, done, of } = progress;
     let mut events = Vec::new();
     if done == of || done / TELL_EVERY > before / TELL_EVERY {
         let event = Event::Answered {
@@ -305,7 +349,7 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
             run_id: Set(running.who.run),
             probe_id: Set(*probe),
             arm: Set(Arm::Cold),
-            break_index: Set(break_of(Arm::Cold)),
+            break_index: Set(0),
             text: Set(text),
             grade: Set(None),
             verdict: Set(None),
@@ -318,7 +362,11 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
             created_at: Set(now),
         });
     }
-    let done = rows.len();
-    insert(running, Arm::Cold, rows, 0, done).await?;
+    let progress = Progress {
+        before: 0,
+        done: rows.len(),
+        of: rows.len(),
+    };
+    insert(running, Arm::Cold, rows, progress).await?;
     Ok(true)
 }

@@ -20,6 +20,12 @@ pub(crate) struct Bill {
     /// How many turns did not tell their tokens, or their cost.
     pub(crate) turns_without_tokens: u32,
     pub(crate) turns_without_cost: u32,
+    /// US dollars that are known: at least so much was spent.
+    #[serde(default)]
+    pub(crate) known_usd: f64,
+    /// Attempts whose last turns nobody can count any more.
+    #[serde(default)]
+    pub(crate) lost: u32,
 }
 
 impl Bill {
@@ -39,8 +45,9 @@ impl Bill {
             .zip(turn.tokens)
             .and_then(|(before, more)| before.plus(more));
         let before = if first { Some(0.0) } else { self.cost_usd };
-        if turn.cost.is_none() {
-            self.turns_without_cost += 1;
+        match turn.cost {
+            Some(cost) => self.known_usd += cost.usd,
+            None => self.turns_without_cost += 1,
         }
         self.cost_usd = before
             .zip(turn.cost)
@@ -67,8 +74,10 @@ impl Bill {
             cost_usd: None,
             cost_source: None,
             turns: self.turns.max(1),
-            turns_without_tokens: self.turns_without_tokens + 1,
-            turns_without_cost: self.turns_without_cost + 1,
+            turns_without_tokens: self.turns_without_tokens,
+            turns_without_cost: self.turns_without_cost,
+            known_usd: self.known_usd,
+            lost: self.lost + 1,
         };
     }
 }

@@ -10,11 +10,25 @@ use serde_json::{Value, json};
 
 use super::checkpoint::Stage;
 use super::plan::Plan;
-use super::running::{Broken, Running, phase};
+use super::running::{Broken, FIRST_BREAK, Running, phase};
 use crate::job::StageError;
 
 /// What the judge reads of a break; private, because it is unredacted.
-pub(crate) const EVIDENCE: &str = ".break-1";
+pub(crate) fn evidence_name(break_index: i32) -> String {
+    format!(".break-{break_index}")
+}
+
+/// The name of an artifact of a break: that of the first has no number.
+pub(crate) fn of_break(name: &str, break_index: i32) -> String {
+    if break_index == FIRST_BREAK {
+        return name.to_owned();
+    }
+    match name.rsplit_once('.') {
+        Some((stem, ending)) => format!("{stem}-{break_index}.{ending}"),
+        None => format!("{name}-{break_index}"),
+    }
+}
+
 /// The summary, for people.
 const SUMMARY: &str = "compaction_summary";
 /// What was put back beside it, for people.
@@ -66,14 +80,17 @@ pub(crate) async fn broke(
 ) -> Result<Dive, StageError> {
     running.reach(2);
     running.enter(phase::BREAK).await?;
-    running.figures.pre_compression_tokens = compaction.tokens_before.or(context);
+    if running.break_index == FIRST_BREAK {
+        running.figures.pre_compression_tokens = compaction.tokens_before.or(context);
+    }
     if compaction.proof == Proof::Structural {
         "structural_detector".clone_into(&mut running.figures.detection_method);
     }
     let summary_artifact = match &compaction.summary {
         Some(summary) => {
-            running.keep(SUMMARY, "text/plain", summary).await?;
-            Some(SUMMARY)
+            let name = of_break(SUMMARY, running.break_index);
+            running.keep(&name, "text/plain", summary).await?;
+            Some(name)
         }
         None => None,
     };
@@ -81,8 +98,9 @@ pub(crate) async fn broke(
         None
     } else {
         let text = put_back(&compaction);
-        running.keep(REINJECTED, "text/markdown", &text).await?;
-        Some(REINJECTED)
+        let name = of_break(REINJECTED, running.break_index);
+        running.keep(&name, "text/markdown", &text).await?;
+        Some(name)
     };
     let evidence = Evidence {
         summary: compaction.summary.clone(),
@@ -92,7 +110,9 @@ pub(crate) async fn broke(
             .map(|put_back| put_back.text.clone())
             .collect(),
     };
-    running.keep_private(EVIDENCE, &evidence).await?;
+    let name = evidence_name(running.break_index);
+    running.keep_private(&name, &evidence).await?;
+    running.point(compaction.tokens_after, Some(running.break_index));
     let trigger = match compaction.trigger {
         CompactionTrigger::Auto => "auto",
         CompactionTrigger::Manual => "manual",
@@ -116,7 +136,8 @@ pub(crate) async fn broke(
             })
         })
         .collect();
-    let mut breaks = json!([{
+    let mut this = json!({
+        "break": running.break_index,
         "trigger": trigger,
         "forced": kind.forced,
         "sealed": kind.sealed,
@@ -126,18 +147,24 @@ pub(crate) async fn broke(
         "summary_artifact": summary_artifact,
         "reinjected": reinjected,
         "reinjected_artifact": reinjected_artifact,
-    }]);
-    running.worker.platform.redactor.redact_json(&mut breaks);
+    });
+    running.worker.platform.redactor.redact_json(&mut this);
+    running.breaks.push(this);
+    let baseline = if sessions.snapshot.is_some() {
+        "fork"
+    } else {
+        "split"
+    };
     let change = agent_run::ActiveModel {
-        breaks: Set(breaks),
+        breaks: Set(Value::Array(running.breaks.clone())),
         compression_detected: Set(true),
-        baseline: Set(Some("fork".to_owned())),
+        baseline: Set(Some(baseline.to_owned())),
         ..running.progress_row()
     };
     running.write(change, vec![event]).await?;
     let Broken { main, snapshot } = &mut sessions;
     running
-        .save(Stage::Broken, main, Some(snapshot), Some(compaction))
+        .save(Stage::Broken, main, snapshot.as_mut(), Some(compaction))
         .await?;
     Ok(Dive::Broke(sessions))
 }

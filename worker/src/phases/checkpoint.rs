@@ -4,7 +4,7 @@ use agents::adapter::Checkpoint;
 use agents::event::Compaction;
 use serde::{Deserialize, Serialize};
 
-use super::running::Figures;
+use super::running::{FIRST_BREAK, Figures};
 
 /// How far a saved run had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +25,17 @@ impl Stage {
     }
 }
 
+fn first() -> i32 {
+    FIRST_BREAK
+}
+
 /// A checkpoint of a run; stored as a private artifact, because sessions are unredacted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Saved {
     pub(crate) stage: Stage,
+    /// The break that it was made after, or comes to, from 1.
+    #[serde(default = "first")]
+    pub(crate) break_index: i32,
     pub(crate) main: Checkpoint,
     /// The session just before the break.
     pub(crate) snapshot: Option<Checkpoint>,

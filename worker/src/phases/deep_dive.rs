@@ -9,7 +9,8 @@ use prompts::{DeepDive, Prompt};
 use super::breaking::{Dive, Kind, broke, no_break, together};
 use super::checkpoint::Stage;
 use super::reading::{ReadingList, heading};
-use super::running::{Broken, Running, Session, phase, seed};
+use super::running::{Broken, FIRST_BREAK, Running, Session, phase, seed};
+use super::split;
 use super::study::too_small;
 use crate::job::StageError;
 
@@ -45,14 +46,24 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
     )
     .await?;
     let mut context = running.figures.total_tokens;
-    let mut snapshot = fork(&mut main).await?;
+    let mut snapshot = snapshot(running, &mut main).await?;
+    if snapshot.is_none() {
+        split::before(running, &mut main).await?;
+    }
     let mut full_before = false;
     let most = running.worker.settings.max_turns;
-    while plan.reads_on && !running.figures.hit_limit {
-        if running.figures.deep_dive_iterations >= most {
+    // A later break has the turns of the first one, and those only.
+    let mut turns = if running.break_index == FIRST_BREAK {
+        running.figures.deep_dive_iterations
+    } else {
+        0
+    };
+    while plan.reads_on {
+        if turns >= most {
             running.figures.hit_limit = true;
             break;
         }
+        turns += 1;
         // A program that compacts by itself gets one turn to do so once its context is full.
         let full = context.is_some_and(|context| context >= running.break_size());
         if full && (full_before || !plan.by_itself) {
@@ -70,8 +81,10 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
             return broke(running, sessions, compaction, context, kind).await;
         }
         context = running.figures.total_tokens;
-        let newer = fork(&mut main).await?;
-        std::mem::replace(&mut snapshot, newer).close().await;
+        let newer = self::snapshot(running, &mut main).await?;
+        if let Some(older) = std::mem::replace(&mut snapshot, newer) {
+            older.close().await;
+        }
     }
     let mut sealed = false;
     for (planned, how, seal) in [
@@ -101,7 +114,9 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
             return broke(running, sessions, compaction, context, kind).await;
         }
     }
-    snapshot.close().await;
+    if let Some(snapshot) = snapshot {
+        snapshot.close().await;
+    }
     main.close().await;
     no_break(running, plan).await
 }
@@ -125,7 +140,10 @@ async fn dive_once(
     Ok(turn.compactions)
 }
 
-/// A sealed copy.
-async fn fork(session: &mut Session) -> Result<Session, StageError> {
-    Ok(session.fork(Access::Sealed).await?)
+/// A sealed copy, where the agent can copy a conversation.
+async fn snapshot(running: &Running, main: &mut Session) -> Result<Option<Session>, StageError> {
+    if !running.forks() {
+        return Ok(None);
+    }
+    Ok(Some(main.fork(Access::Sealed).await?))
 }

@@ -36,7 +36,7 @@ impl Running {
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
             "breaks": self.task.breaks,
-            "baseline": if self.adapter.profile().capabilities.fork { "fork" } else { "split" },
+            "baseline": if self.forks() { "fork" } else { "split" },
             "sandbox": self.worker.sandbox.report().words,
         })
     }

@@ -13,11 +13,12 @@ use evaluation::probe::Probe;
 use platform::events::{Event, NewEvent};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::billing::Bill;
+use super::canary::Canary;
 use super::checkpoint::{Saved, Stage};
 use super::folder::Folder;
 use super::plan::Plan;
@@ -26,6 +27,13 @@ use crate::events::Recorder;
 use crate::job::Who;
 use crate::job::{Job, StageError, Text, Worker};
 use crate::material::{LEAST_CONTEXT, Material, context_for};
+
+/// The number of a run's first break.
+pub(crate) const FIRST_BREAK: i32 = 1;
+
+/// What is told of the canary.
+const UNSEEN: &str = "unseen";
+const SEEN: &str = "seen";
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {
@@ -57,8 +65,21 @@ pub(crate) type Session = Box<dyn AgentSession>;
 pub(crate) struct Broken {
     /// The session that was compacted.
     pub(crate) main: Session,
-    /// The session just before.
-    pub(crate) snapshot: Session,
+    /// The session just before; none where the agent cannot copy a conversation.
+    pub(crate) snapshot: Option<Session>,
+}
+
+/// The context of the main line after one turn.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ContextPoint {
+    /// From 1, over the whole run.
+    pub(crate) turn: u32,
+    pub(crate) phase: String,
+    /// None where the program did not tell.
+    pub(crate) tokens: Option<u64>,
+    /// The break that came in this turn.
+    #[serde(rename = "break", default)]
+    pub(crate) break_index: Option<i32>,
 }
 
 /// Figures of a run that are no scores. The first names are those of the first service.
@@ -88,6 +109,12 @@ pub(crate) struct Figures {
     #[serde(default)]
     pub(crate) bill: Bill,
     pub(crate) tool_calls: u32,
+    /// The size of the context over the main line.
+    #[serde(default)]
+    pub(crate) context: Vec<ContextPoint>,
+    /// `unseen` or `seen`, once the workspace is sealed.
+    #[serde(default)]
+    pub(crate) canary: Option<String>,
     /// Wall time of each phase.
     pub(crate) phase_ms: BTreeMap<String, u64>,
 }
@@ -118,6 +145,13 @@ pub(crate) struct Running {
     pub(super) milestones: usize,
     pub(super) homes: u32,
     pub(crate) seal_broken: bool,
+    /// The break that the run is at or comes to next, from 1.
+    pub(crate) break_index: i32,
+    /// The breaks so far, as they are stored.
+    pub(crate) breaks: Vec<Value>,
+    pub(super) canary: Arc<Canary>,
+    /// What the task's other runs had cost when last looked at, in US dollars.
+    pub(super) spent_elsewhere: f64,
 }
 
 impl Running {
@@ -139,7 +173,9 @@ impl Running {
         let name = format!("{}-{}", run.id, job.lease.epoch);
         let folder = Folder::make(worker.settings.work_dir.join("runs").join(name)).await?;
         let recorder = Recorder::start(Arc::clone(&worker), job.clone(), who.clone());
-        let raw = RawFile::create(folder.raw_stream(), worker.platform.redactor.clone());
+        let canary = Arc::new(Canary::new());
+        let redactor = worker.platform.redactor.clone();
+        let raw = RawFile::create(folder.raw_stream(), redactor, Arc::clone(&canary));
         let context_tokens = context_tokens(&worker, &task, &material, adapter.profile().control);
         let cancel = job.cancel.child_token();
         let sandbox = worker.sandbox.report().words;
@@ -171,6 +207,10 @@ impl Running {
             milestones: 0,
             homes: 0,
             seal_broken: false,
+            break_index: FIRST_BREAK,
+            breaks: Vec::new(),
+            canary,
+            spent_elsewhere: 0.0,
         };
         running.figures.model_stub = running
             .worker
@@ -190,6 +230,10 @@ impl Running {
         // Asked under this very break, so a broken seal stays broken; a run that starts over or
         // goes on from before the break has had none yet.
         self.seal_broken = saved.stage == Stage::Broken && self.run.seal_broken;
+        if saved.stage == Stage::Broken {
+            self.break_index = saved.break_index;
+            self.breaks = self.run.breaks.as_array().cloned().unwrap_or_default();
+        }
         let sandbox = std::mem::replace(&mut self.figures, saved.figures).sandbox;
         if self.figures.sandbox != sandbox {
             // Another machine, or another setting, than before.
@@ -206,6 +250,7 @@ impl Running {
         if self.phase.is_some_and(|(current, _)| current == name) {
             return Ok(());
         }
+        self.look_at_spending().await?;
         let mut events = self.phase_done();
         self.phase = Some((name, Instant::now()));
         let started = Event::PhaseStarted {
@@ -304,6 +349,8 @@ impl Running {
     ) -> Result<Turn, StageError> {
         let turn = session.prompt(text).await?;
         self.note(heading, text, &turn);
+        self.point(turn.usage.map(|usage| usage.context), None);
+        self.check_spending()?;
         let event = Event::Turn {
             agent: self.who.agent.clone(),
             trial: self.who.trial,
@@ -315,6 +362,17 @@ impl Running {
             .record(self.who.event(Level::Info, event))
             .await;
         Ok(turn)
+    }
+
+    /// Notes how large the context of the main line is.
+    pub(crate) fn point(&mut self, tokens: Option<u64>, break_index: Option<i32>) {
+        let turn = u32::try_from(self.figures.context.len() + 1).unwrap_or(u32::MAX);
+        self.figures.context.push(ContextPoint {
+            turn,
+            phase: self.phase.map_or("", |(name, _)| name).to_owned(),
+            tokens,
+            break_index,
+        });
     }
 
     /// Adds a turn to the transcript and the figures.
@@ -332,14 +390,31 @@ impl Running {
     pub(crate) async fn seal(&mut self) -> Result<(), StageError> {
         self.recorder.flush().await?;
         self.folder.empty_workspace().await?;
-        self.recorder.seal();
+        self.canary.set(&self.folder.workspace()).await?;
+        self.figures.canary.get_or_insert_with(|| UNSEEN.to_owned());
+        self.recorder.seal(true);
         Ok(())
+    }
+
+    /// Gives the workspace back: the run goes on to its next break.
+    pub(crate) async fn unseal(&mut self) -> Result<(), StageError> {
+        self.recorder.flush().await?;
+        self.folder.empty_workspace().await?;
+        self.recorder.seal(false);
+        self.fill_workspace().await
     }
 
     /// Looks whether a sealed turn kept its seal.
     pub(crate) async fn check_seal(&mut self, turn: &Turn) -> Result<(), StageError> {
-        let Some(call) = turn.tool_calls.first() else {
-            return Ok(());
+        self.canary.look(turn.text.as_bytes());
+        let seen = self.canary.seen() == Some(true);
+        if seen {
+            self.figures.canary = Some(SEEN.to_owned());
+        }
+        let what = match turn.tool_calls.first() {
+            Some(call) => call.tool.clone(),
+            None if seen => "a file of the sealed workspace was read (canary)".to_owned(),
+            None => return Ok(()),
         };
         if self.seal_broken {
             return Ok(());
@@ -348,7 +423,7 @@ impl Running {
         let event = Event::SealBroken {
             agent: self.who.agent.clone(),
             trial: self.who.trial,
-            tool: call.tool.clone(),
+            tool: what,
         };
         let event = self.who.event(Level::Error, event);
         let change = agent_run::ActiveModel {
@@ -385,6 +460,20 @@ impl Running {
         self.worker
             .keep_private(&self.job, Some(self.who.run), name, bytes)
             .await
+    }
+
+    /// Whether the agent can copy a conversation.
+    pub(crate) fn forks(&self) -> bool {
+        self.adapter.profile().capabilities.fork
+    }
+
+    /// How many breaks the run is to go through. The halves of a split baseline are used up by one.
+    pub(crate) fn breaks_planned(&self) -> i32 {
+        if self.forks() {
+            self.task.breaks
+        } else {
+            FIRST_BREAK
+        }
     }
 
     /// How the break is to come about.

@@ -63,6 +63,7 @@ impl Running {
         };
         let saved = Saved {
             stage,
+            break_index: self.break_index,
             main: main.checkpoint().await?,
             snapshot,
             compaction,
@@ -90,15 +91,21 @@ impl Running {
 
     /// The sessions of a checkpoint made after the break.
     pub(crate) async fn resume_broken(&mut self, saved: &Saved) -> Result<Broken, StageError> {
-        let Some(snapshot) = &saved.snapshot else {
-            return Err(StageError::harness(
-                "the checkpoint has no session before the break",
-            ));
+        // The run may go on to another break: only copies of the main line are sealed.
+        let access = if saved.break_index < self.breaks_planned() {
+            Access::Workspace
+        } else {
+            Access::Sealed
         };
-        let spec = self.spec(Access::Sealed).await?;
+        let spec = self.spec(access).await?;
         let main = self.adapter.resume(spec, &saved.main).await?;
-        let spec = self.spec(Access::Sealed).await?;
-        let snapshot = self.adapter.resume(spec, snapshot).await?;
+        let snapshot = match &saved.snapshot {
+            Some(snapshot) => {
+                let spec = self.spec(Access::Sealed).await?;
+                Some(self.adapter.resume(spec, snapshot).await?)
+            }
+            None => None,
+        };
         Ok(Broken { main, snapshot })
     }
 }

@@ -14,8 +14,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::job::StageError;
-use crate::job::failed;
+use super::canary::Canary;
+use crate::job::{StageError, failed};
 
 /// The whole transcript, at most.
 const TRANSCRIPT_BYTES: usize = 16 << 20;
@@ -83,6 +83,7 @@ pub(crate) struct RawFile {
 }
 
 struct RawLines {
+    canary: Arc<Canary>,
     lines: std::sync::Mutex<Option<mpsc::Sender<String>>>,
     /// The writer has a share of this and not of the sender, which must close with the run.
     dropped: Arc<AtomicU64>,
@@ -95,6 +96,7 @@ impl RawSink for RawLines {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
         };
+        self.canary.look(line);
         let kept = &line[..line.len().min(RAW_LINE_BYTES)];
         let mut entry = json!({
             "at": chrono::Utc::now().timestamp_millis(),
@@ -119,7 +121,7 @@ impl RawSink for RawLines {
 
 impl RawFile {
     /// Begins a file.
-    pub(crate) fn create(path: PathBuf, redactor: Redactor) -> Self {
+    pub(crate) fn create(path: PathBuf, redactor: Redactor, canary: Arc<Canary>) -> Self {
         let (sender, receiver) = mpsc::channel(RAW_WAITING);
         let target = path.clone();
         let dropped = Arc::new(AtomicU64::new(0));
@@ -130,6 +132,7 @@ impl RawFile {
         Self {
             sink: Arc::new(RawLines {
                 lines: std::sync::Mutex::new(Some(sender)),
+                canary,
                 dropped,
             }),
             writer: Some(writer),

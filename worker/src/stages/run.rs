@@ -9,7 +9,7 @@ use std::sync::Arc;
 use agents::adapter::{AgentAdapter, Presence};
 use agents::adapters;
 use chrono::Utc;
-use entity::status::{Level, RunStatus, TaskStatus};
+use entity::status::{Arm, Level, RunStatus, TaskStatus};
 use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, task};
 use evaluation::probe::Probe;
 use platform::artifacts;
@@ -24,7 +24,7 @@ use super::prepare::end_job;
 use crate::job::{Job, StageError, Who, Worker};
 use crate::material::{MATERIAL, Material};
 use crate::phases::checkpoint::{Saved, Stage};
-use crate::phases::running::{Running, phase};
+use crate::phases::running::{Broken, Running, Session, phase};
 use crate::phases::{arms, breaking, deep_dive, recall, study};
 
 pub(crate) async fn run_agent(
@@ -56,12 +56,6 @@ pub(crate) async fn run_agent(
             )));
         }
     };
-    if !adapter.profile().capabilities.fork {
-        return Err(StageError::harness(format!(
-            "{} cannot copy a conversation, so what it knew before the break cannot be asked",
-            adapter.profile().display_name
-        )));
-    }
     let saved = saved(worker, &run, adapter.as_ref()).await?;
     let model = worker.settings.agents.model(adapter.profile());
     begin_attempt(worker, job, &task, &run, &version, model, saved.as_ref()).await?;
@@ -106,39 +100,75 @@ pub(crate) async fn run_agent(
     result
 }
 
-/// The phases in their order.
+/// Where a run goes on.
+enum Next {
+    /// To its next break.
+    Dive(Session),
+    /// After a break: with the questions.
+    Ask(Broken),
+}
+
+/// The phases in their order; from the deep dive to the post arm once per break.
 async fn phases(running: &mut Running, saved: Option<Saved>) -> Result<(), StageError> {
-    let broken = match saved {
-        Some(saved) if saved.stage == Stage::Broken => {
-            let sessions = running.resume_broken(&saved).await?;
-            running.restore(saved);
-            sessions
-        }
-        saved => {
-            running.fill_workspace().await?;
-            let main = match saved {
-                Some(saved) => {
-                    let main = running.resume_taught(&saved).await?;
-                    running.restore(saved);
-                    main
+    let mut next = begin(running, saved).await?;
+    loop {
+        let mut broken = match next {
+            Next::Ask(broken) => broken,
+            Next::Dive(main) => match deep_dive::dive(running, main).await? {
+                breaking::Dive::Broke(broken) => broken,
+                // The breaks that there were are measured.
+                breaking::Dive::NoBreak if running.breaks.is_empty() => return Ok(()),
+                breaking::Dive::NoBreak => {
+                    running.seal().await?;
+                    break;
                 }
-                None => {
-                    let main = study::study(running).await?;
-                    deep_dive::teach(running, main).await?
-                }
-            };
-            match deep_dive::dive(running, main).await? {
-                breaking::Dive::Broke(sessions) => sessions,
-                breaking::Dive::NoBreak => return Ok(()),
-            }
+            },
+        };
+        running.seal().await?;
+        if let Some(mut snapshot) = broken.snapshot.take() {
+            arms::baseline(running, &mut snapshot).await?;
+            recall::recall(running, &mut snapshot, Arm::Baseline).await?;
+            snapshot.close().await;
         }
-    };
-    running.seal().await?;
-    let mut main = broken.main;
-    arms::baseline(running, broken.snapshot).await?;
-    recall::recall(running, &mut main).await?;
-    arms::post(running, main).await?;
+        if running.forks() {
+            recall::recall(running, &mut broken.main, Arm::Post).await?;
+            arms::post(running, &mut broken.main).await?;
+        } else {
+            // What it says of its own accord must not help it with the questions.
+            arms::post(running, &mut broken.main).await?;
+            recall::recall(running, &mut broken.main, Arm::Post).await?;
+        }
+        if running.break_index >= running.breaks_planned() {
+            broken.main.close().await;
+            break;
+        }
+        running.break_index += 1;
+        running.unseal().await?;
+        next = Next::Dive(broken.main);
+    }
     arms::cold(running).await
+}
+
+/// From the beginning, or from what an earlier attempt left.
+async fn begin(running: &mut Running, saved: Option<Saved>) -> Result<Next, StageError> {
+    match saved {
+        Some(saved) if saved.stage == Stage::Broken => {
+            let broken = running.resume_broken(&saved).await?;
+            running.restore(saved);
+            Ok(Next::Ask(broken))
+        }
+        Some(saved) => {
+            running.fill_workspace().await?;
+            let main = running.resume_taught(&saved).await?;
+            running.restore(saved);
+            Ok(Next::Dive(main))
+        }
+        None => {
+            running.fill_workspace().await?;
+            let main = study::study(running).await?;
+            Ok(Next::Dive(deep_dive::teach(running, main).await?))
+        }
+    }
 }
 
 /// The last transaction of a run: everything is answered, the judge is next.

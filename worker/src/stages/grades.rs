@@ -1,0 +1,291 @@
+//! The closed probes of a run: a grade for every answer, where right answers came from, and the
+//! figures of every break.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::Utc;
+use entity::status::{
+    Arm as StoredArm, Attribution as StoredAttribution, Dimension as StoredDimension,
+    Verdict as StoredVerdict,
+};
+use entity::{ProbeId, RunId, ScoreId, TaskId, agent_run, answer, probe, score, task};
+use evaluation::attribution::{Attribution, Sources, attribute, carries};
+use evaluation::grading::{GRADER, Verdict, confidence, grade};
+use evaluation::probe::{Dimension, Probe};
+use evaluation::scoring::{Arm, Graded, RunScore, score_run};
+use platform::artifacts;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
+    IntoActiveModel, QueryFilter, QueryOrder,
+};
+
+use crate::job::{StageError, Worker};
+use crate::material::{dimension, stored_dimension};
+use crate::phases::breaking::{Evidence, evidence_name};
+use crate::phases::running::FIRST_BREAK;
+
+/// Rows per statement.
+const ROWS: usize = 200;
+
+/// What the answers of a run are worth.
+pub(crate) struct Grades {
+    answers: Vec<answer::ActiveModel>,
+    /// By the number of the break; the first one is always there.
+    pub(crate) by_break: BTreeMap<i32, RunScore>,
+}
+
+impl Grades {
+    /// The figures that are the run's score: those of its first break.
+    pub(crate) fn first(&self) -> Option<&RunScore> {
+        self.by_break.get(&FIRST_BREAK)
+    }
+
+    /// How many answers were graded.
+    pub(crate) fn len(&self) -> usize {
+        self.answers.len()
+    }
+}
+
+/// Grades the answers of a run.
+pub(crate) async fn grade_run(
+    worker: &Worker,
+    task: &task::Model,
+    run: &agent_run::Model,
+    probes: &HashMap<ProbeId, Probe>,
+) -> Result<Grades, StageError> {
+    let answers = answer::Entity::find()
+        .filter(answer::Column::RunId.eq(run.id))
+        .all(&worker.platform.database)
+        .await?;
+    let dimensions: Vec<StoredDimension> = serde_json::from_value(task.rubric.clone())?;
+    let asked: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
+    let cold_right = cold_right(&answers, probes);
+    let mut evidence: BTreeMap<i32, Evidence> = BTreeMap::new();
+    for answer in answers
+        .iter()
+        .filter(|answer| answer.arm == StoredArm::Post)
+    {
+        if !evidence.contains_key(&answer.break_index) {
+            let found = read_evidence(worker, run, answer.break_index).await?;
+            evidence.insert(answer.break_index, found);
+        }
+    }
+    let nothing = Evidence::default();
+    let mut rows = Vec::with_capacity(answers.len());
+    let mut graded: BTreeMap<i32, Vec<Graded>> = BTreeMap::from([(FIRST_BREAK, Vec::new())]);
+    let mut cold = Vec::new();
+    for answer in answers {
+        let Some(probe) = probes.get(&answer.probe_id) else {
+            return Err(StageError::harness(format!(
+                "answer {} belongs to no probe of its task",
+                answer.id
+            )));
+        };
+        let grade = grade(&probe.grader, &answer.text);
+        let one = Graded {
+            probe: probe.label.clone(),
+            dimension: probe.dimension,
+            arm: arm(answer.arm),
+            grade: grade.value,
+            verdict: grade.verdict,
+        };
+        match answer.arm {
+            StoredArm::Cold => cold.push(one),
+            StoredArm::Baseline | StoredArm::Post => {
+                graded.entry(answer.break_index).or_default().push(one);
+            }
+        }
+        let (mut attribution, mut in_summary) = (None, None);
+        if answer.arm == StoredArm::Post && run.compression_detected {
+            let evidence = evidence.get(&answer.break_index).unwrap_or(&nothing);
+            let summary = evidence.summary.as_deref();
+            in_summary = summary.map(|summary| carries(summary, probe));
+            if grade.verdict == Verdict::Right {
+                let sources = Sources {
+                    summary,
+                    reinjected: &evidence.reinjected,
+                    reread: answer.attribution == Some(StoredAttribution::Reread),
+                    cold_right: cold_right.contains(&answer.probe_id),
+                };
+                attribution = Some(stored_attribution(attribute(probe, sources)));
+            }
+        }
+        let sure = confidence(&answer.text);
+        let mut row = answer.into_active_model().reset_all();
+        row.attribution = Set(attribution);
+        row.in_summary = Set(in_summary);
+        row.confidence = Set(sure);
+        row.grade = Set(Some(grade.value));
+        row.verdict = Set(Some(stored_verdict(grade.verdict)));
+        row.grader = Set(Some(GRADER.to_owned()));
+        rows.push(row);
+    }
+    let by_break = graded
+        .into_iter()
+        .map(|(index, mut graded)| {
+            graded.extend(cold.iter().cloned());
+            let broke = run.compression_detected;
+            (index, score_run(&asked, &graded, task.pass_mark, broke))
+        })
+        .collect();
+    Ok(Grades {
+        answers: rows,
+        by_break,
+    })
+}
+
+/// Stores grades, and the figures under the number of their judging.
+pub(crate) async fn store(
+    transaction: &DatabaseTransaction,
+    run: RunId,
+    judging: i32,
+    grades: Grades,
+) -> Result<(), StageError> {
+    store_grades(transaction, grades.answers).await?;
+    store_figures(transaction, run, judging, &grades.by_break).await
+}
+
+/// The probes of a task, as the instrument knows them.
+pub(crate) async fn probes_of(
+    worker: &Worker,
+    task: TaskId,
+) -> Result<HashMap<ProbeId, Probe>, StageError> {
+    let rows = probe::Entity::find()
+        .filter(probe::Column::TaskId.eq(task))
+        .order_by_asc(probe::Column::Position)
+        .all(&worker.platform.database)
+        .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.id, serde_json::from_value(row.spec)?)))
+        .collect()
+}
+
+/// What a break left that can explain answers.
+async fn read_evidence(
+    worker: &Worker,
+    run: &agent_run::Model,
+    break_index: i32,
+) -> Result<Evidence, StageError> {
+    let database = &worker.platform.database;
+    let name = evidence_name(break_index);
+    let found = artifacts::find(database, run.task_id, Some(run.id), &name).await?;
+    match found {
+        Some(found) => {
+            let bytes = worker.platform.artifacts.get(&found).await?;
+            Ok(serde_json::from_slice(&bytes)?)
+        }
+        None => Ok(Evidence::default()),
+    }
+}
+
+/// The probes that the cold arm answered rightly.
+fn cold_right(answers: &[answer::Model], probes: &HashMap<ProbeId, Probe>) -> HashSet<ProbeId> {
+    answers
+        .iter()
+        .filter(|answer| answer.arm == StoredArm::Cold)
+        .filter(|answer| {
+            probes
+                .get(&answer.probe_id)
+                .is_some_and(|probe| grade(&probe.grader, &answer.text).verdict == Verdict::Right)
+        })
+        .map(|answer| answer.probe_id)
+        .collect()
+}
+
+async fn store_grades(
+    transaction: &DatabaseTransaction,
+    rows: Vec<answer::ActiveModel>,
+) -> Result<(), StageError> {
+    // An upsert, because it writes many different grades in one statement. The rows are there.
+    for chunk in rows.chunks(ROWS) {
+        answer::Entity::insert_many(chunk.to_vec())
+            .on_conflict(
+                OnConflict::column(answer::Column::Id)
+                    .update_columns([
+                        answer::Column::Grade,
+                        answer::Column::Verdict,
+                        answer::Column::Grader,
+                        answer::Column::Attribution,
+                        answer::Column::InSummary,
+                        answer::Column::Confidence,
+                    ])
+                    .to_owned(),
+            )
+            .exec_without_returning(transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// What an earlier attempt at the same judging stored is replaced; other judgings stay.
+async fn store_figures(
+    transaction: &DatabaseTransaction,
+    run: RunId,
+    judging: i32,
+    by_break: &BTreeMap<i32, RunScore>,
+) -> Result<(), StageError> {
+    score::Entity::delete_many()
+        .filter(score::Column::RunId.eq(run))
+        .filter(score::Column::Judging.eq(judging))
+        .exec(transaction)
+        .await?;
+    let now = Utc::now();
+    let mut rows = Vec::new();
+    for (&break_index, figures) in by_break {
+        for (&dimension, figures) in &figures.dimensions {
+            rows.push(score::ActiveModel {
+                id: Set(ScoreId::new()),
+                run_id: Set(run),
+                judging: Set(judging),
+                dimension: Set(stored_dimension(dimension)),
+                break_index: Set(break_index),
+                n: Set(i32::try_from(figures.n).unwrap_or(i32::MAX)),
+                cold: Set(figures.cold),
+                baseline: Set(figures.baseline),
+                post: Set(figures.post),
+                retention: Set(figures.retention),
+                item_retention: Set(figures.item_retention),
+                stale_rate: Set(figures.stale_rate),
+                abstained_rate: Set(figures.abstained_rate),
+                wrong_rate: Set(figures.wrong_rate),
+                created_at: Set(now),
+            });
+        }
+    }
+    if !rows.is_empty() {
+        score::Entity::insert_many(rows)
+            .exec_without_returning(transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+fn arm(stored: StoredArm) -> Arm {
+    match stored {
+        StoredArm::Cold => Arm::Cold,
+        StoredArm::Baseline => Arm::Baseline,
+        StoredArm::Post => Arm::Post,
+    }
+}
+
+fn stored_attribution(attribution: Attribution) -> StoredAttribution {
+    match attribution {
+        Attribution::Reread => StoredAttribution::Reread,
+        Attribution::Summary => StoredAttribution::Summary,
+        Attribution::Reinjected => StoredAttribution::Reinjected,
+        Attribution::Guessable => StoredAttribution::Guessable,
+        Attribution::Model => StoredAttribution::Model,
+    }
+}
+
+fn stored_verdict(verdict: Verdict) -> StoredVerdict {
+    match verdict {
+        Verdict::Right => StoredVerdict::Right,
+        Verdict::Partial => StoredVerdict::Partial,
+        Verdict::Wrong => StoredVerdict::Wrong,
+        Verdict::Stale => StoredVerdict::Stale,
+        Verdict::Abstained => StoredVerdict::Abstained,
+        Verdict::Unreadable => StoredVerdict::Unreadable,
+    }
+}
