@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -127,10 +128,30 @@ impl Fields {
         if let Value::Bool(flag) = value {
             return Some(flag);
         }
+        // In a query everything is text.
+        match value.as_str() {
+            Some("true" | "1") => return Some(true),
+            Some("false" | "0") => return Some(false),
+            Some(_) | None => {}
+        }
         let loc = self.loc(name);
         let msg = "Input should be a valid boolean";
         self.refuse(Problem::new("bool_type", loc, msg, value));
         None
+    }
+
+    /// A time with its offset from UTC (RFC 3339).
+    pub(crate) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let text = self.text(name)?;
+        match DateTime::parse_from_rfc3339(&text) {
+            Ok(time) => Some(time.with_timezone(&Utc)),
+            Err(_) => {
+                let loc = self.loc(name);
+                let msg = "Input should be a valid datetime, such as 2026-11-23T00:00:00Z";
+                self.refuse(Problem::new("datetime_parsing", loc, msg, text.into()));
+                None
+            }
+        }
     }
 
     /// A list of texts, each with its position.

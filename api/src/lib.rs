@@ -8,6 +8,7 @@ mod problem;
 mod error;
 mod caller;
 mod fields;
+mod ranking;
 mod scope;
 mod request;
 mod known;

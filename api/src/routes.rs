@@ -3,6 +3,7 @@
 mod tasks;
 mod runs;
 mod leaderboard;
+mod boards;
 mod agents;
 mod logs;
 mod artifacts;
@@ -57,6 +58,7 @@ pub(crate) fn described() -> OpenApiRouter<Running> {
         .merge(tasks::router())
         .merge(runs::router())
         .merge(leaderboard::router())
+        .merge(boards::router())
         .merge(agents::router())
         .merge(logs::router())
         .merge(artifacts::router())

@@ -3,8 +3,10 @@
 
 use entity::status::JobState;
 use entity::{TaskId, agent_run, artifact, job, score, task, task_event, worker};
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select,
+    ColumnTrait, DatabaseConnection, EntityTrait, JoinType, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, RelationTrait, Select,
 };
 
 use crate::caller::Caller;
@@ -51,6 +53,35 @@ pub(crate) fn scores_of(task: &task::Model) -> Select<score::Entity> {
         .inner_join(agent_run::Entity)
         .filter(agent_run::Column::TaskId.eq(task.id))
         .filter(score::Column::Judging.eq(task.judging))
+        .filter(score::Column::BreakIndex.eq(1))
+}
+
+/// The runs of all tasks that a caller may see.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "joined with the tasks of the caller's organisation"
+)]
+pub(crate) fn all_runs(caller: &Caller) -> Select<agent_run::Entity> {
+    agent_run::Entity::find()
+        .inner_join(task::Entity)
+        .filter(task::Column::OrgId.eq(caller.org.as_str()))
+}
+
+/// The scores of the first break of runs, of the judging that is shown. The runs were found within
+/// the caller's organisation.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "joined with the tasks of the caller's organisation"
+)]
+pub(crate) fn all_scores(caller: &Caller) -> Select<score::Entity> {
+    score::Entity::find()
+        .join(JoinType::InnerJoin, score::Relation::AgentRun.def())
+        .join(JoinType::InnerJoin, agent_run::Relation::Task.def())
+        .filter(task::Column::OrgId.eq(caller.org.as_str()))
+        .filter(
+            Expr::col((score::Entity, score::Column::Judging))
+                .equals((task::Entity, task::Column::Judging)),
+        )
         .filter(score::Column::BreakIndex.eq(1))
 }
 

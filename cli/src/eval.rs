@@ -44,6 +44,16 @@ pub(crate) struct Options {
     /// command, yes.
     #[arg(long, value_name = "BOOL")]
     seal_before_break: Option<bool>,
+    /// Compactions per run, each measured: a forgetting curve.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
+    breaks: u32,
+    /// Stop cleanly when the known cost of the runs reaches so many US dollars.
+    #[arg(long, value_name = "USD")]
+    max_cost_usd: Option<f64>,
+    /// Ask the probes of this file (JSON lines, as `membreak probes` writes them) instead of
+    /// generated ones. They are verified again before use.
+    #[arg(long, value_name = "FILE")]
+    question_bank: Option<PathBuf>,
     #[command(flatten)]
     stubbed: stubbed::Stubbing,
     #[command(flatten)]
@@ -56,6 +66,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         "rubric": options.rubric,
         "trigger": options.trigger,
         "trials": options.common.trials,
+        "breaks": options.breaks,
         "seed": options.common.seed,
     });
     if let Some(max_files) = options.max_files {
@@ -66,6 +77,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     if let Some(seal) = options.seal_before_break {
         request["seal_before_break"] = json!(seal);
+    }
+    if let Some(most) = options.max_cost_usd {
+        request["max_cost_usd"] = json!(most);
+    }
+    if let Some(file) = &options.question_bank {
+        let bank = tokio::fs::read_to_string(file)
+            .await
+            .with_context(|| format!("reading the question bank {}", file.display()))?;
+        request["question_bank"] = json!(bank);
     }
     let local = match &options.repo {
         Some(repo) => {

@@ -27,7 +27,11 @@ pub struct Model {
     pub post: Option<f64>,
     /// `(post - cold) / (baseline - cold)`, clipped to `[0, 1.25]`.
     pub retention: Option<f64>,
-    /// P(right after | right before), the same question of the same session.
+    /// Probes that were right before the break and asked again after it.
+    pub known: Option<i32>,
+    /// Those of them that are right after it.
+    pub kept: Option<i32>,
+    /// `kept / known`: P(right after | right before), the same question of the same session.
     pub item_retention: Option<f64>,
     /// Share of post-break answers that gave a replaced value (SF only).
     pub stale_rate: Option<f64>,

@@ -1,21 +1,29 @@
 //! Ranks the agents of a task by the runs that count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::interval::{cluster_bootstrap, mean};
 use crate::probe::Dimension;
 use crate::scoring::{RunScore, passes};
+use crate::statistics::{RankInterval, cluster_interval, mean, rank_intervals};
 
 /// What the leaderboard needs to know of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunResult {
     pub agent: String,
     pub trial: u32,
+    /// What the run shares with the runs of other agents, such as the task and the trial: agents are
+    /// compared within it. An agent has one run of each.
+    pub cluster: String,
     /// The run came to its end, had a break, kept its seal.
     pub counts: bool,
+    /// Whose fault it is that the run ended without a measurement: `provider`, `agent`, `harness`,
+    /// `cancelled` or `budget`; none where it did not fail.
+    pub failure: Option<String>,
     pub score: RunScore,
+    /// What must be the same in all runs that are averaged: name → value.
+    pub manifest: BTreeMap<String, String>,
     pub duration_ms: Option<u64>,
 }
 
@@ -36,9 +44,19 @@ pub struct Row {
     /// Runs that count.
     pub trials: usize,
     pub overall_score: Option<f64>,
+    /// The overall score with its interval.
+    pub score: Estimate,
+    /// The ranks that the data do not exclude; none for a single trial.
+    pub ranks: Option<RankInterval>,
     /// Mean post-break score per dimension.
     pub scores: BTreeMap<Dimension, Option<f64>>,
     pub retention: Estimate,
+    /// P(right after | right before) over all probes of all runs; resampled by run.
+    pub item_retention: Estimate,
+    /// Cause → runs that ended without a measurement. Only the cause `agent` speaks of the agent.
+    pub failures: BTreeMap<String, usize>,
+    /// What is not the same in all the runs that were averaged.
+    pub differs: Vec<String>,
     pub passed: bool,
     /// Mean wall time of the runs that count.
     pub duration_ms: Option<u64>,
@@ -54,9 +72,19 @@ pub fn leaderboard(runs: &[RunResult], pass_mark: f64, seed: u64) -> Vec<Row> {
     for run in runs.iter().filter(|run| run.counts) {
         by_agent.entry(&run.agent).or_default().push(run);
     }
+    let ranks = ranks(&by_agent, seed);
     let mut rows: Vec<Row> = by_agent
         .into_iter()
-        .map(|(agent, runs)| row(agent, &runs, pass_mark, seed))
+        .map(|(agent, counted)| {
+            let mut row = row(agent, &counted, pass_mark, seed);
+            row.ranks = ranks.get(agent).copied();
+            for run in runs.iter().filter(|run| run.agent == agent) {
+                if let Some(cause) = &run.failure {
+                    *row.failures.entry(cause.clone()).or_default() += 1;
+                }
+            }
+            row
+        })
         .collect();
     rows.sort_by(|a, b| {
         let score = grain(b.overall_score).cmp(&grain(a.overall_score));
@@ -93,12 +121,18 @@ fn row(agent: &str, runs: &[&RunResult], pass_mark: f64, seed: u64) -> Row {
         .iter()
         .filter_map(|run| run_retention(&run.score))
         .collect();
+    let items: Vec<Vec<f64>> = runs.iter().map(|run| items(&run.score)).collect();
     let durations: Vec<u64> = runs.iter().filter_map(|run| run.duration_ms).collect();
     Row {
         rank: 0,
         agent: agent.to_owned(),
         trials: runs.len(),
         overall_score: mean(&overall),
+        score: estimate(&overall, seed),
+        ranks: None,
+        item_retention: estimate_of(&items, seed),
+        failures: BTreeMap::new(),
+        differs: differs(runs),
         passed: passes(&scores, pass_mark),
         scores,
         retention: estimate(&retentions, seed),
@@ -116,16 +150,76 @@ pub fn run_retention(score: &RunScore) -> Option<f64> {
     mean(&defined)
 }
 
+/// Per probe that was right before the break: 1 where it is right after it, else 0.
+fn items(score: &RunScore) -> Vec<f64> {
+    let mut items = Vec::new();
+    for dimension in score.dimensions.values() {
+        if let (Some(known), Some(kept)) = (dimension.known, dimension.kept) {
+            items.extend((0..known).map(|at| if at < kept { 1.0 } else { 0.0 }));
+        }
+    }
+    items
+}
+
+/// Rank intervals by overall score, where an agent has more than one run.
+fn ranks<'a>(
+    by_agent: &BTreeMap<&'a str, Vec<&RunResult>>,
+    seed: u64,
+) -> BTreeMap<&'a str, RankInterval> {
+    let figures: Vec<BTreeMap<String, f64>> = by_agent
+        .values()
+        .map(|runs| {
+            runs.iter()
+                .filter_map(|run| Some((run.cluster.clone(), run.score.overall_score?)))
+                .collect()
+        })
+        .collect();
+    by_agent
+        .keys()
+        .zip(&figures)
+        .zip(rank_intervals(&figures, seed))
+        .filter(|((_, figures), _)| figures.len() > 1)
+        .filter_map(|((agent, _), ranks)| Some((*agent, ranks?)))
+        .collect()
+}
+
+/// The names of what is not the same in all manifests, each with its values.
+fn differs(runs: &[&RunResult]) -> Vec<String> {
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for run in runs {
+        for (name, value) in &run.manifest {
+            values.entry(name).or_default().insert(value);
+        }
+    }
+    values
+        .into_iter()
+        .filter(|(_, values)| values.len() > 1)
+        .map(|(name, values)| {
+            let values: Vec<&str> = values.into_iter().collect();
+            format!("{name}: {}", values.join(", "))
+        })
+        .collect()
+}
+
 /// The mean of one figure per run, with its cluster bootstrap interval.
 pub fn estimate(figures: &[f64], seed: u64) -> Estimate {
     let clusters: Vec<Vec<f64>> = figures.iter().map(|&figure| vec![figure]).collect();
-    let interval = cluster_bootstrap(&clusters, seed);
+    estimate_of(&clusters, seed)
+}
+
+/// The mean of all figures of all runs, with its interval: whole runs are resampled.
+pub fn estimate_of(clusters: &[Vec<f64>], seed: u64) -> Estimate {
+    let interval = cluster_interval(clusters, seed);
     Estimate {
-        mean: mean(figures),
-        low: interval.map(|interval| interval.low),
-        high: interval.map(|interval| interval.high),
+        mean: mean(&clusters.concat()),
+        // No score, share or retention is outside of this.
+        low: interval.map(|interval| interval.low.max(0.0)),
+        high: interval.map(|interval| interval.high.min(MOST)),
     }
 }
+
+/// The largest retention there is.
+const MOST: f64 = 1.25;
 
 /// A score in steps of a billionth, so that rounding neither makes nor breaks a tie.
 fn grain(score: Option<f64>) -> Option<i64> {

@@ -15,7 +15,7 @@ pub mod grading;
 pub mod attribution;
 pub mod relevance;
 pub mod scoring;
-pub mod interval;
+pub mod statistics;
 pub mod leaderboard;
 
 /// The version of the instrument. Figures of different versions are never averaged.

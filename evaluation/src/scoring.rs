@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::grading::Verdict;
-use crate::interval::mean;
 use crate::probe::Dimension;
+use crate::statistics::mean;
 
 /// Below this much knowledge from before the break there is nothing that could be forgotten.
 const LEAST_KNOWN: f64 = 0.1;
@@ -45,7 +45,13 @@ pub struct DimensionScore {
     /// `(post - cold) / (baseline - cold)`, clipped to `[0, 1.25]`; none where
     /// `baseline - cold < 0.1`.
     pub retention: Option<f64>,
-    /// P(right after | right before).
+    /// Probes that were right before the break and asked again after it.
+    #[serde(default)]
+    pub known: Option<usize>,
+    /// Those of them that are right after it.
+    #[serde(default)]
+    pub kept: Option<usize>,
+    /// `kept / known`: P(right after | right before); none where nothing was known.
     pub item_retention: Option<f64>,
     /// Share of post-break answers that are stale; SF only.
     pub stale_rate: Option<f64>,
@@ -139,6 +145,8 @@ fn score_dimension(dimension: Dimension, answers: &[Graded], broke: bool) -> Dim
         baseline: means[1],
         post: means[2],
         retention: retention(means[0], means[1], means[2]),
+        known: Some(known.len()).filter(|_| broke),
+        kept: Some(kept).filter(|_| broke),
         item_retention: share(kept, known.len()),
         stale_rate: match dimension {
             Dimension::Sf => rate(Verdict::Stale),
@@ -149,7 +157,9 @@ fn score_dimension(dimension: Dimension, answers: &[Graded], broke: bool) -> Dim
     }
 }
 
-fn retention(cold: Option<f64>, baseline: Option<f64>, post: Option<f64>) -> Option<f64> {
+/// `(post - cold) / (baseline - cold)`, clipped to `[0, 1.25]`; none where one of them is missing or
+/// `baseline - cold < 0.1`: what was never known cannot have been forgotten.
+pub fn retention(cold: Option<f64>, baseline: Option<f64>, post: Option<f64>) -> Option<f64> {
     let (cold, baseline, post) = (cold?, baseline?, post?);
     let known = baseline - cold;
     (known >= LEAST_KNOWN - ROUNDING).then(|| ((post - cold) / known).clamp(0.0, 1.25))

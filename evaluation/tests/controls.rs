@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use evaluation::grading::{ABSTENTION, grade};
@@ -83,7 +84,10 @@ fn board(reader: Reader, first: u32, trials: u32) -> Row {
         .map(|trial| RunResult {
             agent: "reader".to_owned(),
             trial,
+            cluster: trial.to_string(),
             counts: true,
+            failure: None,
+            manifest: BTreeMap::new(),
             score: run(reader, trial),
             duration_ms: None,
         })

@@ -17,7 +17,10 @@ fn run(agent: &str, trial: u32, post: f64, retention: Option<f64>) -> RunResult 
     RunResult {
         agent: agent.to_owned(),
         trial,
+        cluster: trial.to_string(),
         counts: true,
+        failure: None,
+        manifest: BTreeMap::new(),
         score: RunScore {
             dimensions: BTreeMap::from([(Dimension::Ar, score), (Dimension::Sf, score)]),
             overall_score: Some(post),

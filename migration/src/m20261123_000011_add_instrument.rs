@@ -2,8 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
-    double_null, integer, json_binary, json_binary_null, text, text_null, timestamp_with_time_zone,
-    timestamp_with_time_zone_null, uuid,
+    double_null, integer, integer_null, json_binary, json_binary_null, text, text_null,
+    timestamp_with_time_zone, timestamp_with_time_zone_null, uuid,
 };
 
 #[derive(DeriveMigrationName)]
@@ -14,7 +14,7 @@ const ONE_JUDGING: &str = "score_run_dimension_break";
 const BY_JUDGING: &str = "score_run_judging_dimension_break";
 
 /// What is added to which table. One statement each: SQLite adds one column at a time.
-fn columns() -> [(&'static str, &'static str, ColumnDef); 9] {
+fn columns() -> [(&'static str, &'static str, ColumnDef); 11] {
     let counted = |name: &'static str| integer(name).default(1).take();
     [
         ("task", "breaks", counted("breaks")),
@@ -30,6 +30,8 @@ fn columns() -> [(&'static str, &'static str, ColumnDef); 9] {
         ("agent_run", "manifest", json_binary_null("manifest")),
         ("answer", "confidence", double_null("confidence")),
         ("score", "judging", counted("judging")),
+        ("score", "known", integer_null("known")),
+        ("score", "kept", integer_null("kept")),
     ]
 }
 

@@ -165,6 +165,8 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         baseline: Some(1.0),
         post: Some(0.7),
         retention: Some(1.25),
+        known: Some(9),
+        kept: None,
         item_retention: None,
         stale_rate: Some(0.0),
         abstained_rate: None,

@@ -325,6 +325,12 @@ pub struct DimensionPart {
     pub baseline: Option<f64>,
     pub post: Option<f64>,
     pub retention: Option<f64>,
+    /// Probes that were right before the break and asked again after it.
+    #[serde(default)]
+    pub known: Option<usize>,
+    /// Those of them that are right after it.
+    #[serde(default)]
+    pub kept: Option<usize>,
     pub item_retention: Option<f64>,
     pub stale_rate: Option<f64>,
     pub abstained_rate: Option<f64>,

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use entity::status::{Dimension, RunStatus};
 use entity::{RunId, agent_run, score, task};
-use evaluation::leaderboard::{Row, RunResult, leaderboard};
+use evaluation::leaderboard::leaderboard;
 use evaluation::probe;
-use evaluation::scoring::{DimensionScore, RunScore};
+use evaluation::scoring::DimensionScore;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
+use crate::ranking::{RankView, figures, measured, run_result};
 use crate::scope;
 use crate::state::{ApiState, Running};
 
@@ -34,34 +35,6 @@ pub(crate) struct LeaderboardView {
     unranked: Vec<UnrankedView>,
 }
 
-/// One agent over all its trials that count.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RankView {
-    /// From 1; equal scores share a rank.
-    rank: usize,
-    agent: String,
-    #[schema(value_type = String)]
-    status: &'static str,
-    overall_score: Option<f64>,
-    /// Mean score after the break, by dimension asked for.
-    scores: BTreeMap<String, Option<f64>>,
-    passed: bool,
-    /// Mean time of a run, in seconds.
-    execution_time: Option<f64>,
-    compression_detected: bool,
-    /// How many runs count.
-    trials: usize,
-    retention: EstimateView,
-}
-
-/// A mean and its 95 % interval.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct EstimateView {
-    mean: Option<f64>,
-    low: Option<f64>,
-    high: Option<f64>,
-}
-
 /// A run that is not ranked.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UnrankedView {
@@ -70,31 +43,6 @@ pub(crate) struct UnrankedView {
     status: String,
     /// Why, for people.
     reason: String,
-}
-
-impl RankView {
-    fn new(row: Row, asked: &[Dimension]) -> Self {
-        let scores = asked.iter().map(|dimension| {
-            let score = row.scores.get(&measured(*dimension)).copied().flatten();
-            (dimension.to_string(), score)
-        });
-        Self {
-            rank: row.rank,
-            scores: scores.collect(),
-            agent: row.agent,
-            status: RunStatus::Done.as_str(),
-            overall_score: row.overall_score,
-            passed: row.passed,
-            execution_time: row.duration_ms.map(seconds),
-            compression_detected: true,
-            trials: row.trials,
-            retention: EstimateView {
-                mean: row.retention.mean,
-                low: row.retention.low,
-                high: row.retention.high,
-            },
-        }
-    }
 }
 
 /// Ranks the agents of a task.
@@ -146,23 +94,20 @@ fn rank(
     let mut unranked = Vec::new();
     for run in runs {
         match why_unranked(&run) {
-            None => results.push(RunResult {
-                trial: run.trial.unsigned_abs(),
-                counts: true,
-                duration_ms: duration_ms(&run),
-                score: RunScore {
-                    dimensions: by_run.remove(&run.id).unwrap_or_default(),
-                    overall_score: run.overall_score,
-                    passed: run.passed,
-                },
-                agent: run.agent,
-            }),
-            Some(reason) => unranked.push(UnrankedView {
-                status: run.status.to_string(),
-                agent: run.agent,
-                trial: run.trial,
-                reason,
-            }),
+            None => {
+                let own = by_run.remove(&run.id).unwrap_or_default();
+                results.push(run_result(&run, own, run.trial.to_string()));
+            }
+            Some(reason) => {
+                // Not ranked; but whose fault it was is told beside the agent.
+                results.push(run_result(&run, BTreeMap::new(), run.trial.to_string()));
+                unranked.push(UnrankedView {
+                    status: run.status.to_string(),
+                    agent: run.agent,
+                    trial: run.trial,
+                    reason,
+                });
+            }
         }
     }
     let rows = leaderboard(&results, task.pass_mark, task.seed.cast_unsigned());
@@ -193,42 +138,5 @@ fn why_unranked(run: &agent_run::Model) -> Option<String> {
             Some("there was no break of its context".to_owned())
         }
         RunStatus::Done => None,
-    }
-}
-
-fn duration_ms(run: &agent_run::Model) -> Option<u64> {
-    let lasted = run.completed_at? - run.started_at?;
-    u64::try_from(lasted.num_milliseconds()).ok()
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "2^53 milliseconds are longer than any run"
-)]
-fn seconds(duration_ms: u64) -> f64 {
-    duration_ms as f64 / 1000.0
-}
-
-fn figures(score: &score::Model) -> DimensionScore {
-    DimensionScore {
-        n: usize::try_from(score.n).unwrap_or(0),
-        cold: score.cold,
-        baseline: score.baseline,
-        post: score.post,
-        retention: score.retention,
-        item_retention: score.item_retention,
-        stale_rate: score.stale_rate,
-        abstained_rate: score.abstained_rate,
-        wrong_rate: score.wrong_rate,
-    }
-}
-
-/// The stored word in the instrument's own vocabulary.
-fn measured(dimension: Dimension) -> probe::Dimension {
-    match dimension {
-        Dimension::Ar => probe::Dimension::Ar,
-        Dimension::Ttl => probe::Dimension::Ttl,
-        Dimension::Lru => probe::Dimension::Lru,
-        Dimension::Sf => probe::Dimension::Sf,
     }
 }

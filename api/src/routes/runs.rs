@@ -106,6 +106,8 @@ impl From<score::Model> for DimensionView {
             baseline,
             post,
             retention,
+            known: _,
+            kept: _,
             item_retention,
             stale_rate,
             abstained_rate,

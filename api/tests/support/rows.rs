@@ -157,6 +157,8 @@ impl Rows<'_> {
                 baseline: Some(1.0),
                 post: Some(post),
                 retention: Some(post),
+                known: Some(6),
+                kept: Some((post * 6.0).round() as i32),
                 item_retention: Some(post),
                 stale_rate: None,
                 abstained_rate: Some(0.0),

@@ -1,19 +1,28 @@
-//! The result document from the rows of the database.
+//! The result document from the rows of the database, in a fixed number of queries.
+
+mod answers;
+mod board;
 
 use std::collections::{BTreeMap, HashMap};
 
-use entity::status::{Arm, Attribution, Dimension, RunStatus};
-use entity::{RunId, TaskId, agent_run, answer, probe, score, task};
-use evaluation::leaderboard::{Estimate, Row, RunResult, leaderboard};
-use evaluation::scoring::{DimensionScore, RunScore};
+use entity::status::{Dimension, JudgingStatus};
+use entity::{RunId, TaskId, agent_run, judging, probe, recall, score, task};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, JoinType, QueryFilter, QueryOrder,
     QuerySelect, RelationTrait,
 };
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
-use super::{DimensionPart, JudgingPart, ResultDocument, RowPart, RunPart, TaskPart, TokensPart};
-use crate::material::dimension;
+use self::answers::Counted;
+use super::{
+    BreakFiguresPart, ContextPoint, DimensionPart, JudgingPart, RecallPart, ResultDocument,
+    RunPart, TaskPart, TokensPart,
+};
+use crate::phases::running::FIRST_BREAK;
+
+/// The schema that is written.
+const SCHEMA: u32 = 1;
 
 /// The part of a run's stored figures that is shown.
 #[derive(Default, Deserialize)]
@@ -22,6 +31,10 @@ struct Stats {
     bill: Billed,
     #[serde(default)]
     model_stub: bool,
+    #[serde(default)]
+    context: Vec<ContextPoint>,
+    #[serde(default)]
+    canary: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -31,11 +44,12 @@ struct Billed {
     cost_source: Option<String>,
 }
 
-/// What is counted of the answers of one run.
-#[derive(Clone, Debug, Default)]
-struct Counted {
-    attribution: BTreeMap<String, usize>,
-    summary_carries: Option<usize>,
+/// What belongs to a run but stands in other tables.
+#[derive(Default)]
+struct Belongings {
+    scores: Vec<score::Model>,
+    recalls: Vec<recall::Model>,
+    counted: Counted,
 }
 
 /// Reads the result of a task, finished or not. None: there is no such task.
@@ -53,13 +67,7 @@ pub async fn result_document(
         .order_by_asc(agent_run::Column::Id)
         .all(database)
         .await?;
-    let scores = score::Entity::find()
-        .join(JoinType::InnerJoin, score::Relation::AgentRun.def())
-        .filter(score::Column::Judging.eq(row.judging))
-        .filter(agent_run::Column::TaskId.eq(task))
-        .order_by_asc(score::Column::Dimension)
-        .all(database)
-        .await?;
+    let mut belongings = belongings(database, &row).await?;
     let probes: Vec<Dimension> = probe::Entity::find()
         .select_only()
         .column(probe::Column::Dimension)
@@ -67,77 +75,83 @@ pub async fn result_document(
         .into_tuple()
         .all(database)
         .await?;
-    let mut counted = counted(database, task).await?;
-    let mut scores_of: HashMap<RunId, Vec<score::Model>> = HashMap::new();
-    for score in scores {
-        scores_of.entry(score.run_id).or_default().push(score);
-    }
+    let judging = judging::Entity::find()
+        .filter(judging::Column::TaskId.eq(task))
+        .filter(judging::Column::Number.eq(row.judging))
+        .filter(judging::Column::Status.eq(JudgingStatus::Done))
+        .one(database)
+        .await?;
+    let judging = judging_part(row.judging, judging)?;
+    let answers = answers::read(database, task).await?;
+    let board = board::Board::of(&row, &runs, &belongings, &answers, &judging);
+    let risk_coverage = answers::risk_coverage(&runs, &answers);
     let mut parts = Vec::with_capacity(runs.len());
-    let mut results = Vec::with_capacity(runs.len());
     for run in runs {
-        let scores = scores_of.remove(&run.id).unwrap_or_default();
-        results.push(ranked(&run, &scores));
-        let counted = counted.remove(&run.id).unwrap_or_default();
-        parts.push(run_part(run, &scores, counted)?);
+        let own = belongings.remove(&run.id).unwrap_or_default();
+        parts.push(run_part(run, own)?);
     }
-    let leaderboard = leaderboard(&results, row.pass_mark, row.seed.cast_unsigned())
-        .into_iter()
-        .map(row_part)
-        .collect();
     Ok(Some(ResultDocument {
         schema: SCHEMA,
         task: task_part(row, &probes)?,
         model_stub: parts.iter().any(|run| run.model_stub),
         runs: parts,
-        leaderboard,
-        comparisons: Vec::new(),
-        risk_coverage: BTreeMap::new(),
-        judging: JudgingPart::default(),
+        leaderboard: board.rows,
+        comparisons: board.comparisons,
+        risk_coverage,
+        judging,
     }))
 }
 
-/// Counts the answers from after the break, by run, in one query.
-async fn counted(
+async fn belongings(
     database: &DatabaseConnection,
-    task: TaskId,
-) -> Result<HashMap<RunId, Counted>, DbErr> {
-    let rows: Vec<(RunId, Option<Attribution>, Option<bool>, i64)> = answer::Entity::find()
-        .select_only()
-        .column(answer::Column::RunId)
-        .column(answer::Column::Attribution)
-        .column(answer::Column::InSummary)
-        .column_as(answer::Column::Id.count(), "answers")
-        .join(JoinType::InnerJoin, answer::Relation::AgentRun.def())
-        .filter(agent_run::Column::TaskId.eq(task))
-        .filter(answer::Column::Arm.eq(Arm::Post))
-        .group_by(answer::Column::RunId)
-        .group_by(answer::Column::Attribution)
-        .group_by(answer::Column::InSummary)
-        .into_tuple()
+    task: &task::Model,
+) -> Result<HashMap<RunId, Belongings>, DbErr> {
+    let scores = score::Entity::find()
+        .join(JoinType::InnerJoin, score::Relation::AgentRun.def())
+        .filter(score::Column::Judging.eq(task.judging))
+        .filter(agent_run::Column::TaskId.eq(task.id))
+        .order_by_asc(score::Column::BreakIndex)
+        .order_by_asc(score::Column::Dimension)
         .all(database)
         .await?;
-    let mut counted: HashMap<RunId, Counted> = HashMap::new();
-    for (run, attribution, in_summary, answers) in rows {
-        let answers = usize::try_from(answers).unwrap_or_default();
-        let counted = counted.entry(run).or_default();
-        if let Some(attribution) = attribution {
-            *counted
-                .attribution
-                .entry(attribution.as_str().to_owned())
-                .or_default() += answers;
-        }
-        if let Some(carried) = in_summary {
-            *counted.summary_carries.get_or_insert(0) += if carried { answers } else { 0 };
-        }
+    let recalls = recall::Entity::find()
+        .join(JoinType::InnerJoin, recall::Relation::AgentRun.def())
+        .filter(recall::Column::Judging.eq(task.judging))
+        .filter(agent_run::Column::TaskId.eq(task.id))
+        .order_by_asc(recall::Column::BreakIndex)
+        .order_by_asc(recall::Column::Arm)
+        .order_by_asc(recall::Column::Judge)
+        .all(database)
+        .await?;
+    let mut belongings: HashMap<RunId, Belongings> = HashMap::new();
+    for (run, counted) in answers::counted(database, task.id).await? {
+        belongings.entry(run).or_default().counted = counted;
     }
-    Ok(counted)
+    for score in scores {
+        let own = belongings.entry(score.run_id).or_default();
+        own.scores.push(score);
+    }
+    for recall in recalls {
+        let own = belongings.entry(recall.run_id).or_default();
+        own.recalls.push(recall);
+    }
+    Ok(belongings)
 }
-
-/// The schema that is written.
-const SCHEMA: u32 = 1;
 
 fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, DbErr> {
     serde_json::from_value(value).map_err(|error| DbErr::Json(error.to_string()))
+}
+
+fn judging_part(number: i32, row: Option<judging::Model>) -> Result<JudgingPart, DbErr> {
+    let (judges, agreement) = match row {
+        Some(row) => (read(row.judges)?, row.agreement.map(read).transpose()?),
+        None => (Vec::new(), None),
+    };
+    Ok(JudgingPart {
+        number: number.unsigned_abs(),
+        judges,
+        agreement,
+    })
 }
 
 fn task_part(task: task::Model, probes: &[Dimension]) -> Result<TaskPart, DbErr> {
@@ -159,28 +173,29 @@ fn task_part(task: task::Model, probes: &[Dimension]) -> Result<TaskPart, DbErr>
         probe_set_hash: task.probe_set_hash,
         prompt_hash: task.prompt_hash,
         probes: counts,
-        breaks: u32::try_from(task.breaks).unwrap_or(1),
+        breaks: task.breaks.unsigned_abs(),
         trigger: Some(task.trigger.as_str().to_owned()),
-        generator: None,
+        generator: task.generator_report.map(read).transpose()?,
         changed_files: read(task.changed_files)?,
         dropped_files: task.dropped_files,
         error: task.error_message,
     })
 }
 
-fn run_part(
-    run: agent_run::Model,
-    scores: &[score::Model],
-    counted: Counted,
-) -> Result<RunPart, DbErr> {
-    let Stats { bill, model_stub } = read(run.stats.clone())?;
+fn run_part(run: agent_run::Model, own: Belongings) -> Result<RunPart, DbErr> {
+    let Stats {
+        bill,
+        model_stub,
+        context,
+        canary,
+    } = read(run.stats.clone())?;
     Ok(RunPart {
         id: run.id,
-        duration_ms: duration_ms(&run),
+        duration_ms: board::duration_ms(&run),
         agent: run.agent,
         agent_version: run.agent_version,
         model: run.model,
-        manifest_hash: None,
+        manifest_hash: run.manifest.as_ref().map(hash),
         trial: run.trial,
         status: run.status,
         failure_cause: run.failure_cause,
@@ -190,24 +205,80 @@ fn run_part(
         seal_broken: run.seal_broken,
         baseline: run.baseline,
         breaks: read(run.breaks)?,
-        attribution: counted.attribution,
-        summary_carries: counted.summary_carries,
+        attribution: own.counted.attribution,
+        summary_carries: own.counted.summary_carries,
         model_stub,
         tokens: bill.tokens,
         cost_usd: bill.cost_usd,
         cost_source: bill.cost_source,
-        dimensions: scores
-            .iter()
-            .map(|score| (score.dimension.as_str().to_owned(), dimension_part(score)))
-            .collect(),
-        by_break: Vec::new(),
-        honesty: None,
-        recall: Vec::new(),
-        context: Vec::new(),
-        canary: None,
+        dimensions: dimensions_of(&own.scores, FIRST_BREAK),
+        by_break: by_break(&own.scores),
+        honesty: own.counted.honesty,
+        recall: own.recalls.iter().map(recall_part).collect(),
+        context,
+        canary,
         overall_score: run.overall_score,
         passed: run.passed,
     })
+}
+
+/// SHA-256 of a document as JSON with the keys in byte order.
+fn hash(document: &serde_json::Value) -> String {
+    // A map of this type is sorted, whatever order the database keeps keys in.
+    let sorted: BTreeMap<&str, String> = document
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value.to_string()))
+        .collect();
+    hex::encode(Sha256::digest(format!("{sorted:?}")))
+}
+
+fn dimensions_of(scores: &[score::Model], break_index: i32) -> BTreeMap<String, DimensionPart> {
+    scores
+        .iter()
+        .filter(|score| score.break_index == break_index)
+        .map(|score| (score.dimension.as_str().to_owned(), dimension_part(score)))
+        .collect()
+}
+
+fn by_break(scores: &[score::Model]) -> Vec<BreakFiguresPart> {
+    let first = dimensions_of(scores, FIRST_BREAK);
+    let mut breaks: Vec<i32> = scores.iter().map(|score| score.break_index).collect();
+    breaks.dedup();
+    breaks
+        .into_iter()
+        .map(|index| {
+            let dimensions = dimensions_of(scores, index);
+            let kept: Vec<f64> = dimensions
+                .iter()
+                .filter_map(|(name, part)| {
+                    let first = first.get(name)?;
+                    evaluation::scoring::retention(part.cold, first.baseline, part.post)
+                })
+                .collect();
+            BreakFiguresPart {
+                index: index.unsigned_abs(),
+                dimensions,
+                kept_of_first: evaluation::statistics::mean(&kept),
+            }
+        })
+        .collect()
+}
+
+fn recall_part(recall: &recall::Model) -> RecallPart {
+    let count = |figure: i32| usize::try_from(figure).unwrap_or_default();
+    RecallPart {
+        arm: recall.arm.as_str().to_owned(),
+        index: recall.break_index.unsigned_abs(),
+        judge: recall.judge.clone(),
+        facts: count(recall.facts),
+        claimed: count(recall.claimed),
+        right: count(recall.right),
+        ungraded: count(recall.ungraded),
+        precision: recall.precision,
+        recall: recall.recall,
+    }
 }
 
 fn dimension_part(score: &score::Model) -> DimensionPart {
@@ -217,70 +288,11 @@ fn dimension_part(score: &score::Model) -> DimensionPart {
         baseline: score.baseline,
         post: score.post,
         retention: score.retention,
+        known: score.known.and_then(|known| usize::try_from(known).ok()),
+        kept: score.kept.and_then(|kept| usize::try_from(kept).ok()),
         item_retention: score.item_retention,
         stale_rate: score.stale_rate,
         abstained_rate: score.abstained_rate,
         wrong_rate: score.wrong_rate,
     }
-}
-
-fn ranked(run: &agent_run::Model, scores: &[score::Model]) -> RunResult {
-    let dimensions = scores
-        .iter()
-        .map(|score| {
-            let part = dimension_part(score);
-            let figures = DimensionScore {
-                n: part.n,
-                cold: part.cold,
-                baseline: part.baseline,
-                post: part.post,
-                retention: part.retention,
-                item_retention: part.item_retention,
-                stale_rate: part.stale_rate,
-                abstained_rate: part.abstained_rate,
-                wrong_rate: part.wrong_rate,
-            };
-            (dimension(score.dimension), figures)
-        })
-        .collect();
-    RunResult {
-        agent: run.agent.clone(),
-        trial: u32::try_from(run.trial).unwrap_or_default(),
-        counts: run.status == RunStatus::Done && run.compression_detected && !run.seal_broken,
-        score: RunScore {
-            dimensions,
-            overall_score: run.overall_score,
-            passed: run.passed,
-        },
-        duration_ms: duration_ms(run),
-    }
-}
-
-fn row_part(row: Row) -> RowPart {
-    RowPart {
-        rank: row.rank,
-        agent: row.agent,
-        trials: row.trials,
-        overall_score: row.overall_score,
-        scores: row
-            .scores
-            .into_iter()
-            .map(|(dimension, score)| (dimension.as_str().to_owned(), score))
-            .collect(),
-        score: Estimate::default(),
-        retention: row.retention,
-        item_retention: Estimate::default(),
-        rank_low: None,
-        rank_high: None,
-        recall: None,
-        failures: BTreeMap::new(),
-        differs: Vec::new(),
-        passed: row.passed,
-    }
-}
-
-/// From the first attempt's start to the end.
-fn duration_ms(run: &agent_run::Model) -> Option<u64> {
-    let lasted = run.completed_at? - run.started_at?;
-    u64::try_from(lasted.num_milliseconds()).ok()
 }

@@ -245,6 +245,8 @@ async fn store_figures(
                 baseline: Set(figures.baseline),
                 post: Set(figures.post),
                 retention: Set(figures.retention),
+                known: Set(figures.known.and_then(|known| i32::try_from(known).ok())),
+                kept: Set(figures.kept.and_then(|kept| i32::try_from(kept).ok())),
                 item_retention: Set(figures.item_retention),
                 stale_rate: Set(figures.stale_rate),
                 abstained_rate: Set(figures.abstained_rate),

@@ -1,0 +1,128 @@
+//! How far judges agree beyond chance.
+
+use serde::{Deserialize, Serialize};
+
+use super::Interval;
+use super::bootstrap::of_items;
+
+/// A coefficient of agreement: 1 is perfect, 0 is what chance gives.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    pub value: f64,
+    /// Bootstrap over the items, 95 %; none where resamples leave it undefined.
+    pub interval: Option<Interval>,
+    /// Items that it stands on.
+    pub items: usize,
+}
+
+/// Cohen's kappa of two judges (Cohen 1960): `(p_o - p_e) / (1 - p_e)`.
+///
+/// None without items, and where both always give the same verdict: chance alone would then agree.
+pub fn cohens_kappa(votes: &[(bool, bool)], seed: u64) -> Option<Agreement> {
+    let all: Vec<&(bool, bool)> = votes.iter().collect();
+    Some(Agreement {
+        value: kappa(&all)?,
+        interval: of_items(votes, seed, kappa),
+        items: votes.len(),
+    })
+}
+
+fn kappa(votes: &[&(bool, bool)]) -> Option<f64> {
+    let n = votes.len() as f64;
+    let share = |of: &dyn Fn(&(bool, bool)) -> bool| {
+        votes.iter().filter(|vote| of(vote)).count() as f64 / n
+    };
+    let agreed = share(&|(a, b)| a == b);
+    let (first, second) = (share(&|(a, _)| *a), share(&|(_, b)| *b));
+    let by_chance = first * second + (1.0 - first) * (1.0 - second);
+    (n > 0.0 && by_chance < 1.0 - 1e-12).then(|| (agreed - by_chance) / (1.0 - by_chance))
+}
+
+/// Krippendorff's alpha for nominal votes of any number of judges, some of which may be missing
+/// (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability").
+///
+/// An item is one list of votes, a vote per judge. Items with fewer than two votes say nothing of
+/// agreement and are left out. None where no such item is left, and where all votes are the same.
+pub fn krippendorff_alpha(items: &[Vec<Option<bool>>], seed: u64) -> Option<Agreement> {
+    // Per item: how many votes say yes, and how many no.
+    let counts: Vec<(usize, usize)> = items
+        .iter()
+        .map(|votes| {
+            let yes = votes.iter().filter(|vote| **vote == Some(true)).count();
+            let no = votes.iter().filter(|vote| **vote == Some(false)).count();
+            (yes, no)
+        })
+        .filter(|(yes, no)| yes + no >= 2)
+        .collect();
+    let all: Vec<&(usize, usize)> = counts.iter().collect();
+    Some(Agreement {
+        value: alpha(&all)?,
+        interval: of_items(&counts, seed, alpha),
+        items: counts.len(),
+    })
+}
+
+/// `1 - D_o / D_e` from coincidences: each pair of votes of an item counts `1 / (votes - 1)`.
+fn alpha(items: &[&(usize, usize)]) -> Option<f64> {
+    let (mut mixed, mut yes_all, mut no_all) = (0.0, 0.0, 0.0);
+    for &&(yes, no) in items {
+        let (yes, no) = (yes as f64, no as f64);
+        // Both orders of a pair are counted, as in the coincidence matrix.
+        mixed += 2.0 * yes * no / (yes + no - 1.0);
+        yes_all += yes;
+        no_all += no;
+    }
+    let n: f64 = yes_all + no_all;
+    let expected = 2.0 * yes_all * no_all / (n - 1.0);
+    (n > 1.0 && expected > 0.0).then(|| 1.0 - mixed / expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The 2 x 2 table of yes/no readings that texts on kappa use: 20 both yes, 15 both no, 5 and 10
+    /// mixed. p_o = 0.7, p_e = 0.5, so kappa = 0.4.
+    #[test]
+    fn kappa_of_a_known_table() {
+        let mut votes = vec![(true, true); 20];
+        votes.extend([(true, false); 5]);
+        votes.extend([(false, true); 10]);
+        votes.extend([(false, false); 15]);
+        let kappa = cohens_kappa(&votes, 1).expect("defined");
+        assert!((kappa.value - 0.4).abs() < 1e-12);
+        let interval = kappa.interval.expect("fifty items");
+        assert!(interval.low < 0.4 && interval.high > 0.4 && interval.low > 0.0);
+        assert_eq!(cohens_kappa(&[(true, true); 9], 1), None);
+        assert_eq!(cohens_kappa(&[], 1), None);
+    }
+
+    /// Krippendorff (2011), the worked example of binary data of two observers and ten units:
+    /// alpha = 0.095.
+    #[test]
+    fn alpha_of_the_worked_example() {
+        let a = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0];
+        let b = [1, 1, 1, 0, 0, 1, 0, 0, 0, 0];
+        let items: Vec<Vec<Option<bool>>> = a
+            .iter()
+            .zip(b)
+            .map(|(&a, b)| vec![Some(a == 1), Some(b == 1)])
+            .collect();
+        let alpha = krippendorff_alpha(&items, 1).expect("defined");
+        assert!((alpha.value - 0.095).abs() < 5e-4, "{}", alpha.value);
+    }
+
+    #[test]
+    fn a_missing_vote_is_no_vote() {
+        let whole = vec![
+            vec![Some(true), Some(true)],
+            vec![Some(false), Some(true)],
+            vec![Some(false), Some(false)],
+        ];
+        let mut holed = whole.clone();
+        holed.push(vec![Some(true), None]);
+        holed.push(vec![None, None]);
+        let (whole, holed) = (krippendorff_alpha(&whole, 1), krippendorff_alpha(&holed, 1));
+        assert_eq!(whole, holed);
+    }
+}

@@ -1,0 +1,184 @@
+//! What is counted of answers: where they came from, what they claim, and how sure they are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use entity::status::{Arm, Attribution, Verdict};
+use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe};
+use evaluation::statistics::{Claim, risk_coverage as curve};
+use sea_orm::{
+    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, JoinType, QueryFilter,
+    QuerySelect, RelationTrait,
+};
+
+use super::super::{HonestyPart, RiskCoveragePart, RiskPointPart};
+use super::board::counts;
+use crate::phases::running::FIRST_BREAK;
+
+/// What is counted of the answers of one run after its first break.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) attribution: BTreeMap<String, usize>,
+    pub(super) summary_carries: Option<usize>,
+    pub(super) honesty: Option<HonestyPart>,
+}
+
+/// A graded answer from after the first break, or from just before it.
+#[derive(Clone, Debug, FromQueryResult)]
+pub(super) struct Graded {
+    pub(super) run_id: RunId,
+    pub(super) probe_id: ProbeId,
+    pub(super) arm: Arm,
+    pub(super) grade: Option<f64>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) confidence: Option<f64>,
+}
+
+/// Counts the answers from after the first break, by run, in one query.
+pub(super) async fn counted(
+    database: &DatabaseConnection,
+    task: TaskId,
+) -> Result<HashMap<RunId, Counted>, DbErr> {
+    type Group = (
+        RunId,
+        Option<Attribution>,
+        Option<bool>,
+        Option<Verdict>,
+        i64,
+        i64,
+    );
+    let rows: Vec<Group> = answer::Entity::find()
+        .select_only()
+        .column(answer::Column::RunId)
+        .column(answer::Column::Attribution)
+        .column(answer::Column::InSummary)
+        .column(answer::Column::Verdict)
+        .column_as(answer::Column::Id.count(), "answers")
+        .column_as(answer::Column::Confidence.count(), "sure")
+        .join(JoinType::InnerJoin, answer::Relation::AgentRun.def())
+        .filter(agent_run::Column::TaskId.eq(task))
+        .filter(answer::Column::Arm.eq(Arm::Post))
+        .filter(answer::Column::BreakIndex.eq(FIRST_BREAK))
+        .group_by(answer::Column::RunId)
+        .group_by(answer::Column::Attribution)
+        .group_by(answer::Column::InSummary)
+        .group_by(answer::Column::Verdict)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let mut counted: HashMap<RunId, Counted> = HashMap::new();
+    for (run, attribution, in_summary, verdict, answers, sure) in rows {
+        let answers = usize::try_from(answers).unwrap_or_default();
+        let sure = usize::try_from(sure).unwrap_or_default();
+        let counted = counted.entry(run).or_default();
+        if let Some(attribution) = attribution {
+            *counted
+                .attribution
+                .entry(attribution.as_str().to_owned())
+                .or_default() += answers;
+        }
+        if let Some(carried) = in_summary {
+            *counted.summary_carries.get_or_insert(0) += if carried { answers } else { 0 };
+        }
+        if let Some(verdict) = verdict {
+            add(
+                counted.honesty.get_or_insert_default(),
+                verdict,
+                answers,
+                sure,
+            );
+        }
+    }
+    Ok(counted)
+}
+
+fn add(honesty: &mut HonestyPart, verdict: Verdict, answers: usize, sure: usize) {
+    honesty.answers += answers;
+    honesty.with_confidence += sure;
+    let kind = match verdict {
+        Verdict::Right => &mut honesty.right,
+        Verdict::Partial | Verdict::Wrong => &mut honesty.wrong,
+        Verdict::Stale => &mut honesty.stale,
+        Verdict::Abstained => &mut honesty.abstained,
+        Verdict::Unreadable => &mut honesty.unreadable,
+    };
+    *kind += answers;
+    if claims(verdict) {
+        honesty.claimed += answers;
+    }
+}
+
+fn claims(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Right | Verdict::Partial | Verdict::Wrong | Verdict::Stale => true,
+        Verdict::Abstained | Verdict::Unreadable => false,
+    }
+}
+
+/// The graded answers of the first break, without their texts.
+pub(super) async fn read(
+    database: &DatabaseConnection,
+    task: TaskId,
+) -> Result<Vec<Graded>, DbErr> {
+    answer::Entity::find()
+        .select_only()
+        .columns([
+            answer::Column::RunId,
+            answer::Column::ProbeId,
+            answer::Column::Arm,
+            answer::Column::Grade,
+            answer::Column::Verdict,
+            answer::Column::Confidence,
+        ])
+        .join(JoinType::InnerJoin, answer::Relation::Probe.def())
+        .filter(probe::Column::TaskId.eq(task))
+        .filter(answer::Column::BreakIndex.eq(FIRST_BREAK))
+        .into_model()
+        .all(database)
+        .await
+}
+
+/// By agent, over the runs that count: how errors grow with what is claimed.
+pub(super) fn risk_coverage(
+    runs: &[agent_run::Model],
+    answers: &[Graded],
+) -> BTreeMap<String, RiskCoveragePart> {
+    let agents: HashMap<RunId, &str> = runs
+        .iter()
+        .filter(|run| counts(run))
+        .map(|run| (run.id, run.agent.as_str()))
+        .collect();
+    let mut claims_of: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+    for answer in answers.iter().filter(|answer| answer.arm == Arm::Post) {
+        let (Some(agent), Some(verdict)) = (agents.get(&answer.run_id), answer.verdict) else {
+            continue;
+        };
+        claims_of
+            .entry((*agent).to_owned())
+            .or_default()
+            .push(Claim {
+                confidence: answer.confidence,
+                right: verdict == Verdict::Right,
+                claimed: claims(verdict),
+            });
+    }
+    claims_of
+        .into_iter()
+        .map(|(agent, claims)| {
+            let curve = curve(&claims);
+            let points = curve
+                .points
+                .iter()
+                .map(|point| RiskPointPart {
+                    coverage: point.coverage,
+                    risk: point.risk,
+                    least_confidence: point.least_confidence,
+                })
+                .collect();
+            let part = RiskCoveragePart {
+                points,
+                area: curve.area,
+            };
+            (agent, part)
+        })
+        .collect()
+}
