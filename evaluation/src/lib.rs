@@ -12,6 +12,8 @@ pub mod facts;
 pub mod probe;
 pub mod probes;
 pub mod grading;
+pub mod claims;
+pub mod judging;
 pub mod attribution;
 pub mod relevance;
 pub mod scoring;

@@ -22,8 +22,17 @@ pub fn wilson(hits: u32, trials: u32) -> Interval {
     let spread = Z * (share * (1.0 - share) / n + square / (4.0 * n * n)).sqrt();
     let scale = 1.0 + square / n;
     Interval {
-        low: ((centre - spread) / scale).max(0.0),
-        high: ((centre + spread) / scale).min(1.0),
+        // At the ends the two terms are equal, but for rounding.
+        low: if hits == 0 {
+            0.0
+        } else {
+            (centre - spread) / scale
+        },
+        high: if hits >= trials {
+            1.0
+        } else {
+            (centre + spread) / scale
+        },
     }
 }
 
