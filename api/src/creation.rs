@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use entity::status::{Dimension, Trigger};
 use entity::task::Source;
+use evaluation::question_bank::QuestionBank;
 use serde_json::json;
 use url::Url;
 
@@ -70,7 +71,7 @@ pub(crate) fn new_task(
     let seal_before_break = fields.flag("seal_before_break");
     let breaks = fields.integer("breaks", 1, MOST_BREAKS).unwrap_or(1);
     let max_cost_usd = fields.number("max_cost_usd", 0.0, MOST_DOLLARS);
-    let question_bank = fields.text("question_bank");
+    let question_bank = asked_bank(&mut fields);
     fields.finish()?;
     let Some(asked) = asked else {
         // Without a source a problem was noted, and `finish` has returned it.
@@ -134,6 +135,26 @@ fn asked_agents(fields: &mut Fields, known: &Known, trials: i64) -> Vec<String> 
         });
     }
     agents
+}
+
+/// A question bank, if it can be read as one. Whether its probes can be proved is known when the
+/// commits are.
+fn asked_bank(fields: &mut Fields) -> Option<String> {
+    let text = fields.text("question_bank")?;
+    match QuestionBank::read(&text) {
+        Ok(_) => Some(text),
+        Err(error) => {
+            let loc = fields.loc("question_bank");
+            // The text may be long; its line is told.
+            fields.refuse(Problem::new(
+                "question_bank",
+                loc,
+                error.to_string(),
+                json!(null),
+            ));
+            None
+        }
+    }
 }
 
 fn asked_rubric(fields: &mut Fields) -> Vec<Dimension> {

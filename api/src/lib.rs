@@ -8,6 +8,7 @@ mod problem;
 mod error;
 mod caller;
 mod fields;
+pub mod judging;
 mod ranking;
 mod scope;
 mod request;

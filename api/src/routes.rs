@@ -4,6 +4,8 @@ mod tasks;
 mod runs;
 mod leaderboard;
 mod boards;
+mod judgings;
+mod question_bank;
 mod agents;
 mod logs;
 mod artifacts;
@@ -59,6 +61,8 @@ pub(crate) fn described() -> OpenApiRouter<Running> {
         .merge(runs::router())
         .merge(leaderboard::router())
         .merge(boards::router())
+        .merge(judgings::router())
+        .merge(question_bank::router())
         .merge(agents::router())
         .merge(logs::router())
         .merge(artifacts::router())

@@ -2,7 +2,7 @@
 //! was found that way. `clippy.toml` of this crate forbids every other way in.
 
 use entity::status::JobState;
-use entity::{TaskId, agent_run, artifact, job, score, task, task_event, worker};
+use entity::{TaskId, agent_run, artifact, job, judging, score, task, task_event, worker};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, EntityTrait, JoinType, PaginatorTrait, QueryFilter,
@@ -83,6 +83,17 @@ pub(crate) fn all_scores(caller: &Caller) -> Select<score::Entity> {
                 .equals((task::Entity, task::Column::Judging)),
         )
         .filter(score::Column::BreakIndex.eq(1))
+}
+
+/// The judgings of a task, oldest first.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task was found within the caller's organisation"
+)]
+pub(crate) fn judgings_of(task: &task::Model) -> Select<judging::Entity> {
+    judging::Entity::find()
+        .filter(judging::Column::TaskId.eq(task.id))
+        .order_by_asc(judging::Column::Number)
 }
 
 /// The files of a task that a client may have. Names that begin with a dot are the workers' own.

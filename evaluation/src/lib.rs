@@ -11,6 +11,7 @@ pub mod symbols;
 pub mod facts;
 pub mod probe;
 pub mod probes;
+pub mod question_bank;
 pub mod grading;
 pub mod claims;
 pub mod judging;

@@ -1,5 +1,7 @@
 //! What a probe is: a question, how its answer is graded, and what proves it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -180,9 +182,18 @@ pub struct ProbeSet {
 /// How many probes of each kind were made, and what was dropped and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GeneratorReport {
-    pub made: std::collections::BTreeMap<ProbeKind, usize>,
+    pub made: BTreeMap<ProbeKind, usize>,
     /// Reason → count.
-    pub dropped: std::collections::BTreeMap<String, usize>,
+    pub dropped: BTreeMap<String, usize>,
+    /// How many facts or pairs of them were looked at.
+    #[serde(default)]
+    pub candidates: BTreeMap<ProbeKind, usize>,
+    /// Kind → reason → count.
+    #[serde(default)]
+    pub dropped_by_kind: BTreeMap<ProbeKind, BTreeMap<String, usize>>,
+    /// What the fact sheet holds: kind of fact → count.
+    #[serde(default)]
+    pub facts: BTreeMap<String, usize>,
 }
 
 impl ProbeSet {

@@ -5,6 +5,7 @@
 //! corrections.
 
 mod candidate;
+mod checks;
 mod forgetting;
 mod learning;
 mod places;
@@ -15,6 +16,8 @@ mod understanding;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::checks::{failures, prove};
 
 use self::candidate::{Candidate, Draft, When};
 use self::words::Words;
@@ -78,9 +81,56 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
             Dimension::Lru => understanding::candidates(sheet, plan.seed, looked_at),
             Dimension::Sf => forgetting::candidates(sheet, plan.seed, looked_at, &mut words),
         };
-        making.choose(dimension, lists, most);
+        making.choose(
+            dimension,
+            kinds(dimension).iter().copied().zip(lists).collect(),
+            most,
+        );
     }
+    making.set.report.facts = facts(sheet);
     making.finish()
+}
+
+/// The kinds of the lists that the generator of a dimension returns, in their order.
+fn kinds(dimension: Dimension) -> &'static [ProbeKind] {
+    match dimension {
+        Dimension::Ar => &[
+            ProbeKind::ChangedFiles,
+            ProbeKind::SymbolFile,
+            ProbeKind::SymbolSignature,
+            ProbeKind::ConstantValue,
+            ProbeKind::CoveringTest,
+            ProbeKind::FileStatus,
+        ],
+        Dimension::Ttl => &[ProbeKind::HunkLabel, ProbeKind::TaughtRule],
+        Dimension::Lru => &[
+            ProbeKind::SymbolUsers,
+            ProbeKind::FlowOrder,
+            ProbeKind::ChangeTogether,
+            ProbeKind::BehaviourHunk,
+        ],
+        // Two to one: always saying "withdrawn" earns a third of the points.
+        Dimension::Sf => &[
+            ProbeKind::CorrectedFact,
+            ProbeKind::CorrectedFact,
+            ProbeKind::RetractedFact,
+        ],
+    }
+}
+
+fn facts(sheet: &FactSheet) -> BTreeMap<String, usize> {
+    [
+        ("files", sheet.files.len()),
+        ("symbols", sheet.symbols.len()),
+        ("constants", sheet.constants.len()),
+        ("tests", sheet.tests.len()),
+        ("uses", sheet.uses.len()),
+        ("flows", sheet.flows.len()),
+        ("hunks", sheet.hunks.len()),
+    ]
+    .into_iter()
+    .map(|(name, count)| (name.to_owned(), count))
+    .collect()
 }
 
 /// The set while it is being made.
@@ -91,11 +141,22 @@ struct Making {
 
 impl Making {
     /// Takes up to `most` drafts, one of each list in turn.
-    fn choose(&mut self, dimension: Dimension, lists: Vec<Vec<Candidate>>, most: usize) {
-        let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    fn choose(
+        &mut self,
+        dimension: Dimension,
+        lists: Vec<(ProbeKind, Vec<Candidate>)>,
+        most: usize,
+    ) {
+        for (kind, list) in &lists {
+            *self.set.report.candidates.entry(*kind).or_default() += list.len();
+        }
+        let mut lists: Vec<_> = lists
+            .into_iter()
+            .map(|(kind, list)| (kind, list.into_iter()))
+            .collect();
         let mut taken = 0;
         while taken < most && !lists.is_empty() {
-            lists.retain_mut(|list| {
+            lists.retain_mut(|(kind, list)| {
                 while taken < most {
                     let Some(candidate) = list.next() else {
                         return false;
@@ -106,12 +167,10 @@ impl Making {
                             return true;
                         }
                         Err(reason) => {
-                            *self
-                                .set
-                                .report
-                                .dropped
-                                .entry(reason.to_owned())
-                                .or_default() += 1;
+                            let report = &mut self.set.report;
+                            *report.dropped.entry(reason.to_owned()).or_default() += 1;
+                            let by_kind = report.dropped_by_kind.entry(*kind).or_default();
+                            *by_kind.entry(reason.to_owned()).or_default() += 1;
                         }
                     }
                 }

@@ -38,6 +38,11 @@ pub enum Work {
     FinishTask {
         task: TaskId,
     },
+    /// Judges a finished task again, under this number.
+    JudgeTask {
+        task: TaskId,
+        judging: i32,
+    },
 }
 
 impl Work {
@@ -48,7 +53,7 @@ impl Work {
             Self::RunAgent { agent, .. } => {
                 format!("run:{}", agent.split(':').next().unwrap_or(agent))
             }
-            Self::JudgeRun { .. } => "judge".to_owned(),
+            Self::JudgeRun { .. } | Self::JudgeTask { .. } => "judge".to_owned(),
             Self::FinishTask { .. } => "finish".to_owned(),
         }
     }
@@ -60,6 +65,7 @@ impl Work {
             Self::RunAgent { .. } => JobKind::RunAgent,
             Self::JudgeRun { .. } => JobKind::JudgeRun,
             Self::FinishTask { .. } => JobKind::FinishTask,
+            Self::JudgeTask { .. } => JobKind::JudgeTask,
         }
     }
 
@@ -69,7 +75,8 @@ impl Work {
             Self::PrepareTask { task }
             | Self::RunAgent { task, .. }
             | Self::JudgeRun { task, .. }
-            | Self::FinishTask { task } => *task,
+            | Self::FinishTask { task }
+            | Self::JudgeTask { task, .. } => *task,
         }
     }
 
@@ -77,7 +84,7 @@ impl Work {
     pub fn run(&self) -> Option<RunId> {
         match self {
             Self::RunAgent { run, .. } | Self::JudgeRun { run, .. } => Some(*run),
-            Self::PrepareTask { .. } | Self::FinishTask { .. } => None,
+            Self::PrepareTask { .. } | Self::FinishTask { .. } | Self::JudgeTask { .. } => None,
         }
     }
 
@@ -88,6 +95,7 @@ impl Work {
             Self::RunAgent { run, .. } => format!("run:{run}"),
             Self::JudgeRun { run, .. } => format!("judge:{run}"),
             Self::FinishTask { task } => format!("finish:{task}"),
+            Self::JudgeTask { task, judging } => format!("judge:{task}:{judging}"),
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct PlatformSettings {
 }
 
 /// The settings whose values are secrets.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 11] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "GOOGLE_API_KEY",
@@ -42,14 +42,20 @@ const SECRETS: [&str; 8] = [
     "IFLOW_API_KEY",
     "FORGE_TOKEN",
     "GITHUB_TOKEN",
+    "JUDGE_OPENAI_API_KEY",
+    "JUDGE_ANTHROPIC_API_KEY",
+    "JUDGE_GEMINI_API_KEY",
 ];
 
 /// The settings of agents that are addresses, in which a password may stand.
-const ADDRESSES: [&str; 6] = [
+const ADDRESSES: [&str; 9] = [
     "ANTHROPIC_BASE_URL",
     "GOOGLE_GEMINI_BASE_URL",
     "OPENAI_BASE_URL",
     "IFLOW_BASE_URL",
+    "JUDGE_OPENAI_BASE_URL",
+    "JUDGE_ANTHROPIC_BASE_URL",
+    "JUDGE_GEMINI_BASE_URL",
     "HTTPS_PROXY",
     "HTTP_PROXY",
 ];

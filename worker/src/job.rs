@@ -23,6 +23,7 @@ use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::judges::Judge;
 use crate::presence::Presences;
 use crate::settings::WorkerSettings;
 use crate::workspace::WorkspaceError;
@@ -33,6 +34,7 @@ pub(crate) struct Worker {
     pub(crate) platform: Platform,
     pub(crate) adapters: Vec<Arc<dyn AgentAdapter>>,
     pub(crate) presences: Presences,
+    pub(crate) judges: Vec<Box<dyn Judge>>,
     /// What agents' programs are confined by.
     pub(crate) sandbox: Sandbox,
 }

@@ -5,6 +5,7 @@ pub mod settings;
 pub mod pull_request;
 pub mod workspace;
 pub mod result;
+pub mod judges;
 
 mod material;
 mod presence;

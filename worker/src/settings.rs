@@ -1,6 +1,7 @@
 //! What a worker can be told.
 
 pub(crate) mod agents;
+pub mod judges;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use platform::settings::{Reader, Secret};
 
 pub use agents::AgentSettings;
+pub use judges::JudgeSettings;
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -34,6 +36,7 @@ pub struct WorkerSettings {
     /// `MAX_TURNS`: of one deep dive.
     pub max_turns: u32,
     pub agents: AgentSettings,
+    pub judges: JudgeSettings,
     pub forge: ForgeSettings,
 }
 
@@ -89,6 +92,7 @@ impl WorkerSettings {
             max_context_tokens,
             max_turns,
             agents: AgentSettings::read(reader),
+            judges: JudgeSettings::read(reader),
             forge: ForgeSettings::read(reader),
         }
     }

@@ -8,6 +8,8 @@ pub(crate) mod prepare;
 pub(crate) mod run;
 pub(crate) mod grades;
 pub(crate) mod judge;
+pub(crate) mod judge_again;
+pub(crate) mod recalls;
 pub(crate) mod finish;
 pub(crate) mod report;
 
@@ -24,5 +26,8 @@ pub(crate) async fn perform(worker: &Arc<Worker>, job: &Job) -> Result<(), Stage
         Work::RunAgent { task, run, .. } => run::run_agent(worker, job, *task, *run).await,
         Work::JudgeRun { task, run } => judge::judge_run(worker, job, *task, *run).await,
         Work::FinishTask { task } => finish::finish_task(worker, job, *task).await,
+        Work::JudgeTask { task, judging } => {
+            judge_again::judge_task(worker, job, *task, *judging).await
+        }
     }
 }

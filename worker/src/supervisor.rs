@@ -106,6 +106,10 @@ pub(crate) async fn supervise(
         doing: "setting up the agents' sandbox",
         source: why.into(),
     })?;
+    let judges = crate::judges::judges(&settings.judges).map_err(|source| WorkerError {
+        doing: "setting up the judges",
+        source: source.into(),
+    })?;
     let queues = queues(&settings, &adapters);
     let drain = settings.drain;
     let name = settings.name.clone();
@@ -117,6 +121,7 @@ pub(crate) async fn supervise(
             platform,
             adapters,
             presences: Presences::default(),
+            judges,
             sandbox,
         }),
         queues,

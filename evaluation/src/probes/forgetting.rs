@@ -88,15 +88,17 @@ pub(super) fn candidates(
     let abouts: Vec<About> = topics.iter().map(|topic| topic.about).collect();
     let mut corrected = Draw::new(seed, "SF/corrected_fact");
     let mut retracted = Draw::new(seed, "SF/retracted_fact");
-    let mut lists = vec![Vec::new(), Vec::new()];
+    // Two lists of corrections and one of retractions: they take turns.
+    let mut lists = vec![Vec::new(), Vec::new(), Vec::new()];
     for (at, (topic, subject)) in subjects.pairs(&abouts, 2 * most).into_iter().enumerate() {
         // Every round of topics starts with the other kind, so that no topic always has the same.
-        let withdrawn = (at + at / topics.len()) % 2 == 1;
+        let turn = (at + at / topics.len()) % 3;
+        let withdrawn = turn == 2;
         let topic = topics[topic];
         if withdrawn {
-            lists[1].push(Ok(retraction(topic, subject, &mut retracted, words)));
+            lists[2].push(Ok(retraction(topic, subject, &mut retracted, words)));
         } else {
-            lists[0].push(Ok(correction(topic, subject, &mut corrected, words)));
+            lists[turn].push(Ok(correction(topic, subject, &mut corrected, words)));
         }
     }
     lists

@@ -1,11 +1,13 @@
 //! Finishes a task: its documents, its status, its last event.
 
 use entity::status::{FailureCause, RunStatus, TaskStatus};
-use entity::{RunId, TaskId, answer, probe, task};
+use entity::{RunId, TaskId, answer, artifact, judging, probe, task};
+use platform::artifacts;
 use platform::events::{self, Event};
 use platform::jobs::ledger;
 use sea_orm::{
-    ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+    ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    RelationTrait,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -14,6 +16,7 @@ use tracing::{info, warn};
 
 use super::ending::{TaskProblem, completed, end_task};
 use super::prepare::end_job;
+use super::recalls::agreement;
 use super::report;
 use crate::job::{Job, StageError, Text, Worker};
 use crate::result::{ResultDocument, result_document};
@@ -35,6 +38,19 @@ pub(crate) async fn finish_task(
     if task.status.is_final() {
         return end_job(worker, job).await;
     }
+    if let Some(agreement) = agreement(worker, &task, task.judging).await? {
+        let transaction = worker.begin(job).await?;
+        judging::Entity::update_many()
+            .set(judging::ActiveModel {
+                agreement: Set(Some(serde_json::to_value(agreement)?)),
+                ..Default::default()
+            })
+            .filter(judging::Column::TaskId.eq(task_id))
+            .filter(judging::Column::Number.eq(task.judging))
+            .exec(&transaction)
+            .await?;
+        transaction.commit().await?;
+    }
     let Some(mut document) = result_document(database, task_id).await? else {
         return end_job(worker, job).await;
     };
@@ -48,30 +64,13 @@ pub(crate) async fn finish_task(
         .as_ref()
         .map(|problem| redactor.redact(&problem.message).into_owned());
 
-    let texts = [
-        (
-            "result.json",
-            "application/json",
-            serde_json::to_string_pretty(&document)?,
-        ),
-        ("report.md", "text/markdown", report::report(&document)),
-        (
-            "answers.jsonl",
-            "application/x-ndjson",
-            answers(worker, task_id, &document).await?,
-        ),
-        (
-            "task.log",
-            "application/x-ndjson",
-            log(worker, &task, &completed(status, problem.as_ref())).await?,
-        ),
-    ];
-    let texts = texts.each_ref().map(|(name, media_type, text)| Text {
-        name,
-        media_type,
-        text,
+    let mut texts = documents(worker, task_id, &document).await?;
+    texts.push(Document {
+        name: "task.log".to_owned(),
+        media_type: "application/x-ndjson",
+        text: log(worker, &task, &completed(status, problem.as_ref())).await?,
     });
-    worker.keep(job, None, &texts).await?;
+    keep_all(worker, job, &texts).await?;
 
     let transaction = worker.begin(job).await?;
     end_task(&transaction, task_id, status, problem.as_ref(), redactor).await?;
@@ -80,6 +79,87 @@ pub(crate) async fn finish_task(
     worker.tell(task_id, &[]).await;
     info!(task.id = %task_id, "task {task_id} is {status}");
     Ok(())
+}
+
+/// A document of a task.
+struct Document {
+    name: String,
+    media_type: &'static str,
+    text: String,
+}
+
+/// What a judging leaves to read.
+async fn documents(
+    worker: &Worker,
+    task: TaskId,
+    document: &ResultDocument,
+) -> Result<Vec<Document>, StageError> {
+    let one = |name: &str, media_type, text| Document {
+        name: name.to_owned(),
+        media_type,
+        text,
+    };
+    Ok(vec![
+        one(
+            "result.json",
+            "application/json",
+            serde_json::to_string_pretty(document)?,
+        ),
+        one("report.md", "text/markdown", report::report(document)),
+        one(
+            "answers.jsonl",
+            "application/x-ndjson",
+            answers(worker, task, document).await?,
+        ),
+    ])
+}
+
+async fn keep_all(worker: &Worker, job: &Job, documents: &[Document]) -> Result<(), StageError> {
+    let texts: Vec<Text<'_>> = documents
+        .iter()
+        .map(|document| Text {
+            name: &document.name,
+            media_type: document.media_type,
+            text: &document.text,
+        })
+        .collect();
+    worker.keep(job, None, &texts).await
+}
+
+/// Writes the documents of a task anew; those of the judging `before` stay, under its number.
+pub(super) async fn keep_documents(
+    worker: &Worker,
+    job: &Job,
+    task: TaskId,
+    before: Option<i32>,
+) -> Result<(), StageError> {
+    let Some(document) = result_document(&worker.platform.database, task).await? else {
+        return Ok(());
+    };
+    let documents = documents(worker, task, &document).await?;
+    if let Some(before) = before {
+        let transaction = worker.begin(job).await?;
+        for document in &documents {
+            // A second attempt finds the old ones renamed already, and leaves the new ones alone.
+            let old = format!("judging-{before}-{}", document.name);
+            let there = artifacts::find(&transaction, task, None, &old).await?;
+            if there.is_some() {
+                continue;
+            }
+            artifact::Entity::update_many()
+                .set(artifact::ActiveModel {
+                    name: Set(old),
+                    ..Default::default()
+                })
+                .filter(artifact::Column::TaskId.eq(task))
+                .filter(artifact::Column::RunId.is_null())
+                .filter(artifact::Column::Name.eq(document.name.as_str()))
+                .exec(&transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+    }
+    keep_all(worker, job, &documents).await
 }
 
 /// Why a task is no success: not one of its runs came to its end.

@@ -9,6 +9,8 @@ use tracing::{info, warn};
 use super::ending::{RunEnd, end_run};
 use super::grades::{self, grade_run, probes_of};
 use super::prepare::end_job;
+use super::recalls::{self, judge_recalls, judging_of};
+use super::run::material;
 use crate::job::{Job, StageError, Who, Worker};
 
 pub(crate) async fn judge_run(
@@ -40,9 +42,16 @@ pub(crate) async fn judge_run(
         passed: first.and_then(|figures| figures.passed),
     };
     let answers = grades.len();
+    let number = task.judging;
+    let judges = judging_of(worker, job, task_id, number).await?;
+    let material = material(worker, task_id).await?;
+    let facts = recalls::facts(worker, &task, &material).await?;
+    let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
+    recalls.keep(worker, job, &run, number).await?;
 
     let transaction = worker.begin(job).await?;
-    grades::store(&transaction, run_id, task.judging, grades).await?;
+    grades::store(&transaction, run_id, number, grades).await?;
+    recalls.store(&transaction, &run, number).await?;
     let redactor = &worker.platform.redactor;
     let rings = end_run(&transaction, &Who::of(&run), &end, redactor).await?;
     ledger::finish(&transaction, &job.lease).await?;

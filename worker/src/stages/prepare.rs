@@ -5,8 +5,9 @@ use entity::status::{Dimension as StoredDimension, Level, RunStatus, TaskStatus}
 use entity::{ProbeId, TaskId, agent_run, probe, task};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::{Dimension, ProbeSet};
-use evaluation::probes::{ProbePlan, generate};
+use evaluation::probes::{ProbePlan, generate, prove};
 use evaluation::pull_request::PullRequest;
+use evaluation::question_bank::QuestionBank;
 use platform::events::{Event, NewEvent};
 use platform::jobs::{self, Work, ledger};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
@@ -194,17 +195,43 @@ async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, 
     let dimensions: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
     let plan = ProbePlan::standard(task.seed.cast_unsigned(), &dimensions);
     let pull_request = resolved.pull_request;
+    let bank = task.question_bank.clone();
     tokio::task::spawn_blocking(move || {
         let sheet = fact_sheet(&pull_request);
-        let probe_set = generate(&sheet, &plan);
-        Prepared {
+        let probe_set = match bank {
+            Some(bank) => banked(&bank, &pull_request, &plan)?,
+            None => generate(&sheet, &plan),
+        };
+        let probe_set = prove(probe_set, &pull_request);
+        Ok(Prepared {
             pull_request,
             sheet,
             probe_set,
-        }
+        })
     })
     .await
-    .map_err(|error| StageError::harness(format!("reading the facts failed: {error}")))
+    .map_err(|error| StageError::harness(format!("reading the facts failed: {error}")))?
+}
+
+/// The probes of a question bank, of the dimensions asked for.
+fn banked(
+    text: &str,
+    pull_request: &PullRequest,
+    plan: &ProbePlan,
+) -> Result<ProbeSet, StageError> {
+    let bank = QuestionBank::read(text).map_err(|error| StageError::harness(error.to_string()))?;
+    let header = &bank.header;
+    if (&header.base, &header.head) != (&pull_request.base, &pull_request.head) {
+        return Err(StageError::harness(format!(
+            "the question bank asks about {} -> {}, and the pull request is {} -> {}",
+            header.base, header.head, pull_request.base, pull_request.head
+        )));
+    }
+    let mut probes = bank.probes;
+    probes
+        .probes
+        .retain(|probe| plan.at_most.contains_key(&probe.dimension));
+    Ok(probes)
 }
 
 /// Stores the documents. Before the transaction that makes them count: it holds a lock, and an
@@ -301,6 +328,7 @@ async fn hand_on(
             changed_files: Set(serde_json::to_value(changed)?),
             dropped_files: Set(serde_json::to_value(&pull_request.dropped)?),
             probe_set_hash: Set(Some(hash.clone())),
+            generator_report: Set(Some(serde_json::to_value(&probe_set.report)?)),
             prompt_hash: Set(Some(prompts::version())),
             updated_at: Set(now),
             ..Default::default()

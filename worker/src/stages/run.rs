@@ -305,7 +305,7 @@ async fn begin_attempt(
     Ok(())
 }
 
-async fn material(worker: &Worker, task: TaskId) -> Result<Material, StageError> {
+pub(crate) async fn material(worker: &Worker, task: TaskId) -> Result<Material, StageError> {
     let found = artifacts::find(&worker.platform.database, task, None, MATERIAL)
         .await?
         .ok_or_else(|| StageError::harness("what was prepared for the task is gone"))?;

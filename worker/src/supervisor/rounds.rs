@@ -226,7 +226,9 @@ impl Supervisor {
     /// cancelled while nobody worked on it.
     async fn end_forgotten(&self, work: &Work, end: &RunEnd) -> Result<(), StageError> {
         let (task, run) = match work {
-            Work::PrepareTask { task } | Work::FinishTask { task } => (*task, None),
+            Work::PrepareTask { task }
+            | Work::FinishTask { task }
+            | Work::JudgeTask { task, .. } => (*task, None),
             Work::RunAgent { task, run, .. } | Work::JudgeRun { task, run } => (*task, Some(*run)),
         };
         let transaction = self.worker.platform.database.begin().await?;

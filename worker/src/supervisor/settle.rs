@@ -15,6 +15,7 @@ use super::Why;
 use crate::job::Who;
 use crate::job::{Job, Retry, StageError, Worker};
 use crate::stages::ending::{RunEnd, TaskProblem, end_all, end_run, end_task};
+use crate::stages::judge_again;
 
 /// How often the end of a job is tried to be written; after that its lease runs out.
 const TRIES: u32 = 5;
@@ -171,6 +172,12 @@ pub(super) async fn end_work(
             end_task(transaction, *task, status, problem.as_ref(), redactor).await?;
             Ok(Vec::new())
         }
+        Work::JudgeTask { task, judging } => {
+            if let RunEnd::Failed { message, .. } = end {
+                judge_again::failed(transaction, *task, *judging, message, redactor).await?;
+            }
+            Ok(Vec::new())
+        }
         Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
             let Some(run) = agent_run::Entity::find_by_id(*run).one(transaction).await? else {
                 return Ok(Vec::new());
@@ -209,9 +216,10 @@ async fn tell_retry(
         Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
             let status = match &job.lease.work {
                 Work::JudgeRun { .. } => RunStatus::Judging,
-                Work::RunAgent { .. } | Work::PrepareTask { .. } | Work::FinishTask { .. } => {
-                    RunStatus::Queued
-                }
+                Work::RunAgent { .. }
+                | Work::PrepareTask { .. }
+                | Work::FinishTask { .. }
+                | Work::JudgeTask { .. } => RunStatus::Queued,
             };
             back_to_queue(transaction, *run, status).await?;
             agent_run::Entity::update_many()
@@ -235,6 +243,8 @@ async fn tell_retry(
             };
             who.event(Level::Warning, event)
         }
+        // The log of a task that is judged again is closed.
+        Work::JudgeTask { .. } => return Ok(()),
         Work::PrepareTask { .. } | Work::FinishTask { .. } => NewEvent {
             run: None,
             level: Level::Warning,

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::WorkerError;
 use worker::result::{ResultDocument, result_document};
-use worker::settings::{AgentSettings, ForgeSettings, WorkerSettings};
+use worker::settings::{AgentSettings, ForgeSettings, JudgeSettings, WorkerSettings};
 
 /// Everything that outlives a worker.
 pub(crate) struct Installation {
@@ -113,6 +113,7 @@ impl Installation {
                 sandbox: Mode::None,
                 ..AgentSettings::default()
             },
+            judges: JudgeSettings::default(),
             forge: ForgeSettings {
                 base_urls: Vec::new(),
                 api_url: None,

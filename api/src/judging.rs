@@ -1,0 +1,117 @@
+//! Puts the judging of a finished task into the ledger.
+
+use chrono::Utc;
+use entity::status::{JudgingStatus, TaskStatus};
+use entity::{JudgingId, TaskId, judging, task};
+use platform::jobs::{self, Work};
+use platform::parts::Platform;
+use platform::telemetry::chain;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    TransactionTrait,
+};
+use tracing::warn;
+
+/// Why a task is not judged again.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no such task")]
+    Gone,
+    #[error("the task is not done: only what has been answered can be judged again")]
+    NotDone,
+    #[error("the task is being judged again already")]
+    Waiting,
+    #[error("the database did not do what was asked")]
+    Database(#[from] DbErr),
+}
+
+/// Asks for a judging of a task, by the judges that the workers have. The caller may see the task.
+///
+/// # Errors
+///
+/// The task cannot be judged again now.
+pub async fn judge_again(
+    platform: &Platform,
+    id: TaskId,
+    by: Option<String>,
+) -> Result<judging::Model, Refused> {
+    let transaction = platform.database.begin().await?;
+    // Also takes the lock on the task's row, so that of two that ask at once one is refused.
+    let now = Utc::now();
+    let done = task::Entity::update_many()
+        .set(task::ActiveModel {
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(id))
+        .filter(task::Column::Status.eq(TaskStatus::Done))
+        .exec(&transaction)
+        .await?;
+    let Some(task) = find(&transaction, id).await? else {
+        return Err(Refused::Gone);
+    };
+    if done.rows_affected == 0 {
+        return Err(Refused::NotDone);
+    }
+    let newest = newest(&transaction, id).await?;
+    if newest
+        .as_ref()
+        .is_some_and(|newest| newest.status == JudgingStatus::Queued)
+    {
+        return Err(Refused::Waiting);
+    }
+    let number = newest
+        .map_or(task.judging, |newest| newest.number)
+        .max(task.judging)
+        + 1;
+    let row = judging::ActiveModel {
+        id: Set(JudgingId::new()),
+        task_id: Set(id),
+        number: Set(number),
+        status: Set(JudgingStatus::Queued),
+        judges: Set(serde_json::json!([])),
+        agreement: Set(None),
+        error_message: Set(None),
+        created_by: Set(by),
+        created_at: Set(now),
+        completed_at: Set(None),
+    }
+    .insert(&transaction)
+    .await?;
+    let work = Work::JudgeTask {
+        task: id,
+        judging: number,
+    };
+    let ring = jobs::enqueue(&transaction, &work).await?;
+    transaction.commit().await?;
+    if let Err(error) = platform.doorbell.ring(&[ring]).await {
+        warn!(task.id = %id, error = chain(&error), "the bell cannot be rung, a sweep will");
+    }
+    Ok(row)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller has found the task within the organisation"
+)]
+async fn find(
+    connection: &impl sea_orm::ConnectionTrait,
+    id: TaskId,
+) -> Result<Option<task::Model>, DbErr> {
+    task::Entity::find_by_id(id).one(connection).await
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller has found the task within the organisation"
+)]
+async fn newest(
+    connection: &impl sea_orm::ConnectionTrait,
+    id: TaskId,
+) -> Result<Option<judging::Model>, DbErr> {
+    judging::Entity::find()
+        .filter(judging::Column::TaskId.eq(id))
+        .order_by_desc(judging::Column::Number)
+        .one(connection)
+        .await
+}

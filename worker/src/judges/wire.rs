@@ -1,0 +1,177 @@
+//! The three interfaces: what is sent, and where text and tokens stand in the reply.
+
+use agents::event::Tokens;
+use evaluation::judging::reply_schema;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::settings::judges::{Api, JudgeModel};
+
+/// The longest reply that is asked for, in tokens.
+const MOST_TOKENS: u64 = 8_000;
+/// The tool that Anthropic's models are made to answer with.
+const TOOL: &str = "report";
+
+/// One request.
+pub(super) struct Request {
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
+}
+
+/// What a reply says.
+pub(super) struct Reply {
+    pub(super) text: String,
+    /// Missing where the provider does not tell.
+    pub(super) tokens: Option<Tokens>,
+}
+
+/// The request that asks `prompt`; none where key or address cannot be sent.
+pub(super) fn request(model: &JudgeModel, prompt: &str) -> Option<Request> {
+    let schema = reply_schema();
+    let name = &model.model;
+    let (path, header, body) = match model.api {
+        Api::OpenAi => (
+            "chat/completions".to_owned(),
+            "authorization",
+            json!({
+                "model": name,
+                "messages": [{"role": "user", "content": prompt}],
+                "max_completion_tokens": MOST_TOKENS,
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": TOOL, "strict": true, "schema": schema},
+                },
+            }),
+        ),
+        Api::Anthropic => (
+            "v1/messages".to_owned(),
+            "x-api-key",
+            json!({
+                "model": name,
+                "max_tokens": MOST_TOKENS,
+                "messages": [{"role": "user", "content": prompt}],
+                "tools": [{
+                    "name": TOOL,
+                    "description": "Reports the findings.",
+                    "input_schema": schema,
+                }],
+                "tool_choice": {"type": "tool", "name": TOOL},
+            }),
+        ),
+        Api::Gemini => (
+            format!("v1beta/models/{name}:generateContent"),
+            "x-goog-api-key",
+            json!({
+                "contents": [{"role": "user", "parts": [{"text": prompt}]}],
+                "generationConfig": {
+                    "maxOutputTokens": MOST_TOKENS,
+                    "responseMimeType": "application/json",
+                    "responseSchema": without_unknown(schema),
+                },
+            }),
+        ),
+    };
+    let key = match model.api {
+        Api::OpenAi => format!("Bearer {}", model.key.expose()),
+        Api::Anthropic | Api::Gemini => model.key.expose().to_owned(),
+    };
+    let mut key = HeaderValue::try_from(key).ok()?;
+    key.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert(HeaderName::from_static(header), key);
+    if model.api == Api::Anthropic {
+        headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+    }
+    let mut base = model.base_url.clone();
+    if !base.path().ends_with('/') {
+        let with_slash = format!("{}/", base.path());
+        base.set_path(&with_slash);
+    }
+    Some(Request {
+        url: base.join(&path).ok()?,
+        headers,
+        body,
+    })
+}
+
+/// Gemini's subset of JSON Schema has no `additionalProperties`.
+fn without_unknown(mut schema: Value) -> Value {
+    match &mut schema {
+        Value::Object(fields) => {
+            fields.remove("additionalProperties");
+            for field in fields.values_mut() {
+                *field = without_unknown(field.take());
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                *item = without_unknown(item.take());
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    schema
+}
+
+/// Reads a reply; none where it does not have the interface's form.
+pub(super) fn reply(api: Api, body: &Value) -> Option<Reply> {
+    let number = |path: &str| body.pointer(path).and_then(Value::as_u64);
+    match api {
+        Api::OpenAi => Some(Reply {
+            text: body
+                .pointer("/choices/0/message/content")?
+                .as_str()?
+                .to_owned(),
+            tokens: tokens(
+                number("/usage/prompt_tokens"),
+                number("/usage/prompt_tokens_details/cached_tokens"),
+                number("/usage/completion_tokens"),
+            ),
+        }),
+        Api::Anthropic => {
+            let parts = body.get("content")?.as_array()?;
+            let input = parts
+                .iter()
+                .find(|part| part.get("type").and_then(Value::as_str) == Some("tool_use"))?
+                .get("input")?;
+            let cached = number("/usage/cache_read_input_tokens").unwrap_or_default();
+            let written = number("/usage/cache_creation_input_tokens").unwrap_or_default();
+            let input_tokens = number("/usage/input_tokens");
+            Some(Reply {
+                text: input.to_string(),
+                tokens: tokens(
+                    input_tokens.map(|fresh| fresh + cached + written),
+                    Some(cached),
+                    number("/usage/output_tokens"),
+                ),
+            })
+        }
+        Api::Gemini => {
+            let parts = body.pointer("/candidates/0/content/parts")?.as_array()?;
+            let text: String = parts
+                .iter()
+                .filter(|part| part.get("thought").and_then(Value::as_bool) != Some(true))
+                .filter_map(|part| part.get("text")?.as_str())
+                .collect();
+            let thoughts = number("/usageMetadata/thoughtsTokenCount").unwrap_or_default();
+            Some(Reply {
+                text,
+                tokens: tokens(
+                    number("/usageMetadata/promptTokenCount"),
+                    number("/usageMetadata/cachedContentTokenCount"),
+                    number("/usageMetadata/candidatesTokenCount").map(|out| out + thoughts),
+                ),
+            })
+        }
+    }
+}
+
+fn tokens(input: Option<u64>, cached: Option<u64>, output: Option<u64>) -> Option<Tokens> {
+    Some(Tokens {
+        input: input?,
+        cached: cached.unwrap_or_default(),
+        output: output?,
+    })
+}

@@ -1,0 +1,127 @@
+//! Judges a finished task again, without running its agents: new figures beside the old ones.
+
+use chrono::Utc;
+use entity::status::{JudgingStatus, RunStatus};
+use entity::{TaskId, agent_run, judging, task};
+use platform::jobs::ledger;
+use platform::redaction::Redactor;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+};
+use tracing::{info, warn};
+
+use super::finish::keep_documents;
+use super::grades::{self, grade_run, probes_of};
+use super::prepare::end_job;
+use super::recalls::{self, agreement, judge_recalls, judging_of};
+use super::run::material;
+use crate::job::{Job, StageError, Worker};
+
+pub(crate) async fn judge_task(
+    worker: &Worker,
+    job: &Job,
+    task_id: TaskId,
+    number: i32,
+) -> Result<(), StageError> {
+    let database = &worker.platform.database;
+    let task = task::Entity::find_by_id(task_id).one(database).await?;
+    let row = judging::Entity::find()
+        .filter(judging::Column::TaskId.eq(task_id))
+        .filter(judging::Column::Number.eq(number))
+        .one(database)
+        .await?;
+    let (Some(task), Some(row)) = (task, row) else {
+        warn!("there is no judging {number} of task {task_id} any more");
+        return end_job(worker, job).await;
+    };
+    if row.status != JudgingStatus::Queued || !task.status.is_final() {
+        return end_job(worker, job).await;
+    }
+    let judges = judging_of(worker, job, task_id, number).await?;
+    let material = material(worker, task_id).await?;
+    let facts = recalls::facts(worker, &task, &material).await?;
+    let probes = probes_of(worker, task_id).await?;
+    let runs = agent_run::Entity::find()
+        .filter(agent_run::Column::TaskId.eq(task_id))
+        .filter(agent_run::Column::Status.eq(RunStatus::Done))
+        .order_by_asc(agent_run::Column::Id)
+        .all(database)
+        .await?;
+    let mut judged = Vec::with_capacity(runs.len());
+    for run in runs {
+        let grades = grade_run(worker, &task, &run, &probes).await?;
+        let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
+        recalls.keep(worker, job, &run, number).await?;
+        judged.push((run, grades, recalls));
+    }
+    let agreement = agreement(worker, &task, number).await?;
+
+    let transaction = worker.begin(job).await?;
+    for (run, grades, recalls) in judged {
+        let counts = run.compression_detected && !run.seal_broken;
+        let first = grades.first().filter(|_| counts);
+        let change = agent_run::ActiveModel {
+            overall_score: Set(first.and_then(|figures| figures.overall_score)),
+            passed: Set(first.and_then(|figures| figures.passed)),
+            ..Default::default()
+        };
+        agent_run::Entity::update_many()
+            .set(change)
+            .filter(agent_run::Column::Id.eq(run.id))
+            .exec(&transaction)
+            .await?;
+        grades::store(&transaction, run.id, number, grades).await?;
+        recalls.store(&transaction, &run, number).await?;
+    }
+    let now = Utc::now();
+    judging::Entity::update_many()
+        .set(judging::ActiveModel {
+            status: Set(JudgingStatus::Done),
+            agreement: Set(agreement.map(serde_json::to_value).transpose()?),
+            completed_at: Set(Some(now)),
+            ..Default::default()
+        })
+        .filter(judging::Column::Id.eq(row.id))
+        .exec(&transaction)
+        .await?;
+    task::Entity::update_many()
+        .set(task::ActiveModel {
+            judging: Set(number),
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(task_id))
+        .exec(&transaction)
+        .await?;
+    transaction.commit().await?;
+
+    keep_documents(worker, job, task_id, Some(task.judging)).await?;
+    let transaction = worker.begin(job).await?;
+    ledger::finish(&transaction, &job.lease).await?;
+    transaction.commit().await?;
+    info!(task.id = %task_id, "judged task {task_id} again (judging {number})");
+    Ok(())
+}
+
+/// Tells that a judging failed; the figures that were there stay.
+pub(crate) async fn failed(
+    connection: &impl ConnectionTrait,
+    task: TaskId,
+    number: i32,
+    message: &str,
+    redactor: &Redactor,
+) -> Result<(), DbErr> {
+    judging::Entity::update_many()
+        .set(judging::ActiveModel {
+            status: Set(JudgingStatus::Error),
+            error_message: Set(Some(redactor.redact(message).into_owned())),
+            completed_at: Set(Some(Utc::now())),
+            ..Default::default()
+        })
+        .filter(judging::Column::TaskId.eq(task))
+        .filter(judging::Column::Number.eq(number))
+        .filter(judging::Column::Status.eq(JudgingStatus::Queued))
+        .exec(connection)
+        .await?;
+    Ok(())
+}
