@@ -6,5 +6,6 @@ pub mod services;
 pub mod repository;
 pub mod forge;
 pub mod model_stub;
+pub mod judge_stub;
 pub mod conformance;
 pub mod iflow_peer;

@@ -273,8 +273,11 @@ impl<W: Write> Agent<'_, W> {
                     .iter()
                     .filter_map(|entry| {
                         let answer = self.memory.answer(entry)?;
+                        // One sentence per fact.
                         let asked = entry.question.lines().next().unwrap_or_default();
-                        Some(format!("{asked} {answer}"))
+                        let asked = asked.replace("? ", ", ").replace(". ", ", ");
+                        let asked = asked.trim_end_matches(['?', '.', ' ']);
+                        Some(format!("{asked}: {answer}"))
                     })
                     .collect();
                 if lines.is_empty() {

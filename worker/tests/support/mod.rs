@@ -2,8 +2,11 @@
 
 #![expect(dead_code, reason = "every test file uses its own part")]
 
+mod controls;
 pub(crate) mod repository;
 pub(crate) mod scripted;
+
+pub(crate) use controls::{controls, task};
 
 use std::path::PathBuf;
 use std::sync::Arc;
