@@ -17,6 +17,7 @@ pub(crate) fn controls() -> Vec<Arc<dyn AgentAdapter>> {
     adapters::all(&Setup::of_controls(ControlProgram {
         path: env!("CARGO_BIN_EXE_worker").into(),
         args: vec![SUBCOMMAND.into()],
+        in_process: false,
     }))
 }
 

@@ -6,6 +6,7 @@ mod controls;
 pub(crate) mod repository;
 pub(crate) mod scripted;
 
+#[expect(unused_imports, reason = "every test file uses its own part")]
 pub(crate) use controls::{controls, task};
 
 use std::path::PathBuf;
