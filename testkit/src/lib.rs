@@ -4,6 +4,7 @@ pub mod database;
 pub mod builders;
 pub mod services;
 pub mod repository;
+pub mod pull_requests;
 pub mod forge;
 pub mod model_stub;
 pub mod judge_stub;

@@ -1,0 +1,543 @@
+//! Turns the modules of a plan into source files of a language.
+
+use std::collections::BTreeMap;
+
+use super::Language;
+use super::plan::{Field, Function, Item, Module, Type};
+use super::syntax::{
+    constant, guard, kept, literal, made, name, pascal, returned, type_name, typed, variable,
+};
+
+/// The files of a program, by path.
+pub(super) fn write(
+    language: Language,
+    project: &str,
+    modules: &[Module],
+) -> Vec<(String, String)> {
+    let mut functions = BTreeMap::new();
+    let mut types = BTreeMap::new();
+    for module in modules {
+        for item in &module.items {
+            match item {
+                Item::Function(function) => {
+                    functions.insert(function.name.as_str(), (function, module.path.as_str()));
+                }
+                Item::Type { name, fields } => {
+                    types.insert(name.as_str(), (fields.as_slice(), module.path.as_str()));
+                }
+                Item::Constant { .. } | Item::Test { .. } => {}
+            }
+        }
+    }
+    let writer = Writer {
+        language,
+        project: project.replace('-', "_"),
+        functions,
+        types,
+    };
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    for module in modules {
+        files.extend(writer.module(module));
+    }
+    files.insert("README.md".to_owned(), format!("# {project}\n"));
+    files.insert("docs/glossary.md".to_owned(), "# Words\n".to_owned());
+    files.into_iter().collect()
+}
+
+struct Writer<'a> {
+    language: Language,
+    project: String,
+    /// Name → what it is and in which module.
+    functions: BTreeMap<&'a str, (&'a Function, &'a str)>,
+    types: BTreeMap<&'a str, (&'a [Field], &'a str)>,
+}
+
+/// A variable in scope.
+struct Held {
+    name: String,
+    of: Type,
+}
+
+impl Writer<'_> {
+    fn module(&self, module: &Module) -> Vec<(String, String)> {
+        let is_test = module
+            .items
+            .iter()
+            .any(|item| matches!(item, Item::Test { .. }));
+        let mut text = self.opening(module);
+        let inner = match self.language {
+            Language::Java => 1,
+            Language::Rust
+            | Language::Python
+            | Language::TypeScript
+            | Language::JavaScript
+            | Language::Go
+            | Language::C
+            | Language::Cpp => 0,
+        };
+        for item in &module.items {
+            for line in self.item(module, item) {
+                if !line.is_empty() {
+                    text.push_str(&"    ".repeat(inner));
+                    text.push_str(&line);
+                }
+                text.push('\n');
+            }
+        }
+        if self.language == Language::Java {
+            text.push_str("}\n");
+        }
+        if self.language == Language::Cpp && !is_test {
+            text.push_str(&format!("}}  // namespace {}\n", self.project));
+        }
+        let mut files = vec![(self.path(&module.path, is_test), text)];
+        if matches!(self.language, Language::C | Language::Cpp) && !is_test {
+            files.extend(self.header(module));
+        }
+        files
+    }
+
+    fn path(&self, module: &str, is_test: bool) -> String {
+        let (folder, last) = module.rsplit_once('/').unwrap_or(("", module));
+        let slash = if folder.is_empty() { "" } else { "/" };
+        match (self.language, is_test) {
+            (Language::Rust, false) => format!("src/{module}.rs"),
+            (Language::Rust, true) => format!("tests/{last}.rs"),
+            (Language::Python, false) => format!("{}/{module}.py", self.project),
+            (Language::Python, true) => format!("tests/test_{last}.py"),
+            (Language::TypeScript, false) => format!("src/{module}.ts"),
+            (Language::TypeScript, true) => format!("src/{module}.test.ts"),
+            (Language::JavaScript, false) => format!("lib/{module}.js"),
+            (Language::JavaScript, true) => format!("lib/{module}.test.js"),
+            (Language::Go, false) => format!("{module}.go"),
+            (Language::Go, true) => format!("{module}_test.go"),
+            (Language::Java, is_test) => {
+                let (kind, end) = if is_test {
+                    ("test", "Test")
+                } else {
+                    ("main", "")
+                };
+                let class = pascal(last);
+                format!(
+                    "src/{kind}/java/org/{}/{folder}{slash}{class}{end}.java",
+                    self.project
+                )
+            }
+            (Language::C, false) => format!("src/{module}.c"),
+            (Language::C, true) => format!("tests/test_{last}.c"),
+            (Language::Cpp, false) => format!("src/{module}.cpp"),
+            (Language::Cpp, true) => format!("tests/{last}_test.cpp"),
+        }
+    }
+
+    /// The names of other modules that a module uses, by module.
+    fn imports<'m>(&'m self, module: &'m Module) -> BTreeMap<&'m str, Vec<&'m str>> {
+        let mut imports: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for item in &module.items {
+            let calls = match item {
+                Item::Function(function) => &function.calls,
+                Item::Test { calls, .. } => calls,
+                Item::Constant { .. } | Item::Type { .. } => continue,
+            };
+            for call in calls {
+                let (_, home) = self.functions[call.as_str()];
+                if home != module.path {
+                    let names = imports.entry(home).or_default();
+                    if !names.contains(&call.as_str()) {
+                        names.push(call);
+                    }
+                }
+            }
+        }
+        imports
+    }
+
+    /// What stands above the first item.
+    fn opening(&self, module: &Module) -> String {
+        let is_test = module
+            .items
+            .iter()
+            .any(|item| matches!(item, Item::Test { .. }));
+        let (folder, last) = module.path.rsplit_once('/').unwrap_or(("", &module.path));
+        let mut lines = Vec::new();
+        match self.language {
+            Language::Go => {
+                let package = if folder.is_empty() { "main" } else { folder };
+                lines.extend([
+                    format!("package {}", package.replace('/', "")),
+                    String::new(),
+                ]);
+            }
+            Language::Java => {
+                let dots = folder.replace('/', ".");
+                let dot = if dots.is_empty() { "" } else { "." };
+                lines.push(format!("package org.{}{dot}{dots};", self.project));
+                lines.push(String::new());
+            }
+            Language::C | Language::Cpp if !is_test => {
+                let end = if self.language == Language::C {
+                    "h"
+                } else {
+                    "hpp"
+                };
+                lines.push(format!("#include \"{}.{end}\"", module.path));
+            }
+            Language::Rust
+            | Language::Python
+            | Language::TypeScript
+            | Language::JavaScript
+            | Language::C
+            | Language::Cpp => {}
+        }
+        for (home, names) in self.imports(module) {
+            let names: Vec<String> = names
+                .iter()
+                .map(|plain| name(self.language, plain))
+                .collect();
+            let listed = names.join(", ");
+            let root = if is_test {
+                self.project.as_str()
+            } else {
+                "crate"
+            };
+            match self.language {
+                Language::Rust => lines.push(format!(
+                    "use {root}::{}::{{{listed}}};",
+                    home.replace('/', "::")
+                )),
+                Language::Python => lines.push(format!(
+                    "from {}.{} import {listed}",
+                    self.project,
+                    home.replace('/', ".")
+                )),
+                Language::TypeScript | Language::JavaScript => {
+                    lines.push(format!("import {{ {listed} }} from \"#{home}\";"));
+                }
+                Language::Go => {
+                    let package = home.rsplit_once('/').map_or("", |(package, _)| package);
+                    let line = format!("import \"{}/{package}\"", self.project);
+                    if !package.is_empty() && package != folder && !lines.contains(&line) {
+                        lines.push(line);
+                    }
+                }
+                Language::Java => {
+                    let (package, last) = home.rsplit_once('/').unwrap_or(("", home));
+                    let class = pascal(last);
+                    let dot = if package.is_empty() { "" } else { "." };
+                    lines.push(format!(
+                        "import org.{}{dot}{}.{class};",
+                        self.project,
+                        package.replace('/', ".")
+                    ));
+                }
+                Language::C => lines.push(format!("#include \"{home}.h\"")),
+                Language::Cpp => lines.push(format!("#include \"{home}.hpp\"")),
+            }
+        }
+        if lines.last().is_some_and(|line| !line.is_empty()) {
+            lines.push(String::new());
+        }
+        match self.language {
+            Language::Java => {
+                let end = if is_test { "Test" } else { "" };
+                lines.push(format!("public final class {}{end} {{", pascal(last)));
+            }
+            Language::Cpp if !is_test => {
+                lines.extend([format!("namespace {} {{", self.project), String::new()]);
+            }
+            Language::Rust
+            | Language::Python
+            | Language::TypeScript
+            | Language::JavaScript
+            | Language::Go
+            | Language::C
+            | Language::Cpp => {}
+        }
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// What other files need to see of a C or C++ module.
+    fn header(&self, module: &Module) -> Option<(String, String)> {
+        let end = if self.language == Language::C {
+            "h"
+        } else {
+            "hpp"
+        };
+        let mut text = String::from("#pragma once\n\n");
+        for item in &module.items {
+            if let Item::Type { name, fields } = item {
+                let fields: Vec<String> = fields
+                    .iter()
+                    .map(|field| format!("    {};\n", typed(self.language, field)))
+                    .collect();
+                let fields = fields.concat();
+                text.push_str(&match self.language {
+                    Language::C => format!("typedef struct {{\n{fields}}} {name};\n\n"),
+                    _other => format!("struct {name} {{\n{fields}}};\n\n"),
+                });
+            }
+            if let Item::Function(function) = item {
+                text.push_str(&format!("{};\n", self.head(function)));
+            }
+        }
+        Some((format!("src/{}.{end}", module.path), text))
+    }
+
+    fn item(&self, module: &Module, item: &Item) -> Vec<String> {
+        let mut lines = match item {
+            Item::Constant { name, value } => vec![self.constant(name, value)],
+            Item::Type { name, fields } => self.record(name, fields),
+            Item::Function(function) => self.function(module, function),
+            Item::Test { name, calls } => self.test(module, name, calls),
+        };
+        lines.push(String::new());
+        lines
+    }
+
+    fn constant(&self, plain: &str, value: &str) -> String {
+        let name = constant(self.language, plain);
+        let is_text = value.starts_with('"');
+        let kind = |text: &str, number: &str| if is_text { text } else { number }.to_owned();
+        match self.language {
+            Language::Rust => format!("pub const {name}: {} = {value};", kind("&str", "u32")),
+            Language::Python => format!("{name} = {value}"),
+            Language::TypeScript | Language::JavaScript => {
+                format!("export const {name} = {value};")
+            }
+            Language::Go => format!("const {name} = {value}"),
+            Language::Java => format!(
+                "public static final {} {name} = {value};",
+                kind("String", "int")
+            ),
+            Language::C => format!("#define {name} {value}"),
+            Language::Cpp => format!(
+                "constexpr {}{name} = {value};",
+                kind("char const* ", "int ")
+            ),
+        }
+    }
+
+    fn record(&self, own: &str, fields: &[Field]) -> Vec<String> {
+        let fields: Vec<String> = fields
+            .iter()
+            .map(|field| typed(self.language, field))
+            .collect();
+        let (open, put, close) = match self.language {
+            Language::Rust => (format!("pub struct {own} {{"), "    pub ", ","),
+            Language::Python => (format!("class {own}(NamedTuple):"), "    ", ""),
+            Language::TypeScript => (format!("export interface {own} {{"), "  ", ";"),
+            Language::Go => (format!("type {own} struct {{"), "\t", ""),
+            Language::Java => {
+                return vec![format!("public record {own}({}) {{}}", fields.join(", "))];
+            }
+            // JavaScript needs none, C and C++ have it in the header.
+            Language::JavaScript | Language::C | Language::Cpp => return Vec::new(),
+        };
+        let mut lines = vec![open];
+        lines.extend(fields.iter().map(|field| format!("{put}{field}{close}")));
+        if self.language != Language::Python {
+            lines.push("}".to_owned());
+        }
+        lines
+    }
+
+    /// A function's line without what opens its body.
+    fn head(&self, function: &Function) -> String {
+        let own = name(self.language, &function.name);
+        let parameters: Vec<String> = function
+            .parameters
+            .iter()
+            .map(|field| typed(self.language, field))
+            .collect();
+        let parameters = parameters.join(", ");
+        let returns = type_name(self.language, &function.returns);
+        match self.language {
+            Language::Rust => format!("pub fn {own}({parameters}) -> {returns}"),
+            Language::Python => format!("def {own}({parameters}) -> {returns}"),
+            Language::TypeScript => format!("export function {own}({parameters}): {returns}"),
+            Language::JavaScript => format!("export function {own}({parameters})"),
+            Language::Go => format!("func {own}({parameters}) {returns}"),
+            Language::Java => format!("public static {returns} {own}({parameters})"),
+            Language::C if returns.ends_with('*') => format!("{returns}{own}({parameters})"),
+            Language::C | Language::Cpp => format!("{returns} {own}({parameters})"),
+        }
+    }
+
+    fn function(&self, module: &Module, function: &Function) -> Vec<String> {
+        let mut scope: Vec<Held> = function
+            .parameters
+            .iter()
+            .map(|field| Held {
+                name: variable(self.language, &field.name),
+                of: field.of.clone(),
+            })
+            .collect();
+        let limit = module.items.iter().find_map(|item| match item {
+            Item::Constant { name, value } if !value.starts_with('"') => Some(name),
+            Item::Constant { .. } | Item::Type { .. } | Item::Function(_) | Item::Test { .. } => {
+                None
+            }
+        });
+        let mut body = Vec::new();
+        let number = scope.iter().find(|held| held.of == Type::Int);
+        if let (Some(limit), Some(number), Type::Int) = (limit, number, &function.returns) {
+            let limit = constant(self.language, limit);
+            body.extend(guard(self.language, &number.name, &limit));
+        }
+        for call in &function.calls {
+            body.push(self.call(module, call, &mut scope));
+        }
+        let value = self.value(&function.returns, &scope, function.name.len());
+        body.push(returned(self.language, &value));
+        self.block(&self.head(function), &body)
+    }
+
+    fn block(&self, head: &str, body: &[String]) -> Vec<String> {
+        let (open, indent, close) = match self.language {
+            Language::Python => (":", "    ", None),
+            Language::Go => (" {", "\t", Some("}")),
+            Language::Rust
+            | Language::TypeScript
+            | Language::JavaScript
+            | Language::Java
+            | Language::C
+            | Language::Cpp => (" {", "    ", Some("}")),
+        };
+        let mut lines = vec![format!("{head}{open}")];
+        lines.extend(body.iter().map(|line| format!("{indent}{line}")));
+        lines.extend(close.map(str::to_owned));
+        lines
+    }
+
+    /// A statement that calls a function with what is in scope, and keeps its result there.
+    fn call(&self, module: &Module, callee: &str, scope: &mut Vec<Held>) -> String {
+        let (function, home) = self.functions[callee];
+        let arguments: Vec<String> = function
+            .parameters
+            .iter()
+            .map(|field| self.value(&field.of, scope, field.name.len()))
+            .collect();
+        let plain = name(self.language, callee);
+        let (home_folder, home_last) = home.rsplit_once('/').unwrap_or(("", home));
+        let folder = module
+            .path
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        let qualified = match self.language {
+            Language::Go if !home_folder.is_empty() && home_folder != folder => {
+                format!("{}.{plain}", home_folder.replace('/', ""))
+            }
+            Language::Java if home != module.path => format!("{}.{plain}", pascal(home_last)),
+            Language::Cpp if self.is_test(module) => format!("{}::{plain}", self.project),
+            Language::Rust
+            | Language::Python
+            | Language::TypeScript
+            | Language::JavaScript
+            | Language::Go
+            | Language::Java
+            | Language::C
+            | Language::Cpp => plain,
+        };
+        let last = callee.rsplit('_').next().unwrap_or(callee);
+        let mut own = format!("{}_{last}", if scope.is_empty() { "first" } else { "next" });
+        while scope
+            .iter()
+            .any(|held| held.name == variable(self.language, &own))
+        {
+            own.push_str("_more");
+        }
+        let own = variable(self.language, &own);
+        let value = format!("{qualified}({})", arguments.join(", "));
+        let line = kept(self.language, &own, &function.returns, &value);
+        scope.push(Held {
+            name: own,
+            of: function.returns.clone(),
+        });
+        line
+    }
+
+    fn is_test(&self, module: &Module) -> bool {
+        module
+            .items
+            .iter()
+            .any(|item| matches!(item, Item::Test { .. }))
+    }
+
+    /// The latest value of a type in scope, or one made of fields or written down.
+    fn value(&self, of: &Type, scope: &[Held], seed: usize) -> String {
+        if let Some(held) = scope.iter().rev().find(|held| held.of == *of) {
+            return match (self.language, of) {
+                (Language::Rust, Type::Int | Type::Flag) => held.name.clone(),
+                (Language::Rust, Type::Text | Type::List | Type::Own(_)) => {
+                    format!("{}.clone()", held.name)
+                }
+                _other => held.name.clone(),
+            };
+        }
+        match of {
+            Type::Own(own) => {
+                let (fields, _) = self.types[own.as_str()];
+                let fields: Vec<(String, String)> = fields
+                    .iter()
+                    .map(|field| {
+                        let value = self.value(&field.of, scope, seed + field.name.len());
+                        (variable(self.language, &field.name), value)
+                    })
+                    .collect();
+                made(self.language, own, &fields)
+            }
+            Type::Int | Type::Text | Type::Flag | Type::List => literal(self.language, of, seed),
+        }
+    }
+
+    fn test(&self, module: &Module, plain: &str, calls: &[String]) -> Vec<String> {
+        let mut scope = Vec::new();
+        let mut body: Vec<String> = calls
+            .iter()
+            .map(|call| self.call(module, call, &mut scope))
+            .collect();
+        let last = scope.last().map_or("", |held| held.name.as_str());
+        let own = name(self.language, plain);
+        let pascal_name = pascal(plain);
+        let (above, head, check) = match self.language {
+            Language::Rust => (
+                Some("#[test]"),
+                format!("fn {own}()"),
+                format!("assert_eq!({last}, {last});"),
+            ),
+            Language::Python => (None, format!("def test_{own}()"), format!("assert {last}")),
+            Language::TypeScript | Language::JavaScript => {
+                body.push(format!("expect({last}).toBeDefined();"));
+                let title = plain.replace('_', " ");
+                let mut lines = vec![format!("test(\"{title}\", () => {{")];
+                lines.extend(body.iter().map(|line| format!("    {line}")));
+                lines.push("});".to_owned());
+                return lines;
+            }
+            Language::Go => (
+                None,
+                format!("func Test{pascal_name}(t *testing.T)"),
+                format!("t.Log({last})"),
+            ),
+            Language::Java => (
+                Some("@Test"),
+                format!("void {own}()"),
+                format!("assertNotNull({last});"),
+            ),
+            Language::C => (
+                None,
+                format!("void test_{own}(void)"),
+                format!("assert({last});"),
+            ),
+            Language::Cpp => {
+                body.push(format!("EXPECT_TRUE(holds({last}));"));
+                let suite = module.path.rsplit('/').next().unwrap_or_default();
+                return self.block(&format!("TEST({}, {pascal_name})", pascal(suite)), &body);
+            }
+        };
+        body.push(check);
+        let mut lines: Vec<String> = above.map(str::to_owned).into_iter().collect();
+        lines.extend(self.block(&head, &body));
+        lines
+    }
+}
