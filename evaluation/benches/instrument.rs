@@ -7,9 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::Dimension;
 use evaluation::probes::{ProbePlan, generate, prove};
-use evaluation::pull_request::{
-    Change, ChangedFile, Content, FileStatus, Hunk, Line, PullRequest,
-};
+use evaluation::pull_request::{Change, ChangedFile, Content, FileStatus, Hunk, Line, PullRequest};
 use evaluation::statistics::cluster_bootstrap;
 
 /// A change of so many files in four languages: each new, with a constant, three functions and calls
@@ -100,7 +98,11 @@ fn generation(criterion: &mut Criterion) {
 
 fn bootstrap(criterion: &mut Criterion) {
     let runs: Vec<Vec<f64>> = (0..1_000_u32)
-        .map(|run| (0..32).map(|at| f64::from((run * 7 + at * 13) % 11) / 10.0).collect())
+        .map(|run| {
+            (0..32)
+                .map(|at| f64::from((run * 7 + at * 13) % 11) / 10.0)
+                .collect()
+        })
         .collect();
     criterion.bench_function("interval over 1,000 runs of 32 answers", |bench| {
         bench.iter(|| cluster_bootstrap(black_box(&runs), 7));

@@ -48,7 +48,8 @@ fn write_for_owner(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-fn key_of(probe_set: &ProbeSet) -> AnswerKey {
+/// The key to a set of probes.
+pub fn key_of(probe_set: &ProbeSet) -> AnswerKey {
     AnswerKey {
         entries: probe_set.probes.iter().map(entry).collect(),
     }

@@ -5,6 +5,7 @@ pub mod settings;
 pub mod pull_request;
 pub mod workspace;
 pub mod result;
+pub mod report;
 pub mod judges;
 
 mod material;
@@ -18,7 +19,7 @@ mod supervisor;
 
 use std::sync::Arc;
 
-pub use answer_key::answer_key;
+pub use answer_key::{answer_key, key_of};
 
 use agents::adapter::AgentAdapter;
 use platform::parts::Platform;

@@ -3,7 +3,7 @@
 //! It only grows within one schema number. A figure that is not defined or not known is null,
 //! never 0.
 
-mod rows;
+pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ use entity::status::{FailureCause, TaskStatus};
 use evaluation::leaderboard::Estimate;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use rows::board::row_part;
 pub use rows::result_document;
 
 /// The whole result of a task. Only grows within one schema number.

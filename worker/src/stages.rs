@@ -11,9 +11,7 @@ pub(crate) mod judge;
 pub(crate) mod judge_again;
 pub(crate) mod recalls;
 pub(crate) mod finish;
-pub(crate) mod report;
-
-use std::sync::Arc;
+pub(crate) use std::sync::Arc;
 
 use platform::jobs::Work;
 

@@ -1,7 +1,7 @@
 //! The result document from the rows of the database, in a fixed number of queries.
 
 mod answers;
-mod board;
+pub(crate) mod board;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -85,6 +85,7 @@ pub async fn result_document(
     let answers = answers::read(database, task).await?;
     let board = board::Board::of(&row, &runs, &belongings, &answers, &judging);
     let risk_coverage = answers::risk_coverage(&runs, &answers);
+    let version = instrument_version(&runs);
     let mut parts = Vec::with_capacity(runs.len());
     for run in runs {
         let own = belongings.remove(&run.id).unwrap_or_default();
@@ -92,7 +93,7 @@ pub async fn result_document(
     }
     Ok(Some(ResultDocument {
         schema: SCHEMA,
-        task: task_part(row, &probes)?,
+        task: task_part(row, &probes, version)?,
         model_stub: parts.iter().any(|run| run.model_stub),
         runs: parts,
         leaderboard: board.rows,
@@ -154,7 +155,26 @@ fn judging_part(number: i32, row: Option<judging::Model>) -> Result<JudgingPart,
     })
 }
 
-fn task_part(task: task::Model, probes: &[Dimension]) -> Result<TaskPart, DbErr> {
+/// The version that measured, by the manifests of the runs. Runs of the first version had none.
+fn instrument_version(runs: &[agent_run::Model]) -> String {
+    let told = runs.iter().find_map(|run| {
+        let version = run.manifest.as_ref()?.get("instrument_version")?;
+        Some(version.as_str()?.to_owned())
+    });
+    let began = runs.iter().any(|run| run.agent_version.is_some());
+    let now = if began {
+        "1"
+    } else {
+        evaluation::INSTRUMENT_VERSION
+    };
+    told.unwrap_or_else(|| now.to_owned())
+}
+
+fn task_part(
+    task: task::Model,
+    probes: &[Dimension],
+    instrument_version: String,
+) -> Result<TaskPart, DbErr> {
     let mut counts = BTreeMap::new();
     for dimension in probes {
         *counts.entry(dimension.as_str().to_owned()).or_default() += 1;
@@ -169,7 +189,7 @@ fn task_part(task: task::Model, probes: &[Dimension]) -> Result<TaskPart, DbErr>
         seed: task.seed,
         trials: task.trials,
         pass_mark: task.pass_mark,
-        instrument_version: evaluation::INSTRUMENT_VERSION.to_owned(),
+        instrument_version,
         probe_set_hash: task.probe_set_hash,
         prompt_hash: task.prompt_hash,
         probes: counts,

@@ -17,8 +17,8 @@ use tracing::{info, warn};
 use super::ending::{TaskProblem, completed, end_task};
 use super::prepare::end_job;
 use super::recalls::agreement;
-use super::report;
 use crate::job::{Job, StageError, Text, Worker};
+use crate::report;
 use crate::result::{ResultDocument, result_document};
 
 /// Events that are read at once.
@@ -99,19 +99,31 @@ async fn documents(
         media_type,
         text,
     };
-    Ok(vec![
+    let contents = report::of_task(document);
+    let mut documents = vec![
         one(
             "result.json",
             "application/json",
             serde_json::to_string_pretty(document)?,
         ),
-        one("report.md", "text/markdown", report::report(document)),
+        one("report.md", "text/markdown", report::markdown(&contents)),
+        one("report.html", "text/html", report::html(&contents)),
+        one(
+            "report.csv",
+            "text/csv",
+            report::csv(document)
+                .map_err(|error| StageError::harness(format!("writing CSV failed: {error}")))?,
+        ),
         one(
             "answers.jsonl",
             "application/x-ndjson",
             answers(worker, task, document).await?,
         ),
-    ])
+    ];
+    for plot in report::plots(document) {
+        documents.push(one(&plot.file(), "image/svg+xml", plot.svg));
+    }
+    Ok(documents)
 }
 
 async fn keep_all(worker: &Worker, job: &Job, documents: &[Document]) -> Result<(), StageError> {

@@ -154,7 +154,7 @@ fn recall_of(
     mean(&recalls)
 }
 
-fn row_part(row: Row, recall: Option<f64>) -> RowPart {
+pub(crate) fn row_part(row: Row, recall: Option<f64>) -> RowPart {
     RowPart {
         rank: row.rank,
         agent: row.agent,

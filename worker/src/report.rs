@@ -1,0 +1,30 @@
+//! Reports of a result document for people and for other programs: HTML and Markdown say the same,
+//! CSV holds the figures, SVG the plots. A figure that is not defined is shown as "–".
+
+mod across;
+mod contents;
+mod csv;
+mod html;
+mod markdown;
+mod plots;
+mod svg;
+
+pub use across::{Across, across};
+pub use contents::{Part, Report, Section, Table, of_across, of_task};
+pub use csv::{csv, csv_across};
+pub use html::html;
+pub use markdown::markdown;
+pub use plots::{Plot, plots};
+
+/// A figure with two digits.
+fn figure(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"))
+}
+
+/// A figure with its interval, where it has one.
+fn estimate(value: &evaluation::leaderboard::Estimate) -> String {
+    match (value.low, value.high) {
+        (Some(low), Some(high)) => format!("{} [{low:.2}, {high:.2}]", figure(value.mean)),
+        (None | Some(_), None) | (None, Some(_)) => figure(value.mean),
+    }
+}
