@@ -118,9 +118,9 @@ pub fn of_task(document: &ResultDocument) -> Report {
                    agent knew next to nothing before the break it is not defined. Item retention: of \
                    the questions that were right before, how many are right after.",
             parts: vec![
-                dimensions(&document.runs),
                 plot("retention"),
                 plot("forgetting"),
+                dimensions(&document.runs),
             ],
         },
         Section {
@@ -129,26 +129,26 @@ pub fn of_task(document: &ResultDocument) -> Report {
                    its source back. guessable: the cold arm had it right too. model: none of these. \
                    \"Summary carries\" and \"agent says\" are two numbers: what a summary carries is \
                    not always said.",
-            parts: vec![attribution(&document.runs), plot("attribution")],
+            parts: vec![plot("attribution"), attribution(&document.runs)],
         },
         Section {
             title: "Honesty",
             note: "What the answers after the break claim. Saying \"I don't recall\" scores nothing, \
                    and is no error. Risk: share of the answered that is not right; coverage: share of \
                    the questions that are answered, the surest first.",
-            parts: vec![honesty(&document.runs), plot("risk_coverage")],
+            parts: vec![plot("risk_coverage"), honesty(&document.runs)],
         },
         Section {
             title: "Free recall",
             note: "What the agent says when asked for everything it remembers, held against facts of \
                    the change. Precision: how much of what it says of them is true. Recall: how many \
                    of them it says. A judge that accepts too many wrong claims may not rank.",
-            parts: vec![recalls(&document.runs), judges(document)],
+            parts: vec![judges(document), recalls(&document.runs)],
         },
         Section {
             title: "Runs",
             note: "Only failures with the cause \"agent\" speak of the agent.",
-            parts: vec![runs(&document.runs), plot("context")],
+            parts: vec![plot("context"), runs(&document.runs)],
         },
         Section {
             title: "Probes",

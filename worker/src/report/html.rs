@@ -11,7 +11,7 @@ body{margin:0 auto;max-width:76rem;padding:1.5rem;font:16px/1.5 system-ui,sans-s
 h1{font-size:1.6rem}h2{font-size:1.25rem;margin-top:2.2rem;border-top:1px solid var(--line);padding-top:1rem}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}\
 .warning{border:2px solid var(--warn);color:var(--warn);padding:.6rem 1rem;font-weight:600}\
-.note{max-width:60rem}.table{overflow-x:auto;margin:1rem 0}\
+summary{cursor:pointer;font-weight:600}.note{max-width:60rem}.table{overflow-x:auto;margin:1rem 0}\
 table{border-collapse:collapse;font-size:.9rem}caption{text-align:left;font-weight:600;padding:.3rem 0}\
 th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top}\
 th{background:var(--soft)}td{font-variant-numeric:tabular-nums}\
@@ -62,7 +62,18 @@ pub fn html(report: &Report) -> String {
     text
 }
 
+/// Longer tables are folded.
+const LONG: usize = 24;
+
 fn table(text: &mut String, table: &Table) {
+    let folded = table.rows.len() > LONG;
+    if folded {
+        text.push_str(&format!(
+            "<details><summary>{} ({} rows)</summary>\n",
+            escaped(table.caption),
+            table.rows.len()
+        ));
+    }
     text.push_str(&format!(
         "<div class=\"table\"><table>\n<caption>{}</caption>\n<thead><tr>",
         escaped(table.caption)
@@ -79,4 +90,7 @@ fn table(text: &mut String, table: &Table) {
         text.push_str("</tr>\n");
     }
     text.push_str("</tbody>\n</table></div>\n");
+    if folded {
+        text.push_str("</details>\n");
+    }
 }
