@@ -16,7 +16,7 @@ fn look() {
         let sheet = fact_sheet(&read.pull_request);
         for seed in 0..5 {
         let set = generate(&sheet, &ProbePlan::standard(seed, &Dimension::ALL));
-        let set = prove(set, &read.pull_request);
+        let set = prove(set, &sheet, &read.pull_request);
         if seed == 1 {
         let n = Dimension::ALL.map(|d| set.probes.iter().filter(|p| p.dimension == d).count());
         println!("{} {n:?} {:?}\n   {:?}", read.name, set.report.made, set.report.dropped_by_kind);

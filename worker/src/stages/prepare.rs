@@ -202,7 +202,7 @@ async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, 
             Some(bank) => banked(&bank, &pull_request, &plan)?,
             None => generate(&sheet, &plan),
         };
-        let probe_set = prove(probe_set, &pull_request);
+        let probe_set = prove(probe_set, &sheet, &pull_request);
         Ok(Prepared {
             pull_request,
             sheet,

@@ -143,10 +143,11 @@ pub(super) fn constants(
             {
                 return Err("too few plausible wrong answers");
             }
-            let evidence_text = if namesakes().count() > 1 {
-                places.located(file, evidence)
+            // A question names no file without need: it would tell that the change touches it.
+            let (asked, evidence_text) = if namesakes().count() > 1 {
+                (format!("`{name}` in `{file}`"), places.located(file, evidence))
             } else {
-                evidence.text.clone()
+                (format!("`{name}`"), evidence.text.clone())
             };
             let mut accept = vec![value.clone()];
             let plain = value.replace('_', "");
@@ -156,9 +157,7 @@ pub(super) fn constants(
             Ok(Draft {
                 kind: ProbeKind::ConstantValue,
                 subject: format!("{file} {name}"),
-                stem: format!(
-                    "Which literal value does `{name}` in `{file}` have after the change?"
-                ),
+                stem: format!("Which literal value does {asked} have after the change?"),
                 listing: Vec::new(),
                 distractors: wrong_values(sheet, constant, draw),
                 source: Some(evidence.clone()),
