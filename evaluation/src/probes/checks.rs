@@ -141,8 +141,7 @@ fn stands(source: &Evidence, pull_request: &PullRequest) -> bool {
     };
     // Headers of the diff are told beside lines of the file, and stand in the diff alone.
     source.text.iter().all(|wanted| {
-        numbered.iter().any(|line| line.trim() == wanted)
-            || is_header(&file.patch, wanted)
+        numbered.iter().any(|line| line.trim() == wanted) || is_header(&file.patch, wanted)
     })
 }
 

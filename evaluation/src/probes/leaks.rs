@@ -116,8 +116,12 @@ impl<'a> Questions<'a> {
         if let Some(other) = others().find(|other| gives_away(other)) {
             return Some(Leak::OtherQuestion(other.probe.label.clone()));
         }
-        let harvested = harvest(probe, others().flat_map(|other| other.quoted.iter().copied()));
-        let worth = harvested.map(|answer| grade(&probe.grader, &format!("ANSWER: {answer}")).value);
+        let harvested = harvest(
+            probe,
+            others().flat_map(|other| other.quoted.iter().copied()),
+        );
+        let worth =
+            harvested.map(|answer| grade(&probe.grader, &format!("ANSWER: {answer}")).value);
         worth
             .is_some_and(|worth| worth >= MOST_HARVESTED)
             .then_some(Leak::OtherQuestions)

@@ -28,7 +28,8 @@ pub(super) fn folded(text: &str) -> String {
     words.join(" ")
 }
 
-fn split(text: &str) -> impl Iterator<Item = String> {
+/// The words of a text, in lower case and in its order.
+pub(super) fn split(text: &str) -> impl Iterator<Item = String> {
     let mut spaced = String::with_capacity(text.len());
     let mut lower = false;
     for letter in text.chars() {
@@ -59,7 +60,11 @@ pub(super) fn sounds_like<'a>(
 ) -> bool {
     let asked = words(stem);
     let own = in_common(right, &asked);
-    own > 0 && others.filter(|other| in_common(other, &asked) >= own).count() < 2
+    own > 0
+        && others
+            .filter(|other| in_common(other, &asked) >= own)
+            .count()
+            < 2
 }
 
 /// The sorts of letters of a text: those of `snake_case`, of `camelCase`, of a number.
@@ -144,9 +149,21 @@ mod tests {
     #[test]
     fn the_only_one_of_its_ending_or_shape_stands_out() {
         let others = |texts: [&str; 3]| texts.map(str::to_owned);
-        assert!(stands_out("a/b.py", &others(["a/c.rs", "a/d.rs", "e/f.rs"])));
-        assert!(stands_out("a/b_c.rs", &others(["a/c.rs", "a/d.rs", "e/f.rs"])));
-        assert!(!stands_out("a/b.py", &others(["a/c.rs", "a/d.py", "e/f.rs"])));
-        assert!(!stands_out("a/b_c.rs", &others(["a/c_d.rs", "a/d.rs", "e/f.rs"])));
+        assert!(stands_out(
+            "a/b.py",
+            &others(["a/c.rs", "a/d.rs", "e/f.rs"])
+        ));
+        assert!(stands_out(
+            "a/b_c.rs",
+            &others(["a/c.rs", "a/d.rs", "e/f.rs"])
+        ));
+        assert!(!stands_out(
+            "a/b.py",
+            &others(["a/c.rs", "a/d.py", "e/f.rs"])
+        ));
+        assert!(!stands_out(
+            "a/b_c.rs",
+            &others(["a/c_d.rs", "a/d.rs", "e/f.rs"])
+        ));
     }
 }

@@ -86,7 +86,10 @@ impl<'a> Places<'a> {
         most: usize,
     ) -> Vec<String> {
         let asked = words(asked);
-        let changed = self.changed.keys().filter(|path| !concerned.contains(**path));
+        let changed = self
+            .changed
+            .keys()
+            .filter(|path| !concerned.contains(**path));
         let mut ranked: Vec<(usize, String)> = draw
             .shuffled(changed)
             .into_iter()

@@ -44,9 +44,10 @@ pub(super) fn follows(probe: &Probe, sheet: &FactSheet) -> bool {
             let users: Vec<&str> = fact.used_in.iter().map(|(path, _)| path.as_str()).collect();
             fact.symbol == subject && right(&users.join(", "))
         }),
-        ProbeKind::ChangeTogether => sheet.uses.iter().any(|fact| {
-            fact.symbol == subject && fact.used_in.iter().any(|(path, _)| right(path))
-        }),
+        ProbeKind::ChangeTogether => sheet
+            .uses
+            .iter()
+            .any(|fact| fact.symbol == subject && fact.used_in.iter().any(|(path, _)| right(path))),
         ProbeKind::FlowOrder => sheet.flows.iter().any(|flow| {
             let asked = probe.key.versions.iter().flat_map(|version| &version.parts);
             let steps: Vec<&str> = flow.steps.iter().map(String::as_str).collect();
