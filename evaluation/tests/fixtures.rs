@@ -11,6 +11,7 @@ use evaluation::probe::{Dimension, Grader, Probe, ProbeKind};
 use evaluation::probes::{Leak, failures, leaks, prove};
 
 use crate::fixtures::guessing::{Desk, GUESSERS, OPEN};
+use crate::fixtures::hunks::labels;
 use crate::fixtures::{MADE, Made};
 
 #[test]
@@ -67,6 +68,77 @@ fn no_probe_leaks_and_what_was_dropped_did() {
         found > 0,
         "nothing was ever dropped: the checker finds nothing"
     );
+}
+
+#[test]
+fn no_generated_probe_is_untrue() {
+    let untrue = [
+        "its evidence leads to another answer",
+        "the facts lead to another answer",
+        "its source does not stand at the recorded commit",
+        "its evidence is shown to no agent",
+    ];
+    for made in MADE.iter() {
+        let failed = failures(&made.generated, &made.sheet, &made.pull_request);
+        let untrue = failed.iter().find(|(_, reason)| untrue.contains(reason));
+        assert_eq!(untrue, None, "{} {}", made.name, made.seed);
+    }
+}
+
+#[test]
+fn a_new_hunk_has_the_one_label_that_its_lesson_gives_it() {
+    let mut seen = 0;
+    for made in MADE.iter() {
+        for probe in &made.set.probes {
+            if probe.kind != ProbeKind::HunkLabel {
+                continue;
+            }
+            let lesson = made
+                .set
+                .teaching
+                .iter()
+                .find(|lesson| lesson.probes.contains(&probe.label))
+                .expect("a label is taught");
+            let fitting = labels(&lesson.text, &probe.question);
+            assert_eq!(
+                fitting,
+                [probe.key.answer(|_| true).expect("a label")],
+                "{probe:#?}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= 200);
+}
+
+/// Whatever the seed: tasks often have the same.
+#[test]
+fn the_right_choice_stands_at_every_place_about_as_often() {
+    for seed in 0..5 {
+        let mut places = [0_u32; 4];
+        for made in MADE.iter().filter(|made| made.seed == seed) {
+            let first = made
+                .set
+                .probes
+                .iter()
+                .find_map(|probe| match &probe.grader {
+                    Grader::Choice { right, .. } if probe.kind == ProbeKind::FileStatus => {
+                        Some(*right)
+                    }
+                    Grader::Choice { .. }
+                    | Grader::Exact { .. }
+                    | Grader::Set { .. }
+                    | Grader::Sequence { .. }
+                    | Grader::Current { .. } => None,
+                });
+            places[first.expect("a status is asked")] += 1;
+        }
+        // Of 20 in four places: that one has more than 11 happens in one of 400 seeds.
+        assert!(
+            places.iter().all(|&count| count <= 11),
+            "{seed}: {places:?}"
+        );
+    }
 }
 
 #[test]

@@ -99,12 +99,10 @@ impl Subjects {
 /// Changed files and those that the change leaves alone, in turns: that a question speaks of a file
 /// must not tell that the change touches it.
 fn mixed(draw: &mut Draw, changed: &[&FileFact], others: &[String]) -> Vec<String> {
-    let mut changed = draw
-        .shuffled(changed.iter().map(|file| file.path.clone()))
-        .into_iter();
+    let changed = draw.shuffled(changed.iter().map(|file| file.path.clone()));
     let mut others = draw.shuffled(others.iter().cloned()).into_iter();
     let mut files = Vec::new();
-    while let Some(path) = changed.next() {
+    for path in changed {
         files.extend(others.next());
         files.push(path);
     }
