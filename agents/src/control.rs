@@ -37,6 +37,10 @@ pub const SUBCOMMAND: &str = "control-agent";
 pub struct ControlProgram {
     pub path: PathBuf,
     pub args: Vec<OsString>,
+    /// The same code in this process instead of a process for each turn: for measuring the
+    /// instrument itself over thousands of runs, where nothing is asked about processes. There is no
+    /// sandbox and no limit then, which controls of our own do not need.
+    pub in_process: bool,
 }
 
 impl ControlProgram {
@@ -49,6 +53,7 @@ impl ControlProgram {
         Ok(Self {
             path: std::env::current_exe()?,
             args: vec![SUBCOMMAND.into()],
+            in_process: false,
         })
     }
 
@@ -66,6 +71,16 @@ impl ControlProgram {
         Self {
             path: path.into(),
             args: Vec::new(),
+            in_process: false,
+        }
+    }
+
+    /// No program at all: see [`Self::in_process`].
+    pub fn in_this_process() -> Self {
+        Self {
+            path: PathBuf::new(),
+            args: Vec::new(),
+            in_process: true,
         }
     }
 }

@@ -411,6 +411,7 @@ fn script(folder: &Path, text: &str) -> ControlProgram {
     ControlProgram {
         path: "/bin/sh".into(),
         args: vec![path.into()],
+        in_process: false,
     }
 }
 

@@ -58,6 +58,7 @@ fn adapter() -> Arc<dyn AgentAdapter> {
         ..Setup::of_controls(ControlProgram {
             path: PathBuf::from("not-needed"),
             args: Vec::new(),
+            in_process: false,
         })
     };
     adapters::adapter_for(&adapters::all(&setup), "gemini").unwrap()

@@ -50,8 +50,8 @@ pub(crate) struct Options {
     /// Stop cleanly when the known cost of the runs reaches so many US dollars.
     #[arg(long, value_name = "USD")]
     max_cost_usd: Option<f64>,
-    /// Ask the probes of this file (JSON lines, as `membreak probes` writes them) instead of
-    /// generated ones. They are verified again before use.
+    /// Ask the probes of this file instead of generated ones: `question_bank.jsonl` of an earlier
+    /// `--out`, or of the API. They are proved again before use.
     #[arg(long, value_name = "FILE")]
     question_bank: Option<PathBuf>,
     #[command(flatten)]

@@ -6,6 +6,7 @@ mod embedded;
 mod eval;
 mod evaluation;
 mod forge;
+mod judge;
 mod output;
 mod progress;
 mod self_check;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::Options),
     /// Evaluates a pull request.
     Eval(eval::Options),
+    /// Judges a finished task again, without running its agents; the old figures stay.
+    Judge(judge::Options),
     /// Checks an agent's adapter against the model stub: what every adapter must do.
     Conformance(conformance::Options),
     /// Answers like a model, from what stands in each request: for writing and testing adapters.
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Demo(options) => demo::run(options).await,
             Command::Eval(options) => eval::run(options).await,
+            Command::Judge(options) => judge::run(&options).await,
             Command::Conformance(options) => conformance::run(&options).await,
             Command::ModelStub(options) => model_stub::run(&options).await,
             Command::Serve(options) => serve::run(options).await,

@@ -135,7 +135,10 @@ fn row(agent: &str, runs: &[&RunResult], pass_mark: f64, seed: u64) -> Row {
         differs: differs(runs),
         passed: passes(&scores, pass_mark),
         scores,
-        retention: estimate(&retentions, seed),
+        retention: {
+            let clusters: Vec<Vec<f64>> = retentions.iter().map(|&one| vec![one]).collect();
+            within(&clusters, seed, MOST_RETENTION)
+        },
         duration_ms: mean_duration(&durations),
     }
 }
@@ -207,19 +210,24 @@ pub fn estimate(figures: &[f64], seed: u64) -> Estimate {
     estimate_of(&clusters, seed)
 }
 
-/// The mean of all figures of all runs, with its interval: whole runs are resampled.
+/// The mean of all figures of all runs, with its interval: whole runs are resampled. The figures are
+/// scores or shares of one: their interval ends there.
 pub fn estimate_of(clusters: &[Vec<f64>], seed: u64) -> Estimate {
+    within(clusters, seed, 1.0)
+}
+
+fn within(clusters: &[Vec<f64>], seed: u64, most: f64) -> Estimate {
     let interval = cluster_interval(clusters, seed);
     Estimate {
         mean: mean(&clusters.concat()),
-        // No score, share or retention is outside of this.
+        // No such figure is outside of this.
         low: interval.map(|interval| interval.low.max(0.0)),
-        high: interval.map(|interval| interval.high.min(MOST)),
+        high: interval.map(|interval| interval.high.min(most)),
     }
 }
 
 /// The largest retention there is.
-const MOST: f64 = 1.25;
+const MOST_RETENTION: f64 = 1.25;
 
 /// A score in steps of a billionth, so that rounding neither makes nor breaks a tie.
 fn grain(score: Option<f64>) -> Option<i64> {

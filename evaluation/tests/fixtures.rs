@@ -49,7 +49,7 @@ fn every_kind_is_asked_about_in_several_fixtures() {
 #[test]
 fn nothing_that_was_proved_fails_when_it_is_proved_again() {
     for made in MADE.iter() {
-        let again = prove(made.set.clone(), &made.sheet, &made.pull_request);
+        let again = prove(made.set.clone(), &made.pull_request);
         assert_eq!(again, made.set, "{} {}", made.name, made.seed);
     }
 }
@@ -79,7 +79,7 @@ fn no_generated_probe_is_untrue() {
         "its evidence is shown to no agent",
     ];
     for made in MADE.iter() {
-        let failed = failures(&made.generated, &made.sheet, &made.pull_request);
+        let failed = failures(&made.generated, &made.pull_request);
         let untrue = failed.iter().find(|(_, reason)| untrue.contains(reason));
         assert_eq!(untrue, None, "{} {}", made.name, made.seed);
     }
@@ -192,9 +192,7 @@ fn moved(made: &Made, by: u32) -> Option<&'static str> {
     let label = probe.label.clone();
     let source = probe.source.as_mut()?;
     source.lines = (source.lines.0 + by, source.lines.1 + by);
-    failures(&set, &made.sheet, &made.pull_request)
-        .get(&label)
-        .copied()
+    failures(&set, &made.pull_request).get(&label).copied()
 }
 
 #[test]
@@ -236,7 +234,7 @@ fn an_answer_that_the_facts_do_not_give_is_not_proved() {
                 Grader::Exact { .. } | Grader::Choice { .. } | Grader::Current { .. } => continue,
             }
             let (label, kind) = (probe.label.clone(), probe.kind);
-            let failed = failures(&set, &made.sheet, &made.pull_request);
+            let failed = failures(&set, &made.pull_request);
             assert_eq!(
                 failed.get(&label),
                 Some(&"the facts lead to another answer"),
@@ -258,7 +256,7 @@ fn a_probe_asked_again_in_other_words_is_dropped() {
         twin.label = "AR-99".to_owned();
         twin.question = twin.question.replacen("the", "THE", 1);
         set.probes.push(twin);
-        let failed = failures(&set, &made.sheet, &made.pull_request);
+        let failed = failures(&set, &made.pull_request);
         assert_eq!(
             failed.get("AR-99"),
             Some(&"nearly the same is asked already")

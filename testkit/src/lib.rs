@@ -7,5 +7,6 @@ pub mod repository;
 pub mod pull_requests;
 pub mod forge;
 pub mod model_stub;
+pub mod judge_stub;
 pub mod conformance;
 pub mod iflow_peer;

@@ -9,63 +9,13 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use agents::adapter::AgentAdapter;
-use agents::adapters::{self, Setup};
-use agents::control::{ControlProgram, SUBCOMMAND};
 use agents::sandbox::Mode;
-use entity::TaskId;
 use entity::status::{FailureCause, RunStatus, TaskStatus, Trigger};
-use platform::jobs::{Work, enqueue};
-use support::Installation;
-use support::repository::{Repository, build};
-use testkit::builders;
+use support::repository::build;
+use support::{Installation, controls, task};
 use worker::result::{DimensionPart, ResultDocument, RunPart};
 
 const DIMENSIONS: [&str; 4] = ["AR", "TTL", "LRU", "SF"];
-
-fn controls() -> Vec<Arc<dyn AgentAdapter>> {
-    adapters::all(&Setup::of_controls(ControlProgram {
-        path: env!("CARGO_BIN_EXE_worker").into(),
-        args: vec![SUBCOMMAND.into()],
-    }))
-}
-
-/// A task that waits to be prepared.
-async fn task(
-    installation: &Installation,
-    repository: &Repository,
-    agents: &[&str],
-    trials: i32,
-    trigger: Trigger,
-) -> TaskId {
-    let database = &installation.platform.database;
-    let mut row = builders::task();
-    row.source = serde_json::json!({
-        "kind": "local",
-        "path": repository.path,
-        "base": repository.base,
-        "head": repository.head,
-    });
-    row.agents = serde_json::json!(agents);
-    row.trials = trials;
-    row.trigger = trigger;
-    row.pass_mark = 0.5;
-    let id = builders::store(database, row).await.unwrap().id;
-    for agent in agents {
-        for trial in 1..=trials {
-            builders::stored_run(database, id, agent, trial)
-                .await
-                .unwrap();
-        }
-    }
-    let ring = enqueue(database, &Work::PrepareTask { task: id })
-        .await
-        .unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
-    id
-}
 
 async fn measured(
     agents: &[&str],

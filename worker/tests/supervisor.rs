@@ -564,6 +564,7 @@ async fn real_processes_are_measured_by_what_they_hold() {
         let program = ControlProgram {
             path: env!("CARGO_BIN_EXE_worker").into(),
             args: vec![SUBCOMMAND.into()],
+            in_process: false,
         };
         let worker = installation.start("w1", adapters::all(&Setup::of_controls(program)));
         let task = installation.ended(id).await;

@@ -17,6 +17,7 @@ use crate::adapter::{
     SessionSpec, Stream, Turn,
 };
 use crate::control::program::SESSIONS;
+use crate::control::program::run_turn;
 use crate::control::{Behaviour, ControlProgram, KEY_FILE, WireEvent};
 use crate::event::{AgentEvent, Compaction, CompactionTrigger, Proof, ToolCall, Usage};
 use crate::failure::{Cause, Failure};
@@ -78,6 +79,12 @@ impl ControlAdapter {
     }
 
     async fn ask_version(&self) -> Presence {
+        if self.program.in_process {
+            return Presence::Installed {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                program: "this process".to_owned(),
+            };
+        }
         let (program, mut args) = (self.program.path.clone(), self.program.args.clone());
         args.push("--version".into());
         let missing = |why: String| Presence::Missing {
@@ -163,6 +170,9 @@ impl ControlSession {
             (Some(workspace), false) => workspace.clone(),
             (_, true) | (None, false) => self.empty_folder().await?,
         };
+        if self.program.in_process {
+            return self.turn_here(folder, prompt, compact).await;
+        }
         let launch = Launch {
             program: self.program.path.clone(),
             args: self.args(sealed, compact),
@@ -176,6 +186,55 @@ impl ControlSession {
         let mut reading = Reading::default();
         let ended = process::run(&launch, &self.spec, |line| reading.line(line)).await?;
         reading.finish(&ended, begun.elapsed())
+    }
+
+    /// The same without a process.
+    async fn turn_here(
+        &self,
+        folder: PathBuf,
+        prompt: &[u8],
+        compact: bool,
+    ) -> Result<Turn, Failure> {
+        let begun = Instant::now();
+        let sealed = self.spec.access == Access::Sealed;
+        let args: Vec<String> = self
+            .args(sealed, compact)
+            .into_iter()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect();
+        let home = self.spec.home.clone();
+        let prompt = String::from_utf8_lossy(prompt).into_owned();
+        let told = tokio::task::spawn_blocking(move || {
+            let mut out = Vec::new();
+            run_turn(&args, Some(home), &folder, || Ok(prompt), &mut out);
+            out
+        })
+        .await
+        .map_err(|error| Failure::harness(format!("the control agent broke: {error}")))?;
+        let mut reading = Reading::default();
+        for bytes in told
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            self.spec.raw.line(Stream::Stdout, bytes);
+            let line = Line {
+                bytes: bytes.to_vec(),
+                whole_length: bytes.len() as u64,
+                cut: false,
+            };
+            for event in reading.line(&line)? {
+                // A reader that is gone needs no events.
+                let _ = self.spec.events.send(event).await;
+            }
+        }
+        match reading.ended {
+            Some((false, _)) => Ok(reading.gathering.finish(begun.elapsed())),
+            Some((true, message)) => Err(Failure::new(
+                Cause::AgentCrashed,
+                message.unwrap_or_default(),
+            )),
+            None => Err(Failure::harness("the control agent broke off")),
+        }
     }
 
     fn args(&self, sealed: bool, compact: bool) -> Vec<OsString> {

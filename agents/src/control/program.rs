@@ -41,27 +41,42 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
             ExitCode::FAILURE
         };
     }
-    let ended = Options::read(&args).and_then(|options| turn(&options, &mut out));
-    let (last, code) = match ended {
-        Ok(()) => (
-            WireEvent::Result {
-                is_error: false,
-                message: None,
-            },
-            ExitCode::SUCCESS,
-        ),
-        Err(message) => (
-            WireEvent::Result {
-                is_error: true,
-                message: Some(message),
-            },
-            ExitCode::FAILURE,
-        ),
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let prompt = || {
+        let mut prompt = String::new();
+        io::stdin()
+            .read_to_string(&mut prompt)
+            .map_err(|error| format!("the prompt cannot be read: {error}"))?;
+        Ok(prompt)
+    };
+    let well = run_turn(&args, home, Path::new("."), prompt, &mut out);
+    let _ = out.flush();
+    if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Runs one turn with HOME and the current folder given, and tells whether it went well: its last
+/// line says so too.
+pub(crate) fn run_turn(
+    args: &[String],
+    home: Option<PathBuf>,
+    here: &Path,
+    prompt: impl FnOnce() -> Result<String, String>,
+    out: &mut impl Write,
+) -> bool {
+    let ended = Options::read(args, home, here).and_then(|options| turn(&options, prompt, out));
+    let message = ended.err();
+    let well = message.is_none();
+    let last = WireEvent::Result {
+        is_error: !well,
+        message,
     };
     // Nobody to tell is no reason to go on.
-    let _ = tell(&mut out, &last);
-    let _ = out.flush();
-    code
+    let _ = tell(out, &last);
+    well
 }
 
 struct Options {
@@ -73,10 +88,12 @@ struct Options {
     compact: bool,
     persist: bool,
     home: PathBuf,
+    /// The folder below which it reads.
+    here: PathBuf,
 }
 
 impl Options {
-    fn read(args: &[String]) -> Result<Self, String> {
+    fn read(args: &[String], home: Option<PathBuf>, here: &Path) -> Result<Self, String> {
         let value = |name: &str| {
             args.iter()
                 .position(|arg| arg == name)
@@ -97,7 +114,7 @@ impl Options {
         {
             return Err("--session must be made of letters, digits and dashes".to_owned());
         }
-        let home = std::env::var_os("HOME").ok_or("there is no HOME")?;
+        let home = home.ok_or("there is no HOME")?;
         Ok(Self {
             behaviour: value("--behaviour")?.parse()?,
             session,
@@ -106,7 +123,8 @@ impl Options {
             sealed: flag("--sealed"),
             compact: flag("--compact"),
             persist: !flag("--no-persist"),
-            home: home.into(),
+            home,
+            here: here.to_owned(),
         })
     }
 
@@ -117,7 +135,11 @@ impl Options {
     }
 }
 
-fn turn(options: &Options, out: &mut impl Write) -> Result<(), String> {
+fn turn(
+    options: &Options,
+    prompt: impl FnOnce() -> Result<String, String>,
+    out: &mut impl Write,
+) -> Result<(), String> {
     let key = load::<AnswerKey>(&options.home.join(KEY_FILE))?.unwrap_or_default();
     let memory = load::<Memory>(&options.session_file())?
         .unwrap_or_else(|| Memory::new(options.session.clone(), options.window));
@@ -138,11 +160,7 @@ fn turn(options: &Options, out: &mut impl Write) -> Result<(), String> {
             .compact(&agent.key, options.behaviour, options.seed);
         agent.compacted(WireTrigger::Manual, done)?;
     } else {
-        let mut prompt = String::new();
-        io::stdin()
-            .read_to_string(&mut prompt)
-            .map_err(|error| format!("the prompt cannot be read: {error}"))?;
-        agent.hear(&prompt)?;
+        agent.hear(&prompt()?)?;
     }
     let usage = WireEvent::Usage {
         context: agent.memory.tokens(),
@@ -273,8 +291,11 @@ impl<W: Write> Agent<'_, W> {
                     .iter()
                     .filter_map(|entry| {
                         let answer = self.memory.answer(entry)?;
+                        // One sentence per fact.
                         let asked = entry.question.lines().next().unwrap_or_default();
-                        Some(format!("{asked} {answer}"))
+                        let asked = asked.replace("? ", ", ").replace(". ", ", ");
+                        let asked = asked.trim_end_matches(['?', '.', ' ']);
+                        Some(format!("{asked}: {answer}"))
                     })
                     .collect();
                 if lines.is_empty() {
@@ -298,7 +319,7 @@ impl<W: Write> Agent<'_, W> {
         let read = if self.options.sealed {
             None
         } else {
-            read_below_here(path)
+            read_below(&self.options.here, path)
         };
         self.tell(&WireEvent::ToolResult {
             id,
@@ -347,8 +368,8 @@ fn listed_files(prompt: &str) -> impl Iterator<Item = &str> {
         .filter_map(|line| line.trim().strip_prefix("- `")?.split('`').next())
 }
 
-/// A file below the current folder; nothing outside of it, whatever the path or a link says.
-fn read_below_here(path: &str) -> Option<String> {
+/// A file below a folder; nothing outside of it, whatever the path or a link says.
+fn read_below(here: &Path, path: &str) -> Option<String> {
     let path = Path::new(path);
     if !path
         .components()
@@ -356,8 +377,8 @@ fn read_below_here(path: &str) -> Option<String> {
     {
         return None;
     }
-    let here = fs::canonicalize(".").ok()?;
-    let real = fs::canonicalize(path).ok()?;
+    let here = fs::canonicalize(here).ok()?;
+    let real = fs::canonicalize(here.join(path)).ok()?;
     if !real.starts_with(&here) || !real.is_file() {
         return None;
     }

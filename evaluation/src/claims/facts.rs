@@ -116,8 +116,8 @@ fn fact(
 /// The words that tell a file's status, as people and diffs write them.
 fn words(status: FileStatus) -> &'static [&'static str] {
     match status {
-        FileStatus::Added => &["added", "adds", "Added", "new", "New", "created"],
-        FileStatus::Modified => &["modified", "modifies", "Modified", "changed", "updated"],
+        FileStatus::Added => &["added", "adds", "Added", "created"],
+        FileStatus::Modified => &["modified", "modifies", "Modified"],
         FileStatus::Deleted => &["deleted", "deletes", "Deleted", "removed"],
         FileStatus::Renamed => &["renamed", "renames", "Renamed", "moved"],
     }

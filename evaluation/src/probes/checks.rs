@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{Evidence, FactSheet};
+use crate::facts::{Evidence, FactSheet, fact_sheet};
 use crate::grading::{Verdict, grade};
 use crate::probe::{Probe, ProbeSet};
 use crate::probes::leaks::{Leak, Questions, stem};
@@ -16,8 +16,8 @@ const NEARLY_THE_SAME: f64 = 0.9;
 
 /// The set without the probes that fail, each counted in the report with its reason; and without the
 /// teaching that is for them alone.
-pub fn prove(mut set: ProbeSet, sheet: &FactSheet, pull_request: &PullRequest) -> ProbeSet {
-    let failed = failures(&set, sheet, pull_request);
+pub fn prove(mut set: ProbeSet, pull_request: &PullRequest) -> ProbeSet {
+    let failed = failures(&set, pull_request);
     let report = &mut set.report;
     set.probes.retain(|probe| {
         let Some(&reason) = failed.get(&probe.label) else {
@@ -44,14 +44,12 @@ pub fn prove(mut set: ProbeSet, sheet: &FactSheet, pull_request: &PullRequest) -
 }
 
 /// Label → why the probe cannot be used.
-pub fn failures(
-    set: &ProbeSet,
-    sheet: &FactSheet,
-    pull_request: &PullRequest,
-) -> BTreeMap<String, &'static str> {
+pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, &'static str> {
+    // Read anew: a bank may bring probes that were made from another sheet.
+    let sheet = fact_sheet(pull_request);
     let mut failed: BTreeMap<String, &'static str> = BTreeMap::new();
     for probe in &set.probes {
-        if let Some(reason) = disproved(probe, set, sheet, pull_request) {
+        if let Some(reason) = disproved(probe, set, &sheet, pull_request) {
             failed.insert(probe.label.clone(), reason);
         }
     }

@@ -25,24 +25,27 @@ pub struct RankInterval {
 pub fn rank_intervals(agents: &[BTreeMap<String, f64>], seed: u64) -> Vec<Option<RankInterval>> {
     let ranked = agents.iter().filter(|figures| !figures.is_empty()).count();
     let comparisons = ranked.saturating_sub(1).max(1);
+    // Per agent: how many are surely better, and surely worse.
+    let mut sure = vec![(0, 0); agents.len()];
+    for (at, own) in agents.iter().enumerate() {
+        for (after, other) in agents.iter().enumerate().skip(at + 1) {
+            let Some(interval) = difference(own, other, seed, comparisons) else {
+                continue;
+            };
+            if interval.low > 0.0 {
+                sure[at].1 += 1;
+                sure[after].0 += 1;
+            } else if interval.high < 0.0 {
+                sure[at].0 += 1;
+                sure[after].1 += 1;
+            }
+        }
+    }
     agents
         .iter()
-        .map(|own| {
-            if own.is_empty() {
-                return None;
-            }
-            let (mut better, mut worse) = (0, 0);
-            for other in agents {
-                let Some(interval) = difference(other, own, seed, comparisons) else {
-                    continue;
-                };
-                if interval.low > 0.0 {
-                    better += 1;
-                } else if interval.high < 0.0 {
-                    worse += 1;
-                }
-            }
-            Some(RankInterval {
+        .zip(sure)
+        .map(|(own, (better, worse))| {
+            (!own.is_empty()).then(|| RankInterval {
                 low: 1 + better,
                 high: ranked - worse,
             })

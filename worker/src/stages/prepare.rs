@@ -63,7 +63,7 @@ pub(crate) async fn prepare_task(
              or tests, and changes too few files",
         ));
     }
-    keep(worker, job, &prepared).await?;
+    keep(worker, job, &task, &prepared).await?;
     hand_on(worker, job, &task, &prepared).await
 }
 
@@ -202,7 +202,7 @@ async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, 
             Some(bank) => banked(&bank, &pull_request, &plan)?,
             None => generate(&sheet, &plan),
         };
-        let probe_set = prove(probe_set, &sheet, &pull_request);
+        let probe_set = prove(probe_set, &pull_request);
         Ok(Prepared {
             pull_request,
             sheet,
@@ -236,7 +236,14 @@ fn banked(
 
 /// Stores the documents. Before the transaction that makes them count: it holds a lock, and an
 /// upload may take long.
-async fn keep(worker: &Worker, job: &Job, prepared: &Prepared) -> Result<(), StageError> {
+async fn keep(
+    worker: &Worker,
+    job: &Job,
+    task: &task::Model,
+    prepared: &Prepared,
+) -> Result<(), StageError> {
+    let PullRequest { base, head, .. } = &prepared.pull_request;
+    let bank = QuestionBank::new(&task.repo, base, head, prepared.probe_set.clone());
     let texts = [
         (
             "fact_sheet.json",
@@ -248,6 +255,7 @@ async fn keep(worker: &Worker, job: &Job, prepared: &Prepared) -> Result<(), Sta
             "application/json",
             serde_json::to_string_pretty(&prepared.probe_set)?,
         ),
+        ("question_bank.jsonl", "application/x-ndjson", bank.write()?),
         (
             "pull_request.json",
             "application/json",
