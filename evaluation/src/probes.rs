@@ -8,7 +8,10 @@ mod candidate;
 mod checks;
 mod forgetting;
 mod learning;
+mod leaks;
+mod likeness;
 mod places;
+mod rederiving;
 mod retrieval;
 mod schemes;
 mod subjects;
@@ -17,9 +20,13 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sha2::{Digest, Sha256};
+
 pub use self::checks::{failures, prove};
+pub use self::leaks::{Leak, leaks};
 
 use self::candidate::{Candidate, Draft, When};
+use self::likeness::folded;
 use self::words::Words;
 use crate::facts::FactSheet;
 use crate::probe::{Dimension, GeneratorReport, Probe, ProbeKind, ProbeSet, Teaching};
@@ -66,7 +73,9 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
             report: GeneratorReport::default(),
         },
         asked: BTreeSet::new(),
+        answered: BTreeSet::new(),
     };
+    let seed = seed_of(sheet, plan.seed);
     let mut words = Words::new(sheet);
     for dimension in Dimension::ALL {
         let most = plan.at_most.get(&dimension).copied().unwrap_or_default();
@@ -76,10 +85,10 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
         // Some candidates will be dropped; looking at all of a large change would be waste.
         let looked_at = most * 4;
         let lists = match dimension {
-            Dimension::Ar => retrieval::candidates(sheet, plan.seed, looked_at),
-            Dimension::Ttl => learning::candidates(sheet, plan.seed, looked_at, &mut words),
-            Dimension::Lru => understanding::candidates(sheet, plan.seed, looked_at),
-            Dimension::Sf => forgetting::candidates(sheet, plan.seed, looked_at, &mut words),
+            Dimension::Ar => retrieval::candidates(sheet, seed, looked_at),
+            Dimension::Ttl => learning::candidates(sheet, seed, looked_at, &mut words),
+            Dimension::Lru => understanding::candidates(sheet, seed, looked_at),
+            Dimension::Sf => forgetting::candidates(sheet, seed, looked_at, &mut words),
         };
         making.choose(
             dimension,
@@ -89,6 +98,16 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
     }
     making.set.report.facts = facts(sheet);
     making.finish()
+}
+
+/// The seed of a change: with one seed for all tasks, the first question of each would have its
+/// right choice at the same place.
+fn seed_of(sheet: &FactSheet, seed: u64) -> u64 {
+    let digest = Sha256::digest(format!("{seed}/{}/{}", sheet.base, sheet.head));
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |seed, &byte| seed << 8 | u64::from(byte))
 }
 
 /// The kinds of the lists that the generator of a dimension returns, in their order.
@@ -136,7 +155,29 @@ fn facts(sheet: &FactSheet) -> BTreeMap<String, usize> {
 /// The set while it is being made.
 struct Making {
     set: ProbeSet,
+    /// Kind and subject.
     asked: BTreeSet<(ProbeKind, String)>,
+    /// Kind and answer, of [`is_drawn_from_few`].
+    answered: BTreeSet<(ProbeKind, String)>,
+}
+
+/// Whether a kind's answers come from so few values that the commonest is a good guess. Of such
+/// kinds no answer is right twice.
+fn is_drawn_from_few(kind: ProbeKind) -> bool {
+    match kind {
+        ProbeKind::SymbolSignature | ProbeKind::ConstantValue | ProbeKind::FileStatus => true,
+        ProbeKind::ChangedFiles
+        | ProbeKind::SymbolFile
+        | ProbeKind::CoveringTest
+        | ProbeKind::HunkLabel
+        | ProbeKind::TaughtRule
+        | ProbeKind::SymbolUsers
+        | ProbeKind::FlowOrder
+        | ProbeKind::ChangeTogether
+        | ProbeKind::BehaviourHunk
+        | ProbeKind::CorrectedFact
+        | ProbeKind::RetractedFact => false,
+    }
 }
 
 impl Making {
@@ -191,8 +232,11 @@ impl Making {
         if !draft.lessons.is_empty() && self.is_said_elsewhere(&draft) {
             return Err("another probe says the same sentence");
         }
-        if !self.asked.insert((draft.kind, draft.subject.clone())) {
+        if !self.asked.insert((draft.kind, folded(&draft.subject))) {
             return Err("the same is asked twice");
+        }
+        if is_drawn_from_few(draft.kind) && !self.answered.insert((draft.kind, draft.right())) {
+            return Err("another question has the same answer");
         }
         let label = format!("{}-{number:02}", dimension.as_str());
         for lesson in &draft.lessons {

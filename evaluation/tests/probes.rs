@@ -403,7 +403,7 @@ fn no_question_stands_in_another() {
 fn the_probes_of_a_seed_are_the_same_in_every_build() {
     assert_eq!(
         made(2026).hash(),
-        "ade9009c7766c253e2b8bc25d4760b3bc948f6766baf9937545b05f1cf942e72"
+        "ba8d14de29348e79d8f88aca79279ef2762ceafdd86863149348896023b9c07d"
     );
 }
 
@@ -480,7 +480,7 @@ fn a_constant_of_which_the_question_shows_the_value_is_dropped() {
     ));
     sheet
         .constants
-        .push(support::constant("LIB", "lib/v7.c", "lib/v7.c", 1));
+        .push(support::constant("LIB", "LIB", "lib/v7.c", 1));
     for (at, value) in ["a", "b", "c"].iter().enumerate() {
         sheet.constants.push(support::constant(
             &format!("OTHER_{at}"),

@@ -4,6 +4,7 @@ use crate::draw::Draw;
 use crate::facts::Evidence;
 use crate::grading::{Verdict, grade};
 use crate::probe::{Combine, Grader, Key, Part, ProbeKind, Version};
+use crate::probes::likeness::{is_about_places, sounds_like, stands_out};
 
 /// Answers longer than this are no fair question.
 const LONGEST_ANSWER: usize = 160;
@@ -65,6 +66,11 @@ impl Draft {
         format!("{}\n\n{}", self.stem, self.listing.join("\n"))
     }
 
+    /// The right answer, as somebody says it who holds all evidence; empty where there is none.
+    pub(super) fn right(&self) -> String {
+        self.key.answer(|_| true).unwrap_or_default()
+    }
+
     /// The strings that prove the answer, over all versions.
     pub(super) fn evidence(&self) -> impl Iterator<Item = &str> {
         self.key
@@ -104,6 +110,17 @@ impl Draft {
         }
         if grade(&self.grader, &format!("ANSWER: {answer}")).verdict != Verdict::Right {
             return Some("the answer cannot be told apart from other text");
+        }
+        if let Grader::Choice { choices, right } = &self.grader
+            && let Some(right) = choices.get(*right)
+        {
+            let others = self.distractors.iter().map(String::as_str);
+            if sounds_like(&self.stem, right, others) {
+                return Some("the question points to its answer");
+            }
+            if is_about_places(self.kind) && stands_out(right, &self.distractors) {
+                return Some("the right choice stands out");
+            }
         }
         if self.choices_clash() {
             return Some("two choices read the same");

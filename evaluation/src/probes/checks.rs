@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::candidate::mentions;
-use crate::facts::Evidence;
+use crate::facts::{Evidence, FactSheet, fact_sheet};
 use crate::grading::{Verdict, grade};
-use crate::probe::{Grader, Probe, ProbeSet};
-use crate::pull_request::PullRequest;
+use crate::probe::{Probe, ProbeSet};
+use crate::probes::leaks::{Leak, Questions, stem};
+use crate::probes::rederiving::follows;
+use crate::pull_request::{Change, ChangedFile, Line, PullRequest};
 
 /// Questions with more of their words in common than this ask the same.
 const NEARLY_THE_SAME: f64 = 0.9;
@@ -44,50 +45,53 @@ pub fn prove(mut set: ProbeSet, pull_request: &PullRequest) -> ProbeSet {
 
 /// Label → why the probe cannot be used.
 pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, &'static str> {
+    // Read anew: a bank may bring probes that were made from another sheet.
+    let sheet = fact_sheet(pull_request);
     let mut failed: BTreeMap<String, &'static str> = BTreeMap::new();
     for probe in &set.probes {
-        let unproved = disproved(probe, set, pull_request).or_else(|| {
-            let title = pull_request.title.as_deref()?;
-            told_by_title(probe, title).then_some("the title of the pull request holds the answer")
-        });
-        if let Some(reason) = unproved {
+        if let Some(reason) = disproved(probe, set, &sheet, pull_request) {
             failed.insert(probe.label.clone(), reason);
         }
     }
+    let questions = Questions::of(&set.probes);
     for (at, probe) in set.probes.iter().enumerate() {
         if failed.contains_key(&probe.label) {
             continue;
         }
-        let others = || {
-            let used =
-                |other: &&Probe| other.label != probe.label && !failed.contains_key(&other.label);
-            set.probes.iter().filter(used)
-        };
-        let reason = if others().any(|other| gives_away(other, probe)) {
-            Some("another question gives the answer away")
-        } else if set.probes[..at]
+        let used = |label: &str| !failed.contains_key(label);
+        let twin = set.probes[..at]
             .iter()
-            .any(|other| !failed.contains_key(&other.label) && nearly_the_same(other, probe))
-        {
-            Some("nearly the same is asked already")
-        } else {
-            None
+            .any(|other| used(&other.label) && nearly_the_same(other, probe));
+        let reason = match questions.leak(probe, pull_request.title.as_deref(), used) {
+            Some(Leak::OwnQuestion) => "the question points to its answer",
+            Some(Leak::OddOneOut) => "the right choice stands out",
+            Some(Leak::Title) => "the title of the pull request holds the answer",
+            Some(Leak::OtherQuestion(_)) => "another question gives the answer away",
+            Some(Leak::OtherQuestions) => "the other questions together give the answer away",
+            None if twin => "nearly the same is asked already",
+            None => continue,
         };
-        if let Some(reason) = reason {
-            failed.insert(probe.label.clone(), reason);
-        }
+        failed.insert(probe.label.clone(), reason);
     }
     failed
 }
 
 /// Why the answer of a probe cannot be proved, if so.
-fn disproved(probe: &Probe, set: &ProbeSet, pull_request: &PullRequest) -> Option<&'static str> {
+fn disproved(
+    probe: &Probe,
+    set: &ProbeSet,
+    sheet: &FactSheet,
+    pull_request: &PullRequest,
+) -> Option<&'static str> {
     let answer = probe.key.answer(|_| true);
     let right = |answer: &String| {
         grade(&probe.grader, &format!("ANSWER: {answer}")).verdict == Verdict::Right
     };
     if !answer.as_ref().is_some_and(right) {
         return Some("its evidence leads to another answer");
+    }
+    if !follows(probe, sheet) {
+        return Some("the facts lead to another answer");
     }
     if let Some(source) = &probe.source
         && !stands(source, pull_request)
@@ -126,84 +130,59 @@ fn stands(source: &Evidence, pull_request: &PullRequest) -> bool {
     else {
         return false;
     };
-    let in_diff = |line: &String| file.patch.contains(line.as_str());
-    if source.commit != pull_request.head {
-        return source.commit == pull_request.base && source.text.iter().all(in_diff);
-    }
-    let Some(text) = &file.head_text else {
-        return source.text.iter().all(in_diff);
+    let numbered = if source.commit == pull_request.head {
+        in_head(file, source.lines)
+    } else if source.commit == pull_request.base {
+        in_base(file, source.lines)
+    } else {
+        return false;
     };
-    let (first, last) = source.lines;
-    let first = usize::try_from(first.saturating_sub(1)).unwrap_or_default();
-    let last = usize::try_from(last).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().take(last).skip(first).collect();
     // Headers of the diff are told beside lines of the file, and stand in the diff alone.
-    source
-        .text
-        .iter()
-        .all(|wanted| lines.iter().any(|line| line.contains(wanted.as_str())) || in_diff(wanted))
-}
-
-/// Every spelling of the right answer that another text must not tell.
-fn answers(grader: &Grader) -> Vec<Vec<&str>> {
-    match grader {
-        Grader::Exact { accept } => accept.iter().map(|text| vec![text.as_str()]).collect(),
-        Grader::Set { items } if !items.is_empty() => {
-            vec![items.iter().map(String::as_str).collect()]
-        }
-        Grader::Choice { choices, right } => {
-            let right = choices.get(*right);
-            right.map(|text| vec![text.as_str()]).into_iter().collect()
-        }
-        Grader::Current {
-            current: Some(current),
-            ..
-        } => current.iter().map(|text| vec![text.as_str()]).collect(),
-        // An order, and what is right by being gone, stand in no other question.
-        Grader::Set { .. } | Grader::Sequence { .. } | Grader::Current { current: None, .. } => {
-            Vec::new()
-        }
-    }
-}
-
-/// Values shorter than this are in every text.
-const SHORTEST: usize = 3;
-
-fn told_by_title(probe: &Probe, title: &str) -> bool {
-    answers(&probe.grader).iter().any(|all| {
-        all.iter()
-            .all(|answer| answer.len() >= SHORTEST && mentions(title, answer))
+    source.text.iter().all(|wanted| {
+        numbered.iter().any(|line| line.trim() == wanted) || is_header(&file.patch, wanted)
     })
 }
 
-/// The question without its choices, or its items to be ordered.
-fn stem(probe: &Probe) -> &str {
-    probe
-        .question
-        .split_once("\n\n")
-        .map_or(probe.question.as_str(), |(stem, _)| stem)
+/// The lines of a file from one number to another, both included, in the head commit; those that the
+/// diff shows, where the whole text is not there.
+fn in_head(file: &ChangedFile, (first, last): (u32, u32)) -> Vec<&str> {
+    if let Some(text) = &file.head_text {
+        return (1..)
+            .zip(text.lines())
+            .filter(|(number, _)| (first..=last).contains(number))
+            .map(|(_, line)| line)
+            .collect();
+    }
+    shown(file, Change::Removed, |line| line.new_number, first, last)
 }
 
-/// What a question is about: what it puts in backticks, without its own answers.
-fn subjects(probe: &Probe) -> Vec<&str> {
-    let own = answers(&probe.grader);
-    stem(probe)
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter(|subject| !own.iter().flatten().any(|answer| answer == subject))
+/// The same in the base commit, of which only the diff is there.
+fn in_base(file: &ChangedFile, (first, last): (u32, u32)) -> Vec<&str> {
+    shown(file, Change::Added, |line| line.old_number, first, last)
+}
+
+fn shown(
+    file: &ChangedFile,
+    without: Change,
+    number: impl Fn(&Line) -> Option<u32>,
+    first: u32,
+    last: u32,
+) -> Vec<&str> {
+    let lines = file.hunks.iter().flat_map(|hunk| &hunk.lines);
+    lines
+        .filter(|line| line.change != without)
+        .filter(|line| number(line).is_some_and(|number| (first..=last).contains(&number)))
+        .map(|line| line.text.as_str())
         .collect()
 }
 
-/// Whether the words of one question name the subject of another together with its answer.
-fn gives_away(told: &Probe, asked: &Probe) -> bool {
-    let subjects = subjects(asked);
-    let text = stem(told);
-    !subjects.is_empty()
-        && subjects.iter().all(|subject| mentions(text, subject))
-        && answers(&asked.grader)
-            .iter()
-            .any(|all| all.iter().all(|answer| mentions(text, answer)))
+/// Whether a line of a file's section is a header: all before its first hunk, and those of hunks.
+fn is_header(patch: &str, wanted: &str) -> bool {
+    let is_hunk = |line: &&str| line.starts_with("@@");
+    let above = patch.lines().take_while(|line| !is_hunk(line));
+    above
+        .chain(patch.lines().filter(is_hunk))
+        .any(|line| line.trim() == wanted)
 }
 
 /// Whether two questions ask for the same in nearly the same words.
@@ -215,7 +194,7 @@ fn nearly_the_same(one: &Probe, other: &Probe) -> bool {
             .map(str::to_lowercase)
             .collect()
     };
-    if one.kind != other.kind || answers(&one.grader) != answers(&other.grader) {
+    if one.kind != other.kind || one.grader != other.grader {
         return false;
     }
     let (a, b) = (words(one), words(other));

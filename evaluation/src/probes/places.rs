@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::draw::Draw;
 use crate::facts::{Evidence, FactSheet, FileFact};
+use crate::probes::likeness::{difference, words};
 
 /// The paths of a sheet.
 pub(super) struct Places<'a> {
@@ -71,6 +72,45 @@ impl<'a> Places<'a> {
             wrong.extend(self.unchanged(draw, right, most - wrong.len()));
         }
         wrong.truncate(most);
+        wrong
+    }
+
+    /// Up to `most` paths other than `right` and those that are `concerned`, like it: of its ending
+    /// and shape, and sounding no less like what is asked about.
+    pub(super) fn alike(
+        &self,
+        draw: &mut Draw,
+        right: &str,
+        concerned: &BTreeSet<&str>,
+        asked: &str,
+        most: usize,
+    ) -> Vec<String> {
+        let asked = words(asked);
+        let changed = self
+            .changed
+            .keys()
+            .filter(|path| !concerned.contains(**path));
+        let mut ranked: Vec<(usize, String)> = draw
+            .shuffled(changed)
+            .into_iter()
+            .map(|path| (difference(right, path, &asked), (*path).to_owned()))
+            .collect();
+        ranked.sort_by_key(|(difference, _)| *difference);
+        let mut wrong: Vec<String> = ranked
+            .into_iter()
+            .map(|(_, path)| path)
+            .take(most)
+            .collect();
+        // A reader who heard of some paths in other questions rules out those that he never heard
+        // of, so at most one is of a file that the change leaves alone.
+        if wrong.len() < most {
+            let strangers = self.unchanged(draw, &BTreeSet::from([right]), 4 * most);
+            let stranger = strangers
+                .into_iter()
+                .filter(|path| !concerned.contains(path.as_str()))
+                .min_by_key(|path| difference(right, path, &asked));
+            wrong.extend(stranger);
+        }
         wrong
     }
 

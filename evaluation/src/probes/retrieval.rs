@@ -8,6 +8,7 @@ use crate::draw::Draw;
 use crate::facts::{FactSheet, FileFact, SymbolKind};
 use crate::probe::{Combine, Grader, Part, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, offer, several, single};
+use crate::probes::likeness::sounds_like;
 use crate::probes::places::{Places, ambiguous_names, extension, folder, was_removed, wrong_sets};
 use crate::pull_request::FileStatus;
 
@@ -132,7 +133,7 @@ fn symbol_files(
                 return Err("the name means several things");
             }
             let right = BTreeSet::from([symbol.file.as_str()]);
-            let wrong = places.wrong(draw, &right, 3);
+            let wrong = places.alike(draw, &symbol.file, &right, &symbol.name, 3);
             let asked = format!("defines the {} `{}`?", word(symbol.kind), symbol.name);
             let mut draft = Draft {
                 kind: ProbeKind::SymbolFile,
@@ -147,7 +148,11 @@ fn symbol_files(
                 key: single(&symbol.file, places.located(&symbol.file, &symbol.evidence)),
                 lessons: Vec::new(),
             };
-            if draw.below(2) == 0 {
+            // Who is to say a path by himself can still choose among those that he heard of.
+            let paths = sheet.files.iter().map(|file| file.path.as_str());
+            let named = paths.filter(|path| *path != symbol.file);
+            let points = sounds_like(&symbol.name, &symbol.file, named);
+            if points || draw.below(2) == 0 {
                 draft.stem = format!("Which of these files {asked}");
                 offer(&mut draft, draw, &symbol.file, wrong);
             }
@@ -174,6 +179,9 @@ fn statuses(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
         .into_iter()
         .take(most)
         .map(|(_, _, file)| {
+            if sheet.files.iter().all(|other| other.status == file.status) {
+                return Err("all files have the same status");
+            }
             let right = state(file.status).to_owned();
             let wrong: Vec<String> = STATUSES
                 .iter()
@@ -213,7 +221,7 @@ fn verb(status: FileStatus) -> &'static str {
     }
 }
 
-fn state(status: FileStatus) -> &'static str {
+pub(super) fn state(status: FileStatus) -> &'static str {
     match status {
         FileStatus::Added => "added",
         FileStatus::Modified => "modified",

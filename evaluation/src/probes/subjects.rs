@@ -47,7 +47,7 @@ impl Subjects {
             .map(|symbol| symbol.name.clone())
             .collect();
         Self {
-            files: draw.shuffled(files.iter().map(|file| file.path.clone())),
+            files: mixed(draw, &files, &sheet.other_paths),
             folders: draw.shuffled(folders),
             symbols: draw.shuffled(symbols),
         }
@@ -94,6 +94,19 @@ impl Subjects {
             wanted
         }
     }
+}
+
+/// Changed files and those that the change leaves alone, in turns: that a question speaks of a file
+/// must not tell that the change touches it.
+fn mixed(draw: &mut Draw, changed: &[&FileFact], others: &[String]) -> Vec<String> {
+    let changed = draw.shuffled(changed.iter().map(|file| file.path.clone()));
+    let mut others = draw.shuffled(others.iter().cloned()).into_iter();
+    let mut files = Vec::new();
+    for path in changed {
+        files.extend(others.next());
+        files.push(path);
+    }
+    files
 }
 
 /// A pattern with its `{value}` and `{subject}` filled in.

@@ -52,9 +52,9 @@ fn users(sheet: &FactSheet, places: &Places<'_>, draw: &mut Draw, most: usize) -
                 kind: ProbeKind::SymbolUsers,
                 subject: fact.symbol.clone(),
                 stem: format!(
-                    "The diff defines `{}` in `{}`. In which other files does the diff show a use \
-                     of it? Name every one of them by its path.",
-                    fact.symbol, fact.defined_in
+                    "In which files, other than the one that defines it, does the diff show a use \
+                     of `{}`? Name every one of them by its path.",
+                    fact.symbol
                 ),
                 listing: Vec::new(),
                 distractors: wrong_sets(&pool, items.len()),
@@ -75,9 +75,12 @@ fn concerned(fact: &UseFact) -> BTreeSet<&str> {
 
 fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let mut namesakes: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut called: BTreeMap<&str, usize> = BTreeMap::new();
     for flow in &sheet.flows {
         *namesakes.entry((&flow.file, &flow.function)).or_default() += 1;
+        *called.entry(&flow.function).or_default() += 1;
     }
+    let ambiguous = ambiguous_names(sheet);
     draw.shuffled(&sheet.flows)
         .into_iter()
         .take(most)
@@ -103,9 +106,12 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
                     value: step.clone(),
                 })
                 .collect();
+            // Neither the order nor its reverse, so that no way to read the list earns more than
+            // another. With three steps or more there are others.
+            let backwards: Vec<String> = steps.iter().rev().cloned().collect();
             let mut shown = draw.shuffled(steps.clone());
-            if shown == steps {
-                shown.rotate_left(1);
+            while shown == steps || shown == backwards {
+                shown = draw.shuffled(shown);
             }
             let mut wrong = BTreeSet::from([shown.join(" -> ")]);
             let mut other = steps.clone();
@@ -113,13 +119,20 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
                 other.rotate_left(1);
                 wrong.insert(other.join(" -> "));
             }
+            // A question names no file without need: it would tell that the change touches it.
+            let clear = called.get(flow.function.as_str()) == Some(&1)
+                && !ambiguous.contains(flow.function.as_str());
+            let asked = if clear {
+                format!("`{}`", flow.function)
+            } else {
+                format!("`{}` in `{}`", flow.function, flow.file)
+            };
             Ok(Draft {
                 kind: ProbeKind::FlowOrder,
                 subject: format!("{} {}", flow.file, flow.function),
                 stem: format!(
-                    "After the change the body of `{}` in `{}` calls the following. In which order \
-                     does it first call each of them?",
-                    flow.function, flow.file
+                    "After the change the body of {asked} calls the following. In which order does \
+                     it first call each of them?"
                 ),
                 listing: shown.iter().map(|step| format!("- {step}")).collect(),
                 distractors: draw.shuffled(wrong).into_iter().take(3).collect(),
@@ -147,14 +160,14 @@ fn together(
                 return Err("the name means several things");
             }
             let (right, line) = draw.pick(&fact.used_in).ok_or("nothing uses the symbol")?;
-            let wrong = places.wrong(draw, &concerned(fact), 3);
+            let wrong = places.alike(draw, right, &concerned(fact), &fact.symbol, 3);
             let mut draft = Draft {
                 kind: ProbeKind::ChangeTogether,
                 subject: fact.symbol.clone(),
                 stem: format!(
-                    "If `{}` in `{}` got another signature, which of these files would have to \
-                     change with it, because the diff shows a use of it there?",
-                    fact.symbol, fact.defined_in
+                    "If `{}` got another signature, which of these files would have to change \
+                     with it, because the diff shows a use of it there?",
+                    fact.symbol
                 ),
                 listing: Vec::new(),
                 grader: Grader::Exact { accept: Vec::new() },

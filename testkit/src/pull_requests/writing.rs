@@ -271,10 +271,12 @@ impl Writer<'_> {
                     .map(|field| format!("    {};\n", typed(self.language, field)))
                     .collect();
                 let fields = fields.concat();
-                text.push_str(&match self.language {
-                    Language::C => format!("typedef struct {{\n{fields}}} {name};\n\n"),
-                    _other => format!("struct {name} {{\n{fields}}};\n\n"),
-                });
+                let made = if self.language == Language::C {
+                    format!("typedef struct {{\n{fields}}} {name};\n\n")
+                } else {
+                    format!("struct {name} {{\n{fields}}};\n\n")
+                };
+                text.push_str(&made);
             }
             if let Item::Function(function) = item {
                 text.push_str(&format!("{};\n", self.head(function)));
@@ -466,12 +468,11 @@ impl Writer<'_> {
     /// The latest value of a type in scope, or one made of fields or written down.
     fn value(&self, of: &Type, scope: &[Held], seed: usize) -> String {
         if let Some(held) = scope.iter().rev().find(|held| held.of == *of) {
-            return match (self.language, of) {
-                (Language::Rust, Type::Int | Type::Flag) => held.name.clone(),
-                (Language::Rust, Type::Text | Type::List | Type::Own(_)) => {
-                    format!("{}.clone()", held.name)
-                }
-                _other => held.name.clone(),
+            let is_copied = matches!(of, Type::Int | Type::Flag);
+            return if self.language == Language::Rust && !is_copied {
+                format!("{}.clone()", held.name)
+            } else {
+                held.name.clone()
             };
         }
         match of {

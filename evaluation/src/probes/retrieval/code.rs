@@ -7,6 +7,7 @@ use crate::draw::Draw;
 use crate::facts::{ConstantFact, FactSheet, SymbolFact, TestFact};
 use crate::probe::{Grader, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, single};
+use crate::probes::likeness::split;
 use crate::probes::places::{Places, ambiguous_names, was_removed};
 
 pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
@@ -143,10 +144,14 @@ pub(super) fn constants(
             {
                 return Err("too few plausible wrong answers");
             }
-            let evidence_text = if namesakes().count() > 1 {
-                places.located(file, evidence)
+            // A question names no file without need: it would tell that the change touches it.
+            let (asked, evidence_text) = if namesakes().count() > 1 {
+                (
+                    format!("`{name}` in `{file}`"),
+                    places.located(file, evidence),
+                )
             } else {
-                evidence.text.clone()
+                (format!("`{name}`"), evidence.text.clone())
             };
             let mut accept = vec![value.clone()];
             let plain = value.replace('_', "");
@@ -156,9 +161,7 @@ pub(super) fn constants(
             Ok(Draft {
                 kind: ProbeKind::ConstantValue,
                 subject: format!("{file} {name}"),
-                stem: format!(
-                    "Which literal value does `{name}` in `{file}` have after the change?"
-                ),
+                stem: format!("Which literal value does {asked} have after the change?"),
                 listing: Vec::new(),
                 distractors: wrong_values(sheet, constant, draw),
                 source: Some(evidence.clone()),
@@ -220,7 +223,7 @@ pub(super) fn covering_tests(sheet: &FactSheet, draw: &mut Draw, most: usize) ->
                 .map(|&test| test.to_owned())
                 .collect();
             let test = tests.first().ok_or("no test")?;
-            wrong.extend(invented_tests(&test.test, &all));
+            wrong.extend(draw.shuffled(invented_tests(sheet, &test.test, &all)));
             wrong.truncate(4);
             Ok(Draft {
                 kind: ProbeKind::CoveringTest,
@@ -239,18 +242,39 @@ pub(super) fn covering_tests(sheet: &FactSheet, draw: &mut Draw, most: usize) ->
         .collect()
 }
 
-/// Names in the style of a test, for changes with few of them.
-fn invented_tests(test: &str, all: &BTreeSet<&str>) -> Vec<String> {
-    let endings = if test.contains(' ') {
-        [" again", " when empty", " by default"]
-    } else if test.contains('_') {
-        ["_again", "_when_empty", "_by_default"]
-    } else {
-        ["Again", "WhenEmpty", "ByDefault"]
+/// Names that nobody gave, in the style of a test: its words with one of another name in the place
+/// of its last. For changes with few tests.
+fn invented_tests(sheet: &FactSheet, test: &str, all: &BTreeSet<&str>) -> Vec<String> {
+    let given: BTreeSet<&str> = sheet
+        .symbols
+        .iter()
+        .map(|symbol| symbol.name.as_str())
+        .chain(sheet.other_symbols.iter().map(String::as_str))
+        .chain(all.iter().copied())
+        .collect();
+    let join = |mut words: Vec<String>, last: &str| {
+        if test.contains([' ', '_']) || words.len() < 2 {
+            words.pop();
+            words.push(last.to_owned());
+            return words.join(if test.contains(' ') { " " } else { "_" });
+        }
+        let kept = words
+            .pop()
+            .map_or(test.len(), |word| test.len() - word.len());
+        let first = last.get(..1).unwrap_or_default().to_uppercase();
+        format!(
+            "{}{first}{}",
+            test.get(..kept).unwrap_or_default(),
+            last.get(1..).unwrap_or_default()
+        )
     };
-    let names = endings.map(|ending| format!("{test}{ending}"));
-    names
-        .into_iter()
-        .filter(|name| !all.contains(name.as_str()))
-        .collect()
+    let own: Vec<String> = split(test).collect();
+    let mut names: BTreeSet<String> = given
+        .iter()
+        .flat_map(|name| split(name))
+        .filter(|word| word.chars().count() > 3 && !own.contains(word))
+        .map(|word| join(own.clone(), &word))
+        .collect();
+    names.retain(|name| !given.contains(name.as_str()));
+    names.into_iter().collect()
 }

@@ -1,0 +1,209 @@
+//! Finds questions whose answers somebody could read off who never saw the change: from the
+//! question itself, from the title of the pull request, or from the other questions.
+//!
+//! What a program preserves over a break cannot be known here: whether a preserved tail carries an
+//! answer is decided at judging time by [`crate::attribution::carries`].
+
+use std::collections::BTreeSet;
+
+use crate::grading::grade;
+use crate::probe::{Grader, Probe, ProbeSet};
+use crate::probes::candidate::mentions;
+use crate::probes::likeness::{is_about_places, sounds_like, stands_out};
+
+/// Who reads so much of a set off the other questions knows it without having seen the change.
+const MOST_HARVESTED: f64 = 0.6;
+
+/// Values shorter than this are in every text.
+const SHORTEST: usize = 3;
+
+/// Where an answer can be read off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leak {
+    /// The question names its answer, or points to it by its words.
+    OwnQuestion,
+    /// Its right choice is the only one of its shape.
+    OddOneOut,
+    /// The title of the pull request names the answer.
+    Title,
+    /// Another question, with this label, names subject and answer.
+    OtherQuestion(String),
+    /// The other questions together name nearly the whole set that is asked for.
+    OtherQuestions,
+}
+
+/// Label → where the answer can be read off, for every probe of which it can.
+///
+/// Other probes are taken as they are: where two give each other away, both are told.
+pub fn leaks(set: &ProbeSet, title: Option<&str>) -> Vec<(String, Leak)> {
+    let all = Questions::of(&set.probes);
+    set.probes
+        .iter()
+        .filter_map(|probe| Some((probe.label.clone(), all.leak(probe, title, |_| true)?)))
+        .collect()
+}
+
+/// Questions, with what they say of the repository.
+pub(super) struct Questions<'a> {
+    all: Vec<Question<'a>>,
+}
+
+struct Question<'a> {
+    probe: &'a Probe,
+    /// What it puts in backticks.
+    quoted: Vec<&'a str>,
+}
+
+impl<'a> Questions<'a> {
+    pub(super) fn of(probes: &'a [Probe]) -> Self {
+        let all = probes
+            .iter()
+            .map(|probe| Question {
+                probe,
+                quoted: stem(probe).split('`').skip(1).step_by(2).collect(),
+            })
+            .collect();
+        Self { all }
+    }
+
+    /// Where the answer of a probe can be read off by somebody who has the title and those other
+    /// questions whose labels are `used`.
+    pub(super) fn leak(
+        &self,
+        probe: &Probe,
+        title: Option<&str>,
+        used: impl Fn(&str) -> bool,
+    ) -> Option<Leak> {
+        let own = stem(probe);
+        let told = |text: &str| {
+            answers(&probe.grader)
+                .iter()
+                .any(|all| all.iter().all(|answer| mentions(text, answer)))
+        };
+        if told(own) {
+            return Some(Leak::OwnQuestion);
+        }
+        if let Grader::Choice { choices, right } = &probe.grader
+            && let Some(answer) = choices.get(*right)
+        {
+            let others: Vec<String> = choices
+                .iter()
+                .filter(|choice| *choice != answer)
+                .cloned()
+                .collect();
+            if sounds_like(own, answer, others.iter().map(String::as_str)) {
+                return Some(Leak::OwnQuestion);
+            }
+            if is_about_places(probe.kind) && stands_out(answer, &others) {
+                return Some(Leak::OddOneOut);
+            }
+        }
+        if title.is_some_and(|title| told_by_title(probe, title)) {
+            return Some(Leak::Title);
+        }
+        let others = || {
+            self.all
+                .iter()
+                .filter(|other| other.probe.label != probe.label && used(&other.probe.label))
+        };
+        let subjects = subjects(probe);
+        let gives_away = |other: &Question<'_>| {
+            let text = stem(other.probe);
+            !subjects.is_empty()
+                && subjects.iter().all(|subject| mentions(text, subject))
+                && told(text)
+        };
+        if let Some(other) = others().find(|other| gives_away(other)) {
+            return Some(Leak::OtherQuestion(other.probe.label.clone()));
+        }
+        let harvested = harvest(
+            probe,
+            others().flat_map(|other| other.quoted.iter().copied()),
+        );
+        let worth =
+            harvested.map(|answer| grade(&probe.grader, &format!("ANSWER: {answer}")).value);
+        worth
+            .is_some_and(|worth| worth >= MOST_HARVESTED)
+            .then_some(Leak::OtherQuestions)
+    }
+}
+
+/// Every spelling of the right answer that another text must not tell.
+pub(super) fn answers(grader: &Grader) -> Vec<Vec<&str>> {
+    match grader {
+        Grader::Exact { accept } => accept.iter().map(|text| vec![text.as_str()]).collect(),
+        Grader::Set { items } if !items.is_empty() => {
+            vec![items.iter().map(String::as_str).collect()]
+        }
+        Grader::Choice { choices, right } => {
+            let right = choices.get(*right);
+            right.map(|text| vec![text.as_str()]).into_iter().collect()
+        }
+        Grader::Current {
+            current: Some(current),
+            ..
+        } => current.iter().map(|text| vec![text.as_str()]).collect(),
+        // An order, and what is right by being gone, stand in no other question.
+        Grader::Set { .. } | Grader::Sequence { .. } | Grader::Current { current: None, .. } => {
+            Vec::new()
+        }
+    }
+}
+
+/// The question without its choices, or its items to be ordered.
+pub(super) fn stem(probe: &Probe) -> &str {
+    probe
+        .question
+        .split_once("\n\n")
+        .map_or(probe.question.as_str(), |(stem, _)| stem)
+}
+
+fn told_by_title(probe: &Probe, title: &str) -> bool {
+    answers(&probe.grader).iter().any(|all| {
+        all.iter()
+            .all(|answer| answer.len() >= SHORTEST && mentions(title, answer))
+    })
+}
+
+/// What a question is about: what it puts in backticks, without its own answers.
+fn subjects(probe: &Probe) -> Vec<&str> {
+    let own = answers(&probe.grader);
+    stem(probe)
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|subject| !own.iter().flatten().any(|answer| answer == subject))
+        .collect()
+}
+
+/// What a reader makes of the paths that other questions speak of, where a set of paths is asked
+/// for: all of them that fit the folder or the ending of which the question speaks.
+fn harvest<'a>(probe: &Probe, quoted: impl Iterator<Item = &'a str>) -> Option<String> {
+    let Grader::Set { .. } = &probe.grader else {
+        return None;
+    };
+    let own: Vec<&str> = stem(probe).split('`').skip(1).step_by(2).collect();
+    let ending = own.iter().find(|text| text.starts_with('.'));
+    let folder = own.iter().find(|text| text.ends_with('/'));
+    let fits = |path: &&str| {
+        let within = |folder: &&str| {
+            path.strip_prefix(*folder)
+                .is_some_and(|rest| !rest.contains('/'))
+        };
+        is_path(path)
+            && !own.contains(path)
+            && ending.is_none_or(|ending| path.ends_with(ending))
+            && folder.is_none_or(within)
+    };
+    let paths: BTreeSet<&str> = quoted.filter(fits).collect();
+    let paths: Vec<&str> = paths.into_iter().collect();
+    Some(paths.join(", "))
+}
+
+fn is_path(text: &str) -> bool {
+    let name = text.rsplit('/').next().unwrap_or_default();
+    !text.contains(' ')
+        && name
+            .rsplit_once('.')
+            .is_some_and(|(stem, ending)| !stem.is_empty() && !ending.is_empty())
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Breaks the instrument on purpose, one way at a time, and looks whether the test fails that should.
+# The ways are in mutations/*.patch, each with the test that catches it; docs/mutations.md lists them.
+#
+#   scripts/mutation-check.sh [NAME...]     all, or those of these names
+#
+# Works in a copy of the working tree. Prints a table; ends with 1 where a mutant survives.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$project"
+
+need_cargo
+need git git
+need patch patch
+
+# Always the same place, so that a second run compiles little.
+tree=$project/target/mutations/tree
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$project/target}
+rm -rf "$tree"
+mkdir -p "$tree"
+# Deleted files are still listed by git.
+git ls-files -z --cached --others --exclude-standard |
+    while IFS= read -r -d '' path; do [ -e "$path" ] && printf '%s\0' "$path"; done |
+    tar --null -T - -cf - | tar -xf - -C "$tree"
+cd "$tree"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# field NAME PATCH: a line of a patch's head.
+field() { sed -n "s/^$1: //p;/^--- /q" "$2" | head -n 1; }
+
+# run TARGET TEST: one test, by its whole name.
+run() {
+    # shellcheck disable=SC2086  # a target is an option and a name
+    cargo test --quiet -p evaluation $1 -- --exact "$2" >"$log" 2>&1
+}
+
+names=("$@")
+if [ "${#names[@]}" = 0 ]; then
+    for patch in scripts/mutations/*.patch; do
+        names+=("$(basename "$patch" .patch)")
+    done
+fi
+
+# A test that does not pass by itself, or is not there, catches nothing.
+declare -A sound
+for name in "${names[@]}"; do
+    patch=scripts/mutations/$name.patch
+    [ -f "$patch" ] || die "there is no mutant $name"
+    target=$(field Target "$patch") test=$(field Test "$patch")
+    [ -z "${sound[$target $test]:-}" ] || continue
+    if ! run "$target" "$test" || ! grep -q '^test result: ok. 1 passed' "$log"; then
+        cat "$log" >&2
+        die "$test of $target does not pass without a mutant"
+    fi
+    sound[$target $test]=yes
+done
+
+survived=0
+printf '| mutant | of | what it does | test that fails | result |\n'
+printf '| --- | --- | --- | --- | --- |\n'
+for name in "${names[@]}"; do
+    patch=scripts/mutations/$name.patch
+    target=$(field Target "$patch") test=$(field Test "$patch")
+    patch --quiet --strip 1 <"$patch" || die "$patch does not apply"
+    # shellcheck disable=SC2086
+    if ! cargo test --quiet -p evaluation $target --no-run >"$log" 2>&1; then
+        cat "$log" >&2
+        die "the mutant $name does not compile"
+    fi
+    if run "$target" "$test"; then
+        result=SURVIVED
+        survived=$((survived + 1))
+    elif grep -q '^test result: FAILED. 0 passed; 1 failed' "$log"; then
+        result=caught
+    else
+        cat "$log" >&2
+        die "the test of the mutant $name did not come to a result"
+    fi
+    patch --quiet --reverse --strip 1 <"$patch"
+    # shellcheck disable=SC2016  # the backticks are those of the table
+    printf '| `%s` | %s | %s | `%s` | %s |\n' "$name" "$(field Of "$patch")" \
+        "$(field Breaks "$patch")" "$test" "$result"
+done
+say "${#names[@]} mutants, $survived survived"
+[ "$survived" = 0 ]
