@@ -7,6 +7,8 @@ mod eval;
 mod evaluation;
 mod forge;
 mod judge;
+mod plan;
+mod report;
 mod output;
 mod progress;
 mod self_check;
@@ -37,6 +39,10 @@ enum Command {
     Demo(demo::Options),
     /// Evaluates a pull request.
     Eval(eval::Options),
+    /// Writes the report of a task, or of all tasks together.
+    Report(report::Options),
+    /// Tells how many pull requests and trials it takes to see a difference.
+    Plan(plan::Options),
     /// Judges a finished task again, without running its agents; the old figures stay.
     Judge(judge::Options),
     /// Checks an agent's adapter against the model stub: what every adapter must do.
@@ -77,6 +83,8 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Demo(options) => demo::run(options).await,
             Command::Eval(options) => eval::run(options).await,
+            Command::Report(options) => report::run(&options).await,
+            Command::Plan(options) => plan::run(&options).await,
             Command::Judge(options) => judge::run(&options).await,
             Command::Conformance(options) => conformance::run(&options).await,
             Command::ModelStub(options) => model_stub::run(&options).await,

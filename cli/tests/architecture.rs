@@ -10,7 +10,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["entity", "evaluation", "platform"]),
     (
         "cli",
-        &["agents", "api", "entity", "platform", "testkit", "worker"],
+        &[
+            "agents",
+            "api",
+            "entity",
+            "evaluation",
+            "platform",
+            "testkit",
+            "worker",
+        ],
     ),
     ("entity", &[]),
     ("evaluation", &[]),

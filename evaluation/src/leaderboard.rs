@@ -28,7 +28,7 @@ pub struct RunResult {
 }
 
 /// A mean with its 95 % interval; no interval for a single trial.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Estimate {
     pub mean: Option<f64>,
     pub low: Option<f64>,

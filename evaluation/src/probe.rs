@@ -41,7 +41,19 @@ impl Dimension {
 }
 
 /// The kinds of questions, after the protocol's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeKind {
     ChangedFiles,
@@ -180,7 +192,7 @@ pub struct ProbeSet {
 }
 
 /// How many probes of each kind were made, and what was dropped and why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GeneratorReport {
     pub made: BTreeMap<ProbeKind, usize>,
     /// Reason → count.

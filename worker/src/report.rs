@@ -8,6 +8,7 @@ mod html;
 mod markdown;
 mod plots;
 mod svg;
+mod schema;
 
 pub use across::{Across, across};
 pub use contents::{Part, Report, Section, Table, of_across, of_task};
@@ -15,6 +16,7 @@ pub use csv::{csv, csv_across};
 pub use html::html;
 pub use markdown::markdown;
 pub use plots::{Plot, plots};
+pub use schema::json_schema;
 
 /// A figure with two digits.
 fn figure(value: Option<f64>) -> String {

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use entity::TaskId;
 use entity::status::{FailureCause, TaskStatus};
 use evaluation::leaderboard::Estimate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use rows::board::row_part;
 pub use rows::result_document;
 
 /// The whole result of a task. Only grows within one schema number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultDocument {
     pub schema: u32,
     pub task: TaskPart,
@@ -36,9 +37,11 @@ pub struct ResultDocument {
     pub judging: JudgingPart,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskPart {
+    #[schemars(with = "String")]
     pub id: TaskId,
+    #[schemars(with = "String")]
     pub status: TaskStatus,
     pub repo: String,
     pub pr_url: String,
@@ -70,8 +73,9 @@ fn one() -> u32 {
     1
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunPart {
+    #[schemars(with = "String")]
     pub id: entity::RunId,
     pub agent: String,
     pub agent_version: Option<String>,
@@ -82,7 +86,9 @@ pub struct RunPart {
     #[serde(default)]
     pub manifest_hash: Option<String>,
     pub trial: i32,
+    #[schemars(with = "String")]
     pub status: entity::status::RunStatus,
+    #[schemars(with = "Option<String>")]
     pub failure_cause: Option<FailureCause>,
     pub error: Option<String>,
     pub retry_count: i32,
@@ -133,7 +139,7 @@ pub struct RunPart {
 }
 
 /// The figures of one break of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BreakFiguresPart {
     /// From 1.
     #[serde(rename = "break")]
@@ -145,7 +151,7 @@ pub struct BreakFiguresPart {
 }
 
 /// What the answers of a run after its first break claim.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HonestyPart {
     pub answers: usize,
     /// Claim to know.
@@ -165,7 +171,7 @@ pub struct HonestyPart {
 }
 
 /// One free recall, judged by one judge (or by the jury).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RecallPart {
     /// `baseline` or `post`.
     pub arm: String,
@@ -188,7 +194,7 @@ pub struct RecallPart {
 }
 
 /// The context of the main line after one turn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ContextPoint {
     /// From 1, over the whole run.
     pub turn: u32,
@@ -201,7 +207,7 @@ pub struct ContextPoint {
 }
 
 /// Two agents on the same probes after the break.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ComparisonPart {
     pub a: String,
     pub b: String,
@@ -218,7 +224,7 @@ pub struct ComparisonPart {
 }
 
 /// How the errors of an agent grow with what it claims to know.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RiskCoveragePart {
     pub points: Vec<RiskPointPart>,
     /// Area under the curve; none for a single point.
@@ -226,7 +232,7 @@ pub struct RiskCoveragePart {
 }
 
 /// One point of a risk-coverage curve.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RiskPointPart {
     /// Share of all questions that are answered at this confidence or more.
     pub coverage: f64,
@@ -237,7 +243,7 @@ pub struct RiskPointPart {
 }
 
 /// How a task was judged.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgingPart {
     /// From 1; judging again adds one and keeps what was there.
     pub number: u32,
@@ -247,7 +253,7 @@ pub struct JudgingPart {
 }
 
 /// One judge, and how it did on the adversarial battery.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgePart {
     pub name: String,
     pub model: Option<String>,
@@ -270,7 +276,7 @@ pub struct JudgePart {
 }
 
 /// Agreement of the jurors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AgreementPart {
     /// `krippendorff_alpha` or `cohens_kappa`.
     pub measure: String,
@@ -278,7 +284,7 @@ pub struct AgreementPart {
     pub items: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BreakPart {
     pub trigger: String,
     pub tokens_before: Option<u64>,
@@ -301,7 +307,7 @@ pub struct BreakPart {
 }
 
 /// Something that a program put back at a compaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReinjectedPart {
     /// `file`, `tail` or `memory`.
     pub kind: String,
@@ -310,7 +316,7 @@ pub struct ReinjectedPart {
 }
 
 /// Tokens that were billed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokensPart {
     /// All that was sent, cached or not.
     pub input: u64,
@@ -319,7 +325,7 @@ pub struct TokensPart {
     pub output: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DimensionPart {
     pub n: usize,
     pub cold: Option<f64>,
@@ -338,7 +344,7 @@ pub struct DimensionPart {
     pub wrong_rate: Option<f64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RowPart {
     pub rank: usize,
     pub agent: String,

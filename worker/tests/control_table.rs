@@ -408,7 +408,8 @@ async fn every_row_holds_through_the_whole_pipeline_in_every_language() {
         let repository = Repository { path, base, head };
         let agents = agents();
         let agents: Vec<&str> = agents.iter().map(String::as_str).collect();
-        let id = support::task(&installation, &repository, &agents, 1, Trigger::Manual).await;
+        let id =
+            support::controls::task(&installation, &repository, &agents, 1, Trigger::Manual).await;
         let task = installation.ended(id).await;
         assert_eq!(task.status, TaskStatus::Done, "{}: {task:?}", fixture.name);
         for run in installation.result(id).await.runs {

@@ -284,12 +284,12 @@ async fn measured(models: Vec<JudgeModel>) -> (Installation, TaskId) {
     let installation = Installation::new().await;
     let repository = build(installation.folder.path());
     let agents = ["control-perfect", "control-amnesiac"];
-    let id = support::task(&installation, &repository, &agents, 1, Trigger::Manual).await;
+    let id = support::controls::task(&installation, &repository, &agents, 1, Trigger::Manual).await;
     let worker = WorkerSettings {
         judges: settings(models),
         ..installation.settings("w1")
     };
-    let worker = installation.start_with(worker, support::controls());
+    let worker = installation.start_with(worker, support::controls::controls());
     let task = installation.ended(id).await;
     worker.stop().await;
     assert_eq!(task.status, TaskStatus::Done, "{task:?}");
@@ -402,7 +402,7 @@ async fn judging_again_adds_and_keeps_what_was_there() {
         judges: settings(vec![model(&stub, Api::OpenAi, "m-fair")]),
         ..installation.settings("w2")
     };
-    let worker = installation.start_with(worker, support::controls());
+    let worker = installation.start_with(worker, support::controls::controls());
     let done = loop {
         let row = judging::Entity::find_by_id(asked.id)
             .one(database)

@@ -11,8 +11,9 @@ mod support;
 
 use agents::sandbox::Mode;
 use entity::status::{FailureCause, RunStatus, TaskStatus, Trigger};
+use support::Installation;
+use support::controls::{controls, task};
 use support::repository::build;
-use support::{Installation, controls, task};
 use worker::result::{DimensionPart, ResultDocument, RunPart};
 
 const DIMENSIONS: [&str; 4] = ["AR", "TTL", "LRU", "SF"];

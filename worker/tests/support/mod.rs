@@ -2,12 +2,9 @@
 
 #![expect(dead_code, reason = "every test file uses its own part")]
 
-mod controls;
+pub(crate) mod controls;
 pub(crate) mod repository;
 pub(crate) mod scripted;
-
-#[expect(unused_imports, reason = "every test file uses its own part")]
-pub(crate) use controls::{controls, task};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,0 +1,226 @@
+//! Reports: what they hold, and what text from outside cannot do in them.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops where something is missing"
+)]
+
+use std::path::Path;
+
+use serde_json::json;
+use worker::report::{across, csv, html, json_schema, markdown, of_across, of_task, plots};
+use worker::result::ResultDocument;
+
+/// A result with two agents, two breaks, and hostile words wherever words come from outside.
+fn document() -> ResultDocument {
+    let hostile = "</script><img src=x onerror=alert(1)>|\u{7}";
+    let figures = |post: f64| {
+        json!({"n": 4, "cold": 0.0, "baseline": 1.0, "post": post, "retention": post,
+               "known": 4, "kept": (4.0 * post) as u64, "item_retention": post,
+               "stale_rate": null, "abstained_rate": 0.0, "wrong_rate": 0.0})
+    };
+    let run = |agent: &str, trial: i32, post: f64| {
+        json!({
+            "id": uuid::Uuid::new_v4(), "agent": agent, "agent_version": hostile, "model": "=cmd()",
+            "trial": trial, "status": "done", "failure_cause": null, "error": hostile,
+            "retry_count": 0, "compression_detected": true, "seal_broken": false,
+            "baseline": "fork",
+            "breaks": [{"trigger": "auto", "tokens_before": 9000, "tokens_after": 900}],
+            "attribution": {"summary": 3, "model": 1}, "summary_carries": 3,
+            "dimensions": {"AR": figures(post)},
+            "by_break": [
+                {"break": 1, "dimensions": {"AR": figures(post)}, "kept_of_first": post},
+                {"break": 2, "dimensions": {"AR": figures(post / 2.0)}, "kept_of_first": post / 2.0},
+            ],
+            "honesty": {"answers": 4, "claimed": 3, "right": 2, "wrong": 1, "stale": 0,
+                        "abstained": 1, "unreadable": 0, "with_confidence": 3},
+            "recall": [{"arm": "post", "break": 1, "judge": "deterministic/1", "facts": 5,
+                        "claimed": 2, "right": 1, "ungraded": 0, "precision": 0.5, "recall": 0.2}],
+            "context": [
+                {"turn": 1, "phase": "deep_dive", "tokens": 900, "break": null},
+                {"turn": 2, "phase": "break", "tokens": 100, "break": 1},
+            ],
+            "overall_score": post, "passed": true, "duration_ms": 10,
+        })
+    };
+    let estimate = |mean: f64| json!({"mean": mean, "low": mean - 0.1, "high": mean + 0.1});
+    let row = |rank: u32, agent: &str, post: f64| {
+        json!({"rank": rank, "agent": agent, "trials": 2, "overall_score": post,
+               "scores": {"AR": post}, "score": estimate(post), "retention": estimate(post),
+               "item_retention": estimate(post), "rank_low": rank, "rank_high": 2,
+               "failures": {"provider": 1}, "differs": [format!("model: {hostile}")],
+               "passed": true})
+    };
+    serde_json::from_value(json!({
+        "schema": 1,
+        "task": {
+            "id": uuid::Uuid::new_v4(), "status": "done", "repo": hostile,
+            "pr_url": "https://forge.example/a/b/pull/1", "base": null, "head": null, "seed": 1,
+            "trials": 2, "pass_mark": 0.5,
+            "instrument_version": evaluation::INSTRUMENT_VERSION,
+            "probe_set_hash": null, "prompt_hash": null, "probes": {"AR": 4}, "breaks": 2,
+            "changed_files": [], "dropped_files": [], "error": hostile,
+        },
+        "runs": [run("one", 1, 0.75), run("one", 2, 0.5), run("two", 1, 0.25), run("two", 2, 0.5)],
+        "leaderboard": [row(1, "one", 0.6), row(2, "two", 0.4)],
+        "comparisons": [{"a": "one", "b": "two", "pairs": 8, "clusters": 2,
+                         "difference": estimate(0.05), "tie": true, "smallest_detectable": 0.7}],
+        "risk_coverage": {"one": {"points": [{"coverage": 0.5, "risk": 0.0, "least_confidence": 0.9},
+                                             {"coverage": 0.75, "risk": 0.33, "least_confidence": 0.5}],
+                                  "area": 0.1}},
+    }))
+    .unwrap()
+}
+
+/// The text as XML: every report is written so that it is well-formed.
+fn parsed(text: &str) -> roxmltree::Document<'_> {
+    roxmltree::Document::parse(text).unwrap()
+}
+
+#[test]
+fn the_page_fetches_nothing_and_text_stays_text() {
+    let page = html(&of_task(&document()));
+    assert!(!page.contains("<script") && !page.contains("<img"));
+    assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;"));
+    assert!(!page.contains("src=\"") && !page.contains("href="));
+    assert!(page.contains("default-src 'none'"));
+    // Without the parts that HTML closes by itself it is XML.
+    let body = &page[page.find("<main>").unwrap()..=page.find("</main>").unwrap() + 6];
+    let tree = parsed(body);
+    let named = |name: &'static str| {
+        tree.descendants()
+            .filter(move |node| node.has_tag_name(name))
+    };
+    assert_eq!(named("h1").count(), 1);
+    assert!(
+        named("table").all(|table| table.children().any(|child| child.has_tag_name("caption")))
+    );
+    let figures = tree
+        .descendants()
+        .filter(|node| node.tag_name().name() == "svg");
+    assert_eq!(figures.count(), 6);
+}
+
+#[test]
+fn every_plot_is_a_picture_that_says_what_it_shows() {
+    let plots = plots(&document());
+    let names: Vec<&str> = plots.iter().map(|plot| plot.name).collect();
+    assert_eq!(
+        names,
+        [
+            "score",
+            "retention",
+            "context",
+            "forgetting",
+            "attribution",
+            "risk_coverage"
+        ]
+    );
+    for plot in &plots {
+        let tree = parsed(&plot.svg);
+        let root = tree.root_element();
+        let says = |name| {
+            root.children()
+                .find(|child| child.tag_name().name() == name)
+        };
+        assert_eq!(says("title").unwrap().text(), Some(plot.title));
+        assert!(
+            says("desc").unwrap().text().unwrap().contains("one"),
+            "{}",
+            plot.name
+        );
+        let outside = |value: &str| value.contains("http") && !value.contains("www.w3.org");
+        let mut attributes = tree.descendants().flat_map(|node| node.attributes());
+        assert!(!attributes.any(|attribute| outside(attribute.value())));
+    }
+}
+
+#[test]
+fn what_is_not_there_is_not_drawn_and_not_zero() {
+    let mut empty = document();
+    empty.runs.clear();
+    empty.leaderboard.clear();
+    empty.comparisons.clear();
+    empty.risk_coverage.clear();
+    assert!(plots(&empty).is_empty());
+    let text = markdown(&of_task(&empty));
+    assert!(text.contains("Not drawn, for lack of figures: score."));
+    let mut unknown = document();
+    for run in &mut unknown.runs {
+        run.by_break.clear();
+        run.overall_score = None;
+    }
+    let lines = csv(&unknown).unwrap();
+    let first = lines.lines().nth(1).unwrap();
+    assert!(first.ends_with(",,"), "{first}");
+}
+
+#[test]
+fn a_table_program_gets_figures_and_no_formulas() {
+    let text = csv(&document()).unwrap();
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    let head = reader.headers().unwrap().clone();
+    let records: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(records.len(), 8, "four runs, two breaks, one dimension");
+    let column = |name: &str| head.iter().position(|field| field == name).unwrap();
+    assert_eq!(&records[0][column("post")], "0.75");
+    assert_eq!(&records[1][column("break")], "2");
+    assert_eq!(&records[0][column("model")], "'=cmd()");
+    assert_eq!(&records[0][column("stale_rate")], "");
+}
+
+#[test]
+fn markdown_says_the_same_in_tables_of_its_own() {
+    let text = markdown(&of_task(&document()));
+    assert!(
+        text.contains("| one − two | 8 | 2 | 0.05 \\[-0.05, 0.15] | tie | 0.70 |"),
+        "{text}"
+    );
+    assert!(text.contains("Plot: `plot-forgetting.svg`"));
+    assert!(!text.contains("<img"), "{text}");
+}
+
+#[test]
+fn tasks_are_ranked_together_by_session_and_what_differs_is_told() {
+    let (first, mut second) = (document(), document());
+    for run in &mut second.runs {
+        run.agent_version = Some("2".to_owned());
+    }
+    let mut stub = document();
+    for run in &mut stub.runs {
+        run.model_stub = true;
+    }
+    let mut old = document();
+    old.task.instrument_version = "0".to_owned();
+    let all = across(&[first, second, stub, old], 0.5);
+    assert_eq!((all.tasks, all.runs), (2, 8));
+    assert_eq!(all.left_out["the model was a stub"], 4);
+    assert_eq!(
+        all.left_out["measured by another version of the instrument"],
+        4
+    );
+    let row = &all.leaderboard[0];
+    assert_eq!((row.agent.as_str(), row.trials), ("one", 4));
+    assert!(
+        row.differs
+            .iter()
+            .any(|what| what.starts_with("agent_version: "))
+    );
+    assert!(html(&of_across(&all)).contains("all tasks"));
+}
+
+/// `UPDATE_SCHEMA=1` writes it anew.
+#[test]
+fn the_published_schema_is_that_of_the_code() {
+    let schema = format!("{:#}\n", json_schema());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/result.schema.json");
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, &schema).unwrap();
+    }
+    let published = std::fs::read_to_string(&path).unwrap_or_default();
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+    assert_eq!(
+        read(&published),
+        read(&schema),
+        "docs/result.schema.json is old: run this test with UPDATE_SCHEMA=1"
+    );
+}
