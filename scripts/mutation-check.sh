@@ -19,10 +19,11 @@ tree=$project/target/mutations/tree
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$project/target}
 rm -rf "$tree"
 mkdir -p "$tree"
-# Deleted files are still listed by git.
+# Deleted files are still listed by git. As if just written (-m): else what an earlier run built of a
+# mutant would pass for fresh.
 git ls-files -z --cached --others --exclude-standard |
     while IFS= read -r -d '' path; do [ -e "$path" ] && printf '%s\0' "$path"; done |
-    tar --null -T - -cf - | tar -xf - -C "$tree"
+    tar --null -T - -cf - | tar -xmf - -C "$tree"
 cd "$tree"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

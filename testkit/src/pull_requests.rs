@@ -7,6 +7,7 @@
 mod plan;
 mod syntax;
 mod writing;
+mod bodies;
 
 use std::path::Path;
 

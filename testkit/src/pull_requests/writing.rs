@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Language;
-use super::plan::{Field, Function, Item, Module, Type};
-use super::syntax::{
-    constant, guard, kept, literal, made, name, pascal, returned, type_name, typed, variable,
-};
+use super::plan::{Field, Function, Item, Module};
+use super::syntax::{constant, name, pascal, type_name, typed};
 
 /// The files of a program, by path.
 pub(super) fn write(
@@ -44,18 +42,12 @@ pub(super) fn write(
     files.into_iter().collect()
 }
 
-struct Writer<'a> {
-    language: Language,
-    project: String,
+pub(super) struct Writer<'a> {
+    pub(super) language: Language,
+    pub(super) project: String,
     /// Name → what it is and in which module.
-    functions: BTreeMap<&'a str, (&'a Function, &'a str)>,
-    types: BTreeMap<&'a str, (&'a [Field], &'a str)>,
-}
-
-/// A variable in scope.
-struct Held {
-    name: String,
-    of: Type,
+    pub(super) functions: BTreeMap<&'a str, (&'a Function, &'a str)>,
+    pub(super) types: BTreeMap<&'a str, (&'a [Field], &'a str)>,
 }
 
 impl Writer<'_> {
@@ -344,7 +336,7 @@ impl Writer<'_> {
     }
 
     /// A function's line without what opens its body.
-    fn head(&self, function: &Function) -> String {
+    pub(super) fn head(&self, function: &Function) -> String {
         let own = name(self.language, &function.name);
         let parameters: Vec<String> = function
             .parameters
@@ -363,182 +355,5 @@ impl Writer<'_> {
             Language::C if returns.ends_with('*') => format!("{returns}{own}({parameters})"),
             Language::C | Language::Cpp => format!("{returns} {own}({parameters})"),
         }
-    }
-
-    fn function(&self, module: &Module, function: &Function) -> Vec<String> {
-        let mut scope: Vec<Held> = function
-            .parameters
-            .iter()
-            .map(|field| Held {
-                name: variable(self.language, &field.name),
-                of: field.of.clone(),
-            })
-            .collect();
-        let limit = module.items.iter().find_map(|item| match item {
-            Item::Constant { name, value } if !value.starts_with('"') => Some(name),
-            Item::Constant { .. } | Item::Type { .. } | Item::Function(_) | Item::Test { .. } => {
-                None
-            }
-        });
-        let mut body = Vec::new();
-        let number = scope.iter().find(|held| held.of == Type::Int);
-        if let (Some(limit), Some(number), Type::Int) = (limit, number, &function.returns) {
-            let limit = constant(self.language, limit);
-            body.extend(guard(self.language, &number.name, &limit));
-        }
-        for call in &function.calls {
-            body.push(self.call(module, call, &mut scope));
-        }
-        let value = self.value(&function.returns, &scope, function.name.len());
-        body.push(returned(self.language, &value));
-        self.block(&self.head(function), &body)
-    }
-
-    fn block(&self, head: &str, body: &[String]) -> Vec<String> {
-        let (open, indent, close) = match self.language {
-            Language::Python => (":", "    ", None),
-            Language::Go => (" {", "\t", Some("}")),
-            Language::Rust
-            | Language::TypeScript
-            | Language::JavaScript
-            | Language::Java
-            | Language::C
-            | Language::Cpp => (" {", "    ", Some("}")),
-        };
-        let mut lines = vec![format!("{head}{open}")];
-        lines.extend(body.iter().map(|line| format!("{indent}{line}")));
-        lines.extend(close.map(str::to_owned));
-        lines
-    }
-
-    /// A statement that calls a function with what is in scope, and keeps its result there.
-    fn call(&self, module: &Module, callee: &str, scope: &mut Vec<Held>) -> String {
-        let (function, home) = self.functions[callee];
-        let arguments: Vec<String> = function
-            .parameters
-            .iter()
-            .map(|field| self.value(&field.of, scope, field.name.len()))
-            .collect();
-        let plain = name(self.language, callee);
-        let (home_folder, home_last) = home.rsplit_once('/').unwrap_or(("", home));
-        let folder = module
-            .path
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder);
-        let qualified = match self.language {
-            Language::Go if !home_folder.is_empty() && home_folder != folder => {
-                format!("{}.{plain}", home_folder.replace('/', ""))
-            }
-            Language::Java if home != module.path => format!("{}.{plain}", pascal(home_last)),
-            Language::Cpp if self.is_test(module) => format!("{}::{plain}", self.project),
-            Language::Rust
-            | Language::Python
-            | Language::TypeScript
-            | Language::JavaScript
-            | Language::Go
-            | Language::Java
-            | Language::C
-            | Language::Cpp => plain,
-        };
-        let last = callee.rsplit('_').next().unwrap_or(callee);
-        let mut own = format!("{}_{last}", if scope.is_empty() { "first" } else { "next" });
-        while scope
-            .iter()
-            .any(|held| held.name == variable(self.language, &own))
-        {
-            own.push_str("_more");
-        }
-        let own = variable(self.language, &own);
-        let value = format!("{qualified}({})", arguments.join(", "));
-        let line = kept(self.language, &own, &function.returns, &value);
-        scope.push(Held {
-            name: own,
-            of: function.returns.clone(),
-        });
-        line
-    }
-
-    fn is_test(&self, module: &Module) -> bool {
-        module
-            .items
-            .iter()
-            .any(|item| matches!(item, Item::Test { .. }))
-    }
-
-    /// The latest value of a type in scope, or one made of fields or written down.
-    fn value(&self, of: &Type, scope: &[Held], seed: usize) -> String {
-        if let Some(held) = scope.iter().rev().find(|held| held.of == *of) {
-            let is_copied = matches!(of, Type::Int | Type::Flag);
-            return if self.language == Language::Rust && !is_copied {
-                format!("{}.clone()", held.name)
-            } else {
-                held.name.clone()
-            };
-        }
-        match of {
-            Type::Own(own) => {
-                let (fields, _) = self.types[own.as_str()];
-                let fields: Vec<(String, String)> = fields
-                    .iter()
-                    .map(|field| {
-                        let value = self.value(&field.of, scope, seed + field.name.len());
-                        (variable(self.language, &field.name), value)
-                    })
-                    .collect();
-                made(self.language, own, &fields)
-            }
-            Type::Int | Type::Text | Type::Flag | Type::List => literal(self.language, of, seed),
-        }
-    }
-
-    fn test(&self, module: &Module, plain: &str, calls: &[String]) -> Vec<String> {
-        let mut scope = Vec::new();
-        let mut body: Vec<String> = calls
-            .iter()
-            .map(|call| self.call(module, call, &mut scope))
-            .collect();
-        let last = scope.last().map_or("", |held| held.name.as_str());
-        let own = name(self.language, plain);
-        let pascal_name = pascal(plain);
-        let (above, head, check) = match self.language {
-            Language::Rust => (
-                Some("#[test]"),
-                format!("fn {own}()"),
-                format!("assert_eq!({last}, {last});"),
-            ),
-            Language::Python => (None, format!("def test_{own}()"), format!("assert {last}")),
-            Language::TypeScript | Language::JavaScript => {
-                body.push(format!("expect({last}).toBeDefined();"));
-                let title = plain.replace('_', " ");
-                let mut lines = vec![format!("test(\"{title}\", () => {{")];
-                lines.extend(body.iter().map(|line| format!("    {line}")));
-                lines.push("});".to_owned());
-                return lines;
-            }
-            Language::Go => (
-                None,
-                format!("func Test{pascal_name}(t *testing.T)"),
-                format!("t.Log({last})"),
-            ),
-            Language::Java => (
-                Some("@Test"),
-                format!("void {own}()"),
-                format!("assertNotNull({last});"),
-            ),
-            Language::C => (
-                None,
-                format!("void test_{own}(void)"),
-                format!("assert({last});"),
-            ),
-            Language::Cpp => {
-                body.push(format!("EXPECT_TRUE(holds({last}));"));
-                let suite = module.path.rsplit('/').next().unwrap_or_default();
-                return self.block(&format!("TEST({}, {pascal_name})", pascal(suite)), &body);
-            }
-        };
-        body.push(check);
-        let mut lines: Vec<String> = above.map(str::to_owned).into_iter().collect();
-        lines.extend(self.block(&head, &body));
-        lines
     }
 }
