@@ -10,6 +10,8 @@ mod tasks;
 mod cancelling;
 mod runs;
 mod leaderboard;
+mod boards;
+mod judgings;
 mod agents;
 mod events;
 mod artifacts;

@@ -119,7 +119,9 @@ impl Rows<'_> {
             checkpoint: Some(json!({"stage": "broken"})),
             agent_version: Some("1.0".to_owned()),
             model: Some("m-1".to_owned()),
-            manifest: None,
+            manifest: Some(json!({
+                "instrument_version": evaluation::INSTRUMENT_VERSION, "model": "m-1",
+            })),
             retry_count: 0,
             failure_cause: None,
             error_message: None,

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use agents::adapter::{
     Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile,
-    SessionSpec, Turn,
+    SessionSpec, Stream, Turn,
 };
-use agents::event::{AgentEvent, Compaction, CompactionTrigger, Proof, ToolCall, Usage};
+use agents::event::{
+    AgentEvent, Compaction, CompactionTrigger, Cost, CostSource, Proof, ToolCall, Usage,
+};
 use agents::failure::{Cause, Failure};
 use async_trait::async_trait;
 use entity::status::{JobState, RunStatus, TaskStatus};
@@ -44,6 +46,12 @@ pub(crate) struct Script {
     pub(crate) panics: bool,
     /// In a turn whose prompt contains this, it waits to be killed.
     pub(crate) hang_at: Option<&'static str>,
+    /// Cannot copy a conversation.
+    pub(crate) no_fork: bool,
+    /// Reads the sealed workspace without telling, and lets it be seen in its stream.
+    pub(crate) leaks: bool,
+    /// What each turn costs, in US dollars.
+    pub(crate) costs: Option<f64>,
     /// Claims to be a control.
     pub(crate) control: bool,
 }
@@ -76,7 +84,7 @@ impl ScriptedAdapter {
                 name: "scripted".to_owned(),
                 display_name: "Scripted".to_owned(),
                 capabilities: Capabilities {
-                    fork: true,
+                    fork: !script.no_fork,
                     manual_compaction: !script.never_breaks,
                     auto_compaction: true,
                     forced_compaction: false,
@@ -213,6 +221,21 @@ impl AgentSession for ScriptedSession {
             duration: Duration::from_millis(1),
             ..Turn::default()
         };
+        turn.cost = self.script.costs.map(|usd| Cost {
+            usd,
+            source: CostSource::Program,
+        });
+        if self.script.leaks
+            && let Some(workspace) = &self.spec.workspace
+        {
+            for entry in std::fs::read_dir(workspace).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let read = std::fs::read(path).unwrap();
+                    self.spec.raw.line(Stream::Stdout, &read);
+                }
+            }
+        }
         if let Some(value) = self
             .answers
             .iter()
@@ -239,7 +262,7 @@ impl AgentSession for ScriptedSession {
         self.state.knows = true;
         turn.text = "read it".to_owned();
         // Study, one teaching turn, one more; then the context is full.
-        if self.state.turns == 4 && !self.script.never_breaks {
+        if self.state.turns % 4 == 0 && !self.script.never_breaks {
             let compaction = self.compacted(CompactionTrigger::Auto);
             turn.compactions.push(compaction);
         }

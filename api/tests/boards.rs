@@ -1,0 +1,106 @@
+//! Ranking agents over all tasks.
+
+use entity::TaskId;
+use entity::status::{RunStatus, TaskStatus};
+use serde_json::{Value, json};
+use testkit::database::on_both_engines;
+
+use crate::support::{RunRow, TestApi};
+
+/// A task with one run of an agent.
+async fn measured(api: &TestApi, org: &str, agent: &'static str, score: f64) -> TaskId {
+    let task = TaskId::new();
+    let rows = api.rows();
+    rows.task_of(org, task, TaskStatus::Done, &[agent]).await;
+    let row = RunRow {
+        agent,
+        score: Some(score),
+        ..RunRow::default()
+    };
+    rows.run(task, row).await;
+    task
+}
+
+fn agents(board: &Value) -> Vec<(&str, u64)> {
+    let rows = board["leaderboard"].as_array().expect("rows");
+    rows.iter()
+        .map(|row| {
+            (
+                row["agent"].as_str().unwrap(),
+                row["trials"].as_u64().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn agents_are_ranked_over_all_tasks_of_the_organisation() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        for score in [0.75, 0.5, 1.0] {
+            measured(&api, "local", "claude", score).await;
+        }
+        let task = measured(&api, "local", "gemini", 0.25).await;
+        measured(&api, "elsewhere", "gemini", 1.0).await;
+        let void = RunRow {
+            agent: "gemini",
+            trial: 2,
+            seal_broken: true,
+            ..RunRow::default()
+        };
+        api.rows().run(task, void).await;
+        let failed = RunRow {
+            agent: "gemini",
+            trial: 3,
+            status: RunStatus::Error,
+            ..RunRow::default()
+        };
+        api.rows().run(task, failed).await;
+
+        let board = api.get("/api/v1/leaderboard").await.json();
+        assert_eq!(agents(&board), [("claude", 3), ("gemini", 1)], "{board}");
+        assert_eq!((&board["tasks"], &board["runs"]), (&json!(4), &json!(4)));
+        let first = &board["leaderboard"][0];
+        assert_eq!(first["overall_score"], 0.75);
+        assert!(first["score"]["low"].as_f64() < Some(0.75), "{first}");
+        assert_eq!(first["differs"], json!([]));
+        let why = "a tool was used where only memory was allowed";
+        assert_eq!(board["left_out"][why], 1);
+
+        for (query, expected) in [
+            ("agent=claude", vec![("claude", 3)]),
+            (
+                "model=m-1&repo=acme/widgets",
+                vec![("claude", 3), ("gemini", 1)],
+            ),
+            ("model=other", vec![]),
+            ("repo=acme/other", vec![]),
+            ("from=2100-01-01T00:00:00Z", vec![]),
+            (
+                "to=2100-01-01T00:00:00Z",
+                vec![("claude", 3), ("gemini", 1)],
+            ),
+        ] {
+            let board = api.get(&format!("/api/v1/leaderboard?{query}")).await;
+            assert_eq!(agents(&board.json()), expected, "{query}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_period_that_is_none_is_refused() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let answer = api
+            .get("/api/v1/leaderboard?from=yesterday&pass_mark=2")
+            .await;
+        assert_eq!(answer.status, 422);
+        let text = answer.text();
+        assert!(
+            text.contains("datetime_parsing") && text.contains("pass_mark"),
+            "{text}"
+        );
+    })
+    .await;
+}

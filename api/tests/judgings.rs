@@ -1,0 +1,115 @@
+//! Judging a finished task again, and exporting its questions.
+
+use entity::TaskId;
+use entity::status::{JobKind, TaskStatus};
+use serde_json::json;
+use testkit::database::on_both_engines;
+
+use crate::support::TestApi;
+
+#[tokio::test]
+async fn a_finished_task_is_judged_again_once_at_a_time() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows().task(task, TaskStatus::Done, &["claude"]).await;
+        let path = format!("/api/v1/tasks/{task}/judge");
+        let answer = api.post(&path, &json!({})).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let judging = answer.json();
+        assert_eq!(
+            (&judging["number"], &judging["status"]),
+            (&json!(2), &json!("queued"))
+        );
+        let jobs = api.rows().jobs_of(task).await;
+        assert_eq!((jobs.len(), jobs[0].kind), (1, JobKind::JudgeTask));
+        // Until it is done there is no second one, and the old figures are shown.
+        let again = api.post(&path, &json!({})).await;
+        assert_eq!(again.status, 409);
+        assert!(again.text().contains("judged again already"));
+        let listed = api
+            .get(&format!("/api/v1/tasks/{task}/judgings"))
+            .await
+            .json();
+        assert_eq!(listed.as_array().map(Vec::len), Some(1));
+        assert_eq!(listed[0]["shown"], false);
+        assert_eq!(
+            api.get(&format!("/api/v1/tasks/{task}")).await.json()["judging"],
+            1
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_done_or_not_ones_own_is_not_judged() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let running = TaskId::new();
+        api.rows()
+            .task(running, TaskStatus::Running, &["claude"])
+            .await;
+        let path = |task: TaskId| format!("/api/v1/tasks/{task}/judge");
+        assert_eq!(api.post(&path(running), &json!({})).await.status, 409);
+        let theirs = TaskId::new();
+        let rows = api.rows();
+        rows.task_of("elsewhere", theirs, TaskStatus::Done, &["claude"])
+            .await;
+        assert_eq!(api.post(&path(theirs), &json!({})).await.status, 404);
+        assert_eq!(api.post(&path(TaskId::new()), &json!({})).await.status, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn questions_are_kept_back_until_the_task_has_ended() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows()
+            .task(task, TaskStatus::Running, &["claude"])
+            .await;
+        let path = format!("/api/v1/tasks/{task}/question-bank");
+        assert_eq!(api.get(&path).await.status, 409);
+        let ended = TaskId::new();
+        api.rows().task(ended, TaskStatus::Error, &["claude"]).await;
+        let path = format!("/api/v1/tasks/{ended}/question-bank");
+        assert_eq!(api.get(&path).await.status, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bank_that_is_none_is_refused_with_its_line() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        for (bank, problem) in [
+            ("", "it is empty"),
+            ("{\"question_bank\": 9}", "line 1"),
+            ("nonsense", "line 1 of the question bank"),
+        ] {
+            let body = json!({
+                "pr_url": "https://github.com/acme/widgets/pull/1",
+                "agents": ["claude"], "question_bank": bank,
+            });
+            let answer = api.post("/api/v1/tasks", &body).await;
+            assert_eq!(answer.status, 422, "{bank:?}: {}", answer.text());
+            assert!(
+                answer.text().contains(problem),
+                "{bank:?}: {}",
+                answer.text()
+            );
+        }
+        for (field, value) in [("breaks", json!(11)), ("max_cost_usd", json!(-1))] {
+            let mut body = json!({"pr_url": "https://github.com/acme/widgets/pull/1",
+                                  "agents": ["claude"]});
+            body[field] = value;
+            assert_eq!(
+                api.post("/api/v1/tasks", &body).await.status,
+                422,
+                "{field}"
+            );
+        }
+    })
+    .await;
+}

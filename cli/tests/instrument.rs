@@ -1,0 +1,172 @@
+//! What the instrument has beyond one break: forgetting curves, question banks, reports, plans.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use testkit::pull_requests;
+
+fn membreak(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_membreak"))
+        .args(args)
+        .env_remove("DATABASE_URL")
+        .env_remove("REDIS_URL")
+        .env_remove("STORAGE_DIR")
+        .output()
+        .expect("membreak starts")
+}
+
+fn document(output: &Output) -> Value {
+    let document = serde_json::from_slice(&output.stdout);
+    assert!(
+        document.is_ok(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    document.unwrap_or_default()
+}
+
+/// One of the made-up pull requests, as a repository.
+fn repository(folder: &Path) {
+    let fixture = pull_requests::all().into_iter().next().expect("fixtures");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime
+        .block_on(fixture.commit(folder))
+        .expect("a repository");
+}
+
+#[test]
+fn a_curve_over_three_breaks_its_files_and_its_questions_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let repo = folder.path().join("repo");
+    repository(&repo);
+    let (repo, out) = (repo.to_string_lossy(), folder.path().join("out"));
+    let eval = |more: &[&str]| {
+        let mut args = vec![
+            "eval", "--repo", &*repo, "--base", "HEAD~1", "--json", "--quiet",
+        ];
+        args.extend(more);
+        membreak(&args)
+    };
+    let out_name = out.to_string_lossy();
+    let measured = eval(&[
+        "--agents",
+        "control-perfect,control-lossy:0.5",
+        "--trials",
+        "2",
+        "--breaks",
+        "3",
+        "--out",
+        &out_name,
+    ]);
+    assert!(measured.status.success());
+    let measured = document(&measured);
+    for run in measured["runs"].as_array().expect("runs") {
+        let kept: Vec<f64> = run["by_break"]
+            .as_array()
+            .expect("breaks")
+            .iter()
+            .map(|part| part["kept_of_first"].as_f64().expect("defined"))
+            .collect();
+        assert_eq!(kept.len(), 3);
+        if run["agent"] == "control-perfect" {
+            assert_eq!(kept, [1.0, 1.0, 1.0]);
+        } else {
+            assert!(kept[2] < kept[0], "{kept:?}");
+        }
+    }
+    for file in [
+        "report.html",
+        "report.md",
+        "report.csv",
+        "plot-forgetting.svg",
+        "plot-context.svg",
+    ] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+
+    // The same questions again, from the file.
+    let bank = out.join("question_bank.jsonl");
+    let again = eval(&[
+        "--agents",
+        "control-perfect",
+        "--trials",
+        "1",
+        "--seed",
+        "9",
+        "--question-bank",
+        &bank.to_string_lossy(),
+    ]);
+    let again = document(&again);
+    assert_eq!(
+        again["task"]["probe_set_hash"],
+        measured["task"]["probe_set_hash"]
+    );
+    assert_eq!(again["leaderboard"][0]["overall_score"], 1.0);
+
+    // Questions that somebody changed are refused; with their hash written anew they are still
+    // proved, and what is not true of the commit is dropped.
+    let text = std::fs::read_to_string(&bank).expect("a bank");
+    let changed = text.replacen(
+        "\"probe\":{\"label\":\"AR-01\"",
+        "\"probe\":{\"label\":\"AR-99\"",
+        1,
+    );
+    assert_ne!(text, changed);
+    std::fs::write(&bank, changed).expect("a file");
+    let refused = eval(&[
+        "--agents",
+        "control-perfect",
+        "--question-bank",
+        &bank.to_string_lossy(),
+    ]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("hash"), "{said}");
+}
+
+#[test]
+fn a_plan_says_what_a_design_can_show_and_where_its_spreads_come_from() {
+    let plan = membreak(&["plan", "--difference", "0.1", "--json"]);
+    let plan = document(&plan);
+    assert!(plan["spreads"].as_str().expect("told").contains("assumed"));
+    let cheapest = plan["cheapest"].as_array().expect("one is enough");
+    assert!(cheapest[0].as_u64() > Some(1));
+    // A larger difference takes fewer runs.
+    let larger = document(&membreak(&["plan", "--difference", "0.3", "--json"]));
+    assert!(larger["cheapest"][0].as_u64() < cheapest[0].as_u64());
+    let given = membreak(&[
+        "plan",
+        "--difference",
+        "0.1",
+        "--sd-between",
+        "0.05",
+        "--sd-within",
+        "0.02",
+        "--json",
+    ]);
+    assert_eq!(document(&given)["spreads"], "as given");
+    for wrong in ["0", "-1", "1.5", "NaN"] {
+        let output = membreak(&["plan", &format!("--difference={wrong}")]);
+        assert_eq!(output.status.code(), Some(1), "{wrong}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--difference"));
+    }
+}
+
+#[test]
+fn a_report_of_nothing_says_what_is_missing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_membreak"))
+        .args(["report", "0190b3b8-0000-7000-8000-000000000000"])
+        .env(
+            "DATABASE_URL",
+            format!("sqlite://{}/empty.db?mode=rwc", folder.path().display()),
+        )
+        .env("STORAGE_DIR", folder.path())
+        .env_remove("REDIS_URL")
+        .output()
+        .expect("membreak starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("there is no task 0190b3b8"), "{said}");
+}
