@@ -140,6 +140,9 @@ async fn answer(session: &dyn AgentSession, question: &str) -> String {
     text.rsplit_once("ANSWER: ")
         .expect("an answer")
         .1
+        .lines()
+        .next()
+        .expect("a line")
         .to_owned()
 }
 

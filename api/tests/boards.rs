@@ -26,8 +26,8 @@ fn agents(board: &Value) -> Vec<(&str, u64)> {
     rows.iter()
         .map(|row| {
             (
-                row["agent"].as_str().unwrap(),
-                row["trials"].as_u64().unwrap(),
+                row["agent"].as_str().expect("a name"),
+                row["trials"].as_u64().expect("a number"),
             )
         })
         .collect()

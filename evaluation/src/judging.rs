@@ -35,9 +35,10 @@ pub struct Vote {
     pub finding: Option<Finding>,
 }
 
-/// The finding that more than half of the votes that could be read agree on, each boolean by itself;
-/// none without votes. Where they are split evenly the answer is no: a claim counts as made, and as
-/// right, only where most judges say so.
+/// The finding that more than half of the votes that could be read agree on; none without votes.
+///
+/// Each boolean is counted by itself. Where they are split evenly the answer is no: a claim counts as
+/// made, and as right, only where most judges say so.
 pub fn majority(votes: &[Option<Finding>]) -> Option<Finding> {
     let read: Vec<Finding> = votes.iter().flatten().copied().collect();
     if read.is_empty() {

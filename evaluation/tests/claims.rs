@@ -1,8 +1,4 @@
 //! Free recall as claims, and the battery that judges are tried with.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test stops where something is missing"
-)]
 
 mod support;
 

@@ -1,6 +1,7 @@
-//! Judges: who says which facts a free text states. The deterministic one reads literally; models are
-//! asked over their providers' interfaces. What to ask and how to read it is the instrument's
-//! ([`evaluation::judging`]); here is the asking.
+//! Judges: who says which facts a free text states.
+//!
+//! The deterministic one reads literally; models are asked over their providers' interfaces. What to
+//! ask and how to read it is the instrument's ([`evaluation::judging`]); here is the asking.
 
 mod llm;
 mod wire;

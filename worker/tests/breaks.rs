@@ -2,7 +2,8 @@
 //! told of it.
 #![expect(
     clippy::unwrap_used,
-    reason = "a test stops where something is missing"
+    clippy::panic,
+    reason = "a test fails by panicking"
 )]
 
 mod support;

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     /// The 2 x 2 table of yes/no readings that texts on kappa use: 20 both yes, 15 both no, 5 and 10
-    /// mixed. p_o = 0.7, p_e = 0.5, so kappa = 0.4.
+    /// mixed. `p_o = 0.7`, `p_e = 0.5`, so kappa = 0.4.
     #[test]
     fn kappa_of_a_known_table() {
         let mut votes = vec![(true, true); 20];

@@ -226,7 +226,7 @@ mod tests {
     }
 
     /// scipy 1.17.1: `stats.t.interval(0.95, 2, loc=np.mean(x), scale=stats.sem(x))` of
-    /// `x = [0.4, 0.5, 0.6]` is (0.251_586, 0.748_414).
+    /// `x = [0.4, 0.5, 0.6]` is `(0.251_586, 0.748_414)`.
     #[test]
     fn few_sessions_have_the_interval_of_student() {
         let interval = cluster_interval(&single(&[0.4, 0.5, 0.6]), 1).expect("three");

@@ -34,9 +34,10 @@ pub struct RiskPoint {
     pub least_confidence: Option<f64>,
 }
 
-/// The risk-coverage curve of answers (El-Yaniv and Wiener, JMLR 11, 2010): by stated confidence, the
-/// surest first; answers that are equally sure are one point, for nothing orders them. Answers that
-/// state no confidence come last, together.
+/// The risk-coverage curve of answers (El-Yaniv and Wiener, JMLR 11, 2010).
+///
+/// By stated confidence, the surest first; answers that are equally sure are one point, for nothing
+/// orders them. Answers that state no confidence come last, together.
 ///
 /// The area is the mean of the risk over the coverage, as in Geifman and El-Yaniv (2017).
 pub fn risk_coverage(answers: &[Claim]) -> RiskCoverage {

@@ -58,7 +58,10 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
     } else {
         0
     };
-    while plan.reads_on {
+    loop {
+        if !plan.reads_on {
+            break;
+        }
         if turns >= most {
             running.figures.hit_limit = true;
             break;

@@ -27,22 +27,42 @@ impl Api {
         }
     }
 
-    fn base_url(self) -> (&'static str, &'static str) {
+    /// The setting of its address, what is set, and its own address.
+    fn base_url(self, reader: &Reader<'_>) -> (&'static str, Option<String>, &'static str) {
         match self {
-            Self::OpenAi => ("JUDGE_OPENAI_BASE_URL", "https://api.openai.com/v1"),
-            Self::Anthropic => ("JUDGE_ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+            Self::OpenAi => (
+                "JUDGE_OPENAI_BASE_URL",
+                reader.text("JUDGE_OPENAI_BASE_URL"),
+                "https://api.openai.com/v1",
+            ),
+            Self::Anthropic => (
+                "JUDGE_ANTHROPIC_BASE_URL",
+                reader.text("JUDGE_ANTHROPIC_BASE_URL"),
+                "https://api.anthropic.com",
+            ),
             Self::Gemini => (
                 "JUDGE_GEMINI_BASE_URL",
+                reader.text("JUDGE_GEMINI_BASE_URL"),
                 "https://generativelanguage.googleapis.com",
             ),
         }
     }
 
-    fn key(self) -> &'static str {
+    /// The setting of its key, and what is set.
+    fn key(self, reader: &Reader<'_>) -> (&'static str, Option<Secret>) {
         match self {
-            Self::OpenAi => "JUDGE_OPENAI_API_KEY",
-            Self::Anthropic => "JUDGE_ANTHROPIC_API_KEY",
-            Self::Gemini => "JUDGE_GEMINI_API_KEY",
+            Self::OpenAi => (
+                "JUDGE_OPENAI_API_KEY",
+                reader.secret("JUDGE_OPENAI_API_KEY"),
+            ),
+            Self::Anthropic => (
+                "JUDGE_ANTHROPIC_API_KEY",
+                reader.secret("JUDGE_ANTHROPIC_API_KEY"),
+            ),
+            Self::Gemini => (
+                "JUDGE_GEMINI_API_KEY",
+                reader.secret("JUDGE_GEMINI_API_KEY"),
+            ),
         }
     }
 }
@@ -129,8 +149,7 @@ fn model(reader: &mut Reader<'_>, text: &str) -> Option<JudgeModel> {
         );
         return None;
     };
-    let (url_name, default) = api.base_url();
-    let url = reader.text(url_name);
+    let (url_name, url, default) = api.base_url(reader);
     let url = url.as_deref().unwrap_or(default);
     let base_url = match Url::parse(url) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
@@ -139,9 +158,10 @@ fn model(reader: &mut Reader<'_>, text: &str) -> Option<JudgeModel> {
             return None;
         }
     };
-    let Some(key) = reader.secret(api.key()) else {
+    let (key_name, key) = api.key(reader);
+    let Some(key) = key else {
         reader.refuse(
-            api.key(),
+            key_name,
             format!("is missing, and JUDGES names {text} (a judge never uses an agent's key)"),
         );
         return None;

@@ -1,6 +1,7 @@
 //! The closed probes of a run: a grade for every answer, where right answers came from, and the
 //! figures of every break.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::Utc;
@@ -66,9 +67,8 @@ pub(crate) async fn grade_run(
         .iter()
         .filter(|answer| answer.arm == StoredArm::Post)
     {
-        if !evidence.contains_key(&answer.break_index) {
-            let found = read_evidence(worker, run, answer.break_index).await?;
-            evidence.insert(answer.break_index, found);
+        if let Entry::Vacant(place) = evidence.entry(answer.break_index) {
+            place.insert(read_evidence(worker, run, answer.break_index).await?);
         }
     }
     let nothing = Evidence::default();

@@ -92,11 +92,8 @@ pub(crate) async fn judging_of(
     }
     let mut judges = Vec::with_capacity(worker.judges.len());
     for judge in &worker.judges {
-        judges.push(tried(
-            worker,
-            judge.as_ref(),
-            try_judge(judge.as_ref()).await,
-        ));
+        let found = try_judge(judge.as_ref()).await;
+        judges.push(tried(worker, judge.as_ref(), &found));
     }
     let transaction = worker.begin(job).await?;
     let row = judging::ActiveModel {
@@ -156,7 +153,7 @@ async fn stored(
     Ok(judges.filter(|judges| !judges.is_empty()))
 }
 
-fn tried(worker: &Worker, judge: &dyn Judge, tried: Tried) -> JudgePart {
+fn tried(worker: &Worker, judge: &dyn Judge, tried: &Tried) -> JudgePart {
     let rate = |rate: &Rate| Estimate {
         mean: rate.share,
         low: rate.interval.map(|interval| interval.low),

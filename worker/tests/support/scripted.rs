@@ -262,7 +262,7 @@ impl AgentSession for ScriptedSession {
         self.state.knows = true;
         turn.text = "read it".to_owned();
         // Study, one teaching turn, one more; then the context is full.
-        if self.state.turns % 4 == 0 && !self.script.never_breaks {
+        if self.state.turns.is_multiple_of(4) && !self.script.never_breaks {
             let compaction = self.compacted(CompactionTrigger::Auto);
             turn.compactions.push(compaction);
         }
