@@ -9,6 +9,7 @@ pub mod report;
 pub mod judges;
 
 mod material;
+mod estimate;
 mod presence;
 mod job;
 mod events;

@@ -13,6 +13,7 @@ use evaluation::leaderboard::Estimate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use rows::answers::claims;
 pub(crate) use rows::board::row_part;
 pub use rows::result_document;
 

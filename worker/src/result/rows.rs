@@ -1,6 +1,6 @@
 //! The result document from the rows of the database, in a fixed number of queries.
 
-mod answers;
+pub(crate) mod answers;
 pub(crate) mod board;
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,6 +1,6 @@
 //! Finishes a task: its documents, its status, its last event.
 
-use entity::status::{FailureCause, RunStatus, TaskStatus};
+use entity::status::{FailureCause, RunStatus, TaskStatus, Verdict};
 use entity::{RunId, TaskId, answer, artifact, judging, probe, task};
 use platform::artifacts;
 use platform::events::{self, Event};
@@ -19,7 +19,7 @@ use super::prepare::end_job;
 use super::recalls::agreement;
 use crate::job::{Job, StageError, Text, Worker};
 use crate::report;
-use crate::result::{ResultDocument, result_document};
+use crate::result::{ResultDocument, claims, result_document};
 
 /// Events that are read at once.
 const EVENTS: u64 = 1_000;
@@ -214,6 +214,16 @@ struct AnswerLine<'a> {
     answer: &'a str,
     grade: Option<f64>,
     verdict: Option<&'a str>,
+    /// It claims to know; the value is right; it says that it does not know.
+    claimed: Option<bool>,
+    value_right: Option<bool>,
+    abstained: Option<bool>,
+    /// How sure it says that it is, in `[0, 1]`.
+    confidence: Option<f64>,
+    /// Where a right answer from after the break came from.
+    attribution: Option<&'a str>,
+    /// Whether the compaction's summary carries what was asked for.
+    in_summary: Option<bool>,
     grader: Option<&'a str>,
     copied_from: Option<RunId>,
     duration_ms: i64,
@@ -259,6 +269,12 @@ async fn answers(
             answer: &answer.text,
             grade: answer.grade,
             verdict: answer.verdict.map(|verdict| verdict.as_str()),
+            claimed: answer.verdict.map(claims),
+            value_right: answer.verdict.map(|verdict| verdict == Verdict::Right),
+            abstained: answer.verdict.map(|verdict| verdict == Verdict::Abstained),
+            confidence: answer.confidence,
+            attribution: answer.attribution.map(|attribution| attribution.as_str()),
+            in_summary: answer.in_summary,
             grader: answer.grader.as_deref(),
             copied_from: answer.copied_from,
             duration_ms: answer.duration_ms,

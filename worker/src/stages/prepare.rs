@@ -1,5 +1,6 @@
 //! Prepares a task: from its source to the probes that every agent and trial is asked.
 
+use agents::adapters;
 use chrono::Utc;
 use entity::status::{Dimension as StoredDimension, Level, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, agent_run, probe, task};
@@ -17,8 +18,12 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::ending;
+use crate::estimate::{estimate, model_of, told};
 use crate::job::{Job, StageError, Text, Worker};
-use crate::material::{MATERIAL, Material, diff, diff_that_fits, dimension, stored_dimension};
+use crate::material::{
+    LEAST_CONTEXT, MATERIAL, Material, context_for, diff, diff_that_fits, dimension,
+    stored_dimension,
+};
 use crate::pull_request::{Resolved, UseLimits, resolve};
 
 /// The diff of one file, at most.
@@ -286,6 +291,47 @@ async fn keep(
     worker.keep_private(job, None, MATERIAL, bytes).await
 }
 
+/// What the task will ask of real agents, told before it does.
+fn expected(
+    worker: &Worker,
+    task: &task::Model,
+    prepared: &Prepared,
+    runs: &[agent_run::Model],
+) -> Vec<NewEvent> {
+    let mut agents: BTreeMap<String, (usize, Option<String>)> = BTreeMap::new();
+    for run in runs {
+        let Ok(adapter) = adapters::adapter_for(&worker.adapters, &run.agent) else {
+            continue;
+        };
+        if adapter.profile().control {
+            continue;
+        }
+        let own = agents
+            .entry(run.agent.clone())
+            .or_insert_with(|| (0, model_of(adapter.as_ref())));
+        own.0 += 1;
+    }
+    let diff: usize = prepared
+        .pull_request
+        .files
+        .iter()
+        .map(|file| file.patch.len())
+        .sum();
+    let most = worker.settings.max_context_tokens;
+    let context = task
+        .target_context_tokens
+        .and_then(|target| u64::try_from(target).ok())
+        .unwrap_or_else(|| context_for(diff).max(LEAST_CONTEXT))
+        .min(most);
+    let breaks = u64::from(task.breaks.unsigned_abs());
+    told(&agents, |model| {
+        estimate(model, &prepared.probe_set, context, breaks)
+    })
+    .into_iter()
+    .map(|line| progress("estimate", line))
+    .collect()
+}
+
 async fn hand_on(
     worker: &Worker,
     job: &Job,
@@ -353,7 +399,8 @@ async fn hand_on(
         })
         .collect();
     let rings = jobs::enqueue_all(&transaction, &works).await?;
-    let events = events_of(pull_request, probe_set, hash);
+    let mut events = events_of(pull_request, probe_set, hash);
+    events.extend(expected(worker, task, prepared, &runs));
     platform::events::append(&transaction, task.id, &events, redactor).await?;
     ledger::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;

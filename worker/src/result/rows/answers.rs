@@ -107,7 +107,8 @@ fn add(honesty: &mut HonestyPart, verdict: Verdict, answers: usize, sure: usize)
     }
 }
 
-fn claims(verdict: Verdict) -> bool {
+/// Whether an answer claims to know.
+pub(crate) fn claims(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Right | Verdict::Partial | Verdict::Wrong | Verdict::Stale => true,
         Verdict::Abstained | Verdict::Unreadable => false,
