@@ -140,7 +140,7 @@ fn asked_agents(fields: &mut Fields, known: &Known, trials: i64) -> Vec<String> 
 /// A question bank, if it can be read as one. Whether its probes can be proved is known when the
 /// commits are.
 fn asked_bank(fields: &mut Fields) -> Option<String> {
-    let text = fields.text("question_bank")?;
+    let text = fields.lines("question_bank")?;
     match QuestionBank::read(&text) {
         Ok(_) => Some(text),
         Err(error) => {

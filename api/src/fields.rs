@@ -46,12 +46,22 @@ impl Fields {
             .cloned()
     }
 
-    /// A text.
+    /// A text of one line.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+        self.text_without(name, char::is_control)
+    }
+
+    /// A text of any number of lines.
+    pub(crate) fn lines(&mut self, name: &str) -> Option<String> {
+        let ends = |letter: char| matches!(letter, '\n' | '\r' | '\t');
+        self.text_without(name, |letter| letter.is_control() && !ends(letter))
+    }
+
+    fn text_without(&mut self, name: &str, refused: impl Fn(char) -> bool) -> Option<String> {
         let value = self.given(name)?;
         let (kind, msg) = match value.as_str() {
             // No database of ours keeps them all, and no address, path or name has them.
-            Some(text) if text.contains(char::is_control) => (
+            Some(text) if text.contains(refused) => (
                 "value_error",
                 "Input should be a string without control characters",
             ),
