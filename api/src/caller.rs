@@ -1,41 +1,78 @@
-//! Who asks. Without single sign-on: the one local user.
+//! Who asks.
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use entity::status::{ActorKind, Role};
 
+use crate::audit::{Actor, LOCAL};
 use crate::error::ApiError;
-use crate::state::ApiState;
-
-/// The organisation of the local user.
-const LOCAL: &str = "local";
 
 /// Whoever sent a request. A handler that takes one cannot be reached without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// Whose tasks may be seen.
     pub(crate) org: String,
-    /// Who it is within the organisation; none for the local user.
-    pub(crate) user: Option<String>,
+    /// Only those of this team, where one is set.
+    pub(crate) team: Option<String>,
+    pub(crate) kind: ActorKind,
+    /// Who it is within the organisation: the user's id, or the token's; none for the local user.
+    pub(crate) id: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) role: Role,
+    /// The request's.
+    pub(crate) correlation_id: Option<String>,
 }
 
-impl<S> FromRequestParts<S> for Caller
-where
-    S: Send + Sync,
-    ApiState: FromRef<S>,
-{
+impl Caller {
+    /// The one user of an installation without single sign-on.
+    pub(crate) fn local() -> Self {
+        Self {
+            org: LOCAL.to_owned(),
+            team: None,
+            kind: ActorKind::Local,
+            id: None,
+            email: None,
+            role: Role::Admin,
+            correlation_id: None,
+        }
+    }
+
+    /// Whoever does what is written down.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor {
+            org: self.org.clone(),
+            team: self.team.clone(),
+            kind: self.kind,
+            id: self.id.clone(),
+            correlation_id: self.correlation_id.clone(),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(_: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let api = ApiState::from_ref(state);
-        if api.settings.sso_enabled {
-            // `serve` has refused already; a router that was put together otherwise is not open.
-            return Err(ApiError::Refused(
-                crate::settings::NO_SINGLE_SIGN_ON.to_owned(),
-            ));
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // Put there by `auth::identify`, around every route below /api.
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(ApiError::Unauthorized("Authentication required"))
+    }
+}
+
+/// A caller who may manage the organisation.
+pub(crate) struct Admin(pub(crate) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        if caller.role < Role::Admin {
+            return Err(ApiError::Forbidden("This takes the role admin"));
         }
-        Ok(Self {
-            org: LOCAL.to_owned(),
-            user: None,
-        })
+        Ok(Self(caller))
     }
 }

@@ -21,8 +21,6 @@ const NO_PULL_REQUEST: &str =
     "Invalid GitHub PR URL format. Expected: https://github.com/owner/repo/pull/number";
 /// The agents of a request that names none.
 const DEFAULT_AGENTS: [&str; 3] = ["iflow", "claude", "gemini"];
-/// Runs of one task, so that one request cannot fill the ledger.
-const MOST_RUNS: usize = 1000;
 /// Breaks per run; each asks all probes twice.
 const MOST_BREAKS: i64 = 10;
 const MOST_DOLLARS: f64 = 1_000_000.0;
@@ -58,7 +56,7 @@ pub(crate) fn new_task(
 ) -> Result<NewTask, ApiError> {
     let asked = asked_source(&mut fields);
     let trials = fields.integer("trials", 1, 100).unwrap_or(1);
-    let agents = asked_agents(&mut fields, known, trials);
+    let agents = asked_agents(&mut fields, known, trials, settings.limits.runs_per_task);
     let rubric = asked_rubric(&mut fields);
     let max_files = fields.integer("max_files", 1, 1000);
     let seed = fields.integer("seed", i64::MIN, i64::MAX).unwrap_or(1);
@@ -89,8 +87,8 @@ pub(crate) fn new_task(
         ));
     }
     Ok(NewTask {
-        org_id: caller.org.clone(),
-        created_by: caller.user.clone(),
+        by: caller.actor(),
+        idempotency_key: None,
         pr_url,
         repo,
         pr_number,
@@ -112,7 +110,7 @@ pub(crate) fn new_task(
     })
 }
 
-fn asked_agents(fields: &mut Fields, known: &Known, trials: i64) -> Vec<String> {
+fn asked_agents(fields: &mut Fields, known: &Known, trials: i64, most_runs: usize) -> Vec<String> {
     let agents = fields
         .texts("agents")
         .unwrap_or_else(|| DEFAULT_AGENTS.map(str::to_owned).to_vec());
@@ -126,11 +124,11 @@ fn asked_agents(fields: &mut Fields, known: &Known, trials: i64) -> Vec<String> 
     let runs = agents
         .len()
         .saturating_mul(usize::try_from(trials).expect("from 1 to 100"));
-    if runs > MOST_RUNS {
+    if runs > most_runs {
         let loc = fields.loc("agents");
-        let msg = format!("A task should have at most {MOST_RUNS} runs, not {runs}");
+        let msg = format!("A task should have at most {most_runs} runs, not {runs}");
         fields.refuse(Problem {
-            ctx: Some(json!({ "max_runs": MOST_RUNS, "runs": runs })),
+            ctx: Some(json!({ "max_runs": most_runs, "runs": runs })),
             ..Problem::new("too_long", loc, msg, json!(agents.len()))
         });
     }

@@ -6,10 +6,13 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use platform::telemetry::chain;
 use sea_orm::DbErr;
@@ -18,9 +21,6 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
-
-/// The largest body of a request, in bytes.
-pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +34,29 @@ pub(crate) enum ApiError {
     /// Not now: the state that the thing is in forbids it.
     #[error("{0}")]
     NotYet(String),
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// Too often, or too much at once; may be asked again after this wait.
+    #[error("Too many requests")]
+    TooMany(Duration),
+    #[error("The organisation has {0} tasks that have not ended; wait for one, or cancel one")]
+    TooManyTasks(u64),
+    /// The sign-on service does not tell its keys.
+    #[error("The sign-on service does not answer")]
+    NoKeys,
     #[error("Not Found")]
     NoSuchRoute,
     #[error("Method Not Allowed")]
     MethodNotAllowed,
     #[error("Invalid host header")]
     WrongHost,
-    #[error("The body is larger than {BODY_LIMIT} bytes")]
+    #[error("The body is too large")]
     TooLarge,
+    /// Of a file, only a part that is not there.
+    #[error("The range cannot be satisfied")]
+    NoSuchRange(u64),
     #[error("The body must be sent as application/json")]
     NotJson,
     #[error("The request took too long")]
@@ -103,12 +118,18 @@ impl ApiError {
         match self {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Refused(_) | Self::WrongHost => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::TooMany(_) | Self::TooManyTasks(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoSuchRange(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::NotFound(_) | Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::NotYet(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooSlow | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooSlow | Self::NoKeys | Self::Unavailable { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal { .. } | Self::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -128,6 +149,12 @@ impl ApiError {
             | Self::Refused(_)
             | Self::NotFound(_)
             | Self::NotYet(_)
+            | Self::Unauthorized(_)
+            | Self::Forbidden(_)
+            | Self::TooMany(_)
+            | Self::TooManyTasks(_)
+            | Self::NoKeys
+            | Self::NoSuchRange(_)
             | Self::NoSuchRoute
             | Self::MethodNotAllowed
             | Self::WrongHost
@@ -159,6 +186,12 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         ApiError::Refused(_)
         | ApiError::NotFound(_)
         | ApiError::NotYet(_)
+        | ApiError::Unauthorized(_)
+        | ApiError::Forbidden(_)
+        | ApiError::TooMany(_)
+        | ApiError::TooManyTasks(_)
+        | ApiError::NoKeys
+        | ApiError::NoSuchRange(_)
         | ApiError::NoSuchRoute
         | ApiError::MethodNotAllowed
         | ApiError::WrongHost
@@ -185,16 +218,46 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
             rendered.headers_mut().insert(name, value.clone());
         }
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        rendered
-            .headers_mut()
-            .insert(RETRY_AFTER, axum::http::HeaderValue::from_static("5"));
+    let header = match error.as_ref() {
+        ApiError::TooMany(wait) => {
+            // Whole seconds, and rather too many than too few.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            Some((RETRY_AFTER, seconds.max(1).to_string()))
+        }
+        ApiError::TooManyTasks(_) => Some((RETRY_AFTER, "60".to_owned())),
+        ApiError::Unauthorized(_) => Some((WWW_AUTHENTICATE, "Bearer".to_owned())),
+        ApiError::NoSuchRange(size) => Some((CONTENT_RANGE, format!("bytes */{size}"))),
+        ApiError::TooSlow | ApiError::NoKeys | ApiError::Unavailable { .. } => {
+            Some((RETRY_AFTER, "5".to_owned()))
+        }
+        ApiError::Invalid(_)
+        | ApiError::Refused(_)
+        | ApiError::NotFound(_)
+        | ApiError::NotYet(_)
+        | ApiError::Forbidden(_)
+        | ApiError::NoSuchRoute
+        | ApiError::MethodNotAllowed
+        | ApiError::WrongHost
+        | ApiError::TooLarge
+        | ApiError::NotJson
+        | ApiError::Internal { .. }
+        | ApiError::Panicked(_) => None,
+    };
+    if let Some((name, value)) = header
+        && let Ok(value) = HeaderValue::from_str(&value)
+    {
+        rendered.headers_mut().insert(name, value);
     }
     rendered
 }
 
 /// How a refusal looks: the fields of the first service, and those of RFC 9457.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "error": "Task not found", "status_code": 404,
+    "path": "/api/v1/tasks/00000000-0000-4000-8000-00000000dead", "type": "about:blank",
+    "title": "Not Found", "status": 404, "detail": "Task not found",
+    "correlation_id": "5c2f1b9e-3d4a-4b8e-9c57-0d6c5f6c1a11"}))]
 pub(crate) struct ErrorBody {
     /// What is wrong, for people.
     error: String,
@@ -208,7 +271,7 @@ pub(crate) struct ErrorBody {
     title: &'static str,
     status: u16,
     /// The same as `error`; where the request is not valid (422), the list of problems.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     detail: Value,
     /// What to look for in the log.
     correlation_id: String,

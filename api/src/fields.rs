@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::error::ApiError;
 use crate::problem::Problem;
 
+/// One request must not cost what a thousand do.
+const LARGEST_PAGE: i64 = 1000;
+
 /// The fields of a request, as they are being read.
 pub(crate) struct Fields {
     place: &'static str,
@@ -49,6 +52,25 @@ impl Fields {
     /// A text of one line.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         self.text_without(name, char::is_control)
+    }
+
+    /// A text of one line and at least one letter, of at most `longest` bytes.
+    pub(crate) fn short_text(&mut self, name: &str, longest: usize) -> Option<String> {
+        let text = self.text(name)?;
+        let (kind, msg) = if text.trim().is_empty() {
+            (
+                "string_too_short",
+                "String should have at least 1 character".to_owned(),
+            )
+        } else if text.len() > longest {
+            let msg = format!("String should have at most {longest} characters");
+            ("string_too_long", msg)
+        } else {
+            return Some(text);
+        };
+        let loc = self.loc(name);
+        self.refuse(Problem::new(kind, loc, msg, text.into()));
+        None
     }
 
     /// A text of any number of lines.
@@ -91,6 +113,12 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// How many rows of a list are wanted: at least 1; more than 1000 is taken as 1000.
+    pub(crate) fn page_size(&mut self, usual: i64) -> i64 {
+        let asked = self.integer("page_size", 1, i64::MAX);
+        asked.unwrap_or(usual).min(LARGEST_PAGE)
     }
 
     /// A number.
@@ -198,6 +226,23 @@ impl Fields {
         parsed
     }
 
+    /// Words of a closed vocabulary, comma-separated; none, if the field is not given.
+    pub(crate) fn words<T: std::str::FromStr>(&mut self, name: &str, known: &[&str]) -> Vec<T> {
+        let Some(text) = self.text(name) else {
+            return Vec::new();
+        };
+        let mut words = Vec::new();
+        for word in text.split(',').map(str::trim) {
+            if let Ok(word) = word.parse() {
+                words.push(word);
+            } else {
+                let loc = self.loc(name);
+                self.refuse(Problem::not_one_of(loc, known, json!(word)));
+            }
+        }
+        words
+    }
+
     /// Everything that was wrong, if anything was.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         if self.problems.is_empty() {
@@ -279,6 +324,27 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 )
             }),
         }
+    }
+}
+
+/// The fields of a JSON body, if there is one; else none of them is given.
+pub(crate) struct OptionalBody(pub(crate) Fields);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state)
+            .await
+            .map_err(|_| ApiError::TooLarge)?;
+        if bytes.is_empty() {
+            return Ok(Self(Fields::new("body", Map::new())));
+        }
+        let request = Request::from_parts(parts, axum::body::Body::from(bytes));
+        Body::from_request(request, state)
+            .await
+            .map(|Body(fields)| Self(fields))
     }
 }
 

@@ -12,6 +12,8 @@ use sea_orm::{
 };
 use tracing::warn;
 
+use crate::audit::{self, Actor};
+
 /// Why a task is not judged again.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -33,7 +35,7 @@ pub enum Refused {
 pub async fn judge_again(
     platform: &Platform,
     id: TaskId,
-    by: Option<String>,
+    by: &Actor,
 ) -> Result<judging::Model, Refused> {
     let transaction = platform.database.begin().await?;
     // Also takes the lock on the task's row, so that of two that ask at once one is refused.
@@ -72,7 +74,7 @@ pub async fn judge_again(
         judges: Set(serde_json::json!([])),
         agreement: Set(None),
         error_message: Set(None),
-        created_by: Set(by),
+        created_by: Set(by.id.clone()),
         created_at: Set(now),
         completed_at: Set(None),
     }
@@ -83,6 +85,15 @@ pub async fn judge_again(
         judging: number,
     };
     let ring = jobs::enqueue(&transaction, &work).await?;
+    let details = serde_json::json!({ "number": number });
+    audit::record(
+        &transaction,
+        by,
+        "task.judge",
+        Some(id.to_string()),
+        details,
+    )
+    .await?;
     transaction.commit().await?;
     if let Err(error) = platform.doorbell.ring(&[ring]).await {
         warn!(task.id = %id, error = chain(&error), "the bell cannot be rung, a sweep will");

@@ -6,26 +6,33 @@ pub mod state;
 pub mod tasks;
 mod problem;
 mod error;
+pub mod audit;
 mod caller;
 mod fields;
 pub mod judging;
+mod retrying;
 mod ranking;
 mod scope;
+mod auth;
+mod limits;
+mod identify;
+mod connections;
 mod request;
+mod cursor;
 mod known;
 mod creation;
+mod frames;
 mod tail;
 mod sse;
 mod zip;
 mod openapi;
 mod routes;
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::{Router, ServiceExt};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -40,9 +47,12 @@ pub enum BindRefused {
          could start tasks. Listen on 127.0.0.1, or set ALLOW_PUBLIC_BIND=true"
     )]
     Public(SocketAddr),
-    /// Single sign-on is asked for, which this version cannot do.
-    #[error("SSO_ENABLED=true: {}", settings::NO_SINGLE_SIGN_ON)]
-    SingleSignOn,
+    /// Single sign-on is asked for, and anybody could claim to be anybody.
+    #[error(
+        "SSO_ENABLED=true needs a proof that requests come from the gateway: set GATEWAY_SECRET, \
+         TRUSTED_GATEWAYS or SSO_SERVICE_URL"
+    )]
+    NoProof,
 }
 
 /// How long requests may take to end once the server is to stop: a client that reads a large file
@@ -65,26 +75,24 @@ pub async fn serve(
     state.settings.may_listen(address).map_err(refused)?;
     let stopping = CancellationToken::new();
     let _stop_on_return = stopping.clone().drop_guard();
-    let app = ServiceExt::<Request>::into_make_service(router(state, stopping.clone()));
+    let limits = state.settings.limits;
+    let app = router(state, stopping.clone());
     tracing::info!("listening on http://{address}");
-    let stop = stopping.clone();
-    let serving = axum::serve(listener, app)
-        .with_graceful_shutdown(async move {
-            shutdown.await;
-            stop.cancel();
-        })
-        .into_future();
-    let too_long = async {
-        stopping.cancelled().await;
+    let broken_off = CancellationToken::new();
+    let serving = connections::serve(listener, app, limits, stopping.clone(), broken_off.clone());
+    let stop = async {
+        shutdown.await;
+        stopping.cancel();
         tokio::time::sleep(DRAIN).await;
+        tracing::warn!("requests that do not end are broken off");
+        broken_off.cancel();
+        std::future::pending::<()>().await;
     };
     tokio::select! {
-        served = serving => served,
-        () = too_long => {
-            tracing::warn!("requests that do not end are broken off");
-            Ok(())
-        }
+        () = serving => {}
+        () = stop => {}
     }
+    Ok(())
 }
 
 /// The whole interface as a router. Streams of events end when `stopping` is cancelled.

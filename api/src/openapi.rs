@@ -9,7 +9,11 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
-use utoipa::OpenApi;
+use utoipa::OpenApi as _;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -17,13 +21,16 @@ use crate::error::ErrorBody;
 use crate::problem::Problem;
 use crate::state::Running;
 
+const TOKEN: &str = "token";
+const GATEWAY_SECRET: &str = "gateway_secret";
+const GATEWAY_TOKEN: &str = "gateway_token";
 const DOCUMENT: &str = "/openapi.json";
 /// Both programs would load a picture or ask a service elsewhere; the browser does not let them.
 const NOTHING_FROM_ELSEWHERE: &str = "default-src 'self'; img-src 'self' data:; \
     script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
     font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'";
 
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "Memory-Break Orchestrator",
@@ -37,6 +44,9 @@ const NOTHING_FROM_ELSEWHERE: &str = "default-src 'self'; img-src 'self' data:; 
         (name = "agents", description = "Which agents there are"),
         (name = "logs", description = "What happens, as it happens"),
         (name = "artifacts", description = "What is left behind"),
+        (name = "leaderboard", description = "Agents over all tasks"),
+        (name = "queues", description = "What waits, who works, and what nobody could do"),
+        (name = "administration", description = "Tokens, webhooks, and who changed what"),
         (name = "health", description = "How the service is")
     )
 )]
@@ -47,8 +57,89 @@ pub(crate) fn head() -> OpenApiRouter<Running> {
     OpenApiRouter::with_openapi(Head::openapi())
 }
 
+/// Adds what is the same for many routes, so that no route can forget it: refusals that any of them
+/// may give, and how callers prove who they are.
+pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
+    let components = document.components.get_or_insert_default();
+    let header = |name: &str, what: &str| {
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, what)))
+    };
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token that an administrator made (`mbk_…`)"))
+        .build();
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(token));
+    let what = "With single sign-on: the gateway's secret, beside `X-User-ID`, `X-Org-ID`, \
+                `X-User-Role`, `X-Team-ID` and `X-User-Email`";
+    components.add_security_scheme(GATEWAY_SECRET, header("X-Gateway-Secret", what));
+    let what = "With single sign-on: a token that the gateway signed";
+    components.add_security_scheme(GATEWAY_TOKEN, header("X-Gateway-Token", what));
+    for (path, item) in &mut document.paths.paths {
+        let guarded = path.starts_with("/api/");
+        for (changes, operation) in [
+            (false, item.get.as_mut()),
+            (true, item.post.as_mut()),
+            (true, item.delete.as_mut()),
+        ] {
+            let Some(operation) = operation else { continue };
+            let takes_body = operation.request_body.is_some();
+            let refusals = [
+                (
+                    true,
+                    "400",
+                    "It cannot be done, or was asked under a foreign name",
+                ),
+                (guarded, "401", "Who asks does not prove who it is"),
+                (guarded && changes, "403", "Who asks may not"),
+                (takes_body, "413", "The body is too large"),
+                (takes_body, "415", "The body is no JSON"),
+                (guarded, "422", "The request is not valid"),
+                (
+                    guarded,
+                    "429",
+                    "Too many requests, or too many tasks at once",
+                ),
+                (
+                    guarded,
+                    "503",
+                    "The database does not answer, or not in time",
+                ),
+            ];
+            for (may_be, status, description) in refusals {
+                if may_be {
+                    operation
+                        .responses
+                        .responses
+                        .entry(status.to_owned())
+                        .or_insert_with(|| refusal(description).into());
+                }
+            }
+            if guarded {
+                let none: [&str; 0] = [];
+                let mut ways: Vec<SecurityRequirement> = [TOKEN, GATEWAY_SECRET, GATEWAY_TOKEN]
+                    .map(|scheme| SecurityRequirement::new(scheme, none))
+                    .to_vec();
+                // Without single sign-on.
+                ways.push(SecurityRequirement::default());
+                operation.security = Some(ways);
+            }
+        }
+    }
+    document
+}
+
+fn refusal(description: &str) -> utoipa::openapi::Response {
+    let body = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("ErrorBody")))
+        .build();
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/json", body)
+        .build()
+}
+
 /// The document and the pages that show it.
-pub(crate) fn pages(document: utoipa::openapi::OpenApi) -> Router<Running> {
+pub(crate) fn pages(document: OpenApi) -> Router<Running> {
     let redoc = Bytes::from(
         Redoc::new(DOCUMENT)
             .with_title("Memory-Break Orchestrator")

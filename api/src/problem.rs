@@ -11,16 +11,16 @@ pub(crate) struct Problem {
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
     /// Where: `body`, `query`, `path` or `header`, then field names and list positions.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<Value>)]
     pub(crate) loc: Vec<Value>,
     /// What is wrong, for people.
     pub(crate) msg: String,
     /// What was given.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub(crate) input: Value,
     /// The limits that were crossed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     pub(crate) ctx: Option<Value>,
 }
 

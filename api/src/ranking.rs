@@ -83,6 +83,32 @@ impl RankView {
     }
 }
 
+/// Who is first.
+pub(crate) struct Best {
+    /// None where several are.
+    pub(crate) winner: Option<String>,
+    pub(crate) score: Option<f64>,
+    /// Whether the data exclude that another agent is better; none where they cannot tell.
+    pub(crate) is_clear: Option<bool>,
+}
+
+/// Who is first on a leaderboard.
+pub(crate) fn best(rows: &[RankView]) -> Best {
+    let mut first = rows.iter().filter(|row| row.rank == 1);
+    match (first.next(), first.next()) {
+        (Some(only), None) if only.overall_score.is_some() => Best {
+            winner: Some(only.agent.clone()),
+            score: only.overall_score,
+            is_clear: only.rank_high.map(|worst| worst == 1),
+        },
+        (several, _) => Best {
+            winner: None,
+            score: several.and_then(|row| row.overall_score),
+            is_clear: None,
+        },
+    }
+}
+
 /// What a leaderboard needs to know of a run; `cluster` is what it shares with runs of other agents.
 pub(crate) fn run_result(
     run: &agent_run::Model,

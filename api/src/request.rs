@@ -20,12 +20,20 @@ use crate::state::Running;
 /// Carries the correlation id both ways.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
-/// Until the head of a response; what streams may go on for longer.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The correlation id of a request, for whoever writes it down.
+#[derive(Clone, Debug)]
+pub(crate) struct CorrelationId(pub(crate) String);
 
-/// The outermost layer.
-pub(crate) async fn around(request: Request, next: Next) -> Response {
+/// The outermost layer. `limit`: until the head of a response; what streams may go on for longer.
+pub(crate) async fn around(
+    State(limit): State<Duration>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let correlation_id = correlation_id(request.headers());
+    request
+        .extensions_mut()
+        .insert(CorrelationId(correlation_id.clone()));
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
     let route = request
@@ -42,7 +50,7 @@ pub(crate) async fn around(request: Request, next: Next) -> Response {
     let id = correlation_id.clone();
     async move {
         let started = Instant::now();
-        let answered = tokio::time::timeout(TIME_LIMIT, next.run(request)).await;
+        let answered = tokio::time::timeout(limit, next.run(request)).await;
         let response = answered.unwrap_or_else(|_| ApiError::TooSlow.into_response());
         let mut response = render(response, &path, &id);
         if let Ok(value) = HeaderValue::from_str(&id) {
@@ -78,7 +86,7 @@ pub(crate) async fn from_here(
     next: Next,
 ) -> Response {
     let settings = &running.api.settings;
-    if settings.allow_public_bind {
+    if settings.allow_public_bind || settings.auth.enabled {
         return next.run(request).await;
     }
     let host = request.uri().authority().cloned().or_else(|| {
@@ -138,7 +146,7 @@ pub(crate) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
 mod tests {
     use axum::Router;
     use axum::body::{Body, to_bytes};
-    use axum::middleware::from_fn;
+    use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     use tower::ServiceExt;
     use tower_http::catch_panic::CatchPanicLayer;
@@ -154,7 +162,7 @@ mod tests {
         let router = Router::new()
             .route("/boom", get(boom))
             .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn(around));
+            .layer(from_fn_with_state(Duration::from_secs(5), around));
         let request = Request::builder().uri("/boom").body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         assert_eq!(response.status(), 500);

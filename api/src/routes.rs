@@ -11,20 +11,33 @@ mod logs;
 mod artifacts;
 mod health;
 mod home;
+mod comparison;
+mod retrying;
+mod queues;
+mod tokens;
+mod webhooks;
+mod audit;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware;
-use axum::routing::get;
+use axum::response::Response;
+use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::error::{ApiError, BODY_LIMIT};
+use crate::auth::Auth;
+use crate::error::ApiError;
+use crate::identify::identify;
+use crate::limits::Rates;
 use crate::openapi;
 use crate::request;
 use crate::settings::ApiSettings;
@@ -34,23 +47,42 @@ use crate::tail::Tail;
 /// Everything, with what happens around every request.
 pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
     let running = Running {
-        tail: Tail::start(api.platform.waker.as_ref(), stopping.clone()),
+        tail: Tail::start(
+            api.platform.database.clone(),
+            api.platform.waker.as_ref(),
+            stopping.clone(),
+        ),
+        auth: Auth::new(&api.settings.auth),
+        rates: Arc::new(Rates::new(
+            api.settings.limits.requests_per_minute,
+            api.platform.rates.clone(),
+        )),
         stopping,
         api,
     };
     let cors = cors(&running.api.settings);
+    let limits = running.api.settings.limits;
     let (router, document) = described().split_for_parts();
     let router = router
         .route("/", get(home::show_home))
-        .merge(openapi::pages(document))
+        .route("/admin", any(forbidden))
+        .route("/admin/{*rest}", any(forbidden))
+        .merge(openapi::pages(openapi::complete(document)))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(running.clone())
+        .layer(middleware::from_fn_with_state(running.clone(), identify))
         .layer(middleware::from_fn_with_state(running, request::from_here))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(cors)
-        .layer(middleware::from_fn(request::around));
+        .layer(middleware::map_response(security_headers))
+        .layer(middleware::from_fn_with_state(
+            limits.request_timeout,
+            request::around,
+        ))
+        // Leaves streams of events alone, and what is small or compressed already.
+        .layer(CompressionLayer::new().gzip(true).br(true));
     Router::new().fallback_service(MapRequestLayer::new(without_trailing_slash).layer(router))
 }
 
@@ -66,7 +98,42 @@ pub(crate) fn described() -> OpenApiRouter<Running> {
         .merge(agents::router())
         .merge(logs::router())
         .merge(artifacts::router())
+        .merge(comparison::router())
+        .merge(retrying::router())
+        .merge(queues::router())
+        .merge(tokens::router())
+        .merge(webhooks::router())
+        .merge(audit::router())
         .merge(health::router())
+}
+
+/// There is nothing to administrate here, and nothing to find.
+async fn forbidden() -> ApiError {
+    ApiError::Forbidden("Forbidden")
+}
+
+/// What browsers are told about every answer; what an answer says of itself goes before it.
+async fn security_headers(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 5] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-site",
+        ),
+    ];
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// `/tasks/` is `/tasks`. The pages of `/docs` name their files relative to `/docs/`.
@@ -104,8 +171,16 @@ fn cors(settings: &ApiSettings) -> CorsLayer {
         .allow_headers([
             header::ACCEPT,
             header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+            header::IF_NONE_MATCH,
+            header::RANGE,
+            HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
             request::CORRELATION_ID,
         ])
-        .expose_headers([request::CORRELATION_ID])
+        .expose_headers([
+            request::CORRELATION_ID,
+            header::RETRY_AFTER,
+            HeaderName::from_static("idempotency-replayed"),
+        ])
 }

@@ -1,12 +1,15 @@
 //! The only doors to rows: a task through its organisation, everything else through a task that
 //! was found that way. `clippy.toml` of this crate forbids every other way in.
 
-use entity::status::JobState;
-use entity::{TaskId, agent_run, artifact, job, judging, score, task, task_event, worker};
+use entity::status::{JobKind, JobState, RunStatus, TaskStatus};
+use entity::{
+    RunId, TaskId, TokenId, agent_run, api_token, artifact, audit_event, job, judging, score, task,
+    task_event, webhook, webhook_delivery, worker,
+};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, DatabaseConnection, EntityTrait, JoinType, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, RelationTrait, Select,
+    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, JoinType, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, RelationTrait, Select,
 };
 
 use crate::caller::Caller;
@@ -16,6 +19,19 @@ use crate::fields;
 /// How long a worker that was not heard of counts as alive.
 const ALIVE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 
+/// The tasks that a caller may see: of its organisation and, where it has one, its team.
+pub(crate) fn tasks(caller: &Caller) -> Select<task::Entity> {
+    task::Entity::visible_to(&caller.org).filter(of_team(caller, task::Column::TeamId))
+}
+
+/// Where a caller belongs to a team, only what is that team's.
+fn of_team(caller: &Caller, column: impl ColumnTrait) -> Condition {
+    match &caller.team {
+        Some(team) => Condition::all().add(column.eq(team.as_str())),
+        None => Condition::all(),
+    }
+}
+
 /// The task that a part of a path names.
 pub(crate) async fn task(
     database: &DatabaseConnection,
@@ -23,7 +39,7 @@ pub(crate) async fn task(
     id: &str,
 ) -> Result<task::Model, ApiError> {
     let id: TaskId = fields::id(id)?;
-    task::Entity::visible_to(&caller.org)
+    tasks(caller)
         .filter(task::Column::Id.eq(id))
         .one(database)
         .await
@@ -65,6 +81,7 @@ pub(crate) fn all_runs(caller: &Caller) -> Select<agent_run::Entity> {
     agent_run::Entity::find()
         .inner_join(task::Entity)
         .filter(task::Column::OrgId.eq(caller.org.as_str()))
+        .filter(of_team(caller, task::Column::TeamId))
 }
 
 /// The scores of the first break of runs, of the judging that is shown. The runs were found within
@@ -78,6 +95,7 @@ pub(crate) fn all_scores(caller: &Caller) -> Select<score::Entity> {
         .join(JoinType::InnerJoin, score::Relation::AgentRun.def())
         .join(JoinType::InnerJoin, agent_run::Relation::Task.def())
         .filter(task::Column::OrgId.eq(caller.org.as_str()))
+        .filter(of_team(caller, task::Column::TeamId))
         .filter(
             Expr::col((score::Entity, score::Column::Judging))
                 .equals((task::Entity, task::Column::Judging)),
@@ -140,6 +158,8 @@ pub(crate) async fn open_jobs(
     job::Entity::find()
         .filter(job::Column::TaskId.eq(task))
         .filter(job::Column::State.is_in([JobState::Queued, JobState::Leased]))
+        // They follow the end of a task.
+        .filter(job::Column::Kind.is_not_in([JobKind::JudgeTask, JobKind::DeliverWebhook]))
         .count(database)
         .await
 }
@@ -162,4 +182,96 @@ pub(crate) fn live_workers() -> Select<worker::Entity> {
 )]
 pub(crate) fn jobs_of_all() -> Select<job::Entity> {
     job::Entity::find()
+}
+
+/// The jobs of tasks that a caller may see.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "joined with the tasks of the caller's organisation"
+)]
+pub(crate) fn jobs(caller: &Caller) -> Select<job::Entity> {
+    job::Entity::find()
+        .join(JoinType::InnerJoin, job::Relation::Task.def())
+        .filter(task::Column::OrgId.eq(caller.org.as_str()))
+        .filter(of_team(caller, task::Column::TeamId))
+}
+
+/// How tasks stand and how many events they have. The tasks were found within the organisation of
+/// whoever follows them.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tasks were found within the organisations of whoever follows them"
+)]
+pub(crate) async fn task_states(
+    database: &DatabaseConnection,
+    tasks: &[TaskId],
+) -> Result<Vec<(TaskId, TaskStatus, i64)>, DbErr> {
+    task::Entity::find()
+        .select_only()
+        .columns([
+            task::Column::Id,
+            task::Column::Status,
+            task::Column::EventSeq,
+        ])
+        .filter(task::Column::Id.is_in(tasks.iter().copied()))
+        .into_tuple()
+        .all(database)
+        .await
+}
+
+/// How the runs of tasks stand.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tasks were found within the organisations of whoever follows them"
+)]
+pub(crate) async fn run_states(
+    database: &DatabaseConnection,
+    tasks: &[TaskId],
+) -> Result<Vec<(TaskId, RunId, RunStatus)>, DbErr> {
+    agent_run::Entity::find()
+        .select_only()
+        .columns([
+            agent_run::Column::TaskId,
+            agent_run::Column::Id,
+            agent_run::Column::Status,
+        ])
+        .filter(agent_run::Column::TaskId.is_in(tasks.iter().copied()))
+        .into_tuple()
+        .all(database)
+        .await
+}
+
+/// A token by its id: what it is allowed to see is what it tells itself.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever shows a token is known by it; its secret is compared afterwards"
+)]
+pub(crate) fn token_by_id(id: TokenId) -> Select<api_token::Entity> {
+    api_token::Entity::find_by_id(id)
+}
+
+/// The tokens that an administrator may see.
+pub(crate) fn tokens(caller: &Caller) -> Select<api_token::Entity> {
+    api_token::Entity::of(&caller.org).filter(of_team(caller, api_token::Column::TeamId))
+}
+
+/// The webhooks that an administrator may see.
+pub(crate) fn webhooks(caller: &Caller) -> Select<webhook::Entity> {
+    webhook::Entity::of(&caller.org).filter(of_team(caller, webhook::Column::TeamId))
+}
+
+/// The messages to a webhook, newest first.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the webhook was found within the caller's organisation"
+)]
+pub(crate) fn deliveries_of(webhook: &webhook::Model) -> Select<webhook_delivery::Entity> {
+    webhook_delivery::Entity::find()
+        .filter(webhook_delivery::Column::WebhookId.eq(webhook.id))
+        .order_by_desc(webhook_delivery::Column::Id)
+}
+
+/// What was done in a caller's organisation.
+pub(crate) fn audit(caller: &Caller) -> Select<audit_event::Entity> {
+    audit_event::Entity::of(&caller.org).filter(of_team(caller, audit_event::Column::TeamId))
 }

@@ -1,5 +1,8 @@
 //! What the API can be told.
 
+pub mod auth;
+pub mod limits;
+
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
@@ -7,10 +10,8 @@ use platform::settings::Reader;
 use url::Url;
 
 use crate::BindRefused;
-
-/// What is said where single sign-on is asked for.
-pub(crate) const NO_SINGLE_SIGN_ON: &str =
-    "single sign-on is not part of this version; it does not start rather than run open";
+pub use auth::AuthSettings;
+pub use limits::LimitSettings;
 
 /// How the API behaves.
 #[derive(Clone, Debug)]
@@ -21,10 +22,8 @@ pub struct ApiSettings {
     pub port: u16,
     /// `ALLOWED_ORIGINS`, comma-separated.
     pub allowed_origins: Vec<String>,
-    /// `SSO_ENABLED`.
-    pub sso_enabled: bool,
-    /// `SSO_SERVICE_URL`.
-    pub sso_service_url: Option<String>,
+    pub auth: AuthSettings,
+    pub limits: LimitSettings,
     /// `ALLOW_PUBLIC_BIND`: without single sign-on, listen on more than loopback all the same.
     pub allow_public_bind: bool,
     /// `MAX_FILES_PER_TASK`, 50: what a request that names no `max_files` gets.
@@ -33,6 +32,8 @@ pub struct ApiSettings {
     pub forge_urls: Vec<String>,
     /// `LOCAL_REPOSITORIES`, `:`-separated; empty: no local repositories by HTTP.
     pub local_roots: Vec<PathBuf>,
+    /// `WEBHOOK_PRIVATE_ADDRESSES`: webhooks may be in this network, and without TLS.
+    pub webhook_private_addresses: bool,
     /// `QUEUE_ENABLED`
     pub queue_enabled: bool,
 }
@@ -40,10 +41,6 @@ pub struct ApiSettings {
 impl ApiSettings {
     /// Reads the API's settings; problems are noted in `reader`.
     pub fn read(reader: &mut Reader<'_>) -> Self {
-        let sso_enabled = reader.flag("SSO_ENABLED", false);
-        if sso_enabled {
-            reader.refuse("SSO_ENABLED", NO_SINGLE_SIGN_ON);
-        }
         let allowed_origins = list(reader, "ALLOWED_ORIGINS", ',');
         for origin in &allowed_origins {
             if origin != "*" && !is_origin(origin) {
@@ -91,8 +88,9 @@ impl ApiSettings {
                 .unwrap_or_else(|| "127.0.0.1".to_owned()),
             port: reader.parsed("PORT", 8000),
             allowed_origins,
-            sso_enabled,
-            sso_service_url: reader.text("SSO_SERVICE_URL"),
+            auth: AuthSettings::read(reader),
+            limits: LimitSettings::read(reader),
+            webhook_private_addresses: reader.flag("WEBHOOK_PRIVATE_ADDRESSES", false),
             allow_public_bind: reader.flag("ALLOW_PUBLIC_BIND", false),
             default_max_files,
             forge_urls,
@@ -107,8 +105,12 @@ impl ApiSettings {
     /// [`BindRefused`] where requests could come from other machines without proof of who sends
     /// them.
     pub fn may_listen(&self, address: SocketAddr) -> Result<(), BindRefused> {
-        if self.sso_enabled {
-            return Err(BindRefused::SingleSignOn);
+        if self.auth.enabled {
+            return if self.auth.has_proof() {
+                Ok(())
+            } else {
+                Err(BindRefused::NoProof)
+            };
         }
         if address.ip().is_loopback() || self.allow_public_bind {
             Ok(())
@@ -179,7 +181,30 @@ mod tests {
     #[test]
     fn single_sign_on_refuses_to_start_rather_than_run_open() {
         let refused = read([("SSO_ENABLED", "true")]).unwrap_err();
-        assert!(refused.contains("not part of this version"), "{refused}");
+        assert!(refused.contains("GATEWAY_SECRET"), "{refused}");
+        for proof in [
+            ("GATEWAY_SECRET", "a-secret-of-the-gateway"),
+            ("TRUSTED_GATEWAYS", "10.0.0.7, fd00::/8"),
+            ("SSO_SERVICE_URL", "https://sso.example.com/"),
+        ] {
+            let settings = read([("SSO_ENABLED", "true"), proof]).unwrap();
+            assert!(settings.may_listen(([0, 0, 0, 0], 8000).into()).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_proof_that_proves_nothing_is_refused() {
+        for bad in [
+            ("GATEWAY_SECRET", "short"),
+            ("TRUSTED_GATEWAYS", "everybody"),
+            ("SSO_SERVICE_URL", "file:///keys"),
+            ("SSO_ALGORITHM", "HS256"),
+            ("SSO_ALGORITHM", "none"),
+            ("SSO_CLOCK_SKEW_SECONDS", "86400"),
+        ] {
+            let refused = read([bad]).unwrap_err();
+            assert!(refused.contains(bad.0), "{bad:?}: {refused}");
+        }
     }
 
     #[test]

@@ -1,26 +1,28 @@
-//! The events of a task as server-sent events: "rows after a number, then more as they come". A
-//! stream holds nothing that a client which comes back with `Last-Event-ID` could miss.
+//! The events of a task as server-sent events: what was, then what happens. A stream holds nothing
+//! that a client which comes back with `Last-Event-ID` could miss.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::{HeaderName, header};
-use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
 use chrono::Utc;
-use entity::status::Level;
-use entity::{RunId, agent_run, task, task_event};
+use entity::status::{Level, RunStatus};
+use entity::{RunId, TaskId, task};
 use futures::Stream;
 use platform::telemetry::chain;
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, QueryFilter};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::scope;
+use crate::frames::{self, Frame};
 use crate::state::Running;
-use crate::tail::TailReader;
+use crate::tail::{TailReader, Told};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
+const BEAT: Bytes = Bytes::from_static(b": heartbeat\n\n");
+/// After how long a client that was cut off is to come back.
+const COME_BACK: &str = "retry: 2000\n";
 /// How often in a row the database may fail a stream before it ends.
 const PATIENCE: u32 = 30;
 
@@ -29,7 +31,29 @@ pub(crate) enum Followed {
     /// Everything, until the event `completed`.
     Task,
     /// What belongs to these runs, until they have ended.
-    Runs { agent: String, runs: Vec<RunId> },
+    Runs {
+        agent: String,
+        runs: Vec<RunId>,
+        /// What a client of the first service asked for; told back to it.
+        log_type: Option<String>,
+    },
+}
+
+/// Which events a client wants. Those that end a stream are always sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// At least as loud as this.
+    pub(crate) level: Option<Level>,
+    /// Of these kinds; all, if none is named.
+    pub(crate) kinds: Vec<String>,
+}
+
+impl Wanted {
+    fn takes(&self, frame: &Frame) -> bool {
+        let loud = self.level.is_none_or(|least| frame.level >= least);
+        let named = self.kinds.is_empty() || self.kinds.contains(&frame.kind);
+        (loud && named) || frame.kind == "completed"
+    }
 }
 
 /// The events of a task after number `after`, as a response that goes on.
@@ -37,112 +61,116 @@ pub(crate) fn follow(
     running: &Running,
     task: &task::Model,
     followed: Followed,
+    wanted: Wanted,
     after: i64,
 ) -> Response {
-    let database = running.api.platform.database.clone();
     let events = Follow {
-        reader: running.tail.reader(database.clone(), task.id, after),
-        database,
-        task: task.clone(),
+        reader: running
+            .tail
+            .reader(task.id, after, matches!(followed, Followed::Runs { .. })),
+        task: task.id,
         followed,
+        wanted,
         stopping: running.stopping.clone(),
     }
     .events();
     let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache"),
         // A proxy that gathers pieces would hold events back.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    let beat = KeepAlive::new().interval(HEARTBEAT).text("heartbeat");
-    (headers, Sse::new(events).keep_alive(beat)).into_response()
+    (headers, Body::from_stream(events)).into_response()
 }
 
 /// One client that follows a task.
 struct Follow {
-    database: DatabaseConnection,
-    task: task::Model,
+    task: TaskId,
     followed: Followed,
+    wanted: Wanted,
     reader: TailReader,
     stopping: CancellationToken,
 }
 
-/// What one look found.
-enum Look {
-    Rows(Vec<task_event::Model>),
-    Nothing,
-    /// Nothing more can come: what to end with.
-    Ended(Value),
-}
-
 impl Follow {
-    fn events(mut self) -> impl Stream<Item = Result<Sent, Infallible>> {
+    fn events(mut self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
         async_stream::stream! {
-            yield Ok(own_event("connected", &self.own_data("connected", "Connected to live log stream")));
+            yield Ok(self.connected());
             let mut failures = 0;
             loop {
-                match self.look().await {
-                    Ok(Look::Rows(rows)) => {
+                match self.reader.next().await {
+                    Ok(Told::Frames(frames, newest)) => {
                         failures = 0;
-                        for row in rows {
-                            let is_last = row.kind == "completed";
-                            if self.tells_of(&row) {
-                                yield Ok(stored_event(row));
-                            }
-                            if is_last {
-                                return;
-                            }
+                        let bytes = self.gather(&frames);
+                        // A task that was tried again has ended before.
+                        let is_over = newest
+                            && frames.last().is_some_and(|last| last.kind == "completed");
+                        drop(frames);
+                        if !bytes.is_empty() {
+                            yield Ok(bytes);
                         }
-                        if self.stopping.is_cancelled() {
+                        if is_over || self.stopping.is_cancelled() {
                             return;
                         }
                         continue;
                     }
-                    Ok(Look::Ended(last)) => {
-                        yield Ok(own_event(self.last_kind(), &last));
+                    Ok(Told::Forsaken(status)) => {
+                        yield Ok(self.last(status.as_str()));
                         return;
                     }
-                    Ok(Look::Nothing) => failures = 0,
+                    Ok(Told::Nothing) => {
+                        failures = 0;
+                        if let Some(status) = self.runs_ended_as() {
+                            yield Ok(self.last(status.as_str()));
+                            return;
+                        }
+                    }
                     Err(error) => {
                         failures += 1;
                         tracing::warn!(error = chain(&error), failures, "a stream cannot read");
                         if failures >= PATIENCE {
                             return;
                         }
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        continue;
                     }
                 }
-                let stopping = self.stopping.clone();
-                tokio::select! {
-                    () = stopping.cancelled() => return,
-                    () = self.reader.wait() => {}
+                let beat = tokio::select! {
+                    () = self.stopping.cancelled() => return,
+                    waited = tokio::time::timeout(HEARTBEAT, self.reader.wait()) => waited.is_err(),
+                };
+                if beat {
+                    yield Ok(BEAT);
                 }
             }
         }
     }
 
-    async fn look(&mut self) -> Result<Look, DbErr> {
-        let rows = self.reader.read().await?;
-        if !rows.is_empty() {
-            return Ok(Look::Rows(rows));
+    /// What is sent of some events.
+    fn gather(&self, frames: &[std::sync::Arc<Frame>]) -> Bytes {
+        let mut sent = frames
+            .iter()
+            .filter(|frame| self.tells_of(frame) && self.wanted.takes(frame));
+        // One event, as a rule: nothing to copy.
+        match (sent.next(), sent.next()) {
+            (None, _) => Bytes::new(),
+            (Some(one), None) => one.bytes.clone(),
+            (Some(first), Some(second)) => {
+                let mut bytes = BytesMut::new();
+                for frame in [first, second].into_iter().chain(sent) {
+                    bytes.extend_from_slice(&frame.bytes);
+                }
+                bytes.freeze()
+            }
         }
-        let Some(status) = self.ended_as().await? else {
-            return Ok(Look::Nothing);
-        };
-        // The last rows were written together with the end: they may have come since the first
-        // look, but not after this one.
-        let rows = self.reader.read().await?;
-        if !rows.is_empty() {
-            return Ok(Look::Rows(rows));
-        }
-        let whose = self.agent().unwrap_or("Task").to_owned();
-        let mut last = self.own_data(self.last_kind(), &format!("{whose} completed: {status}"));
-        last["status"] = json!(status);
-        Ok(Look::Ended(last))
     }
 
-    fn tells_of(&self, row: &task_event::Model) -> bool {
+    fn tells_of(&self, frame: &Frame) -> bool {
         match &self.followed {
             Followed::Task => true,
-            Followed::Runs { runs, .. } => row.run_id.is_some_and(|run| runs.contains(&run)),
+            Followed::Runs { runs, .. } => {
+                frame.run.is_some_and(|run| runs.contains(&run)) || frame.kind == "completed"
+            }
         }
     }
 
@@ -153,11 +181,30 @@ impl Follow {
         }
     }
 
-    fn last_kind(&self) -> &'static str {
-        match &self.followed {
+    fn connected(&self) -> Bytes {
+        let mut data = self.own_data("connected", "Connected to live log stream");
+        if let Followed::Runs {
+            log_type: Some(log_type),
+            ..
+        } = &self.followed
+        {
+            data["log_type"] = json!(log_type);
+        }
+        let mut bytes = BytesMut::from(COME_BACK.as_bytes());
+        bytes.extend_from_slice(&frames::own("connected", &data));
+        bytes.freeze()
+    }
+
+    /// The end of a stream that no stored event ends.
+    fn last(&self, status: &str) -> Bytes {
+        let kind = match &self.followed {
             Followed::Task => "completed",
             Followed::Runs { .. } => "agent_completed",
-        }
+        };
+        let whose = self.agent().unwrap_or("Task");
+        let mut last = self.own_data(kind, &format!("{whose} completed: {status}"));
+        last["status"] = json!(status);
+        frames::own(kind, &last)
     }
 
     /// The fields of an event of the stream itself.
@@ -166,137 +213,25 @@ impl Follow {
             "type": kind,
             "level": Level::Info,
             "timestamp": Utc::now(),
-            "task_id": self.task.id,
+            "task_id": self.task,
             "agent": self.agent(),
             "message": message,
         })
     }
 
-    /// How it ended, if nothing more can come although no row says so.
-    async fn ended_as(&self) -> Result<Option<&'static str>, DbErr> {
-        match &self.followed {
-            Followed::Task => self.forsaken_as().await,
-            Followed::Runs { runs, .. } => self.runs_ended_as(runs).await,
-        }
-    }
-
-    /// The state of a task that has ended and for which nobody works any more. Its last event has
-    /// been written by then, unless whoever was to write it is gone.
-    async fn forsaken_as(&self) -> Result<Option<&'static str>, DbErr> {
-        let now = task::Entity::visible_to(&self.task.org_id)
-            .filter(task::Column::Id.eq(self.task.id))
-            .one(&self.database)
-            .await?;
-        let status = now.map_or(self.task.status, |task| task.status);
-        if status.is_final() && scope::open_jobs(&self.database, self.task.id).await? == 0 {
-            return Ok(Some(status.as_str()));
-        }
-        Ok(None)
-    }
-
     /// How the newest of the runs ended, once all have.
-    async fn runs_ended_as(&self, runs: &[RunId]) -> Result<Option<&'static str>, DbErr> {
-        let all = scope::runs_of(&self.task)
-            .filter(agent_run::Column::Id.is_in(runs.iter().copied()))
-            .all(&self.database)
-            .await?;
-        if all.iter().any(|run| !run.status.is_final()) {
-            return Ok(None);
-        }
-        Ok(all.last().map(|run| run.status.as_str()))
-    }
-}
-
-/// An event of the stream itself: it has no number, so coming back is not disturbed by it.
-fn own_event(kind: &str, data: &Value) -> Sent {
-    Sent::default().event(kind).data(data.to_string())
-}
-
-/// A stored event: its own fields, and those that every event has.
-fn stored_event(row: task_event::Model) -> Sent {
-    let task_event::Model {
-        id: _,
-        task_id,
-        seq,
-        run_id,
-        at,
-        kind,
-        level,
-        payload,
-    } = row;
-    let mut data = if let Value::Object(fields) = payload {
-        fields
-    } else {
-        Map::from_iter([("payload".to_owned(), payload)])
-    };
-    let message = message(&kind, &data);
-    data.entry("agent").or_insert(Value::Null);
-    data.insert("message".to_owned(), json!(message));
-    data.insert("type".to_owned(), json!(kind));
-    data.insert("level".to_owned(), json!(level));
-    data.insert("timestamp".to_owned(), json!(at));
-    data.insert("task_id".to_owned(), json!(task_id));
-    data.insert("run_id".to_owned(), json!(run_id));
-    Sent::default()
-        .id(seq.to_string())
-        .event(&kind)
-        .data(Value::Object(data).to_string())
-}
-
-/// A sentence for people: the event's own, or its kind and whom it is about.
-fn message(kind: &str, data: &Map<String, Value>) -> String {
-    if let Some(Value::String(message)) = data.get("message") {
-        return message.clone();
-    }
-    let about = |name: &str| data.get(name).filter(|value| !value.is_null()).map(plain);
-    let words = match kind {
-        "completed" => "Task completed".to_owned(),
-        other => other.replace('_', " "),
-    };
-    let mut text = match (about("agent"), about("trial")) {
-        (Some(agent), Some(trial)) => format!("{agent} (trial {trial}): {words}"),
-        (Some(agent), None) => format!("{agent}: {words}"),
-        (None, _) => words,
-    };
-    for name in ["phase", "tool", "why", "status"] {
-        if let Some(value) = about(name) {
-            text.push_str(": ");
-            text.push_str(&value);
-        }
-    }
-    text
-}
-
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(kind: &str, data: Value) -> String {
-        let Value::Object(data) = data else {
-            panic!("no object")
+    fn runs_ended_as(&self) -> Option<RunStatus> {
+        let Followed::Runs { runs, .. } = &self.followed else {
+            return None;
         };
-        message(kind, &data)
-    }
-
-    #[test]
-    fn every_event_says_something_to_people() {
-        assert_eq!(
-            said(
-                "phase_started",
-                json!({"agent": "claude", "trial": 2, "phase": "cold"})
-            ),
-            "claude (trial 2): phase started: cold"
-        );
-        assert_eq!(
-            said("completed", json!({"status": "done", "message": null})),
-            "Task completed: done"
-        );
-        assert_eq!(said("progress", json!({"message": "cloning"})), "cloning");
+        let mut newest = None;
+        for run in runs {
+            let status = self.reader.run_status(*run)?;
+            if !status.is_final() {
+                return None;
+            }
+            newest = Some(status);
+        }
+        newest
     }
 }

@@ -1,9 +1,13 @@
 //! What every request can reach.
 
+use std::sync::Arc;
+
 use axum::extract::FromRef;
 use platform::parts::Platform;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Auth;
+use crate::limits::Rates;
 use crate::settings::ApiSettings;
 use crate::tail::Tail;
 
@@ -11,9 +15,9 @@ use crate::tail::Tail;
 #[derive(Clone)]
 pub struct ApiState {
     pub platform: Platform,
-    pub settings: std::sync::Arc<ApiSettings>,
+    pub settings: Arc<ApiSettings>,
     /// Agents that may be asked for even before a worker told of them.
-    pub known_agents: std::sync::Arc<[KnownAgent]>,
+    pub known_agents: Arc<[KnownAgent]>,
 }
 
 /// An agent that the composition root knows of.
@@ -31,6 +35,8 @@ pub struct KnownAgent {
 pub(crate) struct Running {
     pub(crate) api: ApiState,
     pub(crate) tail: Tail,
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) rates: Arc<Rates>,
     /// Cancelled when the server is to stop.
     pub(crate) stopping: CancellationToken,
 }

@@ -1,135 +1,396 @@
-//! The events of a task as they come: rows after a number, then waiting for more.
+//! The events of tasks as they come: read once per process, however many clients follow.
 //!
-//! One subscription per process hears of every task and wakes whoever watches that one, so a
-//! hundred clients cost no more wake-ups from outside than one does. A reader holds at most one
-//! page of rows and asks for the next only when its client has taken them: a slow client costs
-//! itself time and nobody memory. Wake-ups may be lost, so a reader also looks once a second.
+//! One reader hears of every task that has something new, looks once a second at those that are
+//! followed (a wake-up may be lost), and puts what it finds into a window per task. Clients take
+//! from the window, each at its own pace. Whoever is further back than the window reaches reads the
+//! older events from the database, page by page and only a few clients at a time.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use entity::{TaskId, task_event};
+use entity::status::{RunStatus, TaskStatus};
+use entity::{RunId, TaskId};
 use platform::events::{self, Waker};
+use platform::telemetry::chain;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::frames::Frame;
+use crate::scope;
+
 /// Events that are read at once.
-pub(crate) const PAGE: u64 = 500;
+const PAGE: u64 = 500;
 /// How long a lost wake-up can hold an event back.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What all windows may hold together, and one of them at most and at least, in bytes.
+const ALL_WINDOWS: usize = 32 * 1024 * 1024;
+const LARGEST_WINDOW: usize = 512 * 1024;
+const SMALLEST_WINDOW: usize = 8 * 1024;
+/// Clients that read older events at once.
+const HISTORY_READERS: usize = 2;
+/// Events of one answer to a client.
+const AT_ONCE: usize = 64;
+/// Tasks named in one query.
+const NAMED: usize = 500;
 
-type Watched = Arc<Mutex<HashMap<TaskId, watch::Sender<()>>>>;
-
-/// Wakes the readers of tasks. Cheap to clone.
+/// Follows tasks. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Tail {
-    watched: Watched,
+    shared: Arc<Shared>,
+    asked: mpsc::UnboundedSender<TaskId>,
+}
+
+struct Shared {
+    database: DatabaseConnection,
+    followed: Mutex<HashMap<TaskId, Arc<Followed>>>,
+    history: Semaphore,
+}
+
+/// A task that somebody follows.
+struct Followed {
+    window: Mutex<Window>,
+    /// Changes whenever the window does.
+    changed: watch::Sender<u64>,
+    /// Whether anybody wants to know how its runs stand.
+    runs_matter: AtomicBool,
+}
+
+/// The newest events of a task, and how it stands.
+#[derive(Default)]
+struct Window {
+    /// False until the first look.
+    loaded: bool,
+    frames: VecDeque<Arc<Frame>>,
+    bytes: usize,
+    /// The number of the newest event that was read.
+    last: i64,
+    /// How the task ended, if nothing more can come although no event says so.
+    forsaken: Option<TaskStatus>,
+    /// Read before the events were: what belongs to a run that had ended then is in the window.
+    runs: HashMap<RunId, RunStatus>,
+}
+
+impl Window {
+    fn push(&mut self, frame: Frame) {
+        self.last = frame.seq;
+        self.bytes += frame.bytes.len();
+        self.frames.push_back(Arc::new(frame));
+    }
+
+    fn shrink(&mut self, most: usize) {
+        while self.bytes > most
+            && self.frames.len() > 1
+            && let Some(oldest) = self.frames.pop_front()
+        {
+            self.bytes -= oldest.bytes.len();
+        }
+    }
+
+    /// The number of the event before the oldest here.
+    fn begins_after(&self) -> i64 {
+        self.frames.front().map_or(self.last, |first| first.seq - 1)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is whole after every step, also where a holder panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Tail {
-    /// Begins to listen, until `stopping`.
-    pub(crate) fn start(waker: &dyn Waker, stopping: CancellationToken) -> Self {
-        let mut wakeups = waker.subscribe();
-        let watched = Watched::default();
-        let readers = watched.clone();
+    /// Begins to read, until `stopping`.
+    pub(crate) fn start(
+        database: DatabaseConnection,
+        waker: &dyn Waker,
+        stopping: CancellationToken,
+    ) -> Self {
+        // Holds at most one message per client that comes.
+        let (asked, asks) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            database,
+            followed: Mutex::default(),
+            history: Semaphore::new(HISTORY_READERS),
+        });
+        let reading = read(Arc::clone(&shared), asks, waker.subscribe());
         tokio::spawn(async move {
-            loop {
-                let heard = tokio::select! {
-                    () = stopping.cancelled() => return,
-                    heard = wakeups.recv() => heard,
-                };
-                match heard {
-                    Ok(task) => wake(&readers, Some(task)),
-                    // Which tasks were missed is not known, so everybody looks.
-                    Err(RecvError::Lagged(_)) => wake(&readers, None),
-                    Err(RecvError::Closed) => return,
-                }
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = reading => {}
             }
         });
-        Self { watched }
+        Self { shared, asked }
     }
 
-    /// A reader of one task's events after number `after`.
-    pub(crate) fn reader(
-        &self,
-        database: DatabaseConnection,
-        task: TaskId,
-        after: i64,
-    ) -> TailReader {
-        let wakeups = lock(&self.watched)
-            .entry(task)
-            .or_insert_with(|| watch::Sender::new(()))
-            .subscribe();
+    /// A reader of one task's events after number `after`. `runs_matter`: it will ask how runs stand.
+    pub(crate) fn reader(&self, task: TaskId, after: i64, runs_matter: bool) -> TailReader {
+        let mut is_new = false;
+        let (followed, changed) = {
+            let mut all = lock(&self.shared.followed);
+            let followed = all.entry(task).or_insert_with(|| {
+                is_new = true;
+                Arc::new(Followed {
+                    window: Mutex::default(),
+                    changed: watch::Sender::new(0),
+                    runs_matter: AtomicBool::new(false),
+                })
+            });
+            (Arc::clone(followed), followed.changed.subscribe())
+        };
+        let has_news = runs_matter && !followed.runs_matter.swap(true, Ordering::Relaxed);
+        if is_new || has_news {
+            // Fails only where the reader has stopped, and then the process does.
+            let _ = self.asked.send(task);
+        }
         TailReader {
-            database,
+            shared: Arc::clone(&self.shared),
             task,
             after,
-            wakeups,
-            watched: self.watched.clone(),
+            followed,
+            changed,
         }
     }
 }
 
-/// Wakes the readers of one task, or all.
-fn wake(watched: &Watched, task: Option<TaskId>) {
-    let watched = lock(watched);
-    match task {
-        Some(task) => {
-            if let Some(readers) = watched.get(&task) {
-                readers.send_replace(());
+/// The one reader of a process.
+async fn read(
+    shared: Arc<Shared>,
+    mut asks: mpsc::UnboundedReceiver<TaskId>,
+    mut wakeups: tokio::sync::broadcast::Receiver<TaskId>,
+) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let looked = tokio::select! {
+            asked = asks.recv() => match asked {
+                Some(task) => shared.look_at(&[task]).await,
+                None => return,
+            },
+            heard = wakeups.recv() => match heard {
+                Ok(task) if shared.follows(task) => shared.look_at(&[task]).await,
+                Ok(_) => Ok(()),
+                // Which tasks were missed is not known, so all are looked at.
+                Err(RecvError::Lagged(_)) => shared.look_at_all().await,
+                Err(RecvError::Closed) => {
+                    ticks.tick().await;
+                    shared.look_at_all().await
+                }
+            },
+            _ = ticks.tick() => shared.look_at_all().await,
+        };
+        if let Err(error) = looked {
+            tracing::warn!(error = chain(&error), "events cannot be read");
+        }
+    }
+}
+
+impl Shared {
+    fn follows(&self, task: TaskId) -> bool {
+        lock(&self.followed).contains_key(&task)
+    }
+
+    async fn look_at_all(&self) -> Result<(), DbErr> {
+        let mut tasks: Vec<TaskId> = lock(&self.followed).keys().copied().collect();
+        tasks.sort();
+        self.look_at(&tasks).await
+    }
+
+    /// Reads what is new of some tasks: one query tells which have something, and as a rule only
+    /// these cost another.
+    async fn look_at(&self, tasks: &[TaskId]) -> Result<(), DbErr> {
+        for tasks in tasks.chunks(NAMED) {
+            let of_interest: Vec<TaskId> = {
+                let all = lock(&self.followed);
+                let matters = |task: &&TaskId| {
+                    all.get(task)
+                        .is_some_and(|followed| followed.runs_matter.load(Ordering::Relaxed))
+                };
+                tasks.iter().filter(matters).copied().collect()
+            };
+            let runs = if of_interest.is_empty() {
+                Vec::new()
+            } else {
+                scope::run_states(&self.database, &of_interest).await?
+            };
+            let states = scope::task_states(&self.database, tasks).await?;
+            let mut of_runs: HashMap<TaskId, HashMap<RunId, RunStatus>> = HashMap::new();
+            for (task, run, status) in runs {
+                of_runs.entry(task).or_default().insert(run, status);
+            }
+            for (task, status, newest) in states {
+                let runs = of_runs.remove(&task).unwrap_or_default();
+                self.look_into(task, status, newest, runs).await?;
             }
         }
-        None => watched.values().for_each(|readers| {
-            readers.send_replace(());
-        }),
+        Ok(())
+    }
+
+    async fn look_into(
+        &self,
+        task: TaskId,
+        status: TaskStatus,
+        newest: i64,
+        runs: HashMap<RunId, RunStatus>,
+    ) -> Result<(), DbErr> {
+        let Some((followed, most)) = self.followed(task) else {
+            return Ok(());
+        };
+        let (mut after, known) = {
+            let window = lock(&followed.window);
+            let begin = if window.loaded {
+                window.last
+            } else {
+                // Older ones are read by whoever wants them.
+                newest.saturating_sub(PAGE.cast_signed()).max(0)
+            };
+            (begin, window.loaded && window.runs == runs)
+        };
+        let mut changed = !known;
+        let mut is_over = false;
+        while after < newest {
+            let rows = events::read_after(&self.database, task, after, PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.seq;
+            is_over = last.kind == "completed";
+            let mut window = lock(&followed.window);
+            for row in rows {
+                window.push(Frame::new(row));
+            }
+            window.shrink(most);
+            changed = true;
+        }
+        // The last event has been written by now, unless whoever was to write it is gone.
+        let forsaken = status.is_final()
+            && !is_over
+            && lock(&followed.window)
+                .frames
+                .back()
+                .is_none_or(|last| last.kind != "completed")
+            && scope::open_jobs(&self.database, task).await? == 0;
+        {
+            let mut window = lock(&followed.window);
+            let forsaken = forsaken.then_some(status);
+            changed |= window.forsaken != forsaken;
+            window.forsaken = forsaken;
+            window.runs = runs;
+            window.last = window.last.max(after);
+            window.loaded = true;
+        }
+        if changed {
+            followed.changed.send_modify(|version| *version += 1);
+        }
+        Ok(())
+    }
+
+    /// A task that is followed, and how large its window may be now.
+    fn followed(&self, task: TaskId) -> Option<(Arc<Followed>, usize)> {
+        let all = lock(&self.followed);
+        let most = (ALL_WINDOWS / all.len().max(1)).clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
+        all.get(&task).map(|followed| (Arc::clone(followed), most))
     }
 }
 
-fn lock(watched: &Watched) -> std::sync::MutexGuard<'_, HashMap<TaskId, watch::Sender<()>>> {
-    // The map is whole after every single step, also where a holder of the lock panicked.
-    watched.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a reader is told.
+pub(crate) enum Told {
+    /// Events, in order, and whether the last of them is the newest there is.
+    Frames(Vec<Arc<Frame>>, bool),
+    /// Nothing new.
+    Nothing,
+    /// Nothing more will come, although no event says so.
+    Forsaken(TaskStatus),
 }
 
 /// Reads the events of one task in order.
 pub(crate) struct TailReader {
-    database: DatabaseConnection,
+    shared: Arc<Shared>,
     task: TaskId,
     after: i64,
-    wakeups: watch::Receiver<()>,
-    watched: Watched,
+    followed: Arc<Followed>,
+    changed: watch::Receiver<u64>,
 }
 
 impl TailReader {
     /// The next events, if there are any yet.
-    pub(crate) async fn read(&mut self) -> Result<Vec<task_event::Model>, DbErr> {
-        // Marked before the read: what comes while it runs wakes the next wait.
-        self.wakeups.mark_unchanged();
-        let page = events::read_after(&self.database, self.task, self.after, PAGE).await?;
-        if let Some(last) = page.last() {
-            self.after = last.seq;
+    pub(crate) async fn next(&mut self) -> Result<Told, DbErr> {
+        // Marked before the look: what comes meanwhile ends the next wait.
+        self.changed.mark_unchanged();
+        {
+            let window = lock(&self.followed.window);
+            if !window.loaded {
+                return Ok(Told::Nothing);
+            }
+            if self.after >= window.begins_after() {
+                let frames: Vec<_> = match window.frames.front() {
+                    None => Vec::new(),
+                    Some(first) => {
+                        // Numbers have no gaps.
+                        let known = self.after + 1 - first.seq;
+                        let skipped = usize::try_from(known).unwrap_or(0);
+                        window
+                            .frames
+                            .iter()
+                            .skip(skipped)
+                            .take(AT_ONCE)
+                            .cloned()
+                            .collect()
+                    }
+                };
+                if let Some(last) = frames.last() {
+                    self.after = last.seq;
+                    let newest = self.after >= window.last;
+                    return Ok(Told::Frames(frames, newest));
+                }
+                return Ok(match window.forsaken {
+                    Some(status) => Told::Forsaken(status),
+                    None => Told::Nothing,
+                });
+            }
         }
-        Ok(page)
+        self.older().await
+    }
+
+    async fn older(&mut self) -> Result<Told, DbErr> {
+        // Never closed.
+        let _permit = self.shared.history.acquire().await;
+        let database = &self.shared.database;
+        let rows = events::read_after(database, self.task, self.after, PAGE).await?;
+        let frames: Vec<_> = rows
+            .into_iter()
+            .map(|row| Arc::new(Frame::new(row)))
+            .collect();
+        let window = lock(&self.followed.window);
+        match frames.last() {
+            Some(last) => self.after = last.seq,
+            // Rows that are gone will not come back.
+            None => self.after = window.begins_after(),
+        }
+        Ok(Told::Frames(frames, self.after >= window.last))
+    }
+
+    /// How a run stood when all the events so far had been read.
+    pub(crate) fn run_status(&self, run: RunId) -> Option<RunStatus> {
+        lock(&self.followed.window).runs.get(&run).copied()
     }
 
     /// Waits until there may be something new.
     pub(crate) async fn wait(&mut self) {
-        // Both ends of the wait mean the same: look again.
-        let _ = tokio::time::timeout(LOOK_EVERY, self.wakeups.changed()).await;
+        // The sender lives as long as `followed` does.
+        let _ = self.changed.changed().await;
     }
 }
 
 impl Drop for TailReader {
     fn drop(&mut self) {
-        let mut watched = lock(&self.watched);
+        let mut all = lock(&self.shared.followed);
         // This reader still counts.
-        let is_last = watched
+        let is_last = all
             .get(&self.task)
-            .is_some_and(|readers| readers.receiver_count() <= 1);
+            .is_some_and(|followed| followed.changed.receiver_count() <= 1);
         if is_last {
-            watched.remove(&self.task);
+            all.remove(&self.task);
         }
     }
 }

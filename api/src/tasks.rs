@@ -12,12 +12,17 @@ use platform::jobs::ledger;
 use platform::jobs::{self, Ring, Work};
 use platform::parts::Platform;
 use platform::telemetry::chain;
+use platform::webhooks;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter,
     QueryOrder, Set, TransactionTrait,
 };
+use serde::Serialize;
 use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::audit::{self, Actor};
 
 /// How long a request waits for the bell.
 const RING_LIMIT: Duration = Duration::from_secs(2);
@@ -25,10 +30,14 @@ const RING_LIMIT: Duration = Duration::from_secs(2);
 const ROWS_AT_ONCE: usize = 100;
 
 /// A task that is to be created; checked by whoever makes it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NewTask {
-    pub org_id: String,
-    pub created_by: Option<String>,
+    /// Who asks for it, and for which organisation and team.
+    #[serde(skip)]
+    pub by: Actor,
+    /// What the client called its request, so that it makes no second task.
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
     pub pr_url: String,
     pub repo: String,
     pub pr_number: Option<i64>,
@@ -66,6 +75,7 @@ pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Mode
         },
     }];
     let transaction = platform.database.begin().await?;
+    let by = new.by.clone();
     let task = task_row(new, now)?.insert(&transaction).await?;
     let mut rows = Vec::with_capacity(runs.len());
     for (agent, trial) in runs {
@@ -83,6 +93,9 @@ pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Mode
             .await?;
     }
     let ring = jobs::enqueue(&transaction, &Work::PrepareTask { task: task.id }).await?;
+    let details = json!({ "agents": task.agents, "trials": task.trials, "pr_url": task.pr_url });
+    let subject = Some(task.id.to_string());
+    audit::record(&transaction, &by, "task.create", subject, details).await?;
     events::append(&transaction, task.id, &happened, &platform.redactor).await?;
     transaction.commit().await?;
     tracing::info!(task.id = %task.id, "created task {}", task.id);
@@ -114,13 +127,26 @@ fn number(value: u32, of: &str) -> Result<i32, DbErr> {
     i32::try_from(value).map_err(|_| DbErr::Type(format!("{value} is too large for {of}")))
 }
 
+/// What a request asks for, as one number.
+pub(crate) fn request_hash(new: &NewTask) -> Result<String, DbErr> {
+    let text = serde_json::to_string(new).map_err(|error| DbErr::Json(error.to_string()))?;
+    Ok(hex::encode(Sha256::digest(text.as_bytes())))
+}
+
 fn task_row(new: NewTask, now: DateTime<Utc>) -> Result<task::ActiveModel, DbErr> {
     let source =
         serde_json::to_value(&new.source).map_err(|error| DbErr::Json(error.to_string()))?;
+    let request_hash = match &new.idempotency_key {
+        Some(_) => Some(request_hash(&new)?),
+        None => None,
+    };
     Ok(task::ActiveModel {
         id: Set(TaskId::new()),
-        org_id: Set(new.org_id),
-        created_by: Set(new.created_by),
+        org_id: Set(new.by.org),
+        team_id: Set(new.by.team),
+        created_by: Set(new.by.id),
+        idempotency_key: Set(new.idempotency_key),
+        request_hash: Set(request_hash),
         pr_url: Set(new.pr_url),
         repo: Set(new.repo),
         pr_number: Set(new.pr_number),
@@ -194,7 +220,7 @@ fn run_row(
 }
 
 /// Rings, for a moment; who does not hear it is told by the sweeper.
-async fn ring_bell(platform: &Platform, rings: &[Ring]) {
+pub(crate) async fn ring_bell(platform: &Platform, rings: &[Ring]) {
     match tokio::time::timeout(RING_LIMIT, platform.doorbell.ring(rings)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -223,7 +249,7 @@ pub enum Cancelled {
 pub async fn cancel_task(
     platform: &Platform,
     task: TaskId,
-    by: Option<String>,
+    by: &Actor,
 ) -> Result<Cancelled, DbErr> {
     let now = now();
     let transaction = platform.database.begin().await?;
@@ -255,7 +281,7 @@ pub async fn cancel_task(
     let mut happened = vec![NewEvent {
         run: None,
         level: Level::Info,
-        event: Event::CancelRequested { by },
+        event: Event::CancelRequested { by: by.id.clone() },
     }];
     happened.extend(cancel_runs(&transaction, task, now).await?);
     if held == 0 {
@@ -268,10 +294,20 @@ pub async fn cancel_task(
             },
         });
     }
+    let subject = Some(task.to_string());
+    audit::record(&transaction, by, "task.cancel", subject, json!({})).await?;
     events::append(&transaction, task, &happened, &platform.redactor).await?;
+    let rings = if held == 0 {
+        webhooks::announce(&transaction, task).await?
+    } else {
+        Vec::new()
+    };
     transaction.commit().await?;
     tracing::info!(task.id = %task, held, "cancelled task {task}");
     platform.waker.wake(task).await;
+    if !rings.is_empty() {
+        ring_bell(platform, &rings).await;
+    }
     Ok(Cancelled::Yes)
 }
 

@@ -32,7 +32,7 @@ async fn it_does_not_run_open_where_single_sign_on_is_asked_for() {
     let database = TestDatabase::sqlite().await.unwrap();
     let mut state = TestApi::on(&database).state;
     let mut settings = state.settings.as_ref().clone();
-    settings.sso_enabled = true;
+    settings.auth.enabled = true;
     state.settings = Arc::new(settings);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refused = api::serve(listener, state, std::future::pending())
@@ -62,7 +62,7 @@ async fn it_stops_although_somebody_follows_a_task() {
         .await
         .unwrap();
     let first = stream.chunk().await.unwrap().unwrap();
-    assert!(first.starts_with(b"event: connected"));
+    assert!(first.starts_with(b"retry: 2000\nevent: connected"));
     stop.send(()).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(10), serving).await;
     ended.unwrap().unwrap().unwrap();

@@ -79,7 +79,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Asks for a judging and waits until it is done.
 async fn follow(platform: &Platform, task: TaskId) -> anyhow::Result<()> {
-    let asked = judge_again(platform, task, None).await?;
+    let asked = judge_again(platform, task, &api::audit::Actor::local()).await?;
     loop {
         let row = judging::Entity::find_by_id(asked.id)
             .one(&platform.database)

@@ -256,6 +256,7 @@ impl News {
                 ended: !will_retry,
             },
             Event::CancelRequested { .. } => task("cancelling".to_owned()),
+            Event::TaskRetried { runs, .. } => task(format!("{runs} runs are made again")),
             Event::Completed { status, message } => Self::Task {
                 text: match message {
                     Some(message) => format!("{status}: {message}"),

@@ -41,6 +41,8 @@ const PLATFORM: &[&str] = &[
     "jobs",
     "doorbell",
     "events",
+    "webhooks",
+    "rates",
     "artifacts",
     "parts",
 ];

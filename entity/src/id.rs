@@ -66,4 +66,12 @@ ids! {
     ArtifactId;
     /// One unit of work in the ledger.
     JobId;
+    /// One token of a machine.
+    TokenId;
+    /// One address that is told of ends of tasks.
+    WebhookId;
+    /// One message to a webhook.
+    DeliveryId;
+    /// One change that somebody made.
+    AuditId;
 }

@@ -15,5 +15,12 @@ pub mod artifact;
 pub mod task_event;
 pub mod job;
 pub mod worker;
+pub mod api_token;
+pub mod webhook;
+pub mod webhook_delivery;
+pub mod audit_event;
 
-pub use id::{AnswerId, ArtifactId, JobId, JudgingId, ProbeId, RecallId, RunId, ScoreId, TaskId};
+pub use id::{
+    AnswerId, ArtifactId, AuditId, DeliveryId, JobId, JudgingId, ProbeId, RecallId, RunId, ScoreId,
+    TaskId, TokenId, WebhookId,
+};

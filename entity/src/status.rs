@@ -102,6 +102,35 @@ words! {
         FinishTask = "finish_task",
         /// Judges a finished task again.
         JudgeTask = "judge_task",
+        /// Tells a webhook that a task ended.
+        DeliverWebhook = "deliver_webhook",
+    }
+
+    /// How far a message to a webhook has come.
+    DeliveryStatus {
+        Queued = "queued",
+        Delivered = "delivered",
+        Failed = "failed",
+    }
+
+    /// What a caller may do; each may do what those before it may.
+    Role {
+        /// Reads.
+        Viewer = "viewer",
+        /// Starts and stops tasks.
+        Member = "member",
+        /// Manages tokens, webhooks and dead jobs.
+        Admin = "admin",
+    }
+
+    /// Who made a change.
+    ActorKind {
+        /// The one user of an installation without single sign-on.
+        Local = "local",
+        /// A user that the gateway told of.
+        User = "user",
+        /// A machine with a token.
+        Token = "token",
     }
 
     /// Who is to blame when a run does not end with a measurement.

@@ -15,6 +15,8 @@ pub struct Model {
     pub id: TaskId,
     /// The organisation that owns the task; `local` where there is no single sign-on.
     pub org_id: String,
+    /// The team within it; none where it has none.
+    pub team_id: Option<String>,
     pub created_by: Option<String>,
     /// The address as the client gave it; for a local repository a `file:` address.
     #[sea_orm(column_type = "Text")]
@@ -68,6 +70,11 @@ pub struct Model {
     pub failure_cause: Option<FailureCause>,
     /// How many events the task has; the next one's number is one more.
     pub event_seq: i64,
+    /// What the client called its request, so that it makes no second task; unique within the
+    /// organisation.
+    pub idempotency_key: Option<String>,
+    /// SHA-256 of what that request asked for.
+    pub request_hash: Option<String>,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,
     pub started_at: Option<DateTimeUtc>,

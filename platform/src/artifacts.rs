@@ -18,7 +18,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutPayload};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query, SimpleExpr};
 use sea_orm::{
@@ -314,6 +314,27 @@ impl ArtifactStore {
         &self,
         artifact: &artifact::Model,
     ) -> Result<BoxStream<'static, Result<Bytes, ArtifactError>>, ArtifactError> {
+        self.pieces(artifact, GetOptions::default()).await
+    }
+
+    /// A part of the content in pieces; no more is fetched. The range lies within the content.
+    pub async fn stream_range(
+        &self,
+        artifact: &artifact::Model,
+        range: std::ops::Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, ArtifactError>>, ArtifactError> {
+        let part = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
+        self.pieces(artifact, part).await
+    }
+
+    async fn pieces(
+        &self,
+        artifact: &artifact::Model,
+        options: GetOptions,
+    ) -> Result<BoxStream<'static, Result<Bytes, ArtifactError>>, ArtifactError> {
         let key = artifact.key.clone();
         let get = move |source| ArtifactError::Get {
             key: key.clone(),
@@ -321,7 +342,7 @@ impl ArtifactStore {
         };
         let found = self
             .objects
-            .get(&Key::from(artifact.key.as_str()))
+            .get_opts(&Key::from(artifact.key.as_str()), options)
             .await
             .map_err(&get)?;
         Ok(found.into_stream().map_err(get).boxed())

@@ -5,7 +5,7 @@
 //! waits its turn. Rows are locked in the order job, run, task, so that PostgreSQL never has to
 //! break a deadlock.
 
-pub(crate) mod clock;
+pub mod clock;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

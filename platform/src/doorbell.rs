@@ -5,6 +5,7 @@ mod gate;
 pub mod embedded;
 pub mod redis;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use apalis::prelude::{BoxDynError, Data};
@@ -44,6 +45,14 @@ pub trait Doorbell: Send + Sync + 'static {
 
     /// Removes what has piled up in the carrier. A no-op where nothing can.
     async fn trim(&self) -> Result<(), DoorbellError>;
+
+    /// How many bells of these queues wait in the carrier; none where it holds none.
+    async fn waiting(
+        &self,
+        _queues: &[String],
+    ) -> Result<Option<BTreeMap<String, u64>>, DoorbellError> {
+        Ok(None)
+    }
 
     /// Whether the carrier answers.
     async fn healthy(&self) -> Result<(), DoorbellError>;

@@ -134,7 +134,12 @@ pub enum Event {
     CancelRequested {
         by: Option<String>,
     },
-    /// The last event of a task.
+    /// A task that had ended goes on: runs that gave no measurement are made again.
+    TaskRetried {
+        by: Option<String>,
+        runs: usize,
+    },
+    /// The last event of a task, unless it is tried again.
     Completed {
         status: String,
         message: Option<String>,
@@ -166,6 +171,7 @@ impl Event {
             Self::RunDone { .. } => "run_done",
             Self::RunFailed { .. } => "run_failed",
             Self::CancelRequested { .. } => "cancel_requested",
+            Self::TaskRetried { .. } => "task_retried",
             Self::Completed { .. } => "completed",
         }
     }

@@ -8,7 +8,7 @@ pub mod sweeper;
 use std::collections::HashMap;
 
 use entity::status::{JobKind, JobState};
-use entity::{JobId, RunId, TaskId, job};
+use entity::{DeliveryId, JobId, RunId, TaskId, job};
 use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, RuntimeErr,
@@ -43,7 +43,18 @@ pub enum Work {
         task: TaskId,
         judging: i32,
     },
+    /// Tells a webhook that a task ended.
+    DeliverWebhook {
+        task: TaskId,
+        delivery: DeliveryId,
+    },
 }
+
+/// The queue of messages to webhooks.
+const WEBHOOKS: &str = "webhook";
+/// Attempts per message to a webhook. With waits that grow fourfold from ten seconds, the last is
+/// about fifteen hours after the first.
+const WEBHOOK_ATTEMPTS: i32 = 8;
 
 impl Work {
     /// The queue that it waits in. `control-lossy:0.5` waits in `run:control-lossy`.
@@ -55,6 +66,7 @@ impl Work {
             }
             Self::JudgeRun { .. } | Self::JudgeTask { .. } => "judge".to_owned(),
             Self::FinishTask { .. } => "finish".to_owned(),
+            Self::DeliverWebhook { .. } => WEBHOOKS.to_owned(),
         }
     }
 
@@ -66,6 +78,7 @@ impl Work {
             Self::JudgeRun { .. } => JobKind::JudgeRun,
             Self::FinishTask { .. } => JobKind::FinishTask,
             Self::JudgeTask { .. } => JobKind::JudgeTask,
+            Self::DeliverWebhook { .. } => JobKind::DeliverWebhook,
         }
     }
 
@@ -76,7 +89,8 @@ impl Work {
             | Self::RunAgent { task, .. }
             | Self::JudgeRun { task, .. }
             | Self::FinishTask { task }
-            | Self::JudgeTask { task, .. } => *task,
+            | Self::JudgeTask { task, .. }
+            | Self::DeliverWebhook { task, .. } => *task,
         }
     }
 
@@ -84,7 +98,10 @@ impl Work {
     pub fn run(&self) -> Option<RunId> {
         match self {
             Self::RunAgent { run, .. } | Self::JudgeRun { run, .. } => Some(*run),
-            Self::PrepareTask { .. } | Self::FinishTask { .. } | Self::JudgeTask { .. } => None,
+            Self::PrepareTask { .. }
+            | Self::FinishTask { .. }
+            | Self::JudgeTask { .. }
+            | Self::DeliverWebhook { .. } => None,
         }
     }
 
@@ -96,6 +113,7 @@ impl Work {
             Self::JudgeRun { run, .. } => format!("judge:{run}"),
             Self::FinishTask { task } => format!("finish:{task}"),
             Self::JudgeTask { task, judging } => format!("judge:{task}:{judging}"),
+            Self::DeliverWebhook { delivery, .. } => format!("webhook:{delivery}"),
         }
     }
 }

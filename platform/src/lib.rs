@@ -10,5 +10,7 @@ pub mod database;
 pub mod jobs;
 pub mod doorbell;
 pub mod events;
+pub mod webhooks;
+pub mod rates;
 pub mod artifacts;
 pub mod parts;

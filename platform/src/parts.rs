@@ -14,6 +14,7 @@ use crate::doorbell::redis::RedisDoorbell;
 use crate::events::redis_waker::RedisWaker;
 use crate::events::{LocalWaker, Waker};
 use crate::jobs::ledger::LedgerSettings;
+use crate::rates::SharedRates;
 use crate::redaction::Redactor;
 use crate::settings::{Reader, Secret};
 
@@ -33,7 +34,7 @@ pub struct PlatformSettings {
 }
 
 /// The settings whose values are secrets.
-const SECRETS: [&str; 11] = [
+const SECRETS: [&str; 12] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "GOOGLE_API_KEY",
@@ -45,6 +46,7 @@ const SECRETS: [&str; 11] = [
     "JUDGE_OPENAI_API_KEY",
     "JUDGE_ANTHROPIC_API_KEY",
     "JUDGE_GEMINI_API_KEY",
+    "GATEWAY_SECRET",
 ];
 
 /// The settings of agents that are addresses, in which a password may stand.
@@ -137,6 +139,8 @@ pub struct Platform {
     pub artifacts: ArtifactStore,
     pub redactor: Redactor,
     pub ledger: LedgerSettings,
+    /// None without Redis: every process counts by itself.
+    pub rates: Option<SharedRates>,
 }
 
 /// Why the platform could not be put together.
@@ -176,6 +180,12 @@ impl Platform {
             artifacts,
             redactor,
             ledger: settings.ledger,
+            rates: settings
+                .redis_url
+                .as_ref()
+                .map(|url| SharedRates::connect(url, &settings.redis_prefix))
+                .transpose()
+                .map_err(doing(|| "setting up the connections to Redis".to_owned()))?,
         })
     }
 }

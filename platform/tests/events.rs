@@ -125,6 +125,7 @@ fn every_event() -> Vec<Event> {
             will_retry: true,
         },
         Event::CancelRequested { by: None },
+        Event::TaskRetried { by: None, runs: 2 },
         Event::Completed {
             status: text(),
             message: None,
@@ -153,6 +154,7 @@ fn every_event() -> Vec<Event> {
             | Event::RunDone { .. }
             | Event::RunFailed { .. }
             | Event::CancelRequested { .. }
+            | Event::TaskRetried { .. }
             | Event::Completed { .. } => {}
         }
     }

@@ -18,6 +18,7 @@ pub fn task() -> task::Model {
     task::Model {
         id: TaskId::new(),
         org_id: "local".to_owned(),
+        team_id: None,
         created_by: None,
         pr_url: "https://forge.example/acme/shop/pull/7".to_owned(),
         repo: "acme/shop".to_owned(),
@@ -50,6 +51,8 @@ pub fn task() -> task::Model {
         error_message: None,
         failure_cause: None,
         event_seq: 0,
+        idempotency_key: None,
+        request_hash: None,
         created_at: some_time(),
         updated_at: some_time(),
         started_at: None,

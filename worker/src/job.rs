@@ -78,6 +78,8 @@ pub(crate) enum Retry {
     Never,
     /// After the ledger's own wait.
     Soon,
+    /// After this wait.
+    After(Duration),
     /// As what failed asks for.
     As(Failure),
 }
@@ -88,6 +90,7 @@ impl Retry {
         match self {
             Self::Never => None,
             Self::Soon => Some(Duration::ZERO),
+            Self::After(wait) => Some(*wait),
             Self::As(failure) => Some(failure.wait(attempts, unit)),
         }
     }

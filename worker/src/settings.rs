@@ -38,6 +38,25 @@ pub struct WorkerSettings {
     pub agents: AgentSettings,
     pub judges: JudgeSettings,
     pub forge: ForgeSettings,
+    pub webhooks: WebhookSettings,
+}
+
+/// How webhooks are told.
+#[derive(Clone, Copy, Debug)]
+pub struct WebhookSettings {
+    /// `WEBHOOK_PRIVATE_ADDRESSES`: also at addresses of this network, and without TLS.
+    pub private_addresses: bool,
+    /// `WEBHOOK_WAIT_SECONDS`, 10: before the second attempt; four times as long after each.
+    pub wait: Duration,
+}
+
+impl WebhookSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            private_addresses: reader.flag("WEBHOOK_PRIVATE_ADDRESSES", false),
+            wait: reader.seconds("WEBHOOK_WAIT_SECONDS", Duration::from_secs(10)),
+        }
+    }
 }
 
 /// Where pull requests may come from.
@@ -94,6 +113,7 @@ impl WorkerSettings {
             agents: AgentSettings::read(reader),
             judges: JudgeSettings::read(reader),
             forge: ForgeSettings::read(reader),
+            webhooks: WebhookSettings::read(reader),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod judge;
 pub(crate) mod judge_again;
 pub(crate) mod recalls;
 pub(crate) mod finish;
+pub(crate) mod deliver;
 pub(crate) use std::sync::Arc;
 
 use platform::jobs::Work;
@@ -27,5 +28,6 @@ pub(crate) async fn perform(worker: &Arc<Worker>, job: &Job) -> Result<(), Stage
         Work::JudgeTask { task, judging } => {
             judge_again::judge_task(worker, job, *task, *judging).await
         }
+        Work::DeliverWebhook { delivery, .. } => deliver::deliver(worker, job, *delivery).await,
     }
 }

@@ -191,7 +191,7 @@ fn queues(settings: &WorkerSettings, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<
     if !settings.queues.is_empty() {
         return settings.queues.clone();
     }
-    let stages = ["prepare", "judge", "finish"].map(str::to_owned);
+    let stages = ["prepare", "judge", "finish", "webhook"].map(str::to_owned);
     let runs = adapters
         .iter()
         .map(|adapter| format!("run:{}", adapter.profile().name));

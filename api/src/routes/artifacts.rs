@@ -7,14 +7,16 @@
 //! interface could read its questions, the right answers and its own transcript in them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, Range};
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use entity::{RunId, TaskId, agent_run, artifact, task};
 use futures::StreamExt;
+use headers::{HeaderMapExt, IfNoneMatch};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde::Serialize;
@@ -224,9 +226,17 @@ fn view(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path, description = "An agent of the task, or `task`"),
         ("name" = String, Path),
-        ("trial" = Option<u32>, Query, description = "From 1; the newest if not given")),
+        ("trial" = Option<u32>, Query, description = "From 1; the newest if not given"),
+        ("Range" = Option<String>, Header,
+            description = "One range of bytes, such as `bytes=0-99`; several are answered with the \
+                           whole file"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` that the client has")),
     responses(
         (status = 200, description = "The file", content_type = "application/octet-stream"),
+        (status = 206, description = "The part of it that was asked for",
+            content_type = "application/octet-stream"),
+        (status = 304, description = "It is what the client has"),
+        (status = 416, description = "It has no such part", body = ErrorBody),
         (status = 404, description = "There is no such task, run or file", body = ErrorBody),
         (status = 409, description = "The file is kept back until the task has ended",
             body = ErrorBody)))]
@@ -235,6 +245,7 @@ async fn download_artifact(
     caller: Caller,
     Path((id, agent, name)): Path<(String, String, String)>,
     Query(mut query): Query,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let trial = asked_trial(&mut query);
     query.finish()?;
@@ -251,14 +262,23 @@ async fn download_artifact(
     if is_kept_back(&task, &name) {
         return Err(not_yet(&task, &format!("Artifact {name}")));
     }
-    let content = api
-        .platform
-        .artifacts
-        .stream(&artifact)
-        .await
-        .map_err(ApiError::internal("fetching an artifact"))?;
+    if is_known(&headers, &artifact) {
+        return Ok((StatusCode::NOT_MODIFIED, file_headers(&artifact, None)).into_response());
+    }
+    let range = asked_range(&headers, &artifact)?;
+    let store = &api.platform.artifacts;
+    let content = match &range {
+        None => store.stream(&artifact).await,
+        Some(range) => store.stream_range(&artifact, range.clone()).await,
+    };
+    let content = content.map_err(ApiError::internal("fetching an artifact"))?;
     let content = content.map(|piece| piece.map_err(std::io::Error::other));
-    Ok((file_headers(&artifact), Body::from_stream(content)).into_response())
+    let status = match &range {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::PARTIAL_CONTENT,
+    };
+    let headers = file_headers(&artifact, range);
+    Ok((status, headers, Body::from_stream(content)).into_response())
 }
 
 async fn artifact_of(
@@ -279,20 +299,95 @@ async fn artifact_of(
         .map_err(ApiError::database("finding an artifact"))
 }
 
+fn etag(artifact: &artifact::Model) -> String {
+    format!("\"{}\"", artifact.sha256)
+}
+
+/// Whether the client has the file already.
+fn is_known(headers: &HeaderMap, artifact: &artifact::Model) -> bool {
+    let Ok(etag) = etag(artifact).parse() else {
+        return false;
+    };
+    // True where the condition holds: none of the client's is this one.
+    headers
+        .typed_get::<IfNoneMatch>()
+        .is_some_and(|known| !known.precondition_passes(&etag))
+}
+
+/// The one range that was asked for, if the file is still the one that the client knows. Several
+/// ranges at once, and what is no range of bytes, are answered with the whole file, as RFC 9110
+/// (14.2) allows.
+fn asked_range(
+    headers: &HeaderMap,
+    artifact: &artifact::Model,
+) -> Result<Option<Range<u64>>, ApiError> {
+    let size = artifact.size.unsigned_abs();
+    let Some(asked) = headers.typed_get::<headers::Range>() else {
+        return Ok(None);
+    };
+    let same = match headers.get(header::IF_RANGE) {
+        None => true,
+        Some(known) => known.as_bytes() == etag(artifact).as_bytes(),
+    };
+    if !same {
+        return Ok(None);
+    }
+    let mut ranges = asked.satisfiable_ranges(size);
+    let (Some((from, to)), None) = (ranges.next(), ranges.next()) else {
+        let any = asked.satisfiable_ranges(size).next().is_some();
+        return if any {
+            Ok(None)
+        } else {
+            Err(ApiError::NoSuchRange(size))
+        };
+    };
+    let begin = match from {
+        Bound::Included(from) => from,
+        Bound::Excluded(from) => from.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match to {
+        Bound::Included(to) => to.saturating_add(1),
+        Bound::Excluded(to) => to,
+        Bound::Unbounded => size,
+    }
+    .min(size);
+    if begin < end {
+        Ok(Some(begin..end))
+    } else {
+        Err(ApiError::NoSuchRange(size))
+    }
+}
+
 /// What a model wrote is offered as a file and never run as a page of this site.
-fn file_headers(artifact: &artifact::Model) -> [(header::HeaderName, String); 6] {
+fn file_headers(artifact: &artifact::Model, range: Option<Range<u64>>) -> HeaderMap {
     let file_name = utf8_percent_encode(&artifact.name, PLAIN);
-    [
+    let size = artifact.size.unsigned_abs();
+    let length = range.as_ref().map_or(size, |range| range.end - range.start);
+    let mut headers = HeaderMap::new();
+    let part = range.map(|Range { start, end }| {
+        let text = format!("bytes {start}-{}/{size}", end - 1);
+        (header::CONTENT_RANGE, text)
+    });
+    let all = [
         (header::CONTENT_TYPE, artifact.media_type.clone()),
-        (header::CONTENT_LENGTH, artifact.size.to_string()),
-        (header::ETAG, format!("\"{}\"", artifact.sha256)),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::ETAG, etag(artifact)),
         (
             header::CONTENT_DISPOSITION,
             format!("attachment; filename*=UTF-8''{file_name}"),
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::CONTENT_SECURITY_POLICY, "sandbox".to_owned()),
-    ]
+    ];
+    for (name, value) in all.into_iter().chain(part) {
+        // Names and types of ours are plain; nothing that is not can be sent.
+        if let Ok(value) = value.parse() {
+            headers.insert(name, value);
+        }
+    }
+    headers
 }
 
 /// Fetches all files of a task in one archive, written while it is sent.

@@ -85,7 +85,7 @@ async fn judge_task(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<JudgingView>), ApiError> {
     let task = scope::task(&api.platform.database, &caller, &id).await?;
-    let row = judge_again(&api.platform, task.id, caller.user.clone())
+    let row = judge_again(&api.platform, task.id, &caller.actor())
         .await
         .map_err(|refused| match refused {
             Refused::Gone => ApiError::no_task(),

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
-use crate::ranking::{RankView, figures, measured, run_result};
+use crate::ranking::{Best, RankView, best, figures, measured, run_result};
 use crate::scope;
 use crate::state::{ApiState, Running};
 
@@ -64,17 +64,33 @@ async fn show_leaderboard(
             error
         }
     })?;
-    let runs = scope::runs_of(&task)
+    Ok(Json(ranking_of(&api, &task).await?))
+}
+
+/// The leaderboard of a task.
+pub(super) async fn ranking_of(
+    api: &ApiState,
+    task: &task::Model,
+) -> Result<LeaderboardView, ApiError> {
+    let database = &api.platform.database;
+    let runs = scope::runs_of(task)
         .all(database)
         .await
         .map_err(ApiError::database("listing runs"))?;
-    let scores = scope::scores_of(&task)
+    let scores = scope::scores_of(task)
         .all(database)
         .await
         .map_err(ApiError::database("listing scores"))?;
     let asked: Vec<Dimension> = serde_json::from_value(task.rubric.clone())
         .map_err(ApiError::internal("reading the rubric of a task"))?;
-    Ok(Json(rank(&task, &asked, runs, scores)))
+    Ok(rank(task, &asked, runs, scores))
+}
+
+impl LeaderboardView {
+    /// Who is first.
+    pub(super) fn best(&self) -> Best {
+        best(&self.leaderboard)
+    }
 }
 
 fn rank(

@@ -20,15 +20,20 @@ use crate::problem::Problem;
 use crate::routes::artifacts::{Files, download_url, modified};
 use crate::routes::runs::asked_trial;
 use crate::scope;
-use crate::sse::{self, Followed};
+use crate::sse::{self, Followed, Wanted};
 use crate::state::{ApiState, Running};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+#[expect(
+    deprecated,
+    reason = "clients are told that it is, and it works all the same"
+)]
 pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new()
         .routes(routes!(stream_events))
         .routes(routes!(stream_run_events))
+        .routes(routes!(stream_container))
         .routes(routes!(list_logs))
 }
 
@@ -37,6 +42,10 @@ pub(super) fn router() -> OpenApiRouter<Running> {
     params(
         ("task_id" = Uuid, Path),
         ("after" = Option<i64>, Query, description = "Only events after this number"),
+        ("level" = Option<String>, Query,
+            description = "Only events at least as loud: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
+        ("kind" = Option<String>, Query,
+            description = "Only events of these kinds, comma-separated"),
         ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
@@ -50,6 +59,7 @@ async fn stream_events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = asked_after(&mut query, &headers);
+    let wanted = asked_events(&mut query);
     query.finish()?;
     let database = running.api.platform.database.clone();
     let task = scope::task(&database, &caller, &id).await?;
@@ -60,7 +70,7 @@ async fn stream_events(
     if over {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(sse::follow(&running, &task, Followed::Task, after))
+    Ok(sse::follow(&running, &task, Followed::Task, wanted, after))
 }
 
 /// Follows one agent of a task until its runs have ended.
@@ -70,6 +80,10 @@ async fn stream_events(
         ("agent" = String, Path),
         ("trial" = Option<u32>, Query, description = "Only this trial"),
         ("after" = Option<i64>, Query, description = "Only events after this number"),
+        ("level" = Option<String>, Query,
+            description = "Only events at least as loud: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
+        ("kind" = Option<String>, Query,
+            description = "Only events of these kinds, comma-separated"),
         ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
@@ -78,19 +92,80 @@ async fn stream_run_events(
     State(running): State<Running>,
     caller: Caller,
     Path((id, agent)): Path<(String, String)>,
+    Query(query): Query,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    follow_agent(&running, &caller, &id, agent, query, &headers, None).await
+}
+
+/// Follows one agent of a task, for clients of the first service: there are no containers.
+#[utoipa::path(get, path = "/api/v1/logs/{task_id}/container/{agent}/stream", tag = "logs",
+    params(
+        ("task_id" = Uuid, Path),
+        ("agent" = String, Path),
+        ("log_type" = Option<String>, Query, description = "`stdout` or `stderr`; told back"),
+        ("after" = Option<i64>, Query, description = "Only events after this number"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it")),
+    responses(
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
+        (status = 404, description = "There is no such task or agent", body = ErrorBody)))]
+#[deprecated = "the stream of the agent tells the same"]
+async fn stream_container(
+    State(running): State<Running>,
+    caller: Caller,
+    Path((id, agent)): Path<(String, String)>,
     Query(mut query): Query,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let after = asked_after(&mut query, &headers);
+    let log_type: Option<Output> = query.word("log_type", &["stdout", "stderr"]);
+    let log_type = log_type.map_or("stdout", |Output(word)| word);
+    follow_agent(
+        &running,
+        &caller,
+        &id,
+        agent,
+        query,
+        &headers,
+        Some(log_type),
+    )
+    .await
+}
+
+/// What of a program was asked for.
+struct Output(&'static str);
+
+impl std::str::FromStr for Output {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        ["stdout", "stderr"]
+            .into_iter()
+            .find(|word| *word == text)
+            .map(Self)
+            .ok_or(())
+    }
+}
+
+async fn follow_agent(
+    running: &Running,
+    caller: &Caller,
+    id: &str,
+    agent: String,
+    mut query: Fields,
+    headers: &HeaderMap,
+    log_type: Option<&str>,
+) -> Result<Response, ApiError> {
+    let wanted = asked_events(&mut query);
+    let after = asked_after(&mut query, headers);
     let trial = asked_trial(&mut query);
     query.finish()?;
     let database = &running.api.platform.database;
-    let task = scope::task(database, &caller, &id).await?;
-    let mut wanted = scope::runs_of(&task).filter(agent_run::Column::Agent.eq(&agent));
+    let task = scope::task(database, caller, id).await?;
+    let mut of_agent = scope::runs_of(&task).filter(agent_run::Column::Agent.eq(&agent));
     if let Some(trial) = trial {
-        wanted = wanted.filter(agent_run::Column::Trial.eq(trial));
+        of_agent = of_agent.filter(agent_run::Column::Trial.eq(trial));
     }
-    let runs: Vec<RunId> = wanted
+    let runs: Vec<RunId> = of_agent
         .all(database)
         .await
         .map_err(ApiError::database("finding runs"))?
@@ -100,12 +175,29 @@ async fn stream_run_events(
     if runs.is_empty() {
         return Err(ApiError::NotFound("Agent not found in task".to_owned()));
     }
-    Ok(sse::follow(
-        &running,
-        &task,
-        Followed::Runs { agent, runs },
-        after,
-    ))
+    let log_type = log_type.map(str::to_owned);
+    let followed = Followed::Runs {
+        agent,
+        runs,
+        log_type,
+    };
+    Ok(sse::follow(running, &task, followed, wanted, after))
+}
+
+/// Which events a client wants to hear of.
+fn asked_events(query: &mut Fields) -> Wanted {
+    const LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];
+    let kinds = query.text("kind").unwrap_or_default();
+    Wanted {
+        level: query.word("level", &LEVELS),
+        // Kinds only grow, so an unknown one is no mistake of the client.
+        kinds: kinds
+            .split(',')
+            .map(str::trim)
+            .filter(|kind| !kind.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    }
 }
 
 /// The number that a client has seen already: `?after=`, or what browsers send by themselves.

@@ -2,11 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use entity::status::TaskStatus;
-use entity::task;
-use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use entity::{TaskId, agent_run, task};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, Query as Sql};
+use sea_orm::{
+    ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SqlErr,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -16,14 +20,15 @@ use uuid::Uuid;
 
 use crate::caller::Caller;
 use crate::creation::new_task;
+use crate::cursor::{Cursor, asked_cursor};
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Body, Fields, Path, Query};
 use crate::known::Known;
+use crate::problem::Problem;
 use crate::scope;
 use crate::state::{ApiState, Running};
-use crate::tasks::{self, Cancelled};
+use crate::tasks::{self, Cancelled, NewTask};
 
-const LARGEST_PAGE: i64 = 1000;
 /// The states that can be asked for, as they are listed to whoever asks for another.
 const STATES: [&str; 6] = ["queued", "running", "judging", "done", "error", "cancelled"];
 
@@ -33,8 +38,22 @@ pub(super) fn router() -> OpenApiRouter<Running> {
         .routes(routes!(show_task, cancel_task))
 }
 
+/// Answers a repeated request as the first time.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// A task as clients see it. What is not known yet is null.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "01a20a9f-0d3a-770c-b510-195cd6bcadde", "pr_url": "https://github.com/OWNER/REPO/pull/1",
+    "repo": "OWNER/REPO", "pr_number": 1, "agents": ["claude"], "rubric": ["AR", "TTL", "LRU", "SF"],
+    "status": "queued", "max_files": 50, "created_at": "2026-11-23T22:55:25.498404Z",
+    "updated_at": "2026-11-23T22:55:25.498404Z", "started_at": null, "completed_at": null,
+    "changed_files": [], "error_message": null, "failure_cause": null, "trials": 1, "seed": 1,
+    "trigger": "auto_then_manual", "pass_mark": 0.5, "target_context_tokens": null,
+    "seal_before_break": null, "breaks": 1, "max_cost_usd": null, "from_question_bank": false,
+    "generator_report": null, "judging": 1, "base_sha": null, "head_sha": null,
+    "dropped_files": [], "prompt_hash": null, "probe_set_hash": null}))]
 pub(crate) struct TaskView {
     id: Uuid,
     pr_url: String,
@@ -94,6 +113,9 @@ impl From<task::Model> for TaskView {
         let task::Model {
             id,
             org_id: _,
+            team_id: _,
+            idempotency_key: _,
+            request_hash: _,
             created_by: _,
             pr_url,
             repo,
@@ -166,6 +188,9 @@ impl From<task::Model> for TaskView {
 
 /// What a new task is made of: a pull request, or a repository on the worker's disk.
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({
+    "pr_url": "https://github.com/OWNER/REPO/pull/1",
+    "agents": ["claude", "gemini", "control-lossy:0.5"], "trials": 3}))]
 #[expect(dead_code, reason = "describes the body; `creation` reads it")]
 pub(crate) struct CreateTask {
     /// `https://github.com/OWNER/REPO/pull/N`; this or `repo`.
@@ -224,8 +249,21 @@ pub(crate) struct ListTasks {
     /// More than 1000 is taken as 1000.
     #[param(minimum = 1, default = 20)]
     page_size: Option<u64>,
-    /// Only tasks in this state.
+    /// Only tasks in this state, or in one of several, comma-separated.
     status: Option<String>,
+    /// Only tasks of this repository, `owner/name`.
+    repo: Option<String>,
+    /// Only tasks that ask for this agent, whatever its parameter.
+    agent: Option<String>,
+    /// Only tasks whose address, repository or error has this text in it, in any case.
+    q: Option<String>,
+    /// Only tasks that were created at this time or later (RFC 3339).
+    from: Option<DateTime<Utc>>,
+    /// Only tasks that were created before this time (RFC 3339).
+    to: Option<DateTime<Utc>>,
+    /// Goes on after the page whose `next_cursor` this was, whatever was created since; instead of
+    /// `page`.
+    cursor: Option<String>,
 }
 
 /// One page of tasks, newest first.
@@ -234,8 +272,11 @@ pub(crate) struct TaskPage {
     tasks: Vec<TaskView>,
     /// How many there are on all pages.
     total: u64,
-    page: i64,
+    /// The page's number; null where a cursor was given.
+    page: Option<i64>,
     page_size: i64,
+    /// What to give as `cursor` for the page after this one; null on the last.
+    next_cursor: Option<String>,
 }
 
 /// That something was done.
@@ -247,56 +288,160 @@ pub(crate) struct Done {
 
 /// Asks for agents to be measured on a pull request.
 #[utoipa::path(post, path = "/api/v1/tasks", tag = "tasks", request_body = CreateTask,
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "A name that the client gives this request, 1 to 255 visible characters: sent \
+                       again, it makes no second task, but is answered with the first one")),
     responses(
         (status = 201, description = "The task, waiting", body = TaskView),
         (status = 400, description = "This cannot be done", body = ErrorBody),
-        (status = 422, description = "The request is not valid", body = ErrorBody)))]
+        (status = 422, description = "The request is not valid, or another one had its \
+            Idempotency-Key", body = ErrorBody)))]
 async fn create_task(
     State(api): State<ApiState>,
     caller: Caller,
+    headers: HeaderMap,
     Body(fields): Body,
-) -> Result<(StatusCode, Json<TaskView>), ApiError> {
+) -> Result<Response, ApiError> {
+    let key = asked_key(&headers)?;
     let known = Known::load(&api).await?;
-    let new = new_task(fields, &api.settings, &known, &caller)?;
-    let task = tasks::create_task(&api.platform, new)
+    let mut new = new_task(fields, &api.settings, &known, &caller)?;
+    new.idempotency_key = key;
+    if let Some(again) = made_before(&api, &caller, &new).await? {
+        return Ok(again);
+    }
+    let most = api.settings.limits.active_tasks;
+    if most > 0 && active_tasks(&api, &caller, most).await? >= most {
+        return Err(ApiError::TooManyTasks(most));
+    }
+    match tasks::create_task(&api.platform, new.clone()).await {
+        Ok(task) => Ok((StatusCode::CREATED, Json(TaskView::from(task))).into_response()),
+        // Of two equal requests at once the second finds the task of the first.
+        Err(error)
+            if new.idempotency_key.is_some()
+                && matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) =>
+        {
+            let again = made_before(&api, &caller, &new).await?;
+            again.ok_or_else(|| ApiError::database("creating a task")(error))
+        }
+        Err(error) => Err(ApiError::database("creating a task")(error)),
+    }
+}
+
+/// The name that a client gives its request.
+fn asked_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(header) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    match header.to_str() {
+        Ok(key) if (1..=255).contains(&key.trim().len()) => Ok(Some(key.trim().to_owned())),
+        Ok(_) | Err(_) => {
+            let msg = "Input should be 1 to 255 visible characters";
+            Err(bad_key("value_error", msg, header.to_str().ok()))
+        }
+    }
+}
+
+fn bad_key(kind: &'static str, msg: &str, given: Option<&str>) -> ApiError {
+    let loc = vec!["header".into(), "idempotency-key".into()];
+    ApiError::Invalid(vec![Problem::new(kind, loc, msg, given.into())])
+}
+
+/// The answer to a request that was made before under the same name.
+async fn made_before(
+    api: &ApiState,
+    caller: &Caller,
+    new: &NewTask,
+) -> Result<Option<Response>, ApiError> {
+    let Some(key) = &new.idempotency_key else {
+        return Ok(None);
+    };
+    // Keys are the organisation's; a task of another team is not shown, its key is taken all the same.
+    let found = task::Entity::visible_to(&caller.org)
+        .filter(task::Column::IdempotencyKey.eq(key.as_str()))
+        .one(&api.platform.database)
         .await
-        .map_err(ApiError::database("creating a task"))?;
-    Ok((StatusCode::CREATED, Json(task.into())))
+        .map_err(ApiError::database("finding a task"))?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let hash = tasks::request_hash(new).map_err(ApiError::database("comparing requests"))?;
+    if found.request_hash.as_deref() != Some(&hash) || found.team_id != caller.team {
+        let msg = "The key belongs to another request; give this one a key of its own";
+        return Err(bad_key("idempotency_key", msg, Some(key)));
+    }
+    let replayed = [(REPLAYED, "true")];
+    let answer = (StatusCode::CREATED, replayed, Json(TaskView::from(found)));
+    Ok(Some(answer.into_response()))
+}
+
+/// How many tasks of an organisation have not ended; counts no further than `most`.
+async fn active_tasks(api: &ApiState, caller: &Caller, most: u64) -> Result<u64, ApiError> {
+    let open = [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
+    let found: Vec<TaskId> = task::Entity::visible_to(&caller.org)
+        .select_only()
+        .column(task::Column::Id)
+        .filter(task::Column::Status.is_in(open))
+        .limit(most)
+        .into_tuple()
+        .all(&api.platform.database)
+        .await
+        .map_err(ApiError::database("counting tasks"))?;
+    Ok(u64::try_from(found.len()).unwrap_or(u64::MAX))
 }
 
 /// Lists tasks, newest first.
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(ListTasks),
-    responses((status = 200, description = "A page of tasks", body = TaskPage)))]
+    responses(
+        (status = 200, description = "A page of tasks", body = TaskPage),
+        (status = 422, description = "The query is not valid", body = ErrorBody)))]
 async fn list_tasks(
     State(api): State<ApiState>,
     caller: Caller,
     Query(mut query): Query,
 ) -> Result<Json<TaskPage>, ApiError> {
-    let page = query.integer("page", 1, i64::MAX).unwrap_or(1);
-    let page_size = query.integer("page_size", 1, i64::MAX).unwrap_or(20);
-    let page_size = page_size.min(LARGEST_PAGE);
-    let status = asked_status(&mut query);
-    query.finish()?;
-    let mut wanted = task::Entity::visible_to(&caller.org);
-    if let Some(status) = status {
-        wanted = wanted.filter(task::Column::Status.eq(status));
+    let page = query.integer("page", 1, i64::MAX);
+    let page_size = query.page_size(20);
+    let wanted = Filter::read(&mut query).narrow(scope::tasks(&caller));
+    let cursor = asked_cursor(&mut query);
+    if cursor.is_some() && page.is_some() {
+        let (loc, given) = (query.loc("cursor"), query.given("cursor"));
+        let msg = "Give either page or cursor, not both";
+        query.refuse(Problem::new("value_error", loc, msg, given.into()));
     }
+    query.finish()?;
     let listing = || ApiError::database("listing tasks");
     let total = wanted
         .clone()
         .count(&api.platform.database)
         .await
         .map_err(listing())?;
-    let skipped = (page - 1).saturating_mul(page_size);
-    let tasks = wanted
+    let mut wanted = wanted
         .order_by_desc(task::Column::CreatedAt)
         .order_by_desc(task::Column::Id)
-        .offset(skipped.unsigned_abs())
-        .limit(page_size.unsigned_abs())
+        // One more tells whether there is a page after this.
+        .limit(page_size.unsigned_abs() + 1);
+    let page = match cursor {
+        Some(cursor) => {
+            wanted = wanted.filter(cursor.after());
+            None
+        }
+        None => {
+            let page = page.unwrap_or(1);
+            let skipped = (page - 1).saturating_mul(page_size);
+            wanted = wanted.offset(skipped.unsigned_abs());
+            Some(page)
+        }
+    };
+    let mut tasks = wanted
         .all(&api.platform.database)
         .await
         .map_err(listing())?;
+    let size = usize::try_from(page_size).unwrap_or(usize::MAX);
+    let more = tasks.len() > size;
+    tasks.truncate(size);
+    let last = tasks.last().filter(|_| more);
     Ok(Json(TaskPage {
+        next_cursor: last.map(|last| Cursor::at(last).to_string()),
         tasks: tasks.into_iter().map(TaskView::from).collect(),
         total,
         page,
@@ -304,8 +449,81 @@ async fn list_tasks(
     }))
 }
 
-fn asked_status(query: &mut Fields) -> Option<TaskStatus> {
-    query.word("status", &STATES)
+/// Which tasks are wanted.
+struct Filter {
+    statuses: Vec<TaskStatus>,
+    repo: Option<String>,
+    agent: Option<String>,
+    text: Option<String>,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    fn read(query: &mut Fields) -> Self {
+        Self {
+            statuses: query.words("status", &STATES),
+            repo: query.text("repo"),
+            agent: query.text("agent"),
+            text: query.text("q"),
+            from: query.time("from"),
+            to: query.time("to"),
+        }
+    }
+
+    fn narrow(self, mut wanted: Select<task::Entity>) -> Select<task::Entity> {
+        if !self.statuses.is_empty() {
+            wanted = wanted.filter(task::Column::Status.is_in(self.statuses));
+        }
+        if let Some(repo) = self.repo {
+            wanted = wanted.filter(task::Column::Repo.eq(repo));
+        }
+        if let Some(agent) = self.agent {
+            let family = format!("{}:%", escaped(&agent));
+            let of_agent = Condition::any()
+                .add(agent_run::Column::Agent.eq(agent))
+                .add(agent_run::Column::Agent.like(LikeExpr::new(family).escape('\\')));
+            let tasks = Sql::select()
+                .column(agent_run::Column::TaskId)
+                .from(agent_run::Entity)
+                .cond_where(of_agent)
+                .take();
+            wanted = wanted.filter(task::Column::Id.in_subquery(tasks));
+        }
+        if let Some(text) = self.text {
+            let pattern = format!("%{}%", escaped(&text.to_lowercase()));
+            let mut any = Condition::any();
+            for column in [
+                task::Column::PrUrl,
+                task::Column::Repo,
+                task::Column::ErrorMessage,
+            ] {
+                let lower = Func::lower(Expr::col((task::Entity, column)));
+                let pattern = LikeExpr::new(pattern.as_str()).escape('\\');
+                any = any.add(Expr::expr(lower).like(pattern));
+            }
+            wanted = wanted.filter(any);
+        }
+        if let Some(from) = self.from {
+            wanted = wanted.filter(task::Column::CreatedAt.gte(from));
+        }
+        if let Some(to) = self.to {
+            wanted = wanted.filter(task::Column::CreatedAt.lt(to));
+        }
+        wanted
+    }
+}
+
+/// A text of which no letter is a wild card.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
 }
 
 /// Shows a task.
@@ -336,7 +554,7 @@ async fn cancel_task(
     Path(id): Path<String>,
 ) -> Result<Json<Done>, ApiError> {
     let task = scope::task(&api.platform.database, &caller, &id).await?;
-    let cancelled = tasks::cancel_task(&api.platform, task.id, caller.user)
+    let cancelled = tasks::cancel_task(&api.platform, task.id, &caller.actor())
         .await
         .map_err(ApiError::database("cancelling a task"))?;
     match cancelled {

@@ -125,6 +125,7 @@ impl TestApi {
                 .expect("a folder can be opened"),
             redactor: Redactor::default(),
             ledger: LedgerSettings::default(),
+            rates: None,
         };
         let mut reader = Reader::new(&settings);
         let settings = ApiSettings::read(&mut reader);
@@ -147,6 +148,11 @@ impl TestApi {
     /// The same with another doorbell.
     pub(crate) fn with_doorbell(mut self, doorbell: impl Doorbell) -> Self {
         self.state.platform.doorbell = Arc::new(doorbell);
+        self.rebuilt()
+    }
+
+    /// The same with what was changed of its state.
+    pub(crate) fn rebuilt(mut self) -> Self {
         self.router = api::router(self.state.clone(), self.stopping.clone());
         self
     }
@@ -199,6 +205,33 @@ impl TestApi {
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         answer.json()["id"].as_str().expect("an id").to_owned()
     }
+}
+
+/// The settings of an installation behind a gateway.
+pub(crate) const GATEWAY: [(&str, &str); 2] = [("SSO_ENABLED", "true"), ("GATEWAY_SECRET", SECRET)];
+pub(crate) const SECRET: &str = "the secret of the gateway";
+
+/// A request as the gateway hands it on.
+pub(crate) fn from_gateway(
+    method: Method,
+    path: &str,
+    body: Body,
+    (org, team, role): (&str, Option<&str>, &str),
+) -> Request<Body> {
+    let mut request = request(method, path, body);
+    let headers = request.headers_mut();
+    let mut put = |name: &'static str, value: &str| {
+        headers.insert(name, value.parse().expect("a header"));
+    };
+    put("x-gateway-secret", SECRET);
+    put("x-user-id", "ada");
+    put("x-user-email", "ada@example.com");
+    put("x-org-id", org);
+    put("x-user-role", role);
+    if let Some(team) = team {
+        put("x-team-id", team);
+    }
+    request
 }
 
 /// A request with a JSON body.

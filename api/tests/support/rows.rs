@@ -1,9 +1,10 @@
 //! Rows as a worker would leave them.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use entity::status::{Dimension, Level, RunStatus, TaskStatus, Trigger};
-use entity::{RunId, ScoreId, TaskId, agent_run, job, score, task, worker};
+use entity::status::{Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger};
+use entity::{JobId, RunId, ScoreId, TaskId, agent_run, job, score, task, worker};
 use platform::events::{self, Event, NewEvent};
+use platform::jobs::{self, Work};
 use platform::parts::Platform;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 use sea_orm::{IntoActiveModel, TransactionTrait};
@@ -59,6 +60,7 @@ impl Rows<'_> {
         task::Model {
             id,
             org_id: org.to_owned(),
+            team_id: None,
             created_by: None,
             pr_url: "https://github.com/acme/widgets/pull/9999".to_owned(),
             repo: "acme/widgets".to_owned(),
@@ -89,6 +91,8 @@ impl Rows<'_> {
             error_message: None,
             failure_cause: None,
             event_seq: 0,
+            idempotency_key: None,
+            request_hash: None,
             created_at: now(),
             updated_at: now(),
             started_at: None,
@@ -271,5 +275,47 @@ impl Rows<'_> {
             .into_iter()
             .map(|event| event.kind)
             .collect()
+    }
+
+    /// Changes a task.
+    pub(crate) async fn change(&self, task: TaskId, mut change: task::ActiveModel) {
+        change.id = Set(task);
+        change
+            .update(&self.0.database)
+            .await
+            .expect("a task can be changed");
+    }
+
+    /// A job that is out of attempts.
+    pub(crate) async fn dead_job(&self, work: &Work) -> JobId {
+        let ring = jobs::enqueue(&self.0.database, work)
+            .await
+            .expect("work can be enqueued");
+        job::ActiveModel {
+            id: Set(ring.job_id),
+            state: Set(JobState::Failed),
+            attempt: Set(3),
+            last_error: Set(Some("the provider was away".to_owned())),
+            finished_at: Set(Some(now())),
+            ..Default::default()
+        }
+        .update(&self.0.database)
+        .await
+        .expect("a job can be changed");
+        ring.job_id
+    }
+
+    /// Ends a run badly.
+    pub(crate) async fn failed(&self, run: RunId, cause: FailureCause) {
+        agent_run::ActiveModel {
+            id: Set(run),
+            status: Set(RunStatus::Error),
+            failure_cause: Set(Some(cause)),
+            error_message: Set(Some("it failed".to_owned())),
+            ..Default::default()
+        }
+        .update(&self.0.database)
+        .await
+        .expect("a run can be changed");
     }
 }

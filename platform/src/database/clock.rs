@@ -11,7 +11,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ConnectionTrait, DbBackend};
 
 /// Now, in an expression.
-pub(crate) fn now(connection: &impl ConnectionTrait) -> Expr {
+pub fn now(connection: &impl ConnectionTrait) -> Expr {
     if is_shared(connection) {
         // Not `now()`, which is when the transaction began.
         Expr::cust("clock_timestamp()")
@@ -21,7 +21,7 @@ pub(crate) fn now(connection: &impl ConnectionTrait) -> Expr {
 }
 
 /// Now and so much later, in an expression.
-pub(crate) fn after(connection: &impl ConnectionTrait, delay: Duration) -> Expr {
+pub fn after(connection: &impl ConnectionTrait, delay: Duration) -> Expr {
     if is_shared(connection) {
         let sql = "clock_timestamp() + $1 * interval '1 second'";
         Expr::cust_with_values(sql, [delay.as_secs_f64()])
@@ -31,7 +31,7 @@ pub(crate) fn after(connection: &impl ConnectionTrait, delay: Duration) -> Expr 
 }
 
 /// Now and so much earlier, in an expression.
-pub(crate) fn before(connection: &impl ConnectionTrait, delay: Duration) -> Expr {
+pub fn before(connection: &impl ConnectionTrait, delay: Duration) -> Expr {
     if is_shared(connection) {
         let sql = "clock_timestamp() - $1 * interval '1 second'";
         Expr::cust_with_values(sql, [delay.as_secs_f64()])
@@ -41,7 +41,7 @@ pub(crate) fn before(connection: &impl ConnectionTrait, delay: Duration) -> Expr
 }
 
 /// Now, by this host's clock, as exact as every engine can keep it (microseconds).
-pub(crate) fn of_this_host() -> DateTime<Utc> {
+pub fn of_this_host() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)
 }
 

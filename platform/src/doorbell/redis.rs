@@ -11,6 +11,7 @@
 //!   are off; the result is kept, because without it a bell is never taken off the in-flight set;
 //! * done bells are kept for ever, so [`RedisDoorbell::trim`] removes them.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -320,6 +321,39 @@ impl Doorbell for RedisDoorbell {
                 .map_err(|error| failed(error.into()))?;
         }
         Ok(())
+    }
+
+    async fn waiting(
+        &self,
+        queues: &[String],
+    ) -> Result<Option<BTreeMap<String, u64>>, DoorbellError> {
+        let doing = "counting bells in Redis";
+        let mut count = redis::pipe();
+        for queue in queues {
+            let config = self.config(queue);
+            count
+                .zcard(config.scheduled_jobs_set())
+                .llen(config.active_jobs_list());
+        }
+        let mut connection = self.connection.clone();
+        if queues.is_empty() {
+            return Ok(Some(BTreeMap::new()));
+        }
+        let asked = count.query_async::<Vec<u64>>(&mut connection);
+        let counts = match tokio::time::timeout(RING_TIMEOUT, asked).await {
+            Ok(counts) => counts.map_err(|error| DoorbellError {
+                doing,
+                source: error.into(),
+            })?,
+            Err(elapsed) => {
+                return Err(DoorbellError {
+                    doing,
+                    source: elapsed.into(),
+                });
+            }
+        };
+        let sums = counts.chunks(2).map(|pair| pair.iter().sum());
+        Ok(Some(queues.iter().cloned().zip(sums).collect()))
     }
 
     async fn healthy(&self) -> Result<(), DoorbellError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use entity::status::JobState;
 use entity::{JobId, TaskId, job};
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::sea_query::{Condition, Expr, ExprTrait as _, Query, UpdateStatement};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait as _, Query, SimpleExpr, UpdateStatement};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _, FromQueryResult as _};
 
 use super::rows::{expired, has_attempts_left, in_order};
@@ -171,6 +171,17 @@ pub enum Standing {
     Lost,
 }
 
+/// How often a job may be tried: a message to a webhook more often than other work, for its receiver
+/// may be away for hours.
+fn most_attempts(settings: &LedgerSettings) -> SimpleExpr {
+    Expr::case(
+        Expr::col(job::Column::Queue).eq(super::WEBHOOKS),
+        Expr::val(super::WEBHOOK_ATTEMPTS),
+    )
+    .finally(settings.max_attempts)
+    .into()
+}
+
 /// Claims the job of a ring. None: somebody else has it, it is not due, cancelled, or gone.
 ///
 /// One statement, so that of many claimants one wins. A job whose lease has run out can be
@@ -189,7 +200,7 @@ pub async fn claim(
         .value(job::Column::State, JobState::Leased)
         .value(job::Column::Epoch, Expr::col(job::Column::Epoch).add(1))
         .value(job::Column::Attempt, Expr::col(job::Column::Attempt).add(1))
-        .value(job::Column::MaxAttempts, settings.max_attempts)
+        .value(job::Column::MaxAttempts, most_attempts(settings))
         .value(job::Column::LeaseOwner, owner)
         .value(
             job::Column::LeaseUntil,

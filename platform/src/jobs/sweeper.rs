@@ -4,8 +4,9 @@
 //! (on PostgreSQL it skips the rows that somebody else is about to write).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use entity::status::{JobState, RunStatus, TaskStatus};
+use entity::status::{JobKind, JobState, RunStatus, TaskStatus};
 use entity::{JobId, agent_run, job, task};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::{
@@ -22,6 +23,10 @@ use crate::telemetry::chain;
 /// How many jobs of one queue are rung for: what the carrier is to hold at most. The rest wait in
 /// the ledger until it is their turn.
 const RUNG_PER_QUEUE: i32 = 1000;
+/// Work that is done when a task has ended. Nothing of its own tells whether such a job that failed
+/// was told of, so those that failed lately are named; telling twice changes nothing.
+const AFTERWARDS: [JobKind; 2] = [JobKind::JudgeTask, JobKind::DeliverWebhook];
+const LATELY: Duration = Duration::from_secs(120);
 /// How many jobs without an end one sweep names.
 const NAMED_AT_ONCE: u64 = 1000;
 
@@ -242,11 +247,22 @@ async fn without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, D
         )
         .and_where(Expr::col((task::Entity, task::Column::Status)).is_in(tasks))
         .and_where(Expr::col((job::Entity, job::Column::RunId)).is_null())
+        // What follows an end is no reason for another one, should the task have begun again.
+        .and_where(Expr::col((job::Entity, job::Column::Kind)).is_not_in(AFTERWARDS))
         .and_where(ended_badly())
         .limit(NAMED_AT_ONCE)
         .take();
+    let lately = clock::before(database, LATELY);
+    let afterwards = Query::select()
+        .column(sea_orm::sea_query::Asterisk)
+        .from(job::Entity)
+        .and_where(Expr::col((job::Entity, job::Column::Kind)).is_in(AFTERWARDS))
+        .and_where(ended_badly())
+        .and_where(Expr::col((job::Entity, job::Column::FinishedAt)).gt(lately))
+        .limit(NAMED_AT_ONCE)
+        .take();
     let mut found: HashMap<JobId, job::Model> = HashMap::new();
-    for select in [of_runs, of_tasks] {
+    for select in [of_runs, of_tasks, afterwards] {
         for row in database.query_all(&select).await? {
             let job = job::Model::from_query_result(&row, "")?;
             found.insert(job.id, job);

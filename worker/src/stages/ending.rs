@@ -9,7 +9,7 @@ use platform::jobs::{self, Ring, Work};
 use platform::redaction::Redactor;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
-    QueryFilter, QuerySelect,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::job::Who;
@@ -117,8 +117,8 @@ pub(crate) async fn end_run(
         .exec(transaction)
         .await?;
     if changed.rows_affected == 0 {
-        close_cancelled(transaction, who.task, redactor).await?;
-        return Ok(Vec::new());
+        let closed = close_cancelled(transaction, who.task, redactor).await?;
+        return Ok(closed.unwrap_or_default());
     }
     // Appending locks the task's row, so of two runs that end at once the second sees the first.
     platform::events::append(transaction, who.task, &events, redactor).await?;
@@ -142,11 +142,10 @@ pub(crate) async fn follow_up(
     if statuses.iter().all(|status| status.is_final()) {
         // Runs are cancelled with their task only, and then nothing is left to sum up.
         if statuses.contains(&RunStatus::Cancelled) {
-            end_task(transaction, task_id, TaskStatus::Cancelled, None, redactor).await?;
-            return Ok(Vec::new());
+            return end_task(transaction, task_id, TaskStatus::Cancelled, None, redactor).await;
         }
-        if close_cancelled(transaction, task_id, redactor).await? {
-            return Ok(Vec::new());
+        if let Some(rings) = close_cancelled(transaction, task_id, redactor).await? {
+            return Ok(rings);
         }
         let ring = jobs::enqueue(transaction, &Work::FinishTask { task: task_id }).await?;
         return Ok(vec![ring]);
@@ -176,14 +175,15 @@ pub(crate) struct TaskProblem {
     pub(crate) message: String,
 }
 
-/// Ends a task, unless it has already ended; its last event is the last thing written.
+/// Ends a task, unless it has already ended; its last event is the last thing written. Returns the
+/// messages to webhooks that are to be rung for.
 pub(crate) async fn end_task(
     transaction: &impl ConnectionTrait,
     task_id: TaskId,
     status: TaskStatus,
     problem: Option<&TaskProblem>,
     redactor: &Redactor,
-) -> Result<(), DbErr> {
+) -> Result<Vec<Ring>, DbErr> {
     let now = Utc::now();
     let changed = task::Entity::update_many()
         .set(task::ActiveModel {
@@ -201,8 +201,8 @@ pub(crate) async fn end_task(
         .exec(transaction)
         .await?;
     if changed.rows_affected == 0 {
-        close_cancelled(transaction, task_id, redactor).await?;
-        return Ok(());
+        let closed = close_cancelled(transaction, task_id, redactor).await?;
+        return Ok(closed.unwrap_or_default());
     }
     let level = match status {
         TaskStatus::Done => Level::Info,
@@ -217,7 +217,8 @@ pub(crate) async fn end_task(
         level,
         event,
     };
-    platform::events::append(transaction, task_id, &[event], redactor).await
+    platform::events::append(transaction, task_id, &[event], redactor).await?;
+    platform::webhooks::announce(transaction, task_id).await
 }
 
 /// Writes the last event of a task that was cancelled while workers held its jobs: whoever cancels
@@ -226,7 +227,7 @@ pub(crate) async fn close_cancelled(
     transaction: &impl ConnectionTrait,
     task_id: TaskId,
     redactor: &Redactor,
-) -> Result<bool, DbErr> {
+) -> Result<Option<Vec<Ring>>, DbErr> {
     // Also takes the lock on the task's row, so that only one closes it.
     let cancelled = task::Entity::update_many()
         .set(task::ActiveModel {
@@ -238,7 +239,7 @@ pub(crate) async fn close_cancelled(
         .exec(transaction)
         .await?;
     if cancelled.rows_affected == 0 {
-        return Ok(false);
+        return Ok(None);
     }
     let unfinished = agent_run::Entity::find()
         .filter(agent_run::Column::TaskId.eq(task_id))
@@ -246,20 +247,25 @@ pub(crate) async fn close_cancelled(
         .count(transaction)
         .await?;
     let event = completed(TaskStatus::Cancelled, None);
-    let closed = task_event::Entity::find()
+    // An earlier one may have been followed by a retry.
+    let last = task_event::Entity::find()
         .filter(task_event::Column::TaskId.eq(task_id))
-        .filter(task_event::Column::Kind.eq(event.kind()))
-        .count(transaction)
+        .order_by_desc(task_event::Column::Seq)
+        .one(transaction)
         .await?;
-    if unfinished == 0 && closed == 0 {
+    let closed = last.is_some_and(|last| last.kind == event.kind());
+    if unfinished == 0 && !closed {
         let event = NewEvent {
             run: None,
             level: Level::Warning,
             event,
         };
         platform::events::append(transaction, task_id, &[event], redactor).await?;
+        return Ok(Some(
+            platform::webhooks::announce(transaction, task_id).await?,
+        ));
     }
-    Ok(true)
+    Ok(Some(Vec::new()))
 }
 
 /// The last event of a task.

@@ -73,10 +73,10 @@ pub(crate) async fn finish_task(
     keep_all(worker, job, &texts).await?;
 
     let transaction = worker.begin(job).await?;
-    end_task(&transaction, task_id, status, problem.as_ref(), redactor).await?;
+    let rings = end_task(&transaction, task_id, status, problem.as_ref(), redactor).await?;
     ledger::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
-    worker.tell(task_id, &[]).await;
+    worker.tell(task_id, &rings).await;
     info!(task.id = %task_id, "task {task_id} is {status}");
     Ok(())
 }

@@ -228,7 +228,8 @@ impl Supervisor {
         let (task, run) = match work {
             Work::PrepareTask { task }
             | Work::FinishTask { task }
-            | Work::JudgeTask { task, .. } => (*task, None),
+            | Work::JudgeTask { task, .. }
+            | Work::DeliverWebhook { task, .. } => (*task, None),
             Work::RunAgent { task, run, .. } | Work::JudgeRun { task, run } => (*task, Some(*run)),
         };
         let transaction = self.worker.platform.database.begin().await?;
@@ -290,7 +291,7 @@ impl Supervisor {
             .await?;
         jobs.sort_by_key(|(_, _, _, kind)| match kind {
             JobKind::FinishTask => 0,
-            JobKind::JudgeRun | JobKind::JudgeTask => 1,
+            JobKind::JudgeRun | JobKind::JudgeTask | JobKind::DeliverWebhook => 1,
             JobKind::PrepareTask => 2,
             JobKind::RunAgent => 3,
         });

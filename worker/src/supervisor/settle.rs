@@ -15,7 +15,7 @@ use super::Why;
 use crate::job::Who;
 use crate::job::{Job, Retry, StageError, Worker};
 use crate::stages::ending::{RunEnd, TaskProblem, end_all, end_run, end_task};
-use crate::stages::judge_again;
+use crate::stages::{deliver, judge_again};
 
 /// How often the end of a job is tried to be written; after that its lease runs out.
 const TRIES: u32 = 5;
@@ -169,13 +169,20 @@ pub(super) async fn end_work(
                     (TaskStatus::Error, Some(problem))
                 }
             };
-            end_task(transaction, *task, status, problem.as_ref(), redactor).await?;
-            Ok(Vec::new())
+            Ok(end_task(transaction, *task, status, problem.as_ref(), redactor).await?)
         }
         Work::JudgeTask { task, judging } => {
             if let RunEnd::Failed { message, .. } = end {
                 judge_again::failed(transaction, *task, *judging, message, redactor).await?;
             }
+            Ok(Vec::new())
+        }
+        Work::DeliverWebhook { delivery, .. } => {
+            let message = match end {
+                RunEnd::Failed { message, .. } => message.as_str(),
+                RunEnd::Cancelled | RunEnd::Done { .. } => "it was cancelled",
+            };
+            deliver::given_up(transaction, *delivery, message, redactor).await?;
             Ok(Vec::new())
         }
         Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
@@ -219,7 +226,8 @@ async fn tell_retry(
                 Work::RunAgent { .. }
                 | Work::PrepareTask { .. }
                 | Work::FinishTask { .. }
-                | Work::JudgeTask { .. } => RunStatus::Queued,
+                | Work::JudgeTask { .. }
+                | Work::DeliverWebhook { .. } => RunStatus::Queued,
             };
             back_to_queue(transaction, *run, status).await?;
             agent_run::Entity::update_many()
@@ -243,8 +251,8 @@ async fn tell_retry(
             };
             who.event(Level::Warning, event)
         }
-        // The log of a task that is judged again is closed.
-        Work::JudgeTask { .. } => return Ok(()),
+        // The log of a task that has ended is closed.
+        Work::JudgeTask { .. } | Work::DeliverWebhook { .. } => return Ok(()),
         Work::PrepareTask { .. } | Work::FinishTask { .. } => NewEvent {
             run: None,
             level: Level::Warning,

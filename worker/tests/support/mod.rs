@@ -86,6 +86,7 @@ impl Installation {
             artifacts: ArtifactStore::open(&storage, redactor.clone()).unwrap(),
             redactor,
             ledger,
+            rates: None,
         };
         Self {
             platform,
@@ -115,6 +116,10 @@ impl Installation {
                 ..AgentSettings::default()
             },
             judges: JudgeSettings::default(),
+            webhooks: worker::settings::WebhookSettings {
+                private_addresses: true,
+                wait: Duration::from_millis(100),
+            },
             forge: ForgeSettings {
                 base_urls: Vec::new(),
                 api_url: None,

@@ -1,0 +1,63 @@
+//! Writes down who changed what, in the transaction that changes it.
+
+use entity::status::ActorKind;
+use entity::{AuditId, audit_event};
+use platform::database::clock;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
+use serde_json::Value;
+
+/// The organisation of the local user.
+pub(crate) const LOCAL: &str = "local";
+
+/// Whoever changes something, and for which organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    pub org: String,
+    /// The team within it; none: the whole organisation.
+    pub team: Option<String>,
+    pub kind: ActorKind,
+    /// None for the local user.
+    pub id: Option<String>,
+    /// The request, where it is one.
+    pub correlation_id: Option<String>,
+}
+
+impl Actor {
+    /// The one user of an installation without single sign-on.
+    pub fn local() -> Self {
+        Self {
+            org: LOCAL.to_owned(),
+            team: None,
+            kind: ActorKind::Local,
+            id: None,
+            correlation_id: None,
+        }
+    }
+}
+
+/// Notes that `actor` did `action` (such as `task.create`) to `subject`.
+pub(crate) async fn record(
+    transaction: &impl ConnectionTrait,
+    actor: &Actor,
+    action: &'static str,
+    subject: Option<String>,
+    details: Value,
+) -> Result<(), DbErr> {
+    let row = audit_event::ActiveModel {
+        id: Set(AuditId::new()),
+        org_id: Set(actor.org.clone()),
+        team_id: Set(actor.team.clone()),
+        at: Set(clock::of_this_host()),
+        actor_kind: Set(actor.kind),
+        actor: Set(actor.id.clone()),
+        action: Set(action.to_owned()),
+        subject: Set(subject),
+        details: Set(details),
+        correlation_id: Set(actor.correlation_id.clone()),
+    };
+    audit_event::Entity::insert(row)
+        .exec_without_returning(transaction)
+        .await?;
+    Ok(())
+}

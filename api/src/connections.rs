@@ -1,0 +1,110 @@
+//! Accepts connections, and protects itself from slow ones: a head must come within a few seconds, a
+//! client that takes nothing is let go, and there is an upper limit on how many there are.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::settings::LimitSettings;
+
+/// What one connection may hold of what its client does not take yet, in bytes. It is also the
+/// longest head of a request.
+const BUFFER: usize = 32 * 1024;
+/// After an error of the system, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `stopping`, then lets requests end until `broken_off`; returns when all have.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    limits: LimitSettings,
+    stopping: CancellationToken,
+    broken_off: CancellationToken,
+) {
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let connections = TaskTracker::new();
+    loop {
+        let accepting = async {
+            // Never closed. Who finds no room waits in the system's queue.
+            let room = Arc::clone(&room).acquire_owned().await;
+            (listener.accept().await, room)
+        };
+        let (accepted, room) = tokio::select! {
+            () = stopping.cancelled() => break,
+            accepted = accepting => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!("a connection cannot be accepted: {error}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let talking = talk(stream, peer, app.clone(), limits, stopping.clone());
+        let broken_off = broken_off.clone();
+        connections.spawn(async move {
+            let _room = room;
+            tokio::select! {
+                () = broken_off.cancelled() => {}
+                () = talking => {}
+            }
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn talk(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Router,
+    limits: LimitSettings,
+    stopping: CancellationToken,
+) {
+    // Only makes answers wait where it fails.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.stalled_client));
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let app = app.clone();
+        async move {
+            let mut request: Request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let Ok(response) = app.oneshot(request).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("the connection of {peer} ended: {error}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Events as they go over the wire: made once, sent to everybody who follows their task.
+
+use bytes::Bytes;
+use entity::status::Level;
+use entity::{RunId, task_event};
+use serde_json::{Map, Value, json};
+
+/// A stored event, ready to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) seq: i64,
+    pub(crate) run: Option<RunId>,
+    pub(crate) kind: String,
+    pub(crate) level: Level,
+    pub(crate) bytes: Bytes,
+}
+
+impl Frame {
+    /// Its own fields, and those that every event has.
+    pub(crate) fn new(row: task_event::Model) -> Self {
+        let task_event::Model {
+            id: _,
+            task_id,
+            seq,
+            run_id,
+            at,
+            kind,
+            level,
+            payload,
+        } = row;
+        let mut data = if let Value::Object(fields) = payload {
+            fields
+        } else {
+            Map::from_iter([("payload".to_owned(), payload)])
+        };
+        let message = message(&kind, &data);
+        data.entry("agent").or_insert(Value::Null);
+        data.insert("message".to_owned(), json!(message));
+        data.insert("type".to_owned(), json!(kind));
+        data.insert("level".to_owned(), json!(level));
+        data.insert("timestamp".to_owned(), json!(at));
+        data.insert("task_id".to_owned(), json!(task_id));
+        data.insert("run_id".to_owned(), json!(run_id));
+        // JSON has no raw line ends, so it is one line of data; kinds are words of ours.
+        let text = format!(
+            "id: {seq}\nevent: {kind}\ndata: {}\n\n",
+            Value::Object(data)
+        );
+        Self {
+            seq,
+            run: run_id,
+            kind,
+            level,
+            bytes: Bytes::from(text),
+        }
+    }
+}
+
+/// An event of the stream itself: it has no number, so coming back is not disturbed by it.
+pub(crate) fn own(kind: &str, data: &Value) -> Bytes {
+    Bytes::from(format!("event: {kind}\ndata: {data}\n\n"))
+}
+
+/// A sentence for people: the event's own, or its kind and whom it is about.
+fn message(kind: &str, data: &Map<String, Value>) -> String {
+    if let Some(Value::String(message)) = data.get("message") {
+        return message.clone();
+    }
+    let about = |name: &str| data.get(name).filter(|value| !value.is_null()).map(plain);
+    let words = match kind {
+        "completed" => "Task completed".to_owned(),
+        other => other.replace('_', " "),
+    };
+    let mut text = match (about("agent"), about("trial")) {
+        (Some(agent), Some(trial)) => format!("{agent} (trial {trial}): {words}"),
+        (Some(agent), None) => format!("{agent}: {words}"),
+        (None, _) => words,
+    };
+    for name in ["phase", "tool", "why", "status"] {
+        if let Some(value) = about(name) {
+            text.push_str(": ");
+            text.push_str(&value);
+        }
+    }
+    text
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(kind: &str, data: Value) -> String {
+        let Value::Object(data) = data else {
+            panic!("no object")
+        };
+        message(kind, &data)
+    }
+
+    #[test]
+    fn every_event_says_something_to_people() {
+        assert_eq!(
+            said(
+                "phase_started",
+                json!({"agent": "claude", "trial": 2, "phase": "cold"})
+            ),
+            "claude (trial 2): phase started: cold"
+        );
+        assert_eq!(
+            said("completed", json!({"status": "done", "message": null})),
+            "Task completed: done"
+        );
+        assert_eq!(said("progress", json!({"message": "cloning"})), "cloning");
+    }
+}

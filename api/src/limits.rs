@@ -1,0 +1,93 @@
+//! How often a caller may ask.
+//!
+//! Counted in Redis where there is one, so that all replicas count together; else, and while Redis
+//! does not answer, in this process.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use entity::status::ActorKind;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use platform::rates::SharedRates;
+use platform::telemetry::chain;
+
+use crate::caller::Caller;
+use crate::error::ApiError;
+
+/// After so many requests the callers that were long away are forgotten.
+const FORGET_EVERY: u32 = 10_000;
+/// Files of a task are fetched one by one; they are not counted, as before.
+const UNCOUNTED: &str = "/api/v1/artifacts/";
+
+/// Counts.
+pub(crate) struct Rates {
+    per_minute: u32,
+    here: Option<DefaultKeyedRateLimiter<String>>,
+    shared: Option<SharedRates>,
+    counted: AtomicU32,
+}
+
+impl Rates {
+    /// 0 per minute: no limit.
+    pub(crate) fn new(per_minute: u32, shared: Option<SharedRates>) -> Self {
+        let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
+        Self {
+            per_minute,
+            here: quota.map(RateLimiter::keyed),
+            shared,
+            counted: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts a request of a caller.
+    pub(crate) async fn admit(
+        &self,
+        caller: &Caller,
+        peer: Option<SocketAddr>,
+        path: &str,
+    ) -> Result<(), ApiError> {
+        let Some(here) = &self.here else {
+            return Ok(());
+        };
+        if path.starts_with(UNCOUNTED) {
+            return Ok(());
+        }
+        let key = key(caller, peer);
+        if let Some(shared) = &self.shared {
+            match shared.take(&key, self.per_minute).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(wait)) => return Err(ApiError::TooMany(wait)),
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "requests are counted in this process: Redis does not answer"
+                    );
+                }
+            }
+        }
+        if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            here.retain_recent();
+        }
+        here.check_key(&key).map_err(|refused| {
+            let wait = refused.wait_time_from(DefaultClock::default().now());
+            ApiError::TooMany(wait.max(Duration::from_millis(1)))
+        })
+    }
+}
+
+/// Whose requests are counted together. The address of a forwarded request is anybody's word, so it
+/// plays no part.
+fn key(caller: &Caller, peer: Option<SocketAddr>) -> String {
+    let who = caller.id.as_deref().unwrap_or_default();
+    match caller.kind {
+        ActorKind::Token => format!("token:{who}"),
+        ActorKind::User => format!("user:{}:{who}", caller.org),
+        ActorKind::Local => match peer {
+            Some(peer) => format!("peer:{}", peer.ip().to_canonical()),
+            None => "local".to_owned(),
+        },
+    }
+}

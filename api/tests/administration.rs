@@ -1,0 +1,221 @@
+//! Tokens of machines, webhooks, and who did what.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use chrono::{TimeDelta, Utc};
+use entity::{TokenId, api_token};
+use sea_orm::{ActiveModelTrait, Set};
+use serde_json::{Value, json};
+use testkit::database::on_both_engines;
+
+use crate::support::{GATEWAY, TestApi, from_gateway, request};
+
+fn with_token(method: Method, path: &str, body: &Value, token: &str) -> Request<Body> {
+    let mut request = request(method, path, Body::from(body.to_string()));
+    let value = format!("Bearer {token}").parse().expect("a header");
+    request.headers_mut().insert("authorization", value);
+    request
+}
+
+async fn new_token(api: &TestApi, body: &Value) -> (String, String) {
+    let body = Body::from(body.to_string());
+    let who = ("acme", None, "admin");
+    let answer = api
+        .send(from_gateway(Method::POST, "/api/v1/tokens", body, who))
+        .await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    let answer = answer.json();
+    let text = |name: &str| answer[name].as_str().expect("text").to_owned();
+    (text("id"), text("token"))
+}
+
+#[tokio::test]
+async fn a_token_does_what_its_role_says_until_it_is_revoked() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let (id, viewer) = new_token(&api, &json!({"name": "board", "role": "viewer"})).await;
+        let (_, member) = new_token(&api, &json!({"name": "nightly"})).await;
+        let task =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let list = |token: &str| with_token(Method::GET, "/api/v1/tasks", &json!({}), token);
+        let create = |token: &str| with_token(Method::POST, "/api/v1/tasks", &task, token);
+        assert_eq!(api.send(list(&viewer)).await.status, StatusCode::OK);
+        assert_eq!(
+            api.send(create(&viewer)).await.status,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(api.send(create(&member)).await.status, StatusCode::CREATED);
+        let tokens = with_token(Method::GET, "/api/v1/tokens", &json!({}), &member);
+        assert_eq!(api.send(tokens).await.status, StatusCode::FORBIDDEN);
+
+        let revoke = from_gateway(
+            Method::DELETE,
+            &format!("/api/v1/tokens/{id}"),
+            Body::empty(),
+            ("acme", None, "admin"),
+        );
+        assert_eq!(api.send(revoke).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(
+            api.send(list(&viewer)).await.status,
+            StatusCode::UNAUTHORIZED
+        );
+        assert_eq!(api.send(list(&member)).await.status, StatusCode::OK);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_no_other_is_as_good() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let (id, token) = new_token(&api, &json!({"name": "nightly"})).await;
+        let who = ("acme", None, "admin");
+        let list = from_gateway(Method::GET, "/api/v1/tokens", Body::empty(), who);
+        let list = api.send(list).await;
+        let (_, secret) = token[4..].split_once('_').unwrap();
+        assert!(!list.text().contains(secret));
+        assert_eq!(list.json()["tokens"][0]["id"], id);
+        let mut forged = token.clone();
+        let last = forged.pop().unwrap();
+        forged.push(if last == 'A' { 'B' } else { 'A' });
+        let unknown = format!("mbk_{}_{secret}", TokenId::new().0.simple());
+        for bad in [forged.as_str(), &unknown, "mbk_", "mbk_x_y", "mbk__"] {
+            let asking = with_token(Method::GET, "/api/v1/tasks", &json!({}), bad);
+            let answer = api.send(asking).await;
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{bad}");
+            assert_eq!(answer.json()["error"], "The token is not valid");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        }
+        let expired = api_token::ActiveModel {
+            id: Set(id.parse().unwrap()),
+            expires_at: Set(Utc::now() - TimeDelta::seconds(1)),
+            ..Default::default()
+        };
+        expired.update(database.connection()).await.unwrap();
+        let asking = with_token(Method::GET, "/api/v1/tasks", &json!({}), &token);
+        assert_eq!(api.send(asking).await.status, StatusCode::UNAUTHORIZED);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_team_makes_nothing_that_sees_more_than_the_team() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let who = ("acme", Some("red"), "admin");
+        for (path, body) in [
+            ("/api/v1/tokens", json!({"name": "x", "team_id": "blue"})),
+            (
+                "/api/v1/webhooks",
+                json!({"url": "https://hooks.example.com/", "team_id": "blue"}),
+            ),
+        ] {
+            let asking = from_gateway(Method::POST, path, Body::from(body.to_string()), who);
+            assert_eq!(
+                api.send(asking).await.status,
+                StatusCode::FORBIDDEN,
+                "{path}"
+            );
+        }
+        let body = Body::from(json!({"name": "x"}).to_string());
+        let made = api
+            .send(from_gateway(Method::POST, "/api/v1/tokens", body, who))
+            .await;
+        assert_eq!(made.json()["team_id"], "red");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn webhooks_are_made_listed_and_removed_and_lead_outside_only() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        for inside in [
+            "http://hooks.example.com/",
+            "https://127.0.0.1/",
+            "https://[::1]/",
+            "https://localhost/",
+            "https://169.254.169.254/latest/meta-data",
+            "https://user:password@hooks.example.com/",
+            "file:///etc/passwd",
+            "",
+        ] {
+            let answer = api.post("/api/v1/webhooks", &json!({"url": inside})).await;
+            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{inside}");
+        }
+        let body = json!({"url": "https://hooks.example.com/membreak"});
+        let made = api.post("/api/v1/webhooks", &body).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+        let secret = made.json()["secret"].as_str().unwrap().to_owned();
+        assert!(secret.starts_with("whsec_"));
+        let list = api.get("/api/v1/webhooks").await;
+        assert!(!list.text().contains(&secret));
+        let id = list.json()["webhooks"][0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let messages = api.get(&format!("/api/v1/webhooks/{id}/deliveries")).await;
+        assert_eq!(messages.json()["deliveries"], json!([]));
+        // Whatever ends, a message waits in the ledger.
+        let task =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let task = api.created(&task).await;
+        api.delete(&format!("/api/v1/tasks/{task}")).await;
+        let messages = api
+            .get(&format!("/api/v1/webhooks/{id}/deliveries"))
+            .await
+            .json();
+        assert_eq!(messages["deliveries"][0]["task_id"], task);
+        assert_eq!(messages["deliveries"][0]["status"], "queued");
+        let gone = api.delete(&format!("/api/v1/webhooks/{id}")).await;
+        assert_eq!(gone.status, StatusCode::NO_CONTENT);
+        assert_eq!(
+            api.get("/api/v1/webhooks").await.json()["webhooks"],
+            json!([])
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_change_is_written_down_with_who_made_it() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let who = ("acme", None, "admin");
+        let task =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let mut create = from_gateway(
+            Method::POST,
+            "/api/v1/tasks",
+            Body::from(task.to_string()),
+            who,
+        );
+        let id = "request-17".parse().unwrap();
+        create.headers_mut().insert("x-correlation-id", id);
+        let task = api.send(create).await.json()["id"].clone();
+        let path = format!("/api/v1/tasks/{}", task.as_str().unwrap());
+        let cancel = from_gateway(Method::DELETE, &path, Body::empty(), who);
+        assert_eq!(api.send(cancel).await.status, StatusCode::OK);
+        let audit = from_gateway(Method::GET, "/api/v1/audit", Body::empty(), who);
+        let events = api.send(audit).await.json()["events"].clone();
+        let actions: Vec<&str> = events
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["action"].as_str().unwrap())
+            .collect();
+        assert_eq!(actions, ["task.cancel", "task.create"]);
+        assert_eq!(events[1]["actor"], "ada");
+        assert_eq!(events[1]["actor_kind"], "user");
+        assert_eq!(events[1]["subject"], task);
+        assert_eq!(events[1]["correlation_id"], "request-17");
+        let audit = from_gateway(
+            Method::GET,
+            "/api/v1/audit",
+            Body::empty(),
+            ("acme", None, "member"),
+        );
+        assert_eq!(api.send(audit).await.status, StatusCode::FORBIDDEN);
+    })
+    .await;
+}

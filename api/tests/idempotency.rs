@@ -1,0 +1,72 @@
+//! A request that is sent twice makes one task.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use testkit::database::on_both_engines;
+
+use crate::support::{TestApi, request};
+
+fn keyed(key: &str, body: &Value) -> Request<Body> {
+    let mut request = request(Method::POST, "/api/v1/tasks", Body::from(body.to_string()));
+    let value = axum::http::HeaderValue::from_str(key).expect("a header");
+    request.headers_mut().insert("idempotency-key", value);
+    request
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_answered_with_its_task() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let first = api.send(keyed("build-17", &body)).await;
+        assert_eq!(first.status, StatusCode::CREATED);
+        assert_eq!(first.header("idempotency-replayed"), None);
+        // Written otherwise, asking for the same.
+        let same = json!({"agents": ["claude"], "trials": 1, "pr_url": body["pr_url"]});
+        let again = api.send(keyed("build-17", &same)).await;
+        assert_eq!(again.status, StatusCode::CREATED);
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_eq!(again.json()["id"], first.json()["id"]);
+        let other = json!({"pr_url": body["pr_url"], "agents": ["gemini"]});
+        let refused = api.send(keyed("build-17", &other)).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(refused.json()["detail"][0]["loc"][1], "idempotency-key");
+        let fresh = api.send(keyed("build-18", &body)).await;
+        assert_ne!(fresh.json()["id"], first.json()["id"]);
+        assert_eq!(api.get("/api/v1/tasks").await.json()["total"], 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_equal_requests_at_once_one_makes_a_task() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let sending = (0..8).map(|_| api.send(keyed("once", &body)));
+        let answers = futures::future::join_all(sending).await;
+        for answer in &answers {
+            assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+            assert_eq!(answer.json()["id"], answers[0].json()["id"]);
+        }
+        assert_eq!(api.get("/api/v1/tasks").await.json()["total"], 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_is_refused() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1"});
+        for bad in ["", " ", &"x".repeat(256), "\u{e9}"] {
+            let answer = api.send(keyed(bad, &body)).await;
+            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad:?}");
+        }
+        assert_eq!(api.get("/api/v1/tasks").await.json()["total"], 0);
+    })
+    .await;
+}

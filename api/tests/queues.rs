@@ -1,0 +1,95 @@
+//! What waits, and what nobody could do.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use entity::TaskId;
+use entity::status::{FailureCause, RunStatus, TaskStatus};
+use entity::task;
+use platform::jobs::Work;
+use sea_orm::Set;
+use serde_json::{Value, json};
+use testkit::database::on_both_engines;
+
+use crate::support::{RunRow, TestApi, request};
+
+fn queue<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    let queues = answer["queues"].as_array().expect("queues");
+    queues
+        .iter()
+        .find(|queue| queue["name"] == name)
+        .unwrap_or(&Value::Null)
+}
+
+#[tokio::test]
+async fn it_is_told_what_waits_and_who_serves() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        rows.worker("worker-1", chrono::Utc::now(), json!([])).await;
+        let body =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        api.created(&body).await;
+        let answer = api.get("/api/v1/queues").await.json();
+        let prepare = queue(&answer, "prepare");
+        assert_eq!(prepare["depth"], 1);
+        assert_eq!(prepare["workers"], 1);
+        assert!(prepare["oldest_age_seconds"].as_f64().unwrap() >= 0.0);
+        assert_eq!(prepare["doorbells"], Value::Null);
+        assert_eq!(answer["workers"][0]["name"], "worker-1");
+        assert_eq!(answer["leases"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_job_is_tried_again_or_taken_off_the_list() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        let task = TaskId::new();
+        rows.task(task, TaskStatus::Error, &["claude"]).await;
+        let change = task::ActiveModel {
+            base_sha: Set(Some("a".repeat(40))),
+            probe_set_hash: Set(Some("c".repeat(64))),
+            ..Default::default()
+        };
+        rows.change(task, change).await;
+        let run = rows.run(task, RunRow::default()).await;
+        rows.failed(run.id, FailureCause::Harness).await;
+        let work = Work::RunAgent {
+            task,
+            run: run.id,
+            agent: "claude".to_owned(),
+        };
+        let dead = rows.dead_job(&work).await;
+        let finish = rows.dead_job(&Work::FinishTask { task }).await;
+        let list = api.get("/api/v1/queues/dead?page_size=1").await.json();
+        assert_eq!(list["total"], 2);
+        assert_eq!(list["jobs"][0]["last_error"], "the provider was away");
+        let cursor = list["next_cursor"].as_str().unwrap();
+        let rest = api
+            .get(&format!("/api/v1/queues/dead?cursor={cursor}"))
+            .await
+            .json();
+        assert_eq!(rest["jobs"].as_array().unwrap().len(), 1);
+
+        let gone = api.delete(&format!("/api/v1/queues/dead/{finish}")).await;
+        assert_eq!(gone.status, StatusCode::NO_CONTENT);
+        assert_eq!(api.get("/api/v1/queues/dead").await.json()["total"], 1);
+        let retry = format!("/api/v1/queues/dead/{dead}/retry");
+        let again = api.send(request(Method::POST, &retry, Body::empty())).await;
+        assert_eq!(again.status, StatusCode::NO_CONTENT, "{}", again.text());
+        assert_eq!(rows.runs_of(task).await[0].status, RunStatus::Queued);
+        assert_eq!(api.get("/api/v1/queues/dead").await.json()["total"], 0);
+        let again = api.send(request(Method::POST, &retry, Body::empty())).await;
+        assert_eq!(again.status, StatusCode::NOT_FOUND);
+        let done: Vec<String> = api.get("/api/v1/audit").await.json()["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["action"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(done, ["job.retry", "task.retry", "job.discard"]);
+    })
+    .await;
+}

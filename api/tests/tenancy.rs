@@ -1,0 +1,193 @@
+//! No way leads from one organisation to another, nor from one team to another. The ways are taken
+//! from the router's own description, so that a new one cannot be forgotten.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
+use entity::TaskId;
+use entity::status::TaskStatus;
+use entity::task;
+use platform::events::Event;
+use platform::jobs::Work;
+use sea_orm::Set;
+use serde_json::{Value, json};
+use testkit::database::{TestDatabase, on_both_engines};
+
+use crate::support::{Answer, GATEWAY, RunRow, TestApi, from_gateway};
+
+/// What another organisation has.
+struct Theirs {
+    task: String,
+    job: String,
+    token: String,
+    webhook: String,
+}
+
+impl Theirs {
+    fn all(&self) -> [&str; 4] {
+        [&self.task, &self.job, &self.token, &self.webhook]
+    }
+}
+
+async fn ask(api: &TestApi, method: &Method, path: &str, who: (&str, Option<&str>)) -> Answer {
+    let body = Body::from("{}");
+    let request = from_gateway(method.clone(), path, body, (who.0, who.1, "admin"));
+    api.send(request).await
+}
+
+async fn make(api: &TestApi, path: &str, body: &Value, who: (&str, Option<&str>)) -> String {
+    let body = Body::from(body.to_string());
+    let request = from_gateway(Method::POST, path, body, (who.0, who.1, "admin"));
+    let answer = api.send(request).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    answer.json()["id"].as_str().expect("an id").to_owned()
+}
+
+/// One of everything, all of it as open as it gets.
+async fn furnish(api: &TestApi, org: &str, team: Option<&str>) -> Theirs {
+    let rows = api.rows();
+    let task = TaskId::new();
+    rows.task_of(org, task, TaskStatus::Done, &["claude"]).await;
+    let change = task::ActiveModel {
+        team_id: Set(team.map(str::to_owned)),
+        ..Default::default()
+    };
+    rows.change(task, change).await;
+    let run = rows.run(task, RunRow::default()).await;
+    rows.file(task, Some(run.id), "transcript", "text").await;
+    rows.file(task, None, "task.log", "{}\n").await;
+    rows.happened(task, None, vec![Event::TaskStarted {}]).await;
+    let job = rows.dead_job(&Work::FinishTask { task }).await;
+    rows.completed(task).await;
+    let token = make(
+        api,
+        "/api/v1/tokens",
+        &json!({"name": "theirs"}),
+        (org, team),
+    )
+    .await;
+    let webhook = json!({"url": "https://hooks.example.com/theirs"});
+    let webhook = make(api, "/api/v1/webhooks", &webhook, (org, team)).await;
+    Theirs {
+        task: task.to_string(),
+        job: job.to_string(),
+        token,
+        webhook,
+    }
+}
+
+/// The operations that the router describes, with the parts of the path filled in.
+async fn operations(theirs: &Theirs) -> Vec<(Method, String, String)> {
+    let database = TestDatabase::sqlite().await.expect("a database");
+    let document = TestApi::on(&database).get("/openapi.json").await.json();
+    let mut operations = Vec::new();
+    for (template, item) in document["paths"].as_object().expect("paths") {
+        let mut path = template.clone();
+        for (name, value) in [
+            ("{task_id}", theirs.task.as_str()),
+            ("{job_id}", &theirs.job),
+            ("{token_id}", &theirs.token),
+            ("{webhook_id}", &theirs.webhook),
+            ("{agent}", "claude"),
+            ("{name}", "transcript"),
+        ] {
+            path = path.replace(name, value);
+        }
+        assert!(
+            !path.contains('{'),
+            "{path} has a part that this test does not know"
+        );
+        for method in item.as_object().expect("operations").keys() {
+            let method = method.to_uppercase().parse().expect("a method");
+            operations.push((method, path.clone(), template.clone()));
+        }
+    }
+    operations
+}
+
+/// Asks for everything of somebody else's, as `stranger`.
+async fn nothing_leads_across(owner: (&str, Option<&str>), stranger: (&str, Option<&str>)) {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let theirs = furnish(&api, owner.0, owner.1).await;
+        let mut crossed = 0;
+        for (method, path, template) in operations(&theirs).await {
+            let answer = ask(&api, &method, &path, stranger).await;
+            if path != template {
+                crossed += 1;
+                assert_eq!(
+                    answer.status,
+                    StatusCode::NOT_FOUND,
+                    "{method} {template}: {}",
+                    answer.text()
+                );
+                // The same words as for what is not there at all.
+                let mut nowhere = path.clone();
+                for id in theirs.all() {
+                    nowhere = nowhere.replace(id, "00000000-0000-4000-8000-00000000dead");
+                }
+                let unknown = ask(&api, &method, &nowhere, stranger).await;
+                assert_eq!(
+                    unknown.json()["error"],
+                    answer.json()["error"],
+                    "{template}"
+                );
+            } else if path.starts_with("/api/") {
+                let text = answer.text();
+                for id in theirs.all() {
+                    assert!(!text.contains(id), "{method} {path} tells of {id}: {text}");
+                }
+            }
+        }
+        assert!(crossed >= 20, "only {crossed} ways were tried");
+        // The owner finds all of it as it was.
+        for (method, path, template) in operations(&theirs).await {
+            if method == Method::GET && !path.contains("question-bank") {
+                let answer = ask(&api, &method, &path, owner).await;
+                assert!(answer.status.is_success(), "{template}: {}", answer.text());
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_way_leads_from_one_organisation_to_another() {
+    nothing_leads_across(("acme", None), ("umbrella", None)).await;
+}
+
+#[tokio::test]
+async fn no_way_leads_from_one_team_to_another() {
+    nothing_leads_across(("acme", Some("red")), ("acme", Some("blue"))).await;
+}
+
+#[tokio::test]
+async fn whoever_belongs_to_no_team_sees_the_whole_organisation() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    let api = TestApi::with(&database, GATEWAY);
+    let theirs = furnish(&api, "acme", Some("red")).await;
+    let path = format!("/api/v1/tasks/{}", theirs.task);
+    let answer = ask(&api, &Method::GET, &path, ("acme", None)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn everything_below_api_asks_who_it_is() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let theirs = furnish(&api, "acme", None).await;
+        for (method, path, template) in operations(&theirs).await {
+            let request = crate::support::request(method.clone(), &path, Body::from("{}"));
+            let answer = api.send(request).await;
+            let open = !path.starts_with("/api/");
+            assert_eq!(
+                answer.status == StatusCode::UNAUTHORIZED,
+                !open,
+                "{method} {template}: {}",
+                answer.status
+            );
+        }
+        let unknown = api.get("/api/v1/nowhere").await;
+        assert_eq!(unknown.status, StatusCode::UNAUTHORIZED);
+    })
+    .await;
+}

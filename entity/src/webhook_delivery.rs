@@ -1,0 +1,45 @@
+//! One message to one webhook about one end of a task.
+
+use sea_orm::entity::prelude::*;
+
+use crate::status::DeliveryStatus;
+use crate::{DeliveryId, TaskId, WebhookId};
+
+/// Unique by webhook, task and event: a task that is tried again ends again.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "webhook_delivery")]
+pub struct Model {
+    /// Sent as the message's id, the same at every attempt.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: DeliveryId,
+    pub webhook_id: WebhookId,
+    pub task_id: TaskId,
+    /// The number of the event `completed` that it tells of.
+    pub event_seq: i64,
+    pub status: DeliveryStatus,
+    pub attempts: i32,
+    /// What the receiver answered last; none where it did not.
+    pub status_code: Option<i32>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_message: Option<String>,
+    pub created_at: DateTimeUtc,
+    pub delivered_at: Option<DateTimeUtc>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {
+    #[sea_orm(
+        belongs_to = "super::webhook::Entity",
+        from = "Column::WebhookId",
+        to = "super::webhook::Column::Id"
+    )]
+    Webhook,
+}
+
+impl Related<super::webhook::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Webhook.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}
