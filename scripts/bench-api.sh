@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$project"
 
-json= operations="health get leaderboard list create" sse=yes
+json="" operations="health get leaderboard list create" sse=yes
 for option in "$@"; do
     case $option in
     --json) json=yes ;;
@@ -30,12 +30,13 @@ postgres_bin() { find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sor
 bin=$(dirname "$(postgres_bin)")
 
 say "building"
-cargo build --release --quiet --package api --bin api --example sse_clients
-target=${CARGO_TARGET_DIR:-$project/target}/release
+cargo build --profile production --quiet --package api --bin api --example sse_clients
+target=${CARGO_TARGET_DIR:-$project/target}/production
 
 scratch=$(mktemp -d)
 chmod 755 "$scratch"
 postgres_pid='' api_pid=''
+# shellcheck disable=SC2317  # called by the trap
 cleanup() {
     for pid in $api_pid $postgres_pid; do
         kill -INT "$pid" 2>/dev/null || true

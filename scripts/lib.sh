@@ -21,6 +21,12 @@ need() {
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
         die "$program is missing: install it (Debian: apt-get install $package) and try again"
     fi
+    install_package "$package"
+}
+
+# install_package PACKAGE: installs a Debian package.
+install_package() {
+    local package=$1
     say "installing $package"
     if [ -z "${apt_updated:-}" ]; then
         apt-get update -qq >&2 || say "apt-get update failed; trying with the lists at hand"

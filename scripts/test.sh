@@ -14,12 +14,16 @@ need shellcheck shellcheck
 need jq jq
 
 need npm npm
+need curl curl
 
 # The real agents' programs, which tests drive against a model stub. Where they are missing, these
 # tests fail; none is skipped.
 if [ -z "${MEMBREAK_AGENTS_DIR:-}" ]; then
     scripts/install-agents.sh || say "the agents' programs are missing: tests that need them will fail"
 fi
+
+# What tries the API against its description.
+scripts/check-api.sh --prepare || say "Schemathesis cannot be installed: the check of the API will fail"
 
 postgres_bin() {
     local found
@@ -105,7 +109,7 @@ demo() {
 
 check "formatting" cargo fmt --all --check
 check "scripts" shellcheck -x scripts/run.sh scripts/stop.sh scripts/test.sh scripts/lib.sh \
-    scripts/install-agents.sh .ci/run
+    scripts/install-agents.sh scripts/check-api.sh scripts/bench-api.sh .ci/run
 check "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
 check "documentation" env RUSTDOCFLAGS='-D warnings' \
     cargo doc --workspace --no-deps --document-private-items --quiet
@@ -124,6 +128,8 @@ if [ "$ended" != 0 ] && [ "$tests_failed" = 0 ]; then
 fi
 
 check "demo" demo
+check "interface against its description" env CHECK_DATABASE_URL="$TEST_DATABASE_URL" \
+    scripts/check-api.sh
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -14,6 +14,10 @@ use uuid::Uuid;
 use crate::fields::Fields;
 use crate::problem::Problem;
 
+/// The years 1 and 9999, in microseconds since 1970.
+const EARLIEST: i64 = -62_135_596_800_000_000;
+const LATEST: i64 = 253_370_764_800_000_000;
+
 /// The cursor that a client gives back.
 pub(crate) fn asked_cursor(query: &mut Fields) -> Option<Cursor> {
     let text = query.text("cursor")?;
@@ -57,7 +61,7 @@ impl Cursor {
 fn after(at: impl ColumnTrait, id: impl ColumnTrait, cursor: Cursor) -> SimpleExpr {
     // The first condition alone lets an index find the place.
     let same = Condition::any().add(at.lt(cursor.at)).add(id.lt(cursor.id));
-    Expr::from(Condition::all().add(at.lte(cursor.at)).add(same)).into()
+    Expr::from(Condition::all().add(at.lte(cursor.at)).add(same))
 }
 
 impl fmt::Display for Cursor {
@@ -77,10 +81,9 @@ impl FromStr for Cursor {
         let bytes: [u8; 24] = bytes.try_into().map_err(|_| ())?;
         let (micros, id) = bytes.split_at(8);
         let micros = i64::from_be_bytes(micros.try_into().map_err(|_| ())?);
-        // Far times fit this type, but no database.
-        let at = DateTime::from_timestamp_micros(micros)
-            .filter(|at| (0..=9999).contains(&chrono::Datelike::year(at)))
-            .ok_or(())?;
+        // Further away there is nothing, and no database could be asked for it.
+        let micros = micros.clamp(EARLIEST, LATEST);
+        let at = DateTime::from_timestamp_micros(micros).ok_or(())?;
         Ok(Self::new(at, Uuid::from_slice(id).map_err(|_| ())?))
     }
 }
@@ -98,13 +101,7 @@ mod tests {
 
     #[test]
     fn what_is_no_cursor_is_refused() {
-        for bad in [
-            "",
-            "abc",
-            "!!!",
-            &"A".repeat(31),
-            &format!("f{}", "_".repeat(31)),
-        ] {
+        for bad in ["", "abc", "!!!", &"A".repeat(31), &"=".repeat(32)] {
             assert_eq!(bad.parse::<Cursor>(), Err(()), "{bad}");
         }
     }

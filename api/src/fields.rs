@@ -54,15 +54,15 @@ impl Fields {
         self.text_without(name, char::is_control)
     }
 
-    /// A text of one line and at least one letter, of at most `longest` bytes.
+    /// A text of one line and at least one letter, of at most `longest` letters.
     pub(crate) fn short_text(&mut self, name: &str, longest: usize) -> Option<String> {
         let text = self.text(name)?;
-        let (kind, msg) = if text.trim().is_empty() {
+        let (kind, msg) = if text.is_empty() {
             (
                 "string_too_short",
                 "String should have at least 1 character".to_owned(),
             )
-        } else if text.len() > longest {
+        } else if text.chars().count() > longest {
             let msg = format!("String should have at most {longest} characters");
             ("string_too_long", msg)
         } else {
@@ -253,13 +253,21 @@ impl Fields {
     }
 }
 
+/// Below this every whole number is one that a floating one can be.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// The whole number that a value stands for, or what is wrong with it.
+#[expect(clippy::cast_possible_truncation, reason = "its size was looked at")]
 fn whole(value: &Value) -> Result<i64, (&'static str, &'static str)> {
     const NO_INTEGER: (&str, &str) = ("int_type", "Input should be a valid integer");
     match value {
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => Ok(whole),
             (None, Some(_)) if number.is_u64() => Ok(i64::MAX),
+            // 206.0 is a whole number, however it is written.
+            (None, Some(number)) if number.fract() == 0.0 && number.abs() < EXACT => {
+                Ok(number as i64)
+            }
             (None, _) => Err((
                 "int_from_float",
                 "Input should be a valid integer, got a number with a fractional part",
@@ -339,6 +347,9 @@ impl<S: Send + Sync> FromRequest<S> for OptionalBody {
             .await
             .map_err(|_| ApiError::TooLarge)?;
         if bytes.is_empty() {
+            return Ok(Self(Fields::new("body", Map::new())));
+        }
+        if bytes.as_ref() == b"null" {
             return Ok(Self(Fields::new("body", Map::new())));
         }
         let request = Request::from_parts(parts, axum::body::Body::from(bytes));

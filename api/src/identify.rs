@@ -12,7 +12,7 @@ use entity::status::Role;
 use crate::auth;
 use crate::error::ApiError;
 use crate::request::CorrelationId;
-use crate::state::Running;
+use crate::running::Running;
 
 /// What it lets in.
 const GUARDED: &str = "/api/";

@@ -1,7 +1,10 @@
 //! Which agents may be asked for: those of the composition root, and those that workers found.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -9,6 +12,9 @@ use utoipa::ToSchema;
 use crate::error::ApiError;
 use crate::scope;
 use crate::state::{ApiState, KnownAgent};
+
+/// How long what is known is kept.
+const KEPT: Duration = Duration::from_secs(1);
 
 /// What a worker tells of an agent; everything else it tells is of no concern here.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -70,7 +76,39 @@ pub(crate) fn told_by(worker: &entity::worker::Model) -> Vec<Found> {
 }
 
 /// The agents by name, in the order in which they are to be listed.
-pub(crate) struct Known(Vec<KnownAgent>);
+#[derive(Clone)]
+pub(crate) struct Known(Arc<[KnownAgent]>);
+
+/// What is known, kept for a moment: workers tell news every few seconds.
+#[derive(Clone)]
+pub(crate) struct Recently(Cache<(), Known>);
+
+impl Recently {
+    pub(crate) fn new() -> Self {
+        let cache = Cache::builder().max_capacity(1).time_to_live(KEPT);
+        Self(cache.build())
+    }
+
+    /// What was known a second ago, at most; what is known now where that is not enough for these
+    /// agents, so that nothing is refused for having come too soon.
+    pub(crate) async fn known(
+        &self,
+        api: &ApiState,
+        asked: Option<&Value>,
+    ) -> Result<Known, ApiError> {
+        let asked = asked.and_then(Value::as_array).into_iter().flatten();
+        if let Some(known) = self.0.get(&()).await
+            && asked
+                .filter_map(Value::as_str)
+                .all(|agent| known.accepts(agent))
+        {
+            return Ok(known);
+        }
+        let known = Known::load(api).await?;
+        self.0.insert((), known.clone()).await;
+        Ok(known)
+    }
+}
 
 impl Known {
     /// Looks into the rows of the living workers.
@@ -94,7 +132,7 @@ impl Known {
                 });
             }
         }
-        Ok(Self(known))
+        Ok(Self(known.into()))
     }
 
     /// The names, in order.
@@ -150,7 +188,7 @@ mod tests {
             control,
             takes_model: !control,
         };
-        Known(vec![agent("claude", false), agent("control-lossy", true)])
+        Known([agent("claude", false), agent("control-lossy", true)].into())
     }
 
     #[test]

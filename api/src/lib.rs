@@ -15,6 +15,8 @@ mod ranking;
 mod scope;
 mod auth;
 mod limits;
+mod totals;
+mod running;
 mod identify;
 mod connections;
 mod request;

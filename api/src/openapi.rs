@@ -10,16 +10,17 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use utoipa::OpenApi as _;
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::error::ErrorBody;
 use crate::problem::Problem;
-use crate::state::Running;
+use crate::running::Running;
 
 const TOKEN: &str = "token";
 const GATEWAY_SECRET: &str = "gateway_secret";
@@ -82,6 +83,12 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             (true, item.delete.as_mut()),
         ] {
             let Some(operation) = operation else { continue };
+            // What is not sent is not null: a header or a query knows no such thing.
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(parameter) = parameter {
+                    parameter.schema = parameter.schema.take().map(without_null);
+                }
+            }
             let takes_body = operation.request_body.is_some();
             let refusals = [
                 (
@@ -126,6 +133,19 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
         }
     }
     document
+}
+
+fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
+    let RefOr::T(Schema::Object(mut object)) = schema else {
+        return schema;
+    };
+    if let SchemaType::Array(types) = &object.schema_type {
+        let mut others = types.iter().filter(|kind| **kind != Type::Null);
+        if let (Some(only), None) = (others.next(), others.next()) {
+            object.schema_type = SchemaType::Type(only.clone());
+        }
+    }
+    RefOr::T(Schema::Object(object))
 }
 
 fn refusal(description: &str) -> utoipa::openapi::Response {

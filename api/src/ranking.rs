@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use entity::status::{Dimension, RunStatus};
-use entity::{agent_run, score};
+use chrono::{DateTime, Utc};
+use entity::status::{Dimension, FailureCause, RunStatus};
+use entity::{RunId, agent_run, score};
 use evaluation::leaderboard::{Estimate, Row, RunResult};
 use evaluation::probe;
 use evaluation::scoring::{DimensionScore, RunScore};
+use sea_orm::FromQueryResult;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// One agent over all its trials that count.
@@ -109,9 +112,47 @@ pub(crate) fn best(rows: &[RankView]) -> Best {
     }
 }
 
+/// What a leaderboard needs of a run's row.
+#[derive(Clone, FromQueryResult)]
+pub(crate) struct MeasuredRun {
+    pub(crate) id: RunId,
+    pub(crate) agent: String,
+    pub(crate) trial: i32,
+    pub(crate) status: RunStatus,
+    pub(crate) failure_cause: Option<FailureCause>,
+    pub(crate) compression_detected: bool,
+    pub(crate) seal_broken: bool,
+    pub(crate) overall_score: Option<f64>,
+    pub(crate) passed: Option<bool>,
+    pub(crate) manifest: Option<Value>,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) completed_at: Option<DateTime<Utc>>,
+    pub(crate) model: Option<String>,
+}
+
+impl From<agent_run::Model> for MeasuredRun {
+    fn from(run: agent_run::Model) -> Self {
+        Self {
+            id: run.id,
+            agent: run.agent,
+            trial: run.trial,
+            status: run.status,
+            failure_cause: run.failure_cause,
+            compression_detected: run.compression_detected,
+            seal_broken: run.seal_broken,
+            overall_score: run.overall_score,
+            passed: run.passed,
+            manifest: run.manifest,
+            started_at: run.started_at,
+            completed_at: run.completed_at,
+            model: run.model,
+        }
+    }
+}
+
 /// What a leaderboard needs to know of a run; `cluster` is what it shares with runs of other agents.
 pub(crate) fn run_result(
-    run: &agent_run::Model,
+    run: &MeasuredRun,
     dimensions: BTreeMap<probe::Dimension, DimensionScore>,
     cluster: String,
 ) -> RunResult {
@@ -142,7 +183,7 @@ pub(crate) fn run_result(
     }
 }
 
-fn duration_ms(run: &agent_run::Model) -> Option<u64> {
+fn duration_ms(run: &MeasuredRun) -> Option<u64> {
     let lasted = run.completed_at? - run.started_at?;
     u64::try_from(lasted.num_milliseconds()).ok()
 }

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::error::{ApiError, render};
-use crate::state::Running;
+use crate::running::Running;
 
 /// Carries the correlation id both ways.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");

@@ -37,21 +37,26 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::identify::identify;
+use crate::known::Recently;
 use crate::limits::Rates;
 use crate::openapi;
 use crate::request;
+use crate::running::{Parts, Running};
 use crate::settings::ApiSettings;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 use crate::tail::Tail;
+use crate::totals::Totals;
 
 /// Everything, with what happens around every request.
 pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
-    let running = Running {
+    let running = Running(Arc::new(Parts {
         tail: Tail::start(
             api.platform.database.clone(),
             api.platform.waker.as_ref(),
             stopping.clone(),
         ),
+        recently: Recently::new(),
+        totals: Totals::new(),
         auth: Auth::new(&api.settings.auth),
         rates: Arc::new(Rates::new(
             api.settings.limits.requests_per_minute,
@@ -59,7 +64,7 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         )),
         stopping,
         api,
-    };
+    }));
     let cors = cors(&running.api.settings);
     let limits = running.api.settings.limits;
     let (router, document) = described().split_for_parts();

@@ -72,6 +72,28 @@ pub(crate) fn scores_of(task: &task::Model) -> Select<score::Entity> {
         .filter(score::Column::BreakIndex.eq(1))
 }
 
+/// The runs of a task with their figures: a row per run and dimension, of the first break and of the
+/// judging that is shown; a run without figures has one row.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task was found within the caller's organisation"
+)]
+pub(crate) fn measured_runs_of(task: &task::Model) -> Select<agent_run::Entity> {
+    let judging = task.judging;
+    let shown = agent_run::Relation::Score
+        .def()
+        .on_condition(move |_, score| {
+            Condition::all()
+                .add(Expr::col((score.clone(), score::Column::Judging)).eq(judging))
+                .add(Expr::col((score, score::Column::BreakIndex)).eq(1))
+        });
+    agent_run::Entity::find()
+        .filter(agent_run::Column::TaskId.eq(task.id))
+        .join(JoinType::LeftJoin, shown)
+        .order_by_asc(agent_run::Column::Agent)
+        .order_by_asc(agent_run::Column::Trial)
+}
+
 /// The runs of all tasks that a caller may see.
 #[expect(
     clippy::disallowed_methods,

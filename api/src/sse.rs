@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::frames::{self, Frame};
-use crate::state::Running;
+use crate::running::Running;
 use crate::tail::{TailReader, Told};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);

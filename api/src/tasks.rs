@@ -15,8 +15,8 @@ use platform::telemetry::chain;
 use platform::webhooks;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter,
-    QueryOrder, Set, TransactionTrait,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, Set, TransactionTrait,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -74,32 +74,43 @@ pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Mode
             trials: new.trials,
         },
     }];
-    let transaction = platform.database.begin().await?;
-    let by = new.by.clone();
-    let task = task_row(new, now)?.insert(&transaction).await?;
+    let id = TaskId::new();
     let mut rows = Vec::with_capacity(runs.len());
     for (agent, trial) in runs {
-        let id = RunId::new();
-        rows.push(run_row(id, task.id, &agent, trial, now));
+        let run = RunId::new();
+        rows.push(run_row(run, id, &agent, trial, now));
         happened.push(NewEvent {
-            run: Some(id),
+            run: Some(run),
             level: Level::Info,
             event: Event::RunQueued { agent, trial },
         });
     }
+    let by = new.by.clone();
+    let events = i64::try_from(happened.len()).unwrap_or(i64::MAX);
+    let task = task_row(id, new, events, now)?;
+    let transaction = platform.database.begin().await?;
+    task::Entity::insert(task.clone().into_active_model().reset_all())
+        .exec_without_returning(&transaction)
+        .await?;
     for rows in rows.chunks(ROWS_AT_ONCE) {
         agent_run::Entity::insert_many(rows.to_vec())
             .exec_without_returning(&transaction)
             .await?;
     }
-    let ring = jobs::enqueue(&transaction, &Work::PrepareTask { task: task.id }).await?;
+    let ring = jobs::enqueue(&transaction, &Work::PrepareTask { task: id }).await?;
     let details = json!({ "agents": task.agents, "trials": task.trials, "pr_url": task.pr_url });
-    let subject = Some(task.id.to_string());
-    audit::record(&transaction, &by, "task.create", subject, details).await?;
-    events::append(&transaction, task.id, &happened, &platform.redactor).await?;
+    audit::record(
+        &transaction,
+        &by,
+        "task.create",
+        Some(id.to_string()),
+        details,
+    )
+    .await?;
+    events::begin(&transaction, id, &happened, &platform.redactor).await?;
     transaction.commit().await?;
-    tracing::info!(task.id = %task.id, "created task {}", task.id);
-    platform.waker.wake(task.id).await;
+    tracing::info!(task.id = %id, "created task {id}");
+    platform.waker.wake(id).await;
     ring_bell(platform, &[ring]).await;
     Ok(task)
 }
@@ -133,52 +144,57 @@ pub(crate) fn request_hash(new: &NewTask) -> Result<String, DbErr> {
     Ok(hex::encode(Sha256::digest(text.as_bytes())))
 }
 
-fn task_row(new: NewTask, now: DateTime<Utc>) -> Result<task::ActiveModel, DbErr> {
+fn task_row(
+    id: TaskId,
+    new: NewTask,
+    events: i64,
+    now: DateTime<Utc>,
+) -> Result<task::Model, DbErr> {
     let source =
         serde_json::to_value(&new.source).map_err(|error| DbErr::Json(error.to_string()))?;
     let request_hash = match &new.idempotency_key {
         Some(_) => Some(request_hash(&new)?),
         None => None,
     };
-    Ok(task::ActiveModel {
-        id: Set(TaskId::new()),
-        org_id: Set(new.by.org),
-        team_id: Set(new.by.team),
-        created_by: Set(new.by.id),
-        idempotency_key: Set(new.idempotency_key),
-        request_hash: Set(request_hash),
-        pr_url: Set(new.pr_url),
-        repo: Set(new.repo),
-        pr_number: Set(new.pr_number),
-        source: Set(source),
-        agents: Set(json!(new.agents)),
-        rubric: Set(json!(new.rubric)),
-        trials: Set(number(new.trials, "trials")?),
-        max_files: Set(number(new.max_files, "max_files")?),
-        seed: Set(new.seed),
-        trigger: Set(new.trigger),
-        pass_mark: Set(new.pass_mark),
-        target_context_tokens: Set(new.target_context_tokens),
-        seal_before_break: Set(new.seal_before_break),
-        breaks: Set(number(new.breaks, "breaks")?),
-        max_cost_usd: Set(new.max_cost_usd),
-        question_bank: Set(new.question_bank),
-        generator_report: Set(None),
-        judging: Set(1),
-        status: Set(TaskStatus::Queued),
-        changed_files: Set(json!([])),
-        dropped_files: Set(json!([])),
-        base_sha: Set(None),
-        head_sha: Set(None),
-        prompt_hash: Set(None),
-        probe_set_hash: Set(None),
-        error_message: Set(None),
-        failure_cause: Set(None),
-        event_seq: Set(0),
-        created_at: Set(now),
-        updated_at: Set(now),
-        started_at: Set(None),
-        completed_at: Set(None),
+    Ok(task::Model {
+        id,
+        org_id: new.by.org,
+        team_id: new.by.team,
+        created_by: new.by.id,
+        idempotency_key: new.idempotency_key,
+        request_hash,
+        pr_url: new.pr_url,
+        repo: new.repo,
+        pr_number: new.pr_number,
+        source,
+        agents: json!(new.agents),
+        rubric: json!(new.rubric),
+        trials: number(new.trials, "trials")?,
+        max_files: number(new.max_files, "max_files")?,
+        seed: new.seed,
+        trigger: new.trigger,
+        pass_mark: new.pass_mark,
+        target_context_tokens: new.target_context_tokens,
+        seal_before_break: new.seal_before_break,
+        breaks: number(new.breaks, "breaks")?,
+        max_cost_usd: new.max_cost_usd,
+        question_bank: new.question_bank,
+        generator_report: None,
+        judging: 1,
+        status: TaskStatus::Queued,
+        changed_files: json!([]),
+        dropped_files: json!([]),
+        base_sha: None,
+        head_sha: None,
+        prompt_hash: None,
+        probe_set_hash: None,
+        error_message: None,
+        failure_cause: None,
+        event_seq: events,
+        created_at: now,
+        updated_at: now,
+        started_at: None,
+        completed_at: None,
     })
 }
 

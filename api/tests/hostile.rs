@@ -1,5 +1,10 @@
 //! What an attacker would send.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on is a failed test"
+)]
+
 use std::time::{Duration, Instant};
 
 use async_zip::base::read1::seek::ZipArchiveReader;

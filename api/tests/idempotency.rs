@@ -62,7 +62,7 @@ async fn a_key_that_is_none_is_refused() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1"});
-        for bad in ["", " ", &"x".repeat(256), "\u{e9}"] {
+        for bad in ["", " ", "a b", &"x".repeat(256), "\u{e9}"] {
             let answer = api.send(keyed(bad, &body)).await;
             assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad:?}");
         }

@@ -1,5 +1,10 @@
 //! Behind a gateway: who a request comes from, and what proves it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on is a failed test"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

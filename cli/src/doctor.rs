@@ -1,5 +1,6 @@
 //! `membreak doctor`: what is installed, reachable and configured, and how to mend what is not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use platform::settings::Environment;
 use platform::telemetry::chain;
 use serde::Serialize;
 
+use crate::effective::{self, Effective, Origin};
 use crate::embedded::Settings;
 use crate::output::{say, say_json};
 
@@ -21,6 +23,9 @@ pub(crate) struct Options {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    /// Tell all settings, not only those that are set.
+    #[arg(long)]
+    settings: bool,
 }
 
 /// How good a finding is.
@@ -80,11 +85,20 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             )
         })),
     }
+    let file: BTreeMap<String, String> = dotenvy::dotenv_iter()
+        .map(|lines| lines.filter_map(Result::ok).collect())
+        .unwrap_or_default();
+    let effective = effective::settings(&Environment, &file);
     let failed = findings
         .iter()
         .any(|finding| finding.verdict == Verdict::Fail);
     if options.json {
-        say_json(&serde_json::json!({ "schema": 1, "ok": !failed, "findings": findings }))?;
+        say_json(&serde_json::json!({
+            "schema": 1,
+            "ok": !failed,
+            "findings": findings,
+            "settings": effective,
+        }))?;
     } else {
         for finding in &findings {
             let mark = match finding.verdict {
@@ -97,12 +111,46 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 say(&format!("      → {fix}"));
             }
         }
+        tell(&effective, options.settings);
     }
     Ok(if failed {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// The settings that are set, or all.
+fn tell(settings: &[Effective], all: bool) {
+    let set = |setting: &&Effective| setting.origin != Origin::Default;
+    let count = settings.iter().filter(set).count();
+    let rest = settings.len() - count;
+    say("");
+    if all {
+        say(&format!(
+            "{count} settings are set, {rest} are at their defaults:"
+        ));
+    } else {
+        say(&format!(
+            "{count} settings are set; {rest} are at their defaults (--settings tells all):"
+        ));
+    }
+    let mut section = "";
+    for setting in settings.iter().filter(|setting| all || set(setting)) {
+        if setting.section != section {
+            section = &setting.section;
+            say(&format!("\n{section}"));
+        }
+        let value = setting.value.as_deref().unwrap_or("(not set)");
+        say(&format!(
+            "  {} = {value}  [{}]",
+            setting.name,
+            setting.origin.words()
+        ));
+        if all {
+            say(&format!("      {}", setting.help));
+        }
+    }
 }
 
 async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {

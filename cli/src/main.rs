@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod effective;
 mod embedded;
 mod eval;
 mod evaluation;

@@ -351,6 +351,13 @@ fn the_doctor_finds_what_is_there_and_names_bad_settings() {
     assert_eq!(verdict("database"), "ok");
     assert_eq!(verdict("agent control-perfect"), "ok");
     assert_eq!(verdict("agent claude"), "warn");
+    let settings = document(&well)["settings"].as_array().unwrap().clone();
+    let level = settings
+        .iter()
+        .find(|setting| setting["name"] == "LOG_LEVEL")
+        .unwrap();
+    assert_eq!(level["value"], "info");
+    assert_eq!(level["origin"], "environment");
 
     let ill = doctor("MAX_TURNS", "several");
     assert_eq!(ill.status.code(), Some(1));

@@ -19,6 +19,8 @@ use crate::settings::Reader;
 const BUSY: Duration = Duration::from_secs(10);
 /// How long a query may wait for a free connection of the pool.
 const ACQUIRE: Duration = Duration::from_secs(15);
+/// A connection that was used lately is taken to live.
+const IDLE: Duration = Duration::from_secs(5);
 /// How long one statement may take on PostgreSQL.
 const STATEMENT: Duration = Duration::from_secs(60);
 /// SQLite has one writer at a time; more connections only help readers.
@@ -94,6 +96,8 @@ pub async fn connect(settings: &DatabaseSettings) -> Result<DatabaseConnection, 
     let mut options = ConnectOptions::new(settings.url.as_str());
     options
         .sqlx_logging(false)
+        // Asking every time whether a connection still lives would double what a short query costs.
+        .test_before_acquire_if_idle_for(IDLE)
         .acquire_timeout(ACQUIRE)
         .connect_timeout(ACQUIRE)
         .max_connections(settings.max_connections);

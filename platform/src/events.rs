@@ -223,7 +223,27 @@ pub async fn append(
         .await?
         .ok_or_else(|| DbErr::RecordNotFound(format!("there is no task {task}")))?;
     let last: i64 = row.try_get_by_index(0)?;
-    let mut seq = last - count;
+    store(transaction, task, last - count, events, redactor).await
+}
+
+/// Stores the first events of a task that is made in the same transaction, with their number as its
+/// counter. Wake the readers after the commit.
+pub async fn begin(
+    transaction: &impl ConnectionTrait,
+    task: TaskId,
+    events: &[NewEvent],
+    redactor: &Redactor,
+) -> Result<(), DbErr> {
+    store(transaction, task, 0, events, redactor).await
+}
+
+async fn store(
+    transaction: &impl ConnectionTrait,
+    task: TaskId,
+    mut seq: i64,
+    events: &[NewEvent],
+    redactor: &Redactor,
+) -> Result<(), DbErr> {
     let at = clock::of_this_host();
     for events in events.chunks(AT_ONCE) {
         let mut rows = Vec::with_capacity(events.len());

@@ -141,21 +141,21 @@ pub async fn enqueue_all(
 ) -> Result<Vec<Ring>, DbErr> {
     let mut rings = Vec::with_capacity(works.len());
     for works in works.chunks(AT_ONCE) {
-        insert(connection, works).await?;
-        let found: HashMap<String, Ring> = job::Entity::find()
-            .filter(job::Column::WorkKey.is_in(works.iter().map(Work::key)))
-            .all(connection)
-            .await?
-            .into_iter()
-            .map(|job| {
+        let mut found = insert(connection, works).await?;
+        if found.len() < works.len() {
+            let there = job::Entity::find()
+                .filter(job::Column::WorkKey.is_in(works.iter().map(Work::key)))
+                .all(connection)
+                .await?;
+            for job in there {
                 let ring = Ring {
                     queue: job.queue,
                     job_id: job.id,
                     epoch: job.epoch,
                 };
-                (job.work_key, ring)
-            })
-            .collect();
+                found.insert(job.work_key, ring);
+            }
+        }
         for work in works {
             let ring = found.get(&work.key()).ok_or(DbErr::RecordNotInserted)?;
             rings.push(ring.clone());
@@ -167,7 +167,11 @@ pub async fn enqueue_all(
 /// How many rows one statement writes; engines limit how many values it may carry.
 const AT_ONCE: usize = 500;
 
-async fn insert(connection: &impl ConnectionTrait, works: &[Work]) -> Result<(), DbErr> {
+/// Adds what is not there yet, and returns its rings by key.
+async fn insert(
+    connection: &impl ConnectionTrait,
+    works: &[Work],
+) -> Result<HashMap<String, Ring>, DbErr> {
     let mut insert = Query::insert();
     insert.into_table(job::Entity).columns([
         job::Column::Id,
@@ -217,6 +221,20 @@ async fn insert(connection: &impl ConnectionTrait, works: &[Work]) -> Result<(),
             .do_nothing()
             .to_owned(),
     );
-    connection.execute(&insert).await?;
-    Ok(())
+    insert.returning(Query::returning().columns([
+        job::Column::WorkKey,
+        job::Column::Queue,
+        job::Column::Id,
+        job::Column::Epoch,
+    ]));
+    let mut rings = HashMap::with_capacity(works.len());
+    for row in connection.query_all(&insert).await? {
+        let ring = Ring {
+            queue: row.try_get_by_index(1)?,
+            job_id: row.try_get_by_index(2)?,
+            epoch: row.try_get_by_index(3)?,
+        };
+        rings.insert(row.try_get_by_index(0)?, ring);
+    }
+    Ok(rings)
 }

@@ -62,6 +62,11 @@ const ADDRESSES: [&str; 9] = [
     "HTTP_PROXY",
 ];
 
+/// Whether the value of a setting must not be shown.
+pub fn is_secret_setting(name: &str) -> bool {
+    SECRETS.contains(&name)
+}
+
 impl PlatformSettings {
     /// Reads the platform's settings; problems are noted in `reader`.
     pub fn read(reader: &mut Reader<'_>) -> Self {

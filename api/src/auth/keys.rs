@@ -121,7 +121,7 @@ impl Keys {
     }
 
     async fn fetch(&self) -> Result<HashMap<String, DecodingKey>, String> {
-        let told = |error: reqwest::Error| chain(&error.without_url()).to_string();
+        let told = |error: reqwest::Error| chain(&error.without_url());
         let url = self.settings.keys_url.clone();
         let mut answer = self.client.get(url).send().await.map_err(told)?;
         if !answer.status().is_success() {

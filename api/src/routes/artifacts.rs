@@ -29,8 +29,9 @@ use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Path, Query};
 use crate::routes::runs::{asked_trial, run_of};
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 use crate::zip::{self, Entry};
 
 /// The files that can be fetched at any time: they tell no more than the task and its events do.
@@ -226,7 +227,7 @@ fn view(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path, description = "An agent of the task, or `task`"),
         ("name" = String, Path),
-        ("trial" = Option<u32>, Query, description = "From 1; the newest if not given"),
+        ("trial" = Option<i32>, Query, minimum = 1, description = "From 1; the newest if not given"),
         ("Range" = Option<String>, Header,
             description = "One range of bytes, such as `bytes=0-99`; several are answered with the \
                            whole file"),

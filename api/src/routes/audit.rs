@@ -17,8 +17,9 @@ use crate::caller::Admin;
 use crate::cursor::{Cursor, asked_cursor};
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Query;
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new().routes(routes!(list_audit))
@@ -30,13 +31,16 @@ pub(super) fn router() -> OpenApiRouter<Running> {
 #[expect(dead_code, reason = "describes the query; `list_audit` reads it")]
 pub(crate) struct ListAudit {
     /// Only this action, such as `task.create`.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     action: Option<String>,
     /// Only what was done to this id.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     subject: Option<String>,
     /// More than 1000 is taken as 1000.
     #[param(minimum = 1, default = 50)]
     page_size: Option<u64>,
     /// Goes on after the page whose `next_cursor` this was.
+    #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
 

@@ -20,9 +20,10 @@ use utoipa_axum::routes;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Fields, Query};
-use crate::ranking::{RankView, figures, measured, run_result};
+use crate::ranking::{MeasuredRun, RankView, figures, measured, run_result};
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 /// Runs that one leaderboard stands on, at most: the newest.
 const MOST_RUNS: u64 = 20_000;
@@ -39,10 +40,13 @@ pub(super) fn router() -> OpenApiRouter<Running> {
 #[expect(dead_code, reason = "describes the query; `show_board` reads it")]
 pub(crate) struct BoardQuery {
     /// Only tasks of this repository, `owner/name`.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     repo: Option<String>,
     /// Only this agent, with its parameter where it has one.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     agent: Option<String>,
     /// Only runs that asked this model.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     model: Option<String>,
     /// Only runs that ended at this time or later (RFC 3339).
     from: Option<DateTime<Utc>>,
@@ -163,7 +167,9 @@ fn board(asked: &Asked, runs: Vec<agent_run::Model>, scores: Vec<score::Model>) 
     let mut tasks = std::collections::BTreeSet::new();
     for run in runs {
         let own = by_run.remove(&run.id).unwrap_or_default();
-        let result = run_result(&run, own, format!("{}/{}", run.task_id, run.trial));
+        let task = run.task_id;
+        let run = MeasuredRun::from(run);
+        let result = run_result(&run, own, format!("{task}/{}", run.trial));
         let version = result.manifest.get("instrument_version");
         let stub = run
             .model
@@ -186,7 +192,7 @@ fn board(asked: &Asked, runs: Vec<agent_run::Model>, scores: Vec<score::Model>) 
             Some(reason) => *left_out.entry(reason).or_default() += 1,
             None => {
                 if result.counts {
-                    tasks.insert(run.task_id);
+                    tasks.insert(task);
                 }
                 results.push(result);
             }

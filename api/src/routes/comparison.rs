@@ -18,8 +18,9 @@ use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
 use crate::routes::leaderboard::ranking_of;
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new().routes(routes!(compare_agents))
@@ -60,12 +61,12 @@ pub(crate) struct ComparedView {
     error_message: Option<String>,
     started_at: Option<DateTime<Utc>>,
     completed_at: Option<DateTime<Utc>>,
-    metrics: MetricsView,
+    metrics: ComparedMetrics,
 }
 
 /// What was measured. What is not known is null.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct MetricsView {
+pub(crate) struct ComparedMetrics {
     total_tokens: Option<i64>,
     /// Whether a limit of turns, time, tokens or money ended it.
     hit_limit: bool,
@@ -144,7 +145,7 @@ impl From<agent_run::Model> for ComparedView {
             value.as_i64().or_else(|| value.as_str()?.parse().ok())
         };
         let first_break = run.breaks.get(0).and_then(|first| first.get("trigger"));
-        let metrics = MetricsView {
+        let metrics = ComparedMetrics {
             total_tokens: number("total_tokens"),
             hit_limit: run.failure_cause == Some(entity::status::FailureCause::Budget),
             compression_detected: run.compression_detected,

@@ -21,8 +21,9 @@ use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::known::told_by;
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 const SERVICE: &str = "Memory-Break Orchestrator";
 /// How long a part may take to answer.

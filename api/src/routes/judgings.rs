@@ -15,8 +15,9 @@ use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
 use crate::judging::{Refused, judge_again};
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new()

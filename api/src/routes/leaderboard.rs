@@ -1,14 +1,15 @@
 //! `/api/v1/tasks/{id}/leaderboard`: the agents of a task, best first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use entity::status::{Dimension, RunStatus};
-use entity::{RunId, agent_run, score, task};
+use entity::{agent_run, score, task};
 use evaluation::leaderboard::leaderboard;
 use evaluation::probe;
 use evaluation::scoring::DimensionScore;
+use sea_orm::{FromQueryResult, QuerySelect};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,9 +19,10 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
-use crate::ranking::{Best, RankView, best, figures, measured, run_result};
+use crate::ranking::{Best, MeasuredRun, RankView, best, measured, run_result};
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new().routes(routes!(show_leaderboard))
@@ -73,17 +75,17 @@ pub(super) async fn ranking_of(
     task: &task::Model,
 ) -> Result<LeaderboardView, ApiError> {
     let database = &api.platform.database;
-    let runs = scope::runs_of(task)
+    let rows = scope::measured_runs_of(task)
+        .select_only()
+        .columns(RUN)
+        .columns(FIGURES)
+        .into_model::<MeasuredRow>()
         .all(database)
         .await
-        .map_err(ApiError::database("listing runs"))?;
-    let scores = scope::scores_of(task)
-        .all(database)
-        .await
-        .map_err(ApiError::database("listing scores"))?;
+        .map_err(ApiError::database("listing runs and scores"))?;
     let asked: Vec<Dimension> = serde_json::from_value(task.rubric.clone())
         .map_err(ApiError::internal("reading the rubric of a task"))?;
-    Ok(rank(task, &asked, runs, scores))
+    Ok(rank(task, &asked, rows))
 }
 
 impl LeaderboardView {
@@ -93,27 +95,95 @@ impl LeaderboardView {
     }
 }
 
-fn rank(
-    task: &task::Model,
-    asked: &[Dimension],
-    runs: Vec<agent_run::Model>,
-    scores: Vec<score::Model>,
-) -> LeaderboardView {
-    let mut by_run: HashMap<RunId, BTreeMap<probe::Dimension, DimensionScore>> = HashMap::new();
-    for score in scores {
-        by_run
-            .entry(score.run_id)
-            .or_default()
-            .insert(measured(score.dimension), figures(&score));
+/// What a leaderboard needs of a run, and of its figures.
+const RUN: [agent_run::Column; 13] = [
+    agent_run::Column::Id,
+    agent_run::Column::Agent,
+    agent_run::Column::Trial,
+    agent_run::Column::Status,
+    agent_run::Column::FailureCause,
+    agent_run::Column::CompressionDetected,
+    agent_run::Column::SealBroken,
+    agent_run::Column::OverallScore,
+    agent_run::Column::Passed,
+    agent_run::Column::Manifest,
+    agent_run::Column::StartedAt,
+    agent_run::Column::CompletedAt,
+    agent_run::Column::Model,
+];
+const FIGURES: [score::Column; 12] = [
+    score::Column::Dimension,
+    score::Column::N,
+    score::Column::Cold,
+    score::Column::Baseline,
+    score::Column::Post,
+    score::Column::Retention,
+    score::Column::Known,
+    score::Column::Kept,
+    score::Column::ItemRetention,
+    score::Column::StaleRate,
+    score::Column::AbstainedRate,
+    score::Column::WrongRate,
+];
+
+/// A run and its figures in one dimension, if it has any.
+#[derive(FromQueryResult)]
+struct MeasuredRow {
+    #[sea_orm(nested)]
+    run: MeasuredRun,
+    dimension: Option<Dimension>,
+    n: Option<i32>,
+    cold: Option<f64>,
+    baseline: Option<f64>,
+    post: Option<f64>,
+    retention: Option<f64>,
+    known: Option<i32>,
+    kept: Option<i32>,
+    item_retention: Option<f64>,
+    stale_rate: Option<f64>,
+    abstained_rate: Option<f64>,
+    wrong_rate: Option<f64>,
+}
+
+impl MeasuredRow {
+    fn split(self) -> (MeasuredRun, Option<(probe::Dimension, DimensionScore)>) {
+        let count = |value: Option<i32>| value.and_then(|value| usize::try_from(value).ok());
+        let score = self.dimension.map(|dimension| {
+            let score = DimensionScore {
+                n: count(self.n).unwrap_or(0),
+                cold: self.cold,
+                baseline: self.baseline,
+                post: self.post,
+                retention: self.retention,
+                known: count(self.known),
+                kept: count(self.kept),
+                item_retention: self.item_retention,
+                stale_rate: self.stale_rate,
+                abstained_rate: self.abstained_rate,
+                wrong_rate: self.wrong_rate,
+            };
+            (measured(dimension), score)
+        });
+        (self.run, score)
+    }
+}
+
+fn rank(task: &task::Model, asked: &[Dimension], rows: Vec<MeasuredRow>) -> LeaderboardView {
+    let mut runs: Vec<(MeasuredRun, BTreeMap<probe::Dimension, DimensionScore>)> = Vec::new();
+    for row in rows {
+        let (run, score) = row.split();
+        if runs.last().is_none_or(|(last, _)| last.id != run.id) {
+            runs.push((run, BTreeMap::new()));
+        }
+        if let (Some((_, scores)), Some((dimension, score))) = (runs.last_mut(), score) {
+            scores.insert(dimension, score);
+        }
     }
     let mut results = Vec::new();
     let mut unranked = Vec::new();
-    for run in runs {
+    for (run, own) in runs {
         match why_unranked(&run) {
-            None => {
-                let own = by_run.remove(&run.id).unwrap_or_default();
-                results.push(run_result(&run, own, run.trial.to_string()));
-            }
+            None => results.push(run_result(&run, own, run.trial.to_string())),
             Some(reason) => {
                 // Not ranked; but whose fault it was is told beside the agent.
                 results.push(run_result(&run, BTreeMap::new(), run.trial.to_string()));
@@ -138,7 +208,7 @@ fn rank(
 }
 
 /// Why a run is no measurement; none if it is one.
-fn why_unranked(run: &agent_run::Model) -> Option<String> {
+fn why_unranked(run: &MeasuredRun) -> Option<String> {
     match run.status {
         RunStatus::Queued => Some("it waits".to_owned()),
         RunStatus::Running | RunStatus::Judging => Some("it is not done yet".to_owned()),

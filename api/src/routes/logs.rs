@@ -19,9 +19,10 @@ use crate::fields::{Fields, Path, Query};
 use crate::problem::Problem;
 use crate::routes::artifacts::{Files, download_url, modified};
 use crate::routes::runs::asked_trial;
+use crate::running::Running;
 use crate::scope;
 use crate::sse::{self, Followed, Wanted};
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -41,12 +42,12 @@ pub(super) fn router() -> OpenApiRouter<Running> {
 #[utoipa::path(get, path = "/api/v1/logs/{task_id}/stream", tag = "logs",
     params(
         ("task_id" = Uuid, Path),
-        ("after" = Option<i64>, Query, description = "Only events after this number"),
-        ("level" = Option<String>, Query,
+        ("after" = Option<i64>, Query, minimum = 0, description = "Only events after this number"),
+        ("level" = Option<String>, Query, pattern = "^(DEBUG|INFO|WARNING|ERROR)$",
             description = "Only events at least as loud: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
-        ("kind" = Option<String>, Query,
+        ("kind" = Option<String>, Query, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$",
             description = "Only events of these kinds, comma-separated"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it")),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
         (status = 204, description = "The client has seen the last event"),
@@ -78,13 +79,13 @@ async fn stream_events(
     params(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path),
-        ("trial" = Option<u32>, Query, description = "Only this trial"),
-        ("after" = Option<i64>, Query, description = "Only events after this number"),
-        ("level" = Option<String>, Query,
+        ("trial" = Option<i32>, Query, minimum = 1, description = "Only this trial"),
+        ("after" = Option<i64>, Query, minimum = 0, description = "Only events after this number"),
+        ("level" = Option<String>, Query, pattern = "^(DEBUG|INFO|WARNING|ERROR)$",
             description = "Only events at least as loud: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
-        ("kind" = Option<String>, Query,
+        ("kind" = Option<String>, Query, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$",
             description = "Only events of these kinds, comma-separated"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it")),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
         (status = 404, description = "There is no such task or agent", body = ErrorBody)))]
@@ -103,9 +104,9 @@ async fn stream_run_events(
     params(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path),
-        ("log_type" = Option<String>, Query, description = "`stdout` or `stderr`; told back"),
-        ("after" = Option<i64>, Query, description = "Only events after this number"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "The same, as browsers send it")),
+        ("log_type" = Option<String>, Query, pattern = "^(stdout|stderr)$", description = "`stdout` or `stderr`; told back"),
+        ("after" = Option<i64>, Query, minimum = 0, description = "Only events after this number"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
         (status = 404, description = "There is no such task or agent", body = ErrorBody)))]

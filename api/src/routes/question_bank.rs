@@ -12,8 +12,9 @@ use utoipa_axum::routes;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new().routes(routes!(export_question_bank))

@@ -26,8 +26,9 @@ use crate::error::{ApiError, ErrorBody};
 use crate::fields::{self, Path, Query};
 use crate::retrying::{self, discard_job};
 use crate::routes::retrying::refused;
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 /// Leases that are listed.
 const MOST_LEASES: u64 = 1000;
@@ -102,6 +103,9 @@ pub(crate) struct LeaseView {
     cancel_requested: bool,
 }
 
+/// Queue, state, how many jobs, how many of them are due, and since when the first is.
+type Counted = (String, JobState, i64, i64, Option<DateTime<Utc>>);
+
 /// Tells what waits, what is worked on, and by whom.
 #[utoipa::path(get, path = "/api/v1/queues", tag = "queues",
     responses((status = 200, description = "The queues", body = QueueList)))]
@@ -114,7 +118,7 @@ async fn list_queues(
     let now = Utc::now();
     let is_due = Expr::col((job::Entity, job::Column::AvailableAt)).lte(now);
     let due: SimpleExpr = Expr::case(is_due, 1).finally(0).into();
-    let counts: Vec<(String, JobState, i64, i64, Option<DateTime<Utc>>)> = scope::jobs(&caller)
+    let counts: Vec<Counted> = scope::jobs(&caller)
         .select_only()
         .column(job::Column::Queue)
         .column(job::Column::State)
@@ -213,11 +217,13 @@ impl From<job::Model> for LeaseView {
 #[expect(dead_code, reason = "describes the query; `list_dead_jobs` reads it")]
 pub(crate) struct ListDead {
     /// Only those of this queue.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     queue: Option<String>,
     /// More than 1000 is taken as 1000.
     #[param(minimum = 1, default = 50)]
     page_size: Option<u64>,
     /// Goes on after the page whose `next_cursor` this was.
+    #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
 

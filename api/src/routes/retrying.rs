@@ -17,8 +17,9 @@ use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{OptionalBody, Path};
 use crate::retrying::{Refused, Which, retry_task};
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 use crate::tasks::ring_bell;
 
 pub(super) fn router() -> OpenApiRouter<Running> {

@@ -20,8 +20,9 @@ use crate::fields::{Fields, Path, Query};
 use crate::known::Known;
 use crate::problem::Problem;
 use crate::routes::artifacts::download_url;
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new()
@@ -239,7 +240,7 @@ async fn list_runs(
     params(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path),
-        ("trial" = Option<u32>, Query, description = "From 1; the newest if not given")),
+        ("trial" = Option<i32>, Query, minimum = 1, description = "From 1; the newest if not given")),
     responses(
         (status = 200, description = "The run", body = RunView),
         (status = 404, description = "There is no such task or run", body = ErrorBody),

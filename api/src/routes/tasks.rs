@@ -8,9 +8,7 @@ use chrono::{DateTime, Utc};
 use entity::status::TaskStatus;
 use entity::{TaskId, agent_run, task};
 use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, Query as Sql};
-use sea_orm::{
-    ColumnTrait, Condition, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, SqlErr,
-};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Select, SqlErr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -23,11 +21,12 @@ use crate::creation::new_task;
 use crate::cursor::{Cursor, asked_cursor};
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Body, Fields, Path, Query};
-use crate::known::Known;
 use crate::problem::Problem;
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 use crate::tasks::{self, Cancelled, NewTask};
+use crate::totals::count;
 
 /// The states that can be asked for, as they are listed to whoever asks for another.
 const STATES: [&str; 6] = ["queued", "running", "judging", "done", "error", "cancelled"];
@@ -250,19 +249,26 @@ pub(crate) struct ListTasks {
     #[param(minimum = 1, default = 20)]
     page_size: Option<u64>,
     /// Only tasks in this state, or in one of several, comma-separated.
+    #[param(
+        pattern = "^(queued|running|judging|done|error|cancelled)(,(queued|running|judging|done|error|cancelled))*$"
+    )]
     status: Option<String>,
     /// Only tasks of this repository, `owner/name`.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     repo: Option<String>,
     /// Only tasks that ask for this agent, whatever its parameter.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     agent: Option<String>,
     /// Only tasks whose address, repository or error has this text in it, in any case.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     q: Option<String>,
     /// Only tasks that were created at this time or later (RFC 3339).
     from: Option<DateTime<Utc>>,
     /// Only tasks that were created before this time (RFC 3339).
     to: Option<DateTime<Utc>>,
-    /// Goes on after the page whose `next_cursor` this was, whatever was created since; instead of
-    /// `page`.
+    /// Goes on after the page whose `next_cursor` this was, whatever was created since; `page` then
+    /// means nothing.
+    #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
 
@@ -288,7 +294,7 @@ pub(crate) struct Done {
 
 /// Asks for agents to be measured on a pull request.
 #[utoipa::path(post, path = "/api/v1/tasks", tag = "tasks", request_body = CreateTask,
-    params(("Idempotency-Key" = Option<String>, Header,
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
         description = "A name that the client gives this request, 1 to 255 visible characters: sent \
                        again, it makes no second task, but is answered with the first one")),
     responses(
@@ -297,20 +303,22 @@ pub(crate) struct Done {
         (status = 422, description = "The request is not valid, or another one had its \
             Idempotency-Key", body = ErrorBody)))]
 async fn create_task(
-    State(api): State<ApiState>,
+    State(running): State<Running>,
     caller: Caller,
     headers: HeaderMap,
     Body(fields): Body,
 ) -> Result<Response, ApiError> {
+    let api = &running.api;
     let key = asked_key(&headers)?;
-    let known = Known::load(&api).await?;
+    let agents = fields.given("agents");
+    let known = running.recently.known(api, agents.as_ref()).await?;
     let mut new = new_task(fields, &api.settings, &known, &caller)?;
     new.idempotency_key = key;
-    if let Some(again) = made_before(&api, &caller, &new).await? {
+    if let Some(again) = made_before(api, &caller, &new).await? {
         return Ok(again);
     }
     let most = api.settings.limits.active_tasks;
-    if most > 0 && active_tasks(&api, &caller, most).await? >= most {
+    if most > 0 && active_tasks(api, &caller, most).await? >= most {
         return Err(ApiError::TooManyTasks(most));
     }
     match tasks::create_task(&api.platform, new.clone()).await {
@@ -320,7 +328,7 @@ async fn create_task(
             if new.idempotency_key.is_some()
                 && matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) =>
         {
-            let again = made_before(&api, &caller, &new).await?;
+            let again = made_before(api, &caller, &new).await?;
             again.ok_or_else(|| ApiError::database("creating a task")(error))
         }
         Err(error) => Err(ApiError::database("creating a task")(error)),
@@ -333,7 +341,12 @@ fn asked_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
         return Ok(None);
     };
     match header.to_str() {
-        Ok(key) if (1..=255).contains(&key.trim().len()) => Ok(Some(key.trim().to_owned())),
+        Ok(key)
+            if (1..=255).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(Some(key.to_owned()))
+        }
         Ok(_) | Err(_) => {
             let msg = "Input should be 1 to 255 visible characters";
             Err(bad_key("value_error", msg, header.to_str().ok()))
@@ -395,26 +408,25 @@ async fn active_tasks(api: &ApiState, caller: &Caller, most: u64) -> Result<u64,
         (status = 200, description = "A page of tasks", body = TaskPage),
         (status = 422, description = "The query is not valid", body = ErrorBody)))]
 async fn list_tasks(
-    State(api): State<ApiState>,
+    State(running): State<Running>,
     caller: Caller,
     Query(mut query): Query,
 ) -> Result<Json<TaskPage>, ApiError> {
     let page = query.integer("page", 1, i64::MAX);
     let page_size = query.page_size(20);
-    let wanted = Filter::read(&mut query).narrow(scope::tasks(&caller));
+    let filter = Filter::read(&mut query);
     let cursor = asked_cursor(&mut query);
-    if cursor.is_some() && page.is_some() {
-        let (loc, given) = (query.loc("cursor"), query.given("cursor"));
-        let msg = "Give either page or cursor, not both";
-        query.refuse(Problem::new("value_error", loc, msg, given.into()));
-    }
     query.finish()?;
     let listing = || ApiError::database("listing tasks");
-    let total = wanted
-        .clone()
-        .count(&api.platform.database)
-        .await
-        .map_err(listing())?;
+    let database = &running.api.platform.database;
+    let all = filter.takes_all();
+    let wanted = filter.narrow(scope::tasks(&caller));
+    let total = if all {
+        running.totals.of(database, &caller).await
+    } else {
+        count(database, wanted.clone()).await
+    };
+    let total = total.map_err(listing())?;
     let mut wanted = wanted
         .order_by_desc(task::Column::CreatedAt)
         .order_by_desc(task::Column::Id)
@@ -432,10 +444,7 @@ async fn list_tasks(
             Some(page)
         }
     };
-    let mut tasks = wanted
-        .all(&api.platform.database)
-        .await
-        .map_err(listing())?;
+    let mut tasks = wanted.all(database).await.map_err(listing())?;
     let size = usize::try_from(page_size).unwrap_or(usize::MAX);
     let more = tasks.len() > size;
     tasks.truncate(size);
@@ -469,6 +478,24 @@ impl Filter {
             from: query.time("from"),
             to: query.time("to"),
         }
+    }
+
+    /// Whether it leaves nothing out.
+    fn takes_all(&self) -> bool {
+        let Self {
+            statuses,
+            repo,
+            agent,
+            text,
+            from,
+            to,
+        } = self;
+        statuses.is_empty()
+            && repo.is_none()
+            && agent.is_none()
+            && text.is_none()
+            && from.is_none()
+            && to.is_none()
     }
 
     fn narrow(self, mut wanted: Select<task::Entity>) -> Select<task::Entity> {

@@ -23,8 +23,9 @@ use crate::auth::tokens::new_token;
 use crate::caller::Admin;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{self, Body, Path};
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 const ROLES: [&str; 3] = ["viewer", "member", "admin"];
 /// No token is good for longer.
@@ -104,13 +105,21 @@ pub(crate) struct TokenList {
 #[schema(example = json!({"name": "nightly runs", "role": "member", "expires_in_days": 30}))]
 pub(crate) struct CreateToken {
     /// What people call it.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
     /// `viewer`, `member` or `admin`.
-    #[schema(default = "member")]
+    #[schema(default = "member", pattern = "^(viewer|member|admin)$")]
     role: Option<String>,
     /// Only what is this team's; the creator's own team, if it has one.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     team_id: Option<String>,
     #[schema(minimum = 1, maximum = 366, default = 90)]
     expires_in_days: Option<i64>,

@@ -25,8 +25,9 @@ use crate::caller::{Admin, Caller};
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{self, Body, Path};
 use crate::problem::Problem;
+use crate::running::Running;
 use crate::scope;
-use crate::state::{ApiState, Running};
+use crate::state::ApiState;
 
 /// Of one organisation: every end of a task costs as many messages.
 const MOST_WEBHOOKS: u64 = 20;
@@ -100,7 +101,11 @@ pub(crate) struct CreateWebhook {
     #[schema(min_length = 1, max_length = 2000)]
     url: String,
     /// Only tasks of this team; the creator's own team, if it has one.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     team_id: Option<String>,
 }
 

@@ -53,7 +53,7 @@ pub(crate) async fn deliver(
     if !webhook.enabled {
         return Err(failed(
             Retry::Never,
-            "the webhook was turned off".to_owned(),
+            "the webhook was turned off",
         ));
     }
     let body = body(&task, &delivery).to_string();
@@ -107,10 +107,10 @@ pub(crate) async fn deliver(
     } else {
         Retry::After(wait(worker.settings.webhooks.wait, job.lease.attempt))
     };
-    Err(failed(retry, problem))
+    Err(failed(retry, &problem))
 }
 
-fn failed(retry: Retry, problem: String) -> StageError {
+fn failed(retry: Retry, problem: &str) -> StageError {
     StageError::Failed {
         cause: FailureCause::Harness,
         retry,
@@ -200,7 +200,7 @@ async fn send(
     if !settings.private_addresses {
         client = client.dns_resolver(PublicOnly);
     }
-    let client = client.build().map_err(|error| chain(&error).to_string())?;
+    let client = client.build().map_err(|error| chain(&error))?;
     let timestamp = Utc::now().timestamp();
     let signature =
         webhooks::signature(&Secret::new(webhook.secret.as_str()), id, timestamp, &body);
@@ -214,7 +214,7 @@ async fn send(
         .send()
         .await
         // The address is the organisation's own and is known to it.
-        .map_err(|error| chain(&error.without_url()).to_string())?;
+        .map_err(|error| chain(&error.without_url()))?;
     Ok(answer.status())
 }
 

@@ -1,0 +1,163 @@
+//! Webhooks are told of the end of a task, signed, and again until they have heard it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on is a failed test"
+)]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use entity::status::{DeliveryStatus, TaskStatus};
+use entity::{TaskId, WebhookId, webhook, webhook_delivery};
+use platform::settings::Secret;
+use platform::webhooks::{announce, new_secret, signature};
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, Set, TransactionTrait};
+use serde_json::Value;
+use testkit::builders;
+use tokio::net::TcpListener;
+
+use support::Installation;
+
+type Heard = Arc<Mutex<Vec<(HeaderMap, String)>>>;
+
+/// A receiver that answers with these codes, one after the other, and with the last for ever.
+async fn receiver(codes: &'static [u16]) -> (String, Heard) {
+    let heard = Heard::default();
+    let noted = Arc::clone(&heard);
+    let app = Router::new().route(
+        "/hook",
+        post(async move |headers: HeaderMap, body: String| {
+            let mut noted = noted.lock().unwrap();
+            noted.push((headers, body));
+            let code = codes[(noted.len() - 1).min(codes.len() - 1)];
+            (
+                StatusCode::from_u16(code).unwrap(),
+                // Followed, it would be asked for ever.
+                [("location", "/hook")],
+            )
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, heard)
+}
+
+/// A task that has ended, and a webhook that is to hear of it.
+async fn ended(installation: &Installation, url: &str) -> (TaskId, Secret) {
+    let database = &installation.platform.database;
+    let mut task = builders::task();
+    task.status = TaskStatus::Done;
+    let task = task.into_active_model().reset_all();
+    let task = task.insert(database).await.unwrap();
+    let secret = new_secret();
+    webhook::ActiveModel {
+        id: Set(WebhookId::new()),
+        org_id: Set(task.org_id.clone()),
+        team_id: Set(None),
+        url: Set(url.to_owned()),
+        secret: Set(secret.expose().to_owned()),
+        enabled: Set(true),
+        created_by: Set(None),
+        created_at: Set(chrono::Utc::now()),
+    }
+    .insert(database)
+    .await
+    .unwrap();
+    let transaction = database.begin().await.unwrap();
+    let rings = announce(&transaction, task.id).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(rings.len(), 1);
+    (task.id, secret)
+}
+
+async fn delivery(installation: &Installation) -> webhook_delivery::Model {
+    let found = webhook_delivery::Entity::find()
+        .one(&installation.platform.database)
+        .await;
+    found.unwrap().unwrap()
+}
+
+async fn settled(installation: &Installation) -> webhook_delivery::Model {
+    for _ in 0..600 {
+        let found = delivery(installation).await;
+        if found.status != DeliveryStatus::Queued {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!(
+        "the message waits for ever: {:?}",
+        delivery(installation).await
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_that_was_away_is_told_again_with_the_same_id_and_a_good_signature() {
+    let (url, heard) = receiver(&[500, 302, 204]).await;
+    let installation = Installation::new().await;
+    let (task, secret) = ended(&installation, &url).await;
+    let worker = installation.start("w", Vec::new());
+    let told = settled(&installation).await;
+    worker.stop().await;
+    assert_eq!(told.status, DeliveryStatus::Delivered);
+    assert_eq!((told.attempts, told.status_code), (3, Some(204)));
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 3, "a redirect is not followed");
+    for (headers, body) in heard.iter() {
+        let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+        assert_eq!(header("webhook-id"), told.id.to_string());
+        let timestamp = header("webhook-timestamp").parse().unwrap();
+        let expected = signature(&secret, told.id, timestamp, body);
+        assert_eq!(header("webhook-signature"), expected);
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["type"], "task.completed");
+        assert_eq!(body["data"]["task_id"], task.to_string());
+        assert_eq!(body["data"]["status"], "done");
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_told_no_more() {
+    let (url, heard) = receiver(&[410]).await;
+    let installation = Installation::new().await;
+    ended(&installation, &url).await;
+    let worker = installation.start("w", Vec::new());
+    let told = settled(&installation).await;
+    worker.stop().await;
+    assert_eq!(told.status, DeliveryStatus::Failed);
+    assert_eq!(heard.lock().unwrap().len(), 1);
+    let webhook = webhook::Entity::find()
+        .one(&installation.platform.database)
+        .await;
+    assert!(!webhook.unwrap().unwrap().enabled);
+}
+
+#[tokio::test]
+async fn a_receiver_inside_this_network_is_not_told_unless_that_is_wanted() {
+    let (url, heard) = receiver(&[200]).await;
+    let installation = Installation::new().await;
+    // Made while it was wanted.
+    ended(&installation, &url).await;
+    let mut settings = installation.settings("w");
+    settings.webhooks.private_addresses = false;
+    let worker = installation.start_with(settings, Vec::new());
+    for _ in 0..100 {
+        if delivery(&installation).await.attempts > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let told = delivery(&installation).await;
+    worker.stop().await;
+    assert!(told.attempts > 0);
+    assert_ne!(told.status, DeliveryStatus::Delivered);
+    assert!(heard.lock().unwrap().is_empty());
+}
