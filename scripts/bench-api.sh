@@ -25,6 +25,7 @@ duration=${DURATION:-10} repeats=${REPEATS:-3} clients=${CLIENTS:-10000}
 need_cargo
 need wrk wrk
 need jq jq
+need redis-server redis-server
 postgres_bin() { find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1; }
 [ -n "$(postgres_bin)" ] || need initdb postgresql
 bin=$(dirname "$(postgres_bin)")
@@ -35,10 +36,10 @@ target=${CARGO_TARGET_DIR:-$project/target}/production
 
 scratch=$(mktemp -d)
 chmod 755 "$scratch"
-postgres_pid='' api_pid=''
+postgres_pid='' api_pid='' redis_pid=''
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
-    for pid in $api_pid $postgres_pid; do
+    for pid in $api_pid $redis_pid $postgres_pid; do
         kill -INT "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
@@ -67,11 +68,16 @@ export PGHOST=127.0.0.1 PGPORT=$port PGUSER=postgres PGDATABASE=postgres
 ulimit -n "$(ulimit -Hn)"
 api_port=$(free_port)
 base=http://127.0.0.1:$api_port
-env -u REDIS_URL DATABASE_URL="postgres://postgres@127.0.0.1:$port/postgres" \
-    STORAGE_DIR="$scratch/storage" PORT="$api_port" LOG_LEVEL=warn RATE_LIMIT_PER_MINUTE=0 \
-    MAX_ACTIVE_TASKS=0 "$target/api" >"$scratch/api.log" 2>&1 &
-api_pid=$!
-wait_for 30 curl -fsS "$base/health/readiness" || die "the API does not answer: $(cat "$scratch/api.log")"
+# start_api [VARIABLE=VALUE...]: the API without limits.
+start_api() {
+    env -u REDIS_URL DATABASE_URL="postgres://postgres@127.0.0.1:$port/postgres" \
+        STORAGE_DIR="$scratch/storage" PORT="$api_port" LOG_LEVEL=warn RATE_LIMIT_PER_MINUTE=0 \
+        MAX_ACTIVE_TASKS=0 "$@" "$target/api" >"$scratch/api.log" 2>&1 &
+    api_pid=$!
+    wait_for 30 curl -fsS "$base/health/readiness" ||
+        die "the API does not answer: $(cat "$scratch/api.log")"
+}
+start_api
 psql -q -v ON_ERROR_STOP=1 -f scripts/bench/seed.sql
 psql -qAt -c 'SELECT id FROM task' >"$scratch/ids"
 
@@ -118,8 +124,18 @@ under_load=$(memory VmRSS) peak=$(memory VmHWM)
 streams=null
 if [ -n "$sse" ]; then
     say "$clients clients that follow a task"
+    # With a Redis, over which the API hears of what workers write.
+    redis_port=$(free_port)
+    redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" \
+        >"$scratch/redis.log" 2>&1 &
+    redis_pid=$!
+    wait_for 10 redis-cli -p "$redis_port" ping || die "Redis does not answer"
+    kill -INT "$api_pid"
+    wait "$api_pid" || true
+    start_api "REDIS_URL=redis://127.0.0.1:$redis_port/"
     streams=$("$target/examples/sse_clients" --api "127.0.0.1:$api_port" --pid "$api_pid" \
-        --database "postgres://postgres@127.0.0.1:$port/postgres" --clients "$clients")
+        --database "postgres://postgres@127.0.0.1:$port/postgres" \
+        --redis "redis://127.0.0.1:$redis_port/" --clients "$clients")
 fi
 
 result=$(jq -cs --argjson rss "$under_load" --argjson peak "$peak" --argjson streams "$streams" '

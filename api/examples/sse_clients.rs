@@ -10,8 +10,10 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use entity::status::Level;
 use entity::{TaskId, task};
-use platform::events::{self, Event, NewEvent};
+use platform::events::redis_waker::RedisWaker;
+use platform::events::{self, Event, NewEvent, Waker};
 use platform::redaction::Redactor;
+use platform::settings::Secret;
 use sea_orm::{Database, DatabaseConnection, EntityTrait, TransactionTrait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -33,6 +35,9 @@ struct Arguments {
     pid: u32,
     #[arg(long)]
     database: String,
+    /// Over which the API hears of events, as it does of a worker's.
+    #[arg(long)]
+    redis: String,
     #[arg(long, default_value_t = 10_000)]
     clients: usize,
 }
@@ -42,6 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let database = Database::connect(&arguments.database).await?;
     let task = running_task(&database).await?;
+    let waker = RedisWaker::connect(&Secret::new(arguments.redis.as_str()), "membreak")?;
     let before = resident_bytes(arguments.pid)?;
     let (heard, mut hears) = mpsc::unbounded_channel();
     let connected = Arc::new(Barrier::new(arguments.clients + 1));
@@ -64,6 +70,7 @@ async fn main() -> anyhow::Result<()> {
     let mut delays: Vec<Duration> = Vec::with_capacity(arguments.clients * EVENTS);
     for number in 0..EVENTS {
         let written = write_event(&database, task, number).await?;
+        waker.wake(task).await;
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         for _ in 0..arguments.clients {
             let (which, at) = tokio::time::timeout_at(deadline, hears.recv())

@@ -13,11 +13,6 @@ use platform::telemetry::TelemetrySettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Threads of the runtime wait less for each other than with the system's, and ten thousand streams
-/// take a third less memory.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The HTTP interface of Memory-Break Orchestrator. Everything else is set by environment
 /// variables.
 #[derive(Parser)]

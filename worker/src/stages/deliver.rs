@@ -51,10 +51,7 @@ pub(crate) async fn deliver(
         return end_job(worker, job).await;
     }
     if !webhook.enabled {
-        return Err(failed(
-            Retry::Never,
-            "the webhook was turned off",
-        ));
+        return Err(failed(Retry::Never, "the webhook was turned off"));
     }
     let body = body(&task, &delivery).to_string();
     let outcome = send(&worker.settings.webhooks, &webhook, delivery.id, body).await;
