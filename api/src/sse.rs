@@ -13,6 +13,7 @@ use entity::{RunId, TaskId, task};
 use futures::Stream;
 use platform::telemetry::chain;
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::frames::{self, Frame};
@@ -97,6 +98,12 @@ impl Follow {
         async_stream::stream! {
             yield Ok(self.connected());
             let mut failures = 0;
+            // Made once and kept: to line up anew at every event would cost ten thousand clients more
+            // than the event does.
+            let mut stopped = std::pin::pin!(self.stopping.clone().cancelled_owned());
+            let mut beats = tokio::time::interval(HEARTBEAT);
+            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            beats.reset();
             loop {
                 match self.reader.next().await {
                     Ok(Told::Frames(frames, newest)) => {
@@ -136,8 +143,9 @@ impl Follow {
                     }
                 }
                 let beat = tokio::select! {
-                    () = self.stopping.cancelled() => return,
-                    waited = tokio::time::timeout(HEARTBEAT, self.reader.wait()) => waited.is_err(),
+                    () = self.reader.wait() => false,
+                    _ = beats.tick() => true,
+                    () = &mut stopped => return,
                 };
                 if beat {
                     yield Ok(BEAT);
