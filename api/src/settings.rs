@@ -229,6 +229,13 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_tells_the_value_unless_it_may_be_secret() {
+        let refused = read([("MAX_BODY_BYTES", "7"), ("GATEWAY_SECRET", "quokka")]).unwrap_err();
+        assert!(refused.contains("7\\\" must be from 1024"), "{refused}");
+        assert!(!refused.contains("quokka"), "{refused}");
+    }
+
+    #[test]
     fn only_loopback_is_open_without_being_told() {
         let settings = read([]).unwrap();
         assert!(settings.may_listen(([127, 0, 0, 1], 8000).into()).is_ok());

@@ -303,3 +303,59 @@ async fn what_is_kept_back_says_why_and_comes_when_the_task_ends() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_part_of_a_file_can_be_fetched_and_what_is_known_is_not_sent_again() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        let rows = api.rows();
+        rows.task(task, TaskStatus::Done, &["claude"]).await;
+        rows.file(task, None, "task.log", "0123456789").await;
+        let path = format!("/api/v1/artifacts/{task}/task/task.log");
+        let whole = api.get(&path).await;
+        let etag = whole.header("etag").unwrap().to_owned();
+        assert_eq!(whole.header("accept-ranges"), Some("bytes"));
+        let ask = async |headers: &[(&'static str, &str)]| {
+            let mut asking = request(Method::GET, &path, Body::empty());
+            for (name, value) in headers {
+                asking.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            api.send(asking).await
+        };
+        for (range, text, told) in [
+            ("bytes=0-3", "0123", "bytes 0-3/10"),
+            ("bytes=7-", "789", "bytes 7-9/10"),
+            ("bytes=-2", "89", "bytes 8-9/10"),
+            ("bytes=4-400", "456789", "bytes 4-9/10"),
+            ("bytes=9-9", "9", "bytes 9-9/10"),
+        ] {
+            let part = ask(&[("range", range)]).await;
+            assert_eq!(part.status, StatusCode::PARTIAL_CONTENT, "{range}");
+            assert_eq!(part.text(), text, "{range}");
+            assert_eq!(part.header("content-range"), Some(told));
+        }
+        for beyond in ["bytes=10-", "bytes=10-20", "bytes=99-100"] {
+            let part = ask(&[("range", beyond)]).await;
+            assert_eq!(part.status, StatusCode::RANGE_NOT_SATISFIABLE, "{beyond}");
+            assert_eq!(part.header("content-range"), Some("bytes */10"));
+        }
+        for all in ["bytes=0-1,3-4", "lines=1-2", "bytes=b-c", "bytes=5-2"] {
+            let answer = ask(&[("range", all)]).await;
+            let fine = answer.status == StatusCode::OK && answer.text() == "0123456789";
+            let refused = answer.status == StatusCode::RANGE_NOT_SATISFIABLE;
+            assert!(fine || refused, "{all}: {}", answer.status);
+        }
+        let other = ask(&[("range", "bytes=0-3"), ("if-range", "\"other\"")]).await;
+        assert_eq!(
+            (other.status, other.text().as_str()),
+            (StatusCode::OK, "0123456789")
+        );
+        let same = ask(&[("range", "bytes=0-3"), ("if-range", &etag)]).await;
+        assert_eq!(same.status, StatusCode::PARTIAL_CONTENT);
+        let known = ask(&[("if-none-match", &etag)]).await;
+        assert_eq!(known.status, StatusCode::NOT_MODIFIED);
+        assert!(known.bytes.is_empty());
+    })
+    .await;
+}

@@ -6,9 +6,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use entity::TaskId;
+use entity::status::Level;
 use entity::status::{RunStatus, TaskStatus};
 use futures::StreamExt;
-use platform::events::Event;
+use platform::events::{Event, NewEvent, append};
+use sea_orm::TransactionTrait;
 use sea_orm::{ActiveModelTrait, Set};
 use serde_json::Value;
 use testkit::database::on_both_engines;
@@ -300,6 +302,75 @@ async fn a_stream_ends_when_the_server_stops() {
             .map(|event| event.kind)
             .collect();
         assert_eq!(kinds, ["connected"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_hears_only_what_it_asks_for_and_always_the_end() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        let task = TaskId::new();
+        rows.task(task, TaskStatus::Running, &["claude"]).await;
+        rows.happened(task, None, vec![Event::TaskStarted {}, progress(1)])
+            .await;
+        let transaction = database.connection().begin().await.unwrap();
+        let loud = NewEvent {
+            run: None,
+            level: Level::Warning,
+            event: progress(2),
+        };
+        let redactor = &api.state.platform.redactor;
+        append(&transaction, task, &[loud], redactor).await.unwrap();
+        transaction.commit().await.unwrap();
+        rows.completed(task).await;
+        for (query, expected) in [
+            ("level=WARNING", vec!["connected", "progress", "completed"]),
+            (
+                "kind=task_started",
+                vec!["connected", "task_started", "completed"],
+            ),
+            (
+                "kind=task_started,progress&level=WARNING",
+                vec!["connected", "progress", "completed"],
+            ),
+            ("kind=nothing_like_it", vec!["connected", "completed"]),
+            ("after=3", vec!["connected", "completed"]),
+        ] {
+            let answer = api.get(&format!("{}?{query}", stream_of(task))).await;
+            let kinds: Vec<String> = parse(&answer.text())
+                .into_iter()
+                .map(|event| event.kind)
+                .collect();
+            assert_eq!(kinds, expected, "{query}");
+        }
+        let bad = api.get(&format!("{}?level=LOUD", stream_of(task))).await;
+        assert_eq!(bad.status, StatusCode::UNPROCESSABLE_ENTITY);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_that_was_tried_again_is_followed_to_its_second_end() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        let task = TaskId::new();
+        rows.task(task, TaskStatus::Running, &["claude"]).await;
+        rows.completed(task).await;
+        rows.happened(task, None, vec![Event::TaskRetried { by: None, runs: 1 }])
+            .await;
+        rows.completed(task).await;
+        let answer = api.get(&stream_of(task)).await;
+        let kinds: Vec<String> = parse(&answer.text())
+            .into_iter()
+            .map(|event| event.kind)
+            .collect();
+        assert_eq!(
+            kinds,
+            ["connected", "completed", "task_retried", "completed"]
+        );
     })
     .await;
 }

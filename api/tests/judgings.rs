@@ -74,7 +74,7 @@ async fn questions_are_kept_back_until_the_task_has_ended() {
         let ended = TaskId::new();
         api.rows().task(ended, TaskStatus::Error, &["claude"]).await;
         let path = format!("/api/v1/tasks/{ended}/question-bank");
-        assert_eq!(api.get(&path).await.status, 404);
+        assert_eq!(api.get(&path).await.status, 409);
     })
     .await;
 }

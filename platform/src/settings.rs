@@ -175,12 +175,21 @@ impl<'a> Reader<'a> {
         self.source.get(name).map(Secret::new)
     }
 
-    /// Notes a problem.
+    /// Notes a problem, with the value that has it.
     pub fn refuse(&mut self, name: &'static str, problem: impl Into<String>) {
-        self.errors.push(SettingError {
-            name,
-            problem: problem.into(),
-        });
+        let mut problem = problem.into();
+        // What may hold a password is not repeated.
+        let is_private = ["URL", "SECRET", "KEY", "TOKEN"]
+            .iter()
+            .any(|word| name.contains(word));
+        if let Some(value) = self.source.get(name)
+            && !is_private
+            && !problem.starts_with(value.trim())
+            && !problem.contains(&format!("{value:?}"))
+        {
+            problem = format!("{value:?} {problem}");
+        }
+        self.errors.push(SettingError { name, problem });
     }
 
     /// The value, unless something was wrong.

@@ -27,8 +27,8 @@ pub(super) fn router() -> OpenApiRouter<Running> {
     responses(
         (status = 200, description = "A line that tells what they are about, then one per probe and per lesson",
             body = String, content_type = "application/x-ndjson"),
-        (status = 404, description = "There is no such task, or it has no probes", body = ErrorBody),
-        (status = 409, description = "The task has not ended", body = ErrorBody)))]
+        (status = 404, description = "There is no such task", body = ErrorBody),
+        (status = 409, description = "The task has not ended, or ended before it had probes", body = ErrorBody)))]
 async fn export_question_bank(
     State(api): State<ApiState>,
     caller: Caller,
@@ -47,7 +47,9 @@ async fn export_question_bank(
         .await
         .map_err(ApiError::database("finding the probes"))?;
     let (Some(found), Some(base), Some(head)) = (found, &task.base_sha, &task.head_sha) else {
-        return Err(ApiError::NotFound("The task has no probes".to_owned()));
+        return Err(ApiError::NotYet(
+            "The task ended before it had probes".to_owned(),
+        ));
     };
     let bytes = api
         .platform
