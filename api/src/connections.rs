@@ -84,12 +84,14 @@ async fn talk(
     stream.set_write_timeout(Some(limits.stalled_client));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let app = app.clone();
-        async move {
+        // On the heap and given back with the answer: the connection would keep its room for as long
+        // as a client listens.
+        Box::pin(async move {
             let mut request: Request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             let Ok(response) = app.oneshot(request).await;
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -38,11 +38,6 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// The place of a task.
-    pub(crate) fn at(task: &task::Model) -> Self {
-        Self::new(task.created_at, task.id.0)
-    }
-
     pub(crate) fn new(at: DateTime<Utc>, id: Uuid) -> Self {
         Self { at, id }
     }

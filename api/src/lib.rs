@@ -12,6 +12,8 @@ mod fields;
 pub mod judging;
 mod retrying;
 mod ranking;
+mod found;
+mod task_view;
 mod scope;
 mod auth;
 mod limits;

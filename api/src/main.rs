@@ -15,6 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The HTTP interface of Memory-Break Orchestrator. Everything else is set by environment
 /// variables.
+/// A request allocates on one thread and frees on another, over which the system's allocator waits
+/// for itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -16,6 +16,7 @@ use sea_orm::{
 use serde_json::json;
 
 use crate::audit::{self, Actor};
+use crate::found::FoundTask;
 use crate::tasks::ring_bell;
 
 /// Why nothing is tried again.
@@ -48,7 +49,7 @@ pub(crate) enum Which {
 /// cancelled. Returns how many.
 pub(crate) async fn retry_task(
     platform: &Platform,
-    task: &task::Model,
+    task: &FoundTask,
     which: &Which,
     by: &Actor,
 ) -> Result<usize, Refused> {
@@ -64,7 +65,7 @@ pub(crate) async fn retry_task(
 async fn begin_again(
     transaction: &impl ConnectionTrait,
     platform: &Platform,
-    task: &task::Model,
+    task: &FoundTask,
     which: &Which,
     by: &Actor,
 ) -> Result<(usize, Vec<Ring>), Refused> {
@@ -254,7 +255,7 @@ async fn open_jobs(
 /// Brings a dead job back: a run is made again, a judging or a message to a webhook tried again.
 pub(crate) async fn retry_job(
     platform: &Platform,
-    task: &task::Model,
+    task: &FoundTask,
     dead: &job::Model,
     by: &Actor,
 ) -> Result<(), Refused> {

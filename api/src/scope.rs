@@ -9,12 +9,13 @@ use entity::{
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, JoinType, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, RelationTrait, Select,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationTrait, Select, Statement, Value,
 };
 
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::fields;
+use crate::found::{FoundTask, OfOneTask};
 
 /// How long a worker that was not heard of counts as alive.
 const ALIVE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
@@ -37,10 +38,29 @@ pub(crate) async fn task(
     database: &DatabaseConnection,
     caller: &Caller,
     id: &str,
-) -> Result<task::Model, ApiError> {
+) -> Result<FoundTask, ApiError> {
+    task_as(database, caller, id).await
+}
+
+/// Other columns of that task.
+pub(crate) async fn task_as<T: OfOneTask>(
+    database: &DatabaseConnection,
+    caller: &Caller,
+    id: &str,
+) -> Result<T, ApiError> {
     let id: TaskId = fields::id(id)?;
-    tasks(caller)
-        .filter(task::Column::Id.eq(id))
+    let backend = database.get_database_backend();
+    let text = T::texts()
+        .of(backend, caller.team.is_some())
+        .get_or_init(|| {
+            let wanted = tasks(caller).filter(task::Column::Id.eq(id)).select_only();
+            T::select_cols(wanted).build(backend).sql
+        });
+    // In the order of the filters above: this is what holds callers to their own tasks.
+    let mut values: Vec<Value> = vec![caller.org.as_str().into()];
+    values.extend(caller.team.as_deref().map(Value::from));
+    values.push(id.into());
+    T::find_by_statement(Statement::from_sql_and_values(backend, text, values))
         .one(database)
         .await
         .map_err(ApiError::database("finding a task"))?
@@ -52,7 +72,7 @@ pub(crate) async fn task(
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
 )]
-pub(crate) fn runs_of(task: &task::Model) -> Select<agent_run::Entity> {
+pub(crate) fn runs_of(task: &FoundTask) -> Select<agent_run::Entity> {
     agent_run::Entity::find()
         .filter(agent_run::Column::TaskId.eq(task.id))
         .order_by_asc(agent_run::Column::Agent)
@@ -64,7 +84,7 @@ pub(crate) fn runs_of(task: &task::Model) -> Select<agent_run::Entity> {
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
 )]
-pub(crate) fn scores_of(task: &task::Model) -> Select<score::Entity> {
+pub(crate) fn scores_of(task: &FoundTask) -> Select<score::Entity> {
     score::Entity::find()
         .inner_join(agent_run::Entity)
         .filter(agent_run::Column::TaskId.eq(task.id))
@@ -78,7 +98,7 @@ pub(crate) fn scores_of(task: &task::Model) -> Select<score::Entity> {
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
 )]
-pub(crate) fn measured_runs_of(task: &task::Model) -> Select<agent_run::Entity> {
+pub(crate) fn measured_runs_of(task: &FoundTask) -> Select<agent_run::Entity> {
     let judging = task.judging;
     let shown = agent_run::Relation::Score
         .def()
@@ -130,7 +150,7 @@ pub(crate) fn all_scores(caller: &Caller) -> Select<score::Entity> {
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
 )]
-pub(crate) fn judgings_of(task: &task::Model) -> Select<judging::Entity> {
+pub(crate) fn judgings_of(task: &FoundTask) -> Select<judging::Entity> {
     judging::Entity::find()
         .filter(judging::Column::TaskId.eq(task.id))
         .order_by_asc(judging::Column::Number)
@@ -141,7 +161,7 @@ pub(crate) fn judgings_of(task: &task::Model) -> Select<judging::Entity> {
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
 )]
-pub(crate) fn artifacts_of(task: &task::Model) -> Select<artifact::Entity> {
+pub(crate) fn artifacts_of(task: &FoundTask) -> Select<artifact::Entity> {
     artifact::Entity::find()
         .filter(artifact::Column::TaskId.eq(task.id))
         .filter(artifact::Column::Name.not_like(".%"))

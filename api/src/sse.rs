@@ -9,13 +9,14 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use chrono::Utc;
 use entity::status::{Level, RunStatus};
-use entity::{RunId, TaskId, task};
+use entity::{RunId, TaskId};
 use futures::Stream;
 use platform::telemetry::chain;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::found::FoundTask;
 use crate::frames::{self, Frame};
 use crate::running::Running;
 use crate::tail::{TailReader, Told};
@@ -60,7 +61,7 @@ impl Wanted {
 /// The events of a task after number `after`, as a response that goes on.
 pub(crate) fn follow(
     running: &Running,
-    task: &task::Model,
+    task: &FoundTask,
     followed: Followed,
     wanted: Wanted,
     after: i64,

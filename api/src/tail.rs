@@ -349,7 +349,8 @@ impl TailReader {
                 });
             }
         }
-        self.older().await
+        // Seldom, and it asks the database: nobody else is to keep room for that.
+        Box::pin(self.older()).await
     }
 
     async fn older(&mut self) -> Result<Told, DbErr> {

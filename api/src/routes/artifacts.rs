@@ -14,7 +14,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use entity::{RunId, TaskId, agent_run, artifact, task};
+use entity::{RunId, TaskId, agent_run, artifact};
 use futures::StreamExt;
 use headers::{HeaderMapExt, IfNoneMatch};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Path, Query};
+use crate::found::FoundTask;
 use crate::routes::runs::{asked_trial, run_of};
 use crate::running::Running;
 use crate::scope;
@@ -99,12 +100,12 @@ pub(super) fn download_url(task: TaskId, agent: &str, name: &str, trial: Option<
 }
 
 /// Whether a file of a task is kept back for now.
-fn is_kept_back(task: &task::Model, name: &str) -> bool {
+fn is_kept_back(task: &FoundTask, name: &str) -> bool {
     !task.status.is_final() && !OPEN.contains(&name)
 }
 
 /// Refuses what is kept back.
-fn not_yet(task: &task::Model, what: &str) -> ApiError {
+fn not_yet(task: &FoundTask, what: &str) -> ApiError {
     ApiError::NotYet(format!(
         "{what} can be fetched when the task has ended; it is {} now. An agent that is being \
          measured could learn from it what it is asked. Open at any time: {}",
@@ -129,7 +130,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    pub(super) async fn of(api: &ApiState, task: &task::Model) -> Result<Self, ApiError> {
+    pub(super) async fn of(api: &ApiState, task: &FoundTask) -> Result<Self, ApiError> {
         let database = &api.platform.database;
         let artifacts = scope::artifacts_of(task)
             .all(database)
@@ -198,11 +199,7 @@ async fn list_artifacts(
     }))
 }
 
-fn view(
-    task: &task::Model,
-    artifact: &artifact::Model,
-    owner: Option<(&str, i32)>,
-) -> ArtifactView {
+fn view(task: &FoundTask, artifact: &artifact::Model, owner: Option<(&str, i32)>) -> ArtifactView {
     let agent = owner.map_or(TASK, |(agent, _)| agent);
     let trial = owner.map(|(_, trial)| trial);
     ArtifactView {
@@ -284,7 +281,7 @@ async fn download_artifact(
 
 async fn artifact_of(
     api: &ApiState,
-    task: &task::Model,
+    task: &FoundTask,
     run: Option<&agent_run::Model>,
     name: &str,
 ) -> Result<Option<artifact::Model>, ApiError> {

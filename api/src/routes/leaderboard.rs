@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use entity::status::{Dimension, RunStatus};
-use entity::{agent_run, score, task};
+use entity::{agent_run, score};
 use evaluation::leaderboard::leaderboard;
 use evaluation::probe;
 use evaluation::scoring::DimensionScore;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
+use crate::found::FoundTask;
 use crate::ranking::{Best, MeasuredRun, RankView, best, measured, run_result};
 use crate::running::Running;
 use crate::scope;
@@ -72,7 +73,7 @@ async fn show_leaderboard(
 /// The leaderboard of a task.
 pub(super) async fn ranking_of(
     api: &ApiState,
-    task: &task::Model,
+    task: &FoundTask,
 ) -> Result<LeaderboardView, ApiError> {
     let database = &api.platform.database;
     let rows = scope::measured_runs_of(task)
@@ -168,7 +169,7 @@ impl MeasuredRow {
     }
 }
 
-fn rank(task: &task::Model, asked: &[Dimension], rows: Vec<MeasuredRow>) -> LeaderboardView {
+fn rank(task: &FoundTask, asked: &[Dimension], rows: Vec<MeasuredRow>) -> LeaderboardView {
     let mut runs: Vec<(MeasuredRun, BTreeMap<probe::Dimension, DimensionScore>)> = Vec::new();
     for row in rows {
         let (run, score) = row.split();

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use entity::status::{JobKind, JobState};
-use entity::{JobId, job, task};
+use entity::{JobId, job};
 use platform::telemetry::chain;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -24,6 +24,7 @@ use crate::caller::{Admin, Caller};
 use crate::cursor::{Cursor, asked_cursor};
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{self, Path, Query};
+use crate::found::FoundTask;
 use crate::retrying::{self, discard_job};
 use crate::routes::retrying::refused;
 use crate::running::Running;
@@ -316,7 +317,7 @@ async fn dead_job(
     api: &ApiState,
     caller: &Caller,
     id: &str,
-) -> Result<(job::Model, task::Model), ApiError> {
+) -> Result<(job::Model, FoundTask), ApiError> {
     let id: JobId = fields::id(id)?;
     let database = &api.platform.database;
     let no_job = || ApiError::NotFound("Job not found".to_owned());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use entity::{RunId, agent_run, artifact, score, task};
+use entity::{RunId, agent_run, artifact, score};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Fields, Path, Query};
+use crate::found::FoundTask;
 use crate::known::Known;
 use crate::problem::Problem;
 use crate::routes::artifacts::download_url;
@@ -278,7 +279,7 @@ pub(super) fn asked_trial(query: &mut Fields) -> Option<i32> {
 /// The run of an agent: the trial asked for, or the newest.
 pub(super) async fn run_of(
     api: &ApiState,
-    task: &task::Model,
+    task: &FoundTask,
     agent: &str,
     trial: Option<i32>,
 ) -> Result<Option<agent_run::Model>, ApiError> {
@@ -295,7 +296,7 @@ pub(super) async fn run_of(
 }
 
 /// The agents of a task, in the order asked for.
-fn agents_of(task: &task::Model) -> Result<Vec<String>, ApiError> {
+fn agents_of(task: &FoundTask) -> Result<Vec<String>, ApiError> {
     serde_json::from_value(task.agents.clone())
         .map_err(ApiError::internal("reading the agents of a task"))
 }
@@ -303,7 +304,7 @@ fn agents_of(task: &task::Model) -> Result<Vec<String>, ApiError> {
 /// Files and scores by run, in two queries whatever the number of runs.
 async fn belongings_of(
     api: &ApiState,
-    task: &task::Model,
+    task: &FoundTask,
     only: Option<RunId>,
 ) -> Result<HashMap<RunId, Belongings>, ApiError> {
     let mut artifacts = scope::artifacts_of(task).filter(artifact::Column::RunId.is_not_null());
