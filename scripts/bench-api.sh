@@ -4,7 +4,7 @@
 #   scripts/bench-api.sh [--json] [--sse-only | --no-sse]
 #
 # Per operation: the median of REPEATS (3) runs of DURATION (10) seconds of `wrk -t1 -c16` after a
-# warm-up, and pgbench right after it with as many connections. Settings of PostgreSQL are its defaults.
+# warm-up, and of pgbench right after each of them with as many connections. Settings of PostgreSQL are its defaults.
 # The factor is over the first service, as measured on another day (see docs/operations.md).
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -78,7 +78,7 @@ start_api() {
         die "the API does not answer: $(cat "$scratch/api.log")"
 }
 start_api
-psql -q -v ON_ERROR_STOP=1 -f scripts/bench/seed.sql
+psql -q -v ON_ERROR_STOP=1 -f scripts/bench/seed.sql -c CHECKPOINT
 psql -qAt -c 'SELECT id FROM task' >"$scratch/ids"
 
 memory() { awk -v name="$1:" '$1 == name { printf "%.1f", $2 / 1024 }' "/proc/$api_pid/status"; }
@@ -105,11 +105,13 @@ for operation in $operations; do
     say "$operation"
     wrk_once "$operation" 2 >/dev/null
     : >"$scratch/runs"
+    : >"$scratch/tps"
     for _ in $(seq "$repeats"); do
         wrk_once "$operation" "$duration" >>"$scratch/runs"
+        pgbench_once "$operation" >>"$scratch/tps"
     done
-    tps=$(pgbench_once "$operation")
-    jq -cs --arg name "$operation" --argjson tps "${tps:-null}" --slurpfile first "$scratch/first.json" '
+    tps=$(jq -s 'sort | .[length / 2 | floor]' "$scratch/tps")
+    jq -cs --arg name "$operation" --argjson tps "$tps" --slurpfile first "$scratch/first.json" '
         (sort_by(.rps) | .[length / 2 | floor]) as $median | $first[0][$name] as $earlier
         | {operation: $name, rps: $median.rps, p50_ms: $median.p50_ms, p99_ms: $median.p99_ms,
            failed: (map(.failed) | add), pgbench_tps: $tps,
