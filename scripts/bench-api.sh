@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Measures the API on PostgreSQL with 10,000 tasks, beside pgbench with the same statements.
 #
-#   scripts/bench-api.sh [--json] [--sse-only | --no-sse]
+#   scripts/bench-api.sh [--json] [--sse-only | --no-sse] [--without-indexes]
+#
+# --without-indexes drops every index but those of keys: what is left of the factor is not theirs.
 #
 # Per operation: the median of REPEATS (3) runs of DURATION (10) seconds of `wrk -t1 -c16` after a
 # warm-up, and of pgbench right after each of them with as many connections. Settings of PostgreSQL are its defaults.
@@ -11,12 +13,13 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$project"
 
-json="" operations="health get leaderboard list create" sse=yes
+json="" without_indexes="" operations="health get leaderboard list create" sse=yes
 for option in "$@"; do
     case $option in
     --json) json=yes ;;
     --sse-only) operations= ;;
     --no-sse) sse= ;;
+    --without-indexes) without_indexes=yes ;;
     *) die "unknown option $option" ;;
     esac
 done
@@ -79,6 +82,12 @@ start_api() {
 }
 start_api
 psql -q -v ON_ERROR_STOP=1 -f scripts/bench/seed.sql -c CHECKPOINT
+if [ -n "$without_indexes" ]; then
+    psql -qAt -c "SELECT format('DROP INDEX %s;', indexrelid::regclass) FROM pg_index
+        JOIN pg_class ON pg_class.oid = indrelid
+        WHERE relnamespace = 'public'::regnamespace AND NOT indisprimary AND NOT indisunique" |
+        psql -q -v ON_ERROR_STOP=1
+fi
 psql -qAt -c 'SELECT id FROM task' >"$scratch/ids"
 
 memory() { awk -v name="$1:" '$1 == name { printf "%.1f", $2 / 1024 }' "/proc/$api_pid/status"; }
