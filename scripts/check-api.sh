@@ -58,7 +58,7 @@ if command -v redis-server >/dev/null; then
 fi
 
 initdb=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
-DATABASE_URL=sqlite://$scratch/check.db?mode=rwc
+DATABASE_URL="sqlite://$scratch/check.db?mode=rwc"
 if [ -n "${CHECK_DATABASE_URL:-}" ]; then
     DATABASE_URL=$CHECK_DATABASE_URL
 elif [ -n "$initdb" ]; then
@@ -90,14 +90,14 @@ base=http://127.0.0.1:$port
 wait_for 60 curl -fsS "$base/health/readiness" || die "the API does not answer: $(cat "$scratch/api.log")"
 "$build/examples/furnish" >"$scratch/ids.json"
 
-ended=0
+ended=0 seconds=${CHECK_SECONDS:-60}
 (
     # It leaves files of its own where it runs.
     cd "$scratch"
     export CHECK_IDS=$scratch/ids.json PYTHONPATH=$project/scripts/check SCHEMATHESIS_HOOKS=hooks
     "$tools/bin/schemathesis" --config-file "$project/scripts/schemathesis.toml" run \
-        "$base/openapi.json" --max-time "${CHECK_SECONDS:-60}" --seed "${CHECK_SEED:-1}" \
-        --request-timeout 20 --max-examples "${CHECK_EXAMPLES:-50}" --no-color
+        "$base/openapi.json" --max-time "$seconds" --seed "${CHECK_SEED:-1}" \
+        --request-timeout 20 --max-examples "${CHECK_EXAMPLES:-$((seconds > 60 ? 500 : 50))}" --no-color
 ) || ended=$?
 if grep -E ' (ERROR|panicked)' "$scratch/api.log"; then
     ended=1
