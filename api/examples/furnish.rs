@@ -32,7 +32,7 @@ use serde_json::json;
 
 use rows::{Rows, RunRow};
 
-/// Where to write is said by DATABASE_URL and STORAGE_DIR.
+/// Where to write is said by `DATABASE_URL` and `STORAGE_DIR`.
 #[derive(Parser)]
 struct Arguments {}
 

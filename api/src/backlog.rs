@@ -33,6 +33,9 @@ pub(crate) struct Counted {
     pub(crate) first: Option<DateTime<Utc>>,
 }
 
+/// Queue, state, how many are due, how many there are, and when the first can be taken.
+type Row = (String, JobState, i64, i64, Option<DateTime<Utc>>);
+
 /// Whose jobs.
 type Whose = Option<(String, Option<String>)>;
 
@@ -79,7 +82,7 @@ async fn count(
 ) -> Result<Vec<Counted>, DbErr> {
     let is_due = Expr::col((job::Entity, job::Column::AvailableAt)).lte(Utc::now());
     let due: SimpleExpr = Expr::case(is_due, 1).finally(0).into();
-    let counts: Vec<(String, JobState, i64, i64, Option<DateTime<Utc>>)> = jobs
+    let counts: Vec<Row> = jobs
         .filter(job::Column::State.is_in(states))
         .select_only()
         .column(job::Column::Queue)

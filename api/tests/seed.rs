@@ -8,6 +8,7 @@
 //!   on ([`Ids`]);
 //! * times: both must be times; `created_at` of rows that were there before must be the same time;
 //! * `correlation_id`, `modified`: only their types;
+//! * `Retry-After`: a number of seconds, at most as many, for some may have gone by;
 //! * `total`: the recording had 10,000 tasks beside those that it speaks of, and this test has not;
 //! * bodies that were cut off when they were recorded end where they were cut off ([`whole`]);
 //! * the log file that the recorded stream was read from names its task `x`.
@@ -135,14 +136,19 @@ fn every_difference_is_told_to_clients() {
 async fn had_again(api: &TestApi, exchange: &Exchange, ids: &mut Ids) -> Vec<compare::Found> {
     let path = ids.in_place_of(&exchange.request.path);
     let request = replayed(&exchange.request, &path);
-    let response = api.router.clone().oneshot(request).await.unwrap();
+    let response = api
+        .router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("it is there");
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let is_stream = exchange.request.path.contains("/stream") && status == 200;
     let mut pieces = response.into_body().into_data_stream();
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.next().await {
-        bytes.extend_from_slice(&piece.unwrap());
+        bytes.extend_from_slice(&piece.expect("it is there"));
         // It goes on for as long as its task does.
         if is_stream && exchange.request.path.contains(RUNNING) {
             break;
@@ -156,12 +162,14 @@ async fn had_again(api: &TestApi, exchange: &Exchange, ids: &mut Ids) -> Vec<com
     }
     for (name, then) in &exchange.headers {
         let now = headers.get(name).and_then(|value| value.to_str().ok());
-        if now != Some(then) {
+        let seconds = |text: &str| text.parse::<u32>().ok();
+        let is_wait = name == "retry-after" && now.and_then(seconds) <= seconds(then);
+        if now != Some(then) && !(is_wait && now.and_then(seconds) > Some(0)) {
             comparison.note(name, "header", format!("{now:?}, was {then:?}"));
         }
     }
     if is_stream {
-        let then = exchange.body.as_str().unwrap();
+        let then = exchange.body.as_str().expect("it is there");
         let then = then.replace("\"task_id\": \"x\"", &format!("\"task_id\": \"{DONE}\""));
         comparison.events(&events_of(&then), &events_of(&text));
     } else if exchange.headers["content-type"].starts_with("application/json") {
@@ -220,8 +228,10 @@ async fn prepare(api: &TestApi) {
     rows.happened(done, None, vec![progress]).await;
     for (id, agent, transcript, log) in RUNS {
         let run = run(done, id, agent, begun, over);
-        run.insert(&api.state.platform.database).await.unwrap();
-        let id: RunId = id.parse().unwrap();
+        run.insert(&api.state.platform.database)
+            .await
+            .expect("it is there");
+        let id: RunId = id.parse().expect("it is there");
         measure(api, id).await;
         let started = Event::RunStarted {
             agent: agent.to_owned(),
@@ -269,7 +279,9 @@ async fn prepare(api: &TestApi) {
     run.stats = Set(json!({}));
     run.started_at = Set(None);
     run.completed_at = Set(None);
-    run.insert(&api.state.platform.database).await.unwrap();
+    run.insert(&api.state.platform.database)
+        .await
+        .expect("it is there");
     let told = agents.map(|name| json!({"name": name, "available": true, "version": "1"}));
     rows.worker("worker", Utc::now(), told.to_vec().into())
         .await;
@@ -353,20 +365,24 @@ async fn measure(api: &TestApi, run: RunId) {
         .reset_all()
         .insert(&api.state.platform.database)
         .await
-        .unwrap();
+        .expect("it is there");
     }
 }
 
 /// Ends the tasks that were made, as a worker that finds no repository does.
 async fn fail_what_waits(api: &TestApi) {
     let listed = api.get("/api/v1/tasks?status=queued").await.json();
-    for task in listed["tasks"].as_array().unwrap() {
+    for task in listed["tasks"].as_array().expect("it is there") {
         let change = task::ActiveModel {
             status: Set(TaskStatus::Error),
             error_message: Set(Some("the pull request cannot be fetched".to_owned())),
             ..Default::default()
         };
-        let id = task["id"].as_str().unwrap().parse().unwrap();
+        let id = task["id"]
+            .as_str()
+            .expect("it is there")
+            .parse()
+            .expect("it is there");
         api.rows().change(id, change).await;
     }
 }

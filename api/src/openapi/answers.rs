@@ -43,17 +43,14 @@ pub(super) fn complete(operation: &mut Operation) {
         };
         let correlation = "The request's own id, or a new one; it is in every line of the log";
         add_header(response, "X-Correlation-ID", correlation);
-        match status.as_str() {
-            "401" => add_header(response, "WWW-Authenticate", "How to prove who one is"),
-            "429" | "503" => {
-                add_header(response, "Retry-After", "In how many seconds to ask again")
-            }
-            "416" => add_header(
-                response,
-                "Content-Range",
-                "How long the file is: `bytes */10`",
-            ),
-            _ => {}
+        let other = match status.as_str() {
+            "401" => Some(("WWW-Authenticate", "How to prove who one is")),
+            "429" | "503" => Some(("Retry-After", "In how many seconds to ask again")),
+            "416" => Some(("Content-Range", "How long the file is: `bytes */10`")),
+            _ => None,
+        };
+        if let Some((name, what)) = other {
+            add_header(response, name, what);
         }
         for (kind, content) in &mut response.content {
             let RefOr::T(content) = content else { continue };

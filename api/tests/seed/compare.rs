@@ -152,7 +152,7 @@ impl<'a> Comparison<'a> {
                 return false;
             };
             // Whatever was not made while the exchanges were had has a time of its own.
-            let was_there = name == "created_at" && then.date().to_string() < "2026-11".to_owned();
+            let was_there = name == "created_at" && then.date().to_string().as_str() < "2026-11";
             return !was_there || now.naive_utc() == then;
         }
         if Uuid::try_parse(then).is_ok() && Uuid::try_parse(now).is_ok() {

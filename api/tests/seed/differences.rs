@@ -22,7 +22,7 @@ impl Difference {
             None => found.place == *place,
         };
         let here = self.exchanges.is_empty() || self.exchanges.contains(&found.exchange.as_str());
-        here && self.kind == found.kind && self.places.iter().any(|place| covers(&place))
+        here && self.kind == found.kind && self.places.iter().any(covers)
     }
 }
 
