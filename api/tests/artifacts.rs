@@ -350,6 +350,11 @@ async fn a_part_of_a_file_can_be_fetched_and_what_is_known_is_not_sent_again() {
             let refused = answer.status == StatusCode::RANGE_NOT_SATISFIABLE;
             assert!(fine || refused, "{all}: {}", answer.status);
         }
+        for several in ["bytes=-1112,-564", "bytes=90-99,0-1", "bytes=1-2, 4-5"] {
+            let answer = ask(&[("range", several)]).await;
+            assert_eq!(answer.status, StatusCode::OK, "{several}");
+            assert_eq!(answer.text(), "0123456789");
+        }
         let other = ask(&[("range", "bytes=0-3"), ("if-range", "\"other\"")]).await;
         assert_eq!(
             (other.status, other.text().as_str()),

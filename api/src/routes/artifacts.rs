@@ -342,18 +342,19 @@ fn asked_range(
     if !same {
         return Ok(None);
     }
+    // Whether each of several could be had does not matter, for none is looked at.
+    if headers
+        .get(header::RANGE)
+        .is_some_and(|asked| asked.as_bytes().contains(&b','))
+    {
+        return Ok(None);
+    }
     // The last so many bytes of a file that has fewer are all of it.
     if suffix_length(headers).is_some_and(|length| length > size) && size > 0 {
         return Ok(Some(0..size));
     }
-    let mut ranges = asked.satisfiable_ranges(size);
-    let (Some((from, to)), None) = (ranges.next(), ranges.next()) else {
-        let any = asked.satisfiable_ranges(size).next().is_some();
-        return if any {
-            Ok(None)
-        } else {
-            Err(ApiError::NoSuchRange(size))
-        };
+    let Some((from, to)) = asked.satisfiable_ranges(size).next() else {
+        return Err(ApiError::NoSuchRange(size));
     };
     let begin = match from {
         Bound::Included(from) => from,
