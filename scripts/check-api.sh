@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Tries the running API against its own description with Schemathesis: every operation, with all its
-# checks but one: to delete a task is to cancel it, as it was with the first service, so it can still be
-# looked at. Ends with 1 where an answer is a server's fault, undescribed, or not of the described shape.
+# checks. Ends with 1 where an answer is a server's fault, undescribed, or not of the described shape.
 #
 #   scripts/check-api.sh [--prepare]      --prepare installs what is needed and does nothing else
 #
-# CHECK_SECONDS (60) and CHECK_SEED (1) say how long and from where; CHECK_DATABASE_URL a database other
-# than an SQLite file; CHECK_API a program other than the debug build.
+# The service has tasks, runs, scores, files, dead jobs and a worker (api/examples/furnish.rs), on a
+# PostgreSQL and with a Redis of its own where these are installed; else on SQLite and without.
+#
+# CHECK_SECONDS (60; 600 for the long one) and CHECK_SEED (1) say how long and from where;
+# CHECK_DATABASE_URL another database; CHECK_BUILD a folder with the programs `api` and
+# `examples/furnish` instead of the debug build.
+#
+# One check does not hold for one thing: `use_after_free`, for what is below a task. To delete a task is to
+# cancel it, as it was with the first service, so it can still be looked at (scripts/schemathesis.toml).
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -26,37 +32,77 @@ fi
 [ "${1:-}" != --prepare ] || exit 0
 
 scratch=$(mktemp -d)
-api_pid=
+chmod 755 "$scratch"
+api_pid='' redis_pid='' postgres_pid=''
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
-    if [ -n "$api_pid" ]; then
-        kill -INT "$api_pid" 2>/dev/null || true
-        wait "$api_pid" 2>/dev/null || true
-    fi
+    for pid in $api_pid $redis_pid $postgres_pid; do
+        kill -INT "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
     rm -rf "$scratch"
 }
 trap cleanup EXIT
 
-program=${CHECK_API:-${CARGO_TARGET_DIR:-$project/target}/debug/api}
-[ -n "${CHECK_API:-}" ] || cargo build --quiet --package api
+build=${CHECK_BUILD:-${CARGO_TARGET_DIR:-$project/target}/debug}
+[ -n "${CHECK_BUILD:-}" ] || cargo build --quiet --package api --bin api --example furnish
+
+unset REDIS_URL
+if command -v redis-server >/dev/null; then
+    redis_port=$(free_port)
+    redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$scratch" \
+        >"$scratch/redis.log" 2>&1 &
+    redis_pid=$!
+    wait_for 10 redis-cli -p "$redis_port" ping || die "Redis does not answer"
+    export REDIS_URL=redis://127.0.0.1:$redis_port/
+fi
+
+initdb=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
+DATABASE_URL="sqlite://$scratch/check.db?mode=rwc"
+if [ -n "${CHECK_DATABASE_URL:-}" ]; then
+    DATABASE_URL=$CHECK_DATABASE_URL
+elif [ -n "$initdb" ]; then
+    bin=$(dirname "$initdb")
+    as_postgres=()
+    [ "$(id -u)" != 0 ] || as_postgres=(setpriv --reuid=postgres --regid=postgres --clear-groups --)
+    mkdir "$scratch/postgres"
+    [ "$(id -u)" != 0 ] || chown postgres "$scratch/postgres"
+    (
+        cd "$scratch/postgres"
+        "${as_postgres[@]}" "$initdb" -D "$scratch/postgres/data" -U postgres -A trust -E UTF8 \
+            >"$scratch/initdb.log" 2>&1
+    ) || die "a database cannot be made: $(cat "$scratch/initdb.log")"
+    postgres_port=$(free_port)
+    "${as_postgres[@]}" "$bin/postgres" -D "$scratch/postgres/data" -p "$postgres_port" -h 127.0.0.1 \
+        -c unix_socket_directories= -c fsync=off >"$scratch/postgres.log" 2>&1 &
+    postgres_pid=$!
+    wait_for 30 "$bin/pg_isready" -h 127.0.0.1 -p "$postgres_port" -U postgres ||
+        die "PostgreSQL does not answer: $(cat "$scratch/postgres.log")"
+    DATABASE_URL=postgres://postgres@127.0.0.1:$postgres_port/postgres
+fi
+export DATABASE_URL STORAGE_DIR=$scratch/storage
+
 port=$(free_port)
-env -u REDIS_URL DATABASE_URL="${CHECK_DATABASE_URL:-sqlite://$scratch/check.db?mode=rwc}" \
-    STORAGE_DIR="$scratch/storage" PORT="$port" LOG_LEVEL=warn RATE_LIMIT_PER_MINUTE=0 \
-    MAX_ACTIVE_TASKS=0 "$program" >"$scratch/api.log" 2>&1 &
+PORT=$port LOG_LEVEL=warn RATE_LIMIT_PER_MINUTE=0 MAX_ACTIVE_TASKS=0 "$build/api" \
+    >"$scratch/api.log" 2>&1 &
 api_pid=$!
 base=http://127.0.0.1:$port
 wait_for 60 curl -fsS "$base/health/readiness" || die "the API does not answer: $(cat "$scratch/api.log")"
+"$build/examples/furnish" >"$scratch/ids.json"
 
-ended=0
+ended=0 seconds=${CHECK_SECONDS:-60}
 (
     # It leaves files of its own where it runs.
     cd "$scratch"
+    export CHECK_IDS=$scratch/ids.json PYTHONPATH=$project/scripts/check SCHEMATHESIS_HOOKS=hooks
     "$tools/bin/schemathesis" --config-file "$project/scripts/schemathesis.toml" run \
-        "$base/openapi.json" --checks all --max-time "${CHECK_SECONDS:-60}" --seed "${CHECK_SEED:-1}" \
-        --request-timeout 20 --max-examples "${CHECK_EXAMPLES:-50}" --no-color \
-        --exclude-checks use_after_free
+        "$base/openapi.json" --max-time "$seconds" --seed "${CHECK_SEED:-1}" \
+        --request-timeout 20 --max-examples "${CHECK_EXAMPLES:-$((seconds > 60 ? 500 : 50))}" --no-color
 ) || ended=$?
 if grep -E ' (ERROR|panicked)' "$scratch/api.log"; then
     ended=1
 fi
+say "on ${DATABASE_URL%%:*}, $([ -n "$redis_pid" ] && echo with || echo without) Redis, $(
+    curl -fsS "$base/metrics" | awk '/^membreak_http_requests_total/ && / /{ n += $2 } END { print n + 0 }'
+) requests"
 exit "$ended"

@@ -7,6 +7,7 @@ use entity::status::{Dimension, Trigger};
 use entity::task::Source;
 use evaluation::question_bank::QuestionBank;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::caller::Caller;
@@ -88,7 +89,7 @@ pub(crate) fn new_task(
     }
     Ok(NewTask {
         by: caller.actor(),
-        idempotency_key: None,
+        name: None,
         pr_url,
         repo,
         pr_number,
@@ -108,6 +109,40 @@ pub(crate) fn new_task(
         max_cost_usd,
         question_bank,
     })
+}
+
+/// What a request asks for, as one number: its fields as they are given. A field that says what would
+/// be so without it counts as not given; what is left to a setting stays left to it, whatever the
+/// setting is.
+pub(crate) fn request_hash(fields: &Fields) -> String {
+    let usual = [
+        ("pr_url", None),
+        ("repo", None),
+        ("base", None),
+        ("head", None),
+        ("agents", Some(json!(DEFAULT_AGENTS))),
+        ("rubric", Some(json!(*DIMENSIONS))),
+        ("trials", Some(json!(1))),
+        ("max_files", None),
+        ("seed", Some(json!(1))),
+        ("trigger", Some(json!(Trigger::AutoThenManual))),
+        ("pass_mark", Some(json!(0.5))),
+        ("target_context_tokens", None),
+        ("seal_before_break", None),
+        ("breaks", Some(json!(1))),
+        ("max_cost_usd", None),
+        ("question_bank", None),
+    ];
+    let mut hash = Sha256::new();
+    for (name, usual) in usual {
+        if let Some(given) = fields.given(name)
+            && Some(&given) != usual.as_ref()
+        {
+            // JSON has no raw line ends, so that no two requests have the same text.
+            hash.update(format!("{name}:{given}\n"));
+        }
+    }
+    hex::encode(hash.finalize())
 }
 
 fn asked_agents(fields: &mut Fields, known: &Known, trials: i64, most_runs: usize) -> Vec<String> {

@@ -276,3 +276,20 @@ pub(crate) struct ErrorBody {
     /// What to look for in the log.
     correlation_id: String,
 }
+
+/// How the refusal of a request that is not valid looks: every problem that it has.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `render` writes")]
+pub(crate) struct InvalidBody {
+    error: String,
+    status_code: u16,
+    /// The path that was asked for.
+    path: String,
+    #[schema(rename = "type")]
+    kind: String,
+    title: String,
+    status: u16,
+    detail: Vec<Problem>,
+    /// What to look for in the log.
+    correlation_id: String,
+}

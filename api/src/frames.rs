@@ -34,6 +34,7 @@ impl Frame {
             Map::from_iter([("payload".to_owned(), payload)])
         };
         let message = message(&kind, &data);
+        add_earlier_names(&kind, &mut data);
         data.entry("agent").or_insert(Value::Null);
         data.insert("message".to_owned(), json!(message));
         data.insert("type".to_owned(), json!(kind));
@@ -56,9 +57,20 @@ impl Frame {
     }
 }
 
-/// An event of the stream itself: it has no number, so coming back is not disturbed by it.
-pub(crate) fn own(kind: &str, data: &Value) -> Bytes {
-    Bytes::from(format!("event: {kind}\ndata: {data}\n\n"))
+/// An event of the stream itself, under the number that a client is to come back with.
+pub(crate) fn own(id: i64, kind: &str, data: &Value) -> Bytes {
+    Bytes::from(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n"))
+}
+
+/// The names that the first service had for what is told of preparing.
+fn add_earlier_names(kind: &str, data: &mut Map<String, Value>) {
+    if kind == "progress" {
+        let percent = data.get("percent").cloned().unwrap_or_default();
+        let step = data.get("message").cloned().unwrap_or_default();
+        data.entry("progress_percent").or_insert(percent);
+        data.entry("current_step").or_insert(step);
+        data.entry("details").or_insert_with(|| json!({}));
+    }
 }
 
 /// A sentence for people: the event's own, or its kind and whom it is about.
@@ -100,6 +112,19 @@ mod tests {
             panic!("no object")
         };
         message(kind, &data)
+    }
+
+    #[test]
+    fn progress_has_the_fields_that_it_had() {
+        let Value::Object(mut data) =
+            json!({"stage": "fetch", "message": "cloning", "percent": 20})
+        else {
+            panic!("no object")
+        };
+        add_earlier_names("progress", &mut data);
+        assert_eq!(data["progress_percent"], 20);
+        assert_eq!(data["current_step"], "cloning");
+        assert_eq!(data["details"], json!({}));
     }
 
     #[test]

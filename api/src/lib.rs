@@ -18,6 +18,8 @@ mod scope;
 mod auth;
 mod limits;
 mod totals;
+mod backlog;
+mod requests;
 mod running;
 mod identify;
 mod connections;

@@ -1,6 +1,8 @@
 //! The head of the OpenAPI document, and the pages that show it. They bring all they need with
 //! them: no page loads anything from elsewhere.
 
+mod answers;
+
 use aide::redoc::Redoc;
 use axum::Router;
 use axum::http::HeaderValue;
@@ -14,11 +16,11 @@ use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
+use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::error::ErrorBody;
+use crate::error::{ErrorBody, InvalidBody};
 use crate::problem::Problem;
 use crate::running::Running;
 
@@ -39,7 +41,7 @@ const NOTHING_FROM_ELSEWHERE: &str = "default-src 'self'; img-src 'self' data:; 
                        context was compacted.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
-    components(schemas(ErrorBody, Problem)),
+    components(schemas(ErrorBody, InvalidBody, Problem)),
     tags(
         (name = "tasks", description = "Measuring agents on a pull request"),
         (name = "agents", description = "Which agents there are"),
@@ -107,6 +109,11 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                     "Too many requests, or too many tasks at once",
                 ),
                 (
+                    true,
+                    "500",
+                    "A fault of the service; the log has its cause under the correlation id",
+                ),
+                (
                     guarded,
                     "503",
                     "The database does not answer, or not in time",
@@ -118,9 +125,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                         .responses
                         .responses
                         .entry(status.to_owned())
-                        .or_insert_with(|| refusal(description).into());
+                        .or_insert_with(|| answers::refusal(description).into());
                 }
             }
+            answers::complete(operation);
             if guarded {
                 let none: [&str; 0] = [];
                 let mut ways: Vec<SecurityRequirement> = [TOKEN, GATEWAY_SECRET, GATEWAY_TOKEN]
@@ -146,16 +154,6 @@ fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
         }
     }
     RefOr::T(Schema::Object(object))
-}
-
-fn refusal(description: &str) -> utoipa::openapi::Response {
-    let body = ContentBuilder::new()
-        .schema(Some(Ref::from_schema_name("ErrorBody")))
-        .build();
-    ResponseBuilder::new()
-        .description(description)
-        .content("application/json", body)
-        .build()
 }
 
 /// The document and the pages that show it.

@@ -3,13 +3,14 @@
 //! A run that the agent itself failed is a measurement: making it again until it succeeds would make
 //! the agent look better than it is, so it is not made again.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use entity::status::{FailureCause, JobState, JudgingStatus, Level, RunStatus, TaskStatus};
 use entity::{JobId, RunId, TaskId, agent_run, job, judging, task, webhook_delivery};
 use platform::events::{self, Event, NewEvent};
 use platform::jobs::{self, Ring, Work};
 use platform::parts::Platform;
 use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, TransactionTrait,
 };
@@ -159,6 +160,11 @@ async fn begin_again(
             updated_at: Set(now),
             ..Default::default()
         })
+        // It is tried again, whoever has it tried.
+        .col_expr(
+            agent_run::Column::RetryCount,
+            Expr::col(agent_run::Column::RetryCount).add(1),
+        )
         .filter(agent_run::Column::Id.is_in(ids.iter().copied()))
         .exec(transaction)
         .await?;
@@ -266,6 +272,10 @@ pub(crate) async fn retry_job(
         .map_err(|error| DbErr::Json(error.to_string()))?;
     let transaction = platform.database.begin().await?;
     let now = Utc::now();
+    // Of several who try it again at once, or discard it meanwhile, one comes first.
+    if !is_still_dead(&transaction, dead.id, now).await? {
+        return Err(Refused::NotDead);
+    }
     let rings = match &work {
         Work::PrepareTask { .. } | Work::FinishTask { .. } => {
             let all = Which::Agents(Vec::new());
@@ -277,7 +287,9 @@ pub(crate) async fn retry_job(
                 .1
         }
         Work::JudgeTask { judging, .. } => {
-            remove(&transaction, dead.id).await?;
+            if !remove(&transaction, dead.id).await? {
+                return Err(Refused::NotDead);
+            }
             judging::Entity::update_many()
                 .set(judging::ActiveModel {
                     status: Set(JudgingStatus::Queued),
@@ -292,7 +304,9 @@ pub(crate) async fn retry_job(
             vec![jobs::enqueue(&transaction, &work).await?]
         }
         Work::DeliverWebhook { delivery, .. } => {
-            remove(&transaction, dead.id).await?;
+            if !remove(&transaction, dead.id).await? {
+                return Err(Refused::NotDead);
+            }
             webhook_delivery::Entity::update_many()
                 .set(webhook_delivery::ActiveModel {
                     status: Set(entity::status::DeliveryStatus::Queued),
@@ -341,6 +355,24 @@ pub(crate) async fn discard_job(
     .await?;
     transaction.commit().await?;
     Ok(())
+}
+
+/// Locks a dead job. False: it is not dead any more.
+async fn is_still_dead(
+    transaction: &impl ConnectionTrait,
+    dead: JobId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let locked = job::Entity::update_many()
+        .set(job::ActiveModel {
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(job::Column::Id.eq(dead))
+        .filter(job::Column::State.eq(JobState::Failed))
+        .exec(transaction)
+        .await?;
+    Ok(locked.rows_affected == 1)
 }
 
 /// Whether there was such a dead job.

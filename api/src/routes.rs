@@ -10,6 +10,7 @@ mod agents;
 mod logs;
 mod artifacts;
 mod health;
+mod metrics;
 mod home;
 mod comparison;
 mod retrying;
@@ -22,7 +23,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header,
+};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{any, get};
@@ -31,16 +34,19 @@ use tower::Layer;
 use tower::util::MapRequestLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::Auth;
+use crate::backlog::EndedJobs;
 use crate::error::ApiError;
 use crate::identify::identify;
 use crate::known::Recently;
 use crate::limits::Rates;
 use crate::openapi;
 use crate::request;
+use crate::requests::Requests;
 use crate::running::{Parts, Running};
 use crate::settings::ApiSettings;
 use crate::state::ApiState;
@@ -57,6 +63,8 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         ),
         recently: Recently::new(),
         totals: Totals::new(),
+        ended_jobs: EndedJobs::new(),
+        requests: Requests::new(),
         auth: Auth::new(&api.settings.auth),
         rates: Arc::new(Rates::new(
             api.settings.limits.requests_per_minute,
@@ -77,7 +85,10 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(running.clone())
         .layer(middleware::from_fn_with_state(running.clone(), identify))
-        .layer(middleware::from_fn_with_state(running, request::from_here))
+        .layer(middleware::from_fn_with_state(
+            running.clone(),
+            request::from_here,
+        ))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(cors)
@@ -86,9 +97,28 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
             limits.request_timeout,
             request::around,
         ))
-        // Leaves streams of events alone, and what is small or compressed already.
-        .layer(CompressionLayer::new().gzip(true).br(true));
+        .layer(middleware::from_fn_with_state(
+            running,
+            metrics::count_requests,
+        ))
+        .layer(
+            CompressionLayer::new()
+                .gzip(true)
+                .br(true)
+                .compress_when(may_be_compressed()),
+        );
     Router::new().fallback_service(MapRequestLayer::new(without_trailing_slash).layer(router))
+}
+
+/// Leaves streams of events alone, what is small or compressed already, and files: an `ETag` is that
+/// of the bytes as they are stored, and a client goes on with a download at a place in those.
+fn may_be_compressed() -> impl Predicate + Send + Sync + 'static {
+    let has_no_etag = |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
+        !headers.contains_key(header::ETAG)
+    };
+    DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/zip"))
+        .and(has_no_etag)
 }
 
 /// What the OpenAPI document describes.
@@ -110,6 +140,7 @@ pub(crate) fn described() -> OpenApiRouter<Running> {
         .merge(webhooks::router())
         .merge(audit::router())
         .merge(health::router())
+        .merge(metrics::router())
 }
 
 /// There is nothing to administrate here, and nothing to find.
@@ -186,6 +217,8 @@ fn cors(settings: &ApiSettings) -> CorsLayer {
         .expose_headers([
             request::CORRELATION_ID,
             header::RETRY_AFTER,
+            header::ETAG,
+            header::CONTENT_RANGE,
             HeaderName::from_static("idempotency-replayed"),
         ])
 }

@@ -6,8 +6,10 @@ use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
+use crate::backlog::EndedJobs;
 use crate::known::Recently;
 use crate::limits::Rates;
+use crate::requests::Requests;
 use crate::state::ApiState;
 use crate::tail::Tail;
 use crate::totals::Totals;
@@ -25,6 +27,8 @@ pub(crate) struct Parts {
     pub(crate) rates: Arc<Rates>,
     pub(crate) recently: Recently,
     pub(crate) totals: Totals,
+    pub(crate) ended_jobs: EndedJobs,
+    pub(crate) requests: Requests,
     /// Cancelled when the server is to stop.
     pub(crate) stopping: CancellationToken,
 }

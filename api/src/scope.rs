@@ -169,23 +169,45 @@ pub(crate) fn artifacts_of(task: &FoundTask) -> Select<artifact::Entity> {
         .order_by_asc(artifact::Column::Id)
 }
 
-/// Whether the last event of a task is the one that nothing comes after, and not after number
-/// `after`.
+/// The number and the kind of the newest event of a task.
 #[expect(
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
 )]
-pub(crate) async fn has_completed(
+pub(crate) async fn newest_event(
     database: &DatabaseConnection,
     task: TaskId,
-    after: i64,
-) -> Result<bool, sea_orm::DbErr> {
-    let last = task_event::Entity::find()
+) -> Result<Option<(i64, String)>, DbErr> {
+    task_event::Entity::find()
+        .select_only()
+        .columns([task_event::Column::Seq, task_event::Column::Kind])
         .filter(task_event::Column::TaskId.eq(task))
         .order_by_desc(task_event::Column::Seq)
+        .limit(1)
+        .into_tuple()
+        .one(database)
+        .await
+}
+
+/// The number of the newest event of some runs of a task; 0 if they have none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task was found within the caller's organisation"
+)]
+pub(crate) async fn newest_event_of(
+    database: &DatabaseConnection,
+    task: TaskId,
+    runs: &[RunId],
+) -> Result<i64, DbErr> {
+    let newest: Option<Option<i64>> = task_event::Entity::find()
+        .select_only()
+        .column_as(task_event::Column::Seq.max(), "newest")
+        .filter(task_event::Column::TaskId.eq(task))
+        .filter(task_event::Column::RunId.is_in(runs.iter().copied()))
+        .into_tuple()
         .one(database)
         .await?;
-    Ok(last.is_some_and(|last| last.kind == "completed" && last.seq <= after))
+    Ok(newest.flatten().unwrap_or_default())
 }
 
 /// How many jobs of a task may still do something.

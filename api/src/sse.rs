@@ -77,7 +77,7 @@ pub(crate) fn follow(
     }
     .events();
     let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
         (header::CACHE_CONTROL, "no-cache"),
         // A proxy that gathers pieces would hold events back.
         (HeaderName::from_static("x-accel-buffering"), "no"),
@@ -116,6 +116,11 @@ impl Follow {
                         drop(frames);
                         if !bytes.is_empty() {
                             yield Ok(bytes);
+                        }
+                        if is_over && let Followed::Runs { .. } = self.followed {
+                            // Whoever follows an agent waits for the end of the agent, not of the task.
+                            let status = self.runs_ended_as().unwrap_or(RunStatus::Done);
+                            yield Ok(self.last(status.as_str()));
                         }
                         if is_over || self.stopping.is_cancelled() {
                             return;
@@ -200,7 +205,8 @@ impl Follow {
             data["log_type"] = json!(log_type);
         }
         let mut bytes = BytesMut::from(COME_BACK.as_bytes());
-        bytes.extend_from_slice(&frames::own("connected", &data));
+        // Whoever is cut off before the first event comes back to the same place.
+        bytes.extend_from_slice(&frames::own(self.reader.after(), "connected", &data));
         bytes.freeze()
     }
 
@@ -213,7 +219,10 @@ impl Follow {
         let whose = self.agent().unwrap_or("Task");
         let mut last = self.own_data(kind, &format!("{whose} completed: {status}"));
         last["status"] = json!(status);
-        frames::own(kind, &last)
+        // No event has this number yet: whoever comes back with it has seen the end, and not only the
+        // last event before it. The next one, should the task be tried again, tells just of that.
+        let id = self.reader.after().saturating_add(1);
+        frames::own(id, kind, &last)
     }
 
     /// The fields of an event of the stream itself.

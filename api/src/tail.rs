@@ -2,8 +2,9 @@
 //!
 //! One reader hears of every task that has something new, looks once a second at those that are
 //! followed (a wake-up may be lost), and puts what it finds into a window per task. Clients take
-//! from the window, each at its own pace. Whoever is further back than the window reaches reads the
-//! older events from the database, page by page and only a few clients at a time.
+//! from the window, each at its own pace. Whoever is further back than the window reaches takes the
+//! older events from pages that all such clients share: each is read once, a few at a time, and kept
+//! for a moment. Events never change, so a page cannot be out of date.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use entity::status::{RunStatus, TaskStatus};
 use entity::{RunId, TaskId};
+use moka::future::Cache;
 use platform::events::{self, Waker};
 use platform::telemetry::chain;
 use sea_orm::{DatabaseConnection, DbErr};
@@ -30,8 +32,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ALL_WINDOWS: usize = 32 * 1024 * 1024;
 const LARGEST_WINDOW: usize = 512 * 1024;
 const SMALLEST_WINDOW: usize = 8 * 1024;
-/// Clients that read older events at once.
+/// Pages of older events that are read at once.
 const HISTORY_READERS: usize = 2;
+/// What all pages of older events may hold together, in bytes.
+const ALL_PAGES: u64 = 8 * 1024 * 1024;
+/// How long a page that nobody asks for is kept.
+const PAGE_IDLE: Duration = Duration::from_secs(30);
 /// Events of one answer to a client.
 const AT_ONCE: usize = 64;
 /// Tasks named in one query.
@@ -48,6 +54,28 @@ struct Shared {
     database: DatabaseConnection,
     followed: Mutex<HashMap<TaskId, Arc<Followed>>>,
     history: Semaphore,
+    pages: Cache<PageOf, Arc<[Arc<Frame>]>>,
+}
+
+/// The events of a task after one number, up to another: what has been read of them does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct PageOf {
+    task: TaskId,
+    after: i64,
+    to: i64,
+}
+
+impl PageOf {
+    /// The page that the event after number `after` stands on, where there are events up to `newest`.
+    fn holding(task: TaskId, after: i64, newest: i64) -> Self {
+        let size = PAGE.cast_signed();
+        let begin = after - after.rem_euclid(size);
+        Self {
+            task,
+            after: begin,
+            to: begin.saturating_add(size).min(newest),
+        }
+    }
 }
 
 /// A task that somebody follows.
@@ -96,6 +124,12 @@ impl Window {
     }
 }
 
+/// About what a page takes, in bytes.
+fn weight(page: &[Arc<Frame>]) -> u32 {
+    let bytes: usize = page.iter().map(|frame| frame.bytes.len() + 128).sum();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind these locks is whole after every step, also where a holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -114,6 +148,11 @@ impl Tail {
             database,
             followed: Mutex::default(),
             history: Semaphore::new(HISTORY_READERS),
+            pages: Cache::builder()
+                .max_capacity(ALL_PAGES)
+                .weigher(|_, page: &Arc<[Arc<Frame>]>| weight(page))
+                .time_to_idle(PAGE_IDLE)
+                .build(),
         });
         let reading = read(Arc::clone(&shared), asks, waker.subscribe());
         tokio::spawn(async move {
@@ -123,6 +162,14 @@ impl Tail {
             }
         });
         Self { shared, asked }
+    }
+
+    /// How many readers there are now.
+    pub(crate) fn readers(&self) -> usize {
+        lock(&self.shared.followed)
+            .values()
+            .map(|followed| followed.changed.receiver_count())
+            .sum()
     }
 
     /// A reader of one task's events after number `after`. `runs_matter`: it will ask how runs stand.
@@ -285,6 +332,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Older events: from the database, or as somebody else has just read them.
+    async fn page(&self, of: PageOf) -> Result<Arc<[Arc<Frame>]>, DbErr> {
+        let reading = async {
+            // Never closed.
+            let _permit = self.history.acquire().await;
+            let count = (of.to - of.after).unsigned_abs();
+            let rows = events::read_after(&self.database, of.task, of.after, count).await?;
+            let frames = rows.into_iter().map(|row| Arc::new(Frame::new(row)));
+            Ok::<Arc<[Arc<Frame>]>, DbErr>(frames.collect())
+        };
+        // Whoever asks for a page that is being read waits for it.
+        self.pages
+            .try_get_with(of, reading)
+            .await
+            .map_err(|error| DbErr::Custom(error.to_string()))
+    }
+
     /// A task that is followed, and how large its window may be now.
     fn followed(&self, task: TaskId) -> Option<(Arc<Followed>, usize)> {
         let all = lock(&self.followed);
@@ -327,7 +391,7 @@ impl TailReader {
                     None => Vec::new(),
                     Some(first) => {
                         // Numbers have no gaps.
-                        let known = self.after + 1 - first.seq;
+                        let known = self.after.saturating_add(1).saturating_sub(first.seq);
                         let skipped = usize::try_from(known).unwrap_or(0);
                         window
                             .frames
@@ -354,21 +418,27 @@ impl TailReader {
     }
 
     async fn older(&mut self) -> Result<Told, DbErr> {
-        // Never closed.
-        let _permit = self.shared.history.acquire().await;
-        let database = &self.shared.database;
-        let rows = events::read_after(database, self.task, self.after, PAGE).await?;
-        let frames: Vec<_> = rows
-            .into_iter()
-            .map(|row| Arc::new(Frame::new(row)))
+        let newest = lock(&self.followed.window).last;
+        let of = PageOf::holding(self.task, self.after, newest);
+        let page = self.shared.page(of).await?;
+        let frames: Vec<_> = page
+            .iter()
+            .skip_while(|frame| frame.seq <= self.after)
+            .take(AT_ONCE)
+            .cloned()
             .collect();
-        let window = lock(&self.followed.window);
         match frames.last() {
             Some(last) => self.after = last.seq,
             // Rows that are gone will not come back.
-            None => self.after = window.begins_after(),
+            None => self.after = of.to,
         }
+        let window = lock(&self.followed.window);
         Ok(Told::Frames(frames, self.after >= window.last))
+    }
+
+    /// The number of the event that was told last.
+    pub(crate) fn after(&self) -> i64 {
+        self.after
     }
 
     /// How a run stood when all the events so far had been read.

@@ -18,9 +18,7 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
     QueryFilter, QueryOrder, Set, TransactionTrait,
 };
-use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::audit::{self, Actor};
 
@@ -29,15 +27,20 @@ const RING_LIMIT: Duration = Duration::from_secs(2);
 /// Rows of one INSERT; SQLite binds at most 32,766 values.
 const ROWS_AT_ONCE: usize = 100;
 
+/// What a client calls a request, so that it makes no second task however often it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestName {
+    pub key: String,
+    /// What was asked for under that name, as one number.
+    pub hash: String,
+}
+
 /// A task that is to be created; checked by whoever makes it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NewTask {
     /// Who asks for it, and for which organisation and team.
-    #[serde(skip)]
     pub by: Actor,
-    /// What the client called its request, so that it makes no second task.
-    #[serde(skip)]
-    pub idempotency_key: Option<String>,
+    pub name: Option<RequestName>,
     pub pr_url: String,
     pub repo: String,
     pub pr_number: Option<i64>,
@@ -138,12 +141,6 @@ fn number(value: u32, of: &str) -> Result<i32, DbErr> {
     i32::try_from(value).map_err(|_| DbErr::Type(format!("{value} is too large for {of}")))
 }
 
-/// What a request asks for, as one number.
-pub(crate) fn request_hash(new: &NewTask) -> Result<String, DbErr> {
-    let text = serde_json::to_string(new).map_err(|error| DbErr::Json(error.to_string()))?;
-    Ok(hex::encode(Sha256::digest(text.as_bytes())))
-}
-
 fn task_row(
     id: TaskId,
     new: NewTask,
@@ -152,16 +149,16 @@ fn task_row(
 ) -> Result<task::Model, DbErr> {
     let source =
         serde_json::to_value(&new.source).map_err(|error| DbErr::Json(error.to_string()))?;
-    let request_hash = match &new.idempotency_key {
-        Some(_) => Some(request_hash(&new)?),
-        None => None,
+    let (idempotency_key, request_hash) = match new.name {
+        Some(RequestName { key, hash }) => (Some(key), Some(hash)),
+        None => (None, None),
     };
     Ok(task::Model {
         id,
         org_id: new.by.org,
         team_id: new.by.team,
         created_by: new.by.id,
-        idempotency_key: new.idempotency_key,
+        idempotency_key,
         request_hash,
         pr_url: new.pr_url,
         repo: new.repo,

@@ -329,13 +329,17 @@ async fn a_part_of_a_file_can_be_fetched_and_what_is_known_is_not_sent_again() {
             ("bytes=-2", "89", "bytes 8-9/10"),
             ("bytes=4-400", "456789", "bytes 4-9/10"),
             ("bytes=9-9", "9", "bytes 9-9/10"),
+            // Fewer than the last so many there are: all of them.
+            ("bytes=-10", "0123456789", "bytes 0-9/10"),
+            ("bytes=-1000", "0123456789", "bytes 0-9/10"),
+            ("bytes=-99999999999999999999", "0123456789", "bytes 0-9/10"),
         ] {
             let part = ask(&[("range", range)]).await;
             assert_eq!(part.status, StatusCode::PARTIAL_CONTENT, "{range}");
             assert_eq!(part.text(), text, "{range}");
             assert_eq!(part.header("content-range"), Some(told));
         }
-        for beyond in ["bytes=10-", "bytes=10-20", "bytes=99-100"] {
+        for beyond in ["bytes=10-", "bytes=10-20", "bytes=99-100", "bytes=-0"] {
             let part = ask(&[("range", beyond)]).await;
             assert_eq!(part.status, StatusCode::RANGE_NOT_SATISFIABLE, "{beyond}");
             assert_eq!(part.header("content-range"), Some("bytes */10"));
@@ -345,6 +349,11 @@ async fn a_part_of_a_file_can_be_fetched_and_what_is_known_is_not_sent_again() {
             let fine = answer.status == StatusCode::OK && answer.text() == "0123456789";
             let refused = answer.status == StatusCode::RANGE_NOT_SATISFIABLE;
             assert!(fine || refused, "{all}: {}", answer.status);
+        }
+        for several in ["bytes=-1112,-564", "bytes=90-99,0-1", "bytes=1-2, 4-5"] {
+            let answer = ask(&[("range", several)]).await;
+            assert_eq!(answer.status, StatusCode::OK, "{several}");
+            assert_eq!(answer.text(), "0123456789");
         }
         let other = ask(&[("range", "bytes=0-3"), ("if-range", "\"other\"")]).await;
         assert_eq!(
@@ -356,6 +365,44 @@ async fn a_part_of_a_file_can_be_fetched_and_what_is_known_is_not_sent_again() {
         let known = ask(&[("if-none-match", &etag)]).await;
         assert_eq!(known.status, StatusCode::NOT_MODIFIED);
         assert!(known.bytes.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_is_sent_as_it_is_stored_so_that_a_download_can_go_on() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        let task = TaskId::new();
+        rows.task(task, TaskStatus::Done, &["claude"]).await;
+        let text = "the same again and again ".repeat(400);
+        rows.file(task, None, "long.txt", &text).await;
+        let ask = async |path: String, headers: &[(&'static str, &str)]| {
+            let mut asking = request(Method::GET, &path, Body::empty());
+            for (name, value) in headers {
+                asking.headers_mut().insert(*name, value.parse().unwrap());
+            }
+            asking
+                .headers_mut()
+                .insert("accept-encoding", "gzip, br".parse().unwrap());
+            api.send(asking).await
+        };
+        let path = format!("/api/v1/artifacts/{task}/task/long.txt");
+        let whole = ask(path.clone(), &[]).await;
+        assert_eq!(whole.header("content-encoding"), None);
+        assert_eq!(whole.text(), text);
+        let etag = whole.header("etag").unwrap().to_owned();
+        let going_on = [("range", "bytes=5000-"), ("if-range", etag.as_str())];
+        let rest = ask(path, &going_on).await;
+        assert_eq!(rest.status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!(rest.text(), text[5000..]);
+        let bundle = ask(format!("/api/v1/artifacts/{task}/bundle"), &[]).await;
+        assert_eq!(bundle.header("content-encoding"), None);
+        assert!(bundle.bytes.starts_with(b"PK"));
+        // What is no file is compressed all the same.
+        let list = ask(format!("/api/v1/artifacts/{task}/list"), &[]).await;
+        assert_eq!(list.header("content-encoding"), Some("br"));
     })
     .await;
 }

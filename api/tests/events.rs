@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use entity::TaskId;
 use entity::status::Level;
 use entity::status::{RunStatus, TaskStatus};
+use entity::{TaskId, task_event};
 use futures::StreamExt;
 use platform::events::{Event, NewEvent, append};
 use sea_orm::TransactionTrait;
-use sea_orm::{ActiveModelTrait, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set};
 use serde_json::Value;
 use testkit::database::on_both_engines;
 use tower::ServiceExt;
@@ -68,7 +68,8 @@ async fn a_stream_tells_everything_from_connected_to_completed() {
             .await;
         api.rows().completed(task).await;
         let answer = api.get(&stream_of(task)).await;
-        assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+        let kind = answer.header("content-type");
+        assert_eq!(kind, Some("text/event-stream; charset=utf-8"));
         assert_eq!(answer.header("cache-control"), Some("no-cache"));
         let seen = parse(&answer.text());
         let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
@@ -77,7 +78,7 @@ async fn a_stream_tells_everything_from_connected_to_completed() {
             ["connected", "task_started", "progress", "completed"]
         );
         let ids: Vec<_> = seen.iter().map(|event| event.id).collect();
-        assert_eq!(ids, [None, Some(1), Some(2), Some(3)]);
+        assert_eq!(ids, [Some(0), Some(1), Some(2), Some(3)]);
         for event in &seen {
             assert_eq!(event.data["type"], event.kind);
             assert_eq!(event.data["task_id"], task.to_string());
@@ -132,7 +133,11 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
                     taken.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
                 }
                 let whole = taken.rfind("\n\n").map_or("", |end| &taken[..end]);
-                seen.extend(parse(whole).into_iter().filter(|event| event.id.is_some()));
+                seen.extend(
+                    parse(whole)
+                        .into_iter()
+                        .filter(|event| event.kind != "connected"),
+                );
                 last_id = seen.last().and_then(|event| event.id);
                 if seen.last().is_some_and(|event| event.kind == "completed") {
                     return seen;
@@ -255,6 +260,21 @@ async fn a_stream_of_one_agent_tells_of_that_agent_and_ends_with_its_runs() {
         assert_eq!(kinds, ["connected", "run_started", "agent_completed"]);
         assert_eq!(seen[1].data["agent"], "claude");
         assert_eq!(seen[2].data["status"], "done");
+        let ids: Vec<_> = seen.iter().map(|event| event.id).collect();
+        assert_eq!(ids, [Some(0), Some(1), Some(3)]);
+        // Who has heard the last event of the run but not the end is told the end.
+        let rest = parse(&api.get(&format!("{path}?after=1")).await.text());
+        assert_eq!(
+            rest.last().map(|end| end.kind.as_str()),
+            Some("agent_completed")
+        );
+        for stream in ["agent", "container"] {
+            let path = format!("/api/v1/logs/{task}/{stream}/claude/stream");
+            let mut asking = request(Method::GET, &path, Body::empty());
+            let seen = "3".parse().unwrap();
+            asking.headers_mut().insert("last-event-id", seen);
+            assert_eq!(api.send(asking).await.status, StatusCode::NO_CONTENT);
+        }
         let nobody = api
             .get(&format!("/api/v1/logs/{task}/agent/nobody/stream"))
             .await;
@@ -276,7 +296,10 @@ async fn a_task_that_ended_and_that_nobody_works_on_ends_its_stream_without_its_
         let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
         assert_eq!(kinds, ["connected", "completed"]);
         assert_eq!(seen[1].data["status"], "cancelled");
-        assert_eq!(seen[1].id, None);
+        // No event has that number: who comes back with it has seen this end.
+        assert_eq!(seen[1].id, Some(1));
+        let path = format!("{}?after=1", stream_of(task));
+        assert_eq!(api.get(&path).await.status, StatusCode::NO_CONTENT);
     })
     .await;
 }
@@ -371,6 +394,82 @@ async fn a_task_that_was_tried_again_is_followed_to_its_second_end() {
             kinds,
             ["connected", "completed", "task_retried", "completed"]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_number_that_no_event_has_yet_leads_to_the_next_event_and_the_end() {
+    on_both_engines(async |database| {
+        for after in [1000, i64::MAX] {
+            let api = TestApi::on(database);
+            let rows = api.rows();
+            let task = TaskId::new();
+            rows.task(task, TaskStatus::Running, &["claude"]).await;
+            rows.happened(task, None, vec![Event::TaskStarted {}]).await;
+            let path = format!("{}?after={after}", stream_of(task));
+            let asking = request(Method::GET, &path, Body::empty());
+            let response = api.router.clone().oneshot(asking).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            let mut pieces = response.into_body().into_data_stream();
+            let first = pieces.next().await.unwrap().unwrap();
+            let first = parse(std::str::from_utf8(&first).unwrap());
+            assert_eq!(first[0].id, Some(1));
+            rows.happened(task, None, vec![progress(1)]).await;
+            rows.completed(task).await;
+            let rest = async {
+                let mut text = String::new();
+                while let Some(piece) = pieces.next().await {
+                    text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+                }
+                text
+            };
+            let rest = tokio::time::timeout(Duration::from_secs(20), rest).await;
+            let kinds: Vec<String> = parse(&rest.expect("the stream ends"))
+                .into_iter()
+                .map(|event| event.kind)
+                .collect();
+            assert_eq!(kinds, ["progress", "completed"], "{after}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_comes_late_shares_what_others_have_read_of_older_events() {
+    const EVENTS: usize = 1200;
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        let task = TaskId::new();
+        rows.task(task, TaskStatus::Running, &["claude"]).await;
+        rows.happened(task, None, (0..EVENTS).map(progress).collect())
+            .await;
+        let follow = async || {
+            let asking = request(Method::GET, &stream_of(task), Body::empty());
+            let response = api.router.clone().oneshot(asking).await.unwrap();
+            let mut pieces = response.into_body().into_data_stream();
+            let mut ids = Vec::new();
+            while ids.len() < EVENTS {
+                let piece = pieces.next().await.expect("it goes on").unwrap();
+                let seen = parse(std::str::from_utf8(&piece).unwrap());
+                let events = seen.into_iter().filter(|event| event.kind == "progress");
+                ids.extend(events.filter_map(|event| event.id));
+            }
+            (ids, pieces)
+        };
+        let (first, open) = follow().await;
+        // What the second one hears of them, it cannot have from the database.
+        task_event::Entity::delete_many()
+            .filter(task_event::Column::TaskId.eq(task))
+            .filter(task_event::Column::Seq.lte(500))
+            .exec(database.connection())
+            .await
+            .unwrap();
+        let second = tokio::time::timeout(Duration::from_secs(20), follow()).await;
+        let (second, _) = second.expect("nothing is missing");
+        assert_eq!(first, second);
+        drop(open);
     })
     .await;
 }

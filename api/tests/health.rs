@@ -1,9 +1,12 @@
 //! How the service tells that it is well.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Method, StatusCode};
 use chrono::Utc;
+use futures::StreamExt;
 use serde_json::json;
 use testkit::database::on_both_engines;
+use tower::ServiceExt;
 
 use crate::support::{Breakage, TestApi};
 
@@ -88,6 +91,62 @@ async fn figures_come_from_rows() {
         assert_eq!(gemini["version_info"]["version"], "0.9");
         let detailed = api.get("/health/detailed").await.json();
         assert_eq!(detailed["status"], "healthy");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_connected_to_a_redis_that_is_not_there() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let health = api.get("/health/detailed").await.json();
+        let queue = &health["components"]["queue"];
+        assert_eq!(queue["status"], "healthy");
+        assert_eq!(queue["details"]["redis_connected"], false);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn figures_are_told_in_the_format_of_prometheus() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        rows.worker("worker-1", Utc::now(), json!([])).await;
+        let body =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let id = api.created(&body).await;
+        api.get("/api/v1/tasks/nonsense").await;
+        api.get("/nowhere/at/all").await;
+        let path = format!("/api/v1/logs/{id}/stream");
+        let asking = crate::support::request(Method::GET, &path, Body::empty());
+        let response = api.router.clone().oneshot(asking).await.unwrap();
+        let mut open = response.into_body().into_data_stream();
+        open.next().await.unwrap().unwrap();
+        let answer = api.get("/metrics").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let kind = answer.header("content-type").unwrap();
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+        let text = answer.text();
+        for line in [
+            r#"membreak_jobs{queue="prepare",state="queued"} 1"#,
+            r#"membreak_workers{state="busy"} 1"#,
+            r#"membreak_worker_slots{state="free"} 3"#,
+            r#"membreak_http_requests_total{method="POST",route="/api/v1/tasks",status="201"} 1"#,
+            r#"membreak_http_requests_total{method="GET",route="/api/v1/tasks/{task_id}",status="422"} 1"#,
+            r#"membreak_http_requests_total{method="GET",route="(no route)",status="404"} 1"#,
+            "membreak_event_streams 1",
+            "# TYPE membreak_jobs gauge",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} is not in\n{text}");
+        }
+        // Every line is a comment or a name, labels and a number.
+        for line in text.lines().filter(|line| !line.starts_with("# ")) {
+            let (name, value) = line.rsplit_once(' ').expect("a value");
+            assert!(name.starts_with("membreak_"), "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+        drop(open);
     })
     .await;
 }

@@ -70,3 +70,50 @@ async fn a_key_that_is_none_is_refused() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_was_taken_once_is_answered_the_same_whatever_is_allowed_now() {
+    on_both_engines(async |database| {
+        let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1",
+            "agents": ["claude", "gemini"]});
+        let first = TestApi::with(database, [("MAX_FILES_PER_TASK", "30")]);
+        let first = first.send(keyed("build-17", &body)).await;
+        assert_eq!(first.status, StatusCode::CREATED, "{}", first.text());
+        // The same service after its settings were changed.
+        let settings = [
+            ("MAX_FILES_PER_TASK", "40"),
+            ("MAX_RUNS_PER_TASK", "1"),
+            ("MAX_ACTIVE_TASKS", "1"),
+        ];
+        let api = TestApi::with(database, settings);
+        let again = api.send(keyed("build-17", &body)).await;
+        assert_eq!(again.status, StatusCode::CREATED, "{}", again.text());
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_eq!(again.json()["id"], first.json()["id"]);
+        assert_eq!(again.json()["max_files"], 30);
+        let explicit = json!({"pr_url": body["pr_url"], "agents": body["agents"], "max_files": 40});
+        let refused = api.send(keyed("build-17", &explicit)).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let other = api.send(keyed("build-18", &body)).await;
+        assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_equal_requests_for_the_last_task_that_is_allowed_all_get_it() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, [("MAX_ACTIVE_TASKS", "1")]);
+        let body =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let sending = (0..8).map(|_| api.send(keyed("once", &body)));
+        let answers = futures::future::join_all(sending).await;
+        for answer in &answers {
+            assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+            assert_eq!(answer.json()["id"], answers[0].json()["id"]);
+        }
+        let other = api.send(keyed("twice", &body)).await;
+        assert_eq!(other.status, StatusCode::TOO_MANY_REQUESTS);
+    })
+    .await;
+}

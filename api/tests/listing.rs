@@ -123,3 +123,27 @@ async fn who_turns_pages_by_cursor_sees_every_task_once_whatever_is_added() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_text_is_found_whatever_letters_it_has() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        api.rows().task(task, TaskStatus::Error, &["claude"]).await;
+        let change = task::ActiveModel {
+            error_message: Set(Some("\u{c4}RGER 100% of_it!".to_owned())),
+            ..Default::default()
+        };
+        api.rows().change(task, change).await;
+        // As it stands there, and in any case where letters are those of English.
+        for text in ["%C3%84RGER", "%C3%84rger", "100%25", "OF_IT", "it!"] {
+            let found = api.get(&format!("/api/v1/tasks?q={text}")).await.json();
+            assert_eq!(found["total"], 1, "{text}");
+        }
+        for text in ["OF.IT", "100_"] {
+            let found = api.get(&format!("/api/v1/tasks?q={text}")).await.json();
+            assert_eq!(found["total"], 0, "{text}");
+        }
+    })
+    .await;
+}

@@ -93,3 +93,64 @@ async fn a_dead_job_is_tried_again_or_taken_off_the_list() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn of_many_who_try_a_dead_job_again_at_once_one_does() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        let task = TaskId::new();
+        rows.task(task, TaskStatus::Done, &["claude"]).await;
+        let judging = api
+            .post(&format!("/api/v1/tasks/{task}/judge"), &json!({}))
+            .await;
+        assert_eq!(judging.status, StatusCode::ACCEPTED, "{}", judging.text());
+        let dead = rows.dead_job(&Work::JudgeTask { task, judging: 2 }).await;
+        let retry = format!("/api/v1/queues/dead/{dead}/retry");
+        let asking = (0..8).map(|_| api.send(request(Method::POST, &retry, Body::empty())));
+        let answers = futures::future::join_all(asking).await;
+        let done = |status| {
+            answers
+                .iter()
+                .filter(|answer| answer.status == status)
+                .count()
+        };
+        assert_eq!(done(StatusCode::NO_CONTENT), 1);
+        // Whoever had found it before it was gone, and whoever came after that.
+        assert_eq!(
+            done(StatusCode::CONFLICT) + done(StatusCode::NOT_FOUND),
+            7,
+            "{:?}",
+            answers
+                .iter()
+                .map(|answer| answer.status)
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(rows.jobs_of(task).await.len(), 1);
+        let events = api.get("/api/v1/audit?action=job.retry").await.json();
+        assert_eq!(events["events"].as_array().unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_done_is_counted_now_and_then_and_what_waits_at_once() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        api.created(&body).await;
+        let before = api.get("/api/v1/queues").await.json();
+        assert_eq!(queue(&before, "prepare")["depth"], 1);
+        let id = api.created(&body).await;
+        api.created(&body).await;
+        api.delete(&format!("/api/v1/tasks/{id}")).await;
+        let after = api.get("/api/v1/queues").await.json();
+        assert_eq!(queue(&after, "prepare")["depth"], 2);
+        assert_eq!(queue(&after, "prepare")["cancelled"], 0);
+        let fresh = api.rebuilt();
+        let after = fresh.get("/api/v1/queues").await.json();
+        assert_eq!(queue(&after, "prepare")["cancelled"], 1);
+    })
+    .await;
+}

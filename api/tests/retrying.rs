@@ -60,6 +60,8 @@ async fn only_what_was_not_the_agents_fault_is_made_again() {
         let runs = rows.runs_of(task).await;
         let status = |id| runs.iter().find(|run| run.id == id).unwrap().status;
         assert_eq!(status(by_provider.id), RunStatus::Queued);
+        let retries = |id| runs.iter().find(|run| run.id == id).unwrap().retry_count;
+        assert_eq!((retries(by_provider.id), retries(done.id)), (1, 0));
         assert_eq!(status(by_agent.id), RunStatus::Error);
         assert_eq!(status(done.id), RunStatus::Done);
         assert_eq!(rows.find_task(task).await.status, TaskStatus::Running);

@@ -62,7 +62,7 @@ async fn it_stops_although_somebody_follows_a_task() {
         .await
         .unwrap();
     let first = stream.chunk().await.unwrap().unwrap();
-    assert!(first.starts_with(b"retry: 2000\nevent: connected"));
+    assert!(first.starts_with(b"retry: 2000\nid: 0\nevent: connected"));
     stop.send(()).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(10), serving).await;
     ended.unwrap().unwrap().unwrap();

@@ -1,4 +1,5 @@
--- 10,000 tasks, each with three runs, each with three scores, of the one local organisation.
+-- 10,000 tasks, each with three runs, each with three scores and two files, of the one local
+-- organisation.
 BEGIN;
 INSERT INTO task (id, org_id, pr_url, repo, pr_number, source, agents, rubric, trials, max_files, seed,
     trigger, pass_mark, status, changed_files, dropped_files, event_seq, created_at, updated_at,
@@ -29,5 +30,12 @@ SELECT md5('score' || i || agent || dimension)::uuid, md5('run' || i || agent)::
 FROM generate_series(1, 10000) AS i,
     unnest(ARRAY ['iflow', 'claude', 'gemini']) AS agent,
     unnest(ARRAY ['AR', 'TTL', 'LRU']) AS dimension;
+INSERT INTO artifact (id, task_id, run_id, name, key, media_type, size, sha256, created_at)
+SELECT md5('artifact' || i || agent || name)::uuid, md5('task' || i)::uuid, md5('run' || i || agent)::uuid,
+    name, md5('key' || i || agent || name), 'text/plain', 20000, md5(name) || md5(agent),
+    timestamptz '2026-01-01 00:00:00Z'
+FROM generate_series(1, 10000) AS i,
+    unnest(ARRAY ['iflow', 'claude', 'gemini']) AS agent,
+    unnest(ARRAY ['transcript', 'session.log']) AS name;
 COMMIT;
 VACUUM ANALYZE;

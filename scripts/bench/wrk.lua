@@ -18,6 +18,7 @@ function request()
     return wrk.format("POST", "/api/v1/tasks", { ["Content-Type"] = "application/json" }, body)
   end
   local id = ids[math.random(#ids)]
+  if operation == "artifacts" then return wrk.format("GET", "/api/v1/artifacts/" .. id .. "/list") end
   local after = operation == "leaderboard" and "/leaderboard" or ""
   return wrk.format("GET", "/api/v1/tasks/" .. id .. after)
 end

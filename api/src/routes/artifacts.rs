@@ -18,7 +18,7 @@ use entity::{RunId, TaskId, agent_run, artifact};
 use futures::StreamExt;
 use headers::{HeaderMapExt, IfNoneMatch};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -29,7 +29,7 @@ use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Path, Query};
 use crate::found::FoundTask;
-use crate::routes::runs::{asked_trial, run_of};
+use crate::routes::runs::{asked_trial, newest_run_of};
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
@@ -136,12 +136,20 @@ impl Files {
             .all(database)
             .await
             .map_err(ApiError::database("listing artifacts"))?;
-        let runs = scope::runs_of(task)
+        let runs: Vec<(RunId, String, i32)> = scope::runs_of(task)
+            .select_only()
+            .columns([
+                agent_run::Column::Id,
+                agent_run::Column::Agent,
+                agent_run::Column::Trial,
+            ])
+            .into_tuple()
             .all(database)
             .await
-            .map_err(ApiError::database("listing runs"))?
+            .map_err(ApiError::database("listing runs"))?;
+        let runs = runs
             .into_iter()
-            .map(|run| (run.id, (run.agent, run.trial)))
+            .map(|(run, agent, trial)| (run, (agent, trial)))
             .collect();
         Ok(Self { artifacts, runs })
     }
@@ -230,10 +238,16 @@ fn view(task: &FoundTask, artifact: &artifact::Model, owner: Option<(&str, i32)>
                            whole file"),
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` that the client has")),
     responses(
-        (status = 200, description = "The file", content_type = "application/octet-stream"),
+        (status = 200, description = "The file", content_type = "*/*",
+            body = String, headers(
+                ("ETag" = String, description = "Stands for the file as it is stored"),
+                ("Accept-Ranges" = String, description = "`bytes`"))),
         (status = 206, description = "The part of it that was asked for",
-            content_type = "application/octet-stream"),
-        (status = 304, description = "It is what the client has"),
+            content_type = "*/*", body = String, headers(
+                ("ETag" = String, description = "Stands for the whole file"),
+                ("Content-Range" = String, description = "Which part: `bytes 0-99/1234`"))),
+        (status = 304, description = "It is what the client has",
+            headers(("ETag" = String, description = "Stands for the file as it is stored"))),
         (status = 416, description = "It has no such part", body = ErrorBody),
         (status = 404, description = "There is no such task, run or file", body = ErrorBody),
         (status = 409, description = "The file is kept back until the task has ended",
@@ -248,15 +262,13 @@ async fn download_artifact(
     let trial = asked_trial(&mut query);
     query.finish()?;
     let task = scope::task(&api.platform.database, &caller, &id).await?;
-    let run = run_of(&api, &task, &agent, trial).await?;
+    let run = newest_run_of(&api, &task, &agent, trial).await?;
     if run.is_none() && agent != TASK {
         return Err(ApiError::no_run(&agent));
     }
-    let artifact = artifact_of(&api, &task, run.as_ref(), &name)
-        .await?
-        .ok_or_else(|| {
-            ApiError::NotFound(format!("Artifact {name} not found for agent {agent}"))
-        })?;
+    let artifact = artifact_of(&api, &task, run, &name).await?.ok_or_else(|| {
+        ApiError::NotFound(format!("Artifact {name} not found for agent {agent}"))
+    })?;
     if is_kept_back(&task, &name) {
         return Err(not_yet(&task, &format!("Artifact {name}")));
     }
@@ -282,11 +294,11 @@ async fn download_artifact(
 async fn artifact_of(
     api: &ApiState,
     task: &FoundTask,
-    run: Option<&agent_run::Model>,
+    run: Option<RunId>,
     name: &str,
 ) -> Result<Option<artifact::Model>, ApiError> {
     let belongs = match run {
-        Some(run) => artifact::Column::RunId.eq(run.id),
+        Some(run) => artifact::Column::RunId.eq(run),
         None => artifact::Column::RunId.is_null(),
     };
     scope::artifacts_of(task)
@@ -330,14 +342,19 @@ fn asked_range(
     if !same {
         return Ok(None);
     }
-    let mut ranges = asked.satisfiable_ranges(size);
-    let (Some((from, to)), None) = (ranges.next(), ranges.next()) else {
-        let any = asked.satisfiable_ranges(size).next().is_some();
-        return if any {
-            Ok(None)
-        } else {
-            Err(ApiError::NoSuchRange(size))
-        };
+    // Whether each of several could be had does not matter, for none is looked at.
+    if headers
+        .get(header::RANGE)
+        .is_some_and(|asked| asked.as_bytes().contains(&b','))
+    {
+        return Ok(None);
+    }
+    // The last so many bytes of a file that has fewer are all of it.
+    if suffix_length(headers).is_some_and(|length| length > size) && size > 0 {
+        return Ok(Some(0..size));
+    }
+    let Some((from, to)) = asked.satisfiable_ranges(size).next() else {
+        return Err(ApiError::NoSuchRange(size));
     };
     let begin = match from {
         Bound::Included(from) => from,
@@ -355,6 +372,15 @@ fn asked_range(
     } else {
         Err(ApiError::NoSuchRange(size))
     }
+}
+
+/// How many bytes were asked for, if it is the last ones that were.
+fn suffix_length(headers: &HeaderMap) -> Option<u64> {
+    let asked = headers.get(header::RANGE)?.to_str().ok()?;
+    let length = asked.strip_prefix("bytes=")?.trim().strip_prefix('-')?;
+    // A number that is too large for a computer is too large for the file as well.
+    let all_digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| length.parse().unwrap_or(u64::MAX))
 }
 
 /// What a model wrote is offered as a file and never run as a page of this site.
@@ -392,7 +418,8 @@ fn file_headers(artifact: &artifact::Model, range: Option<Range<u64>>) -> Header
 #[utoipa::path(get, path = "/api/v1/artifacts/{task_id}/bundle", tag = "artifacts",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 200, description = "The files as a zip archive", content_type = "application/zip"),
+        (status = 200, description = "The files as a zip archive", content_type = "application/zip",
+            body = String),
         (status = 404, description = "There is no such task", body = ErrorBody),
         (status = 409, description = "The task has not ended", body = ErrorBody)))]
 async fn download_bundle(

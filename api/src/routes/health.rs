@@ -245,7 +245,8 @@ async fn show_detailed_health(State(api): State<ApiState>) -> Response {
         "queue": {
             "status": word(queue.is_none()),
             "details": {
-                "redis_connected": queue.is_none(),
+                // Without a Redis nothing is connected to one, and nothing is wrong.
+                "redis_connected": queue.is_none() && api.platform.rates.is_some(),
                 "problem": queue,
                 "queue_stats": queues,
                 "worker_stats": worker_figures(workers, &queues),

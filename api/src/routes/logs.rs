@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
+use entity::status::RunStatus;
 use entity::{RunId, agent_run};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, QueryFilter, QuerySelect};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Fields, Path, Query};
+use crate::found::FoundTask;
 use crate::problem::Problem;
 use crate::routes::artifacts::{Files, download_url, modified};
 use crate::routes::runs::asked_trial;
@@ -49,8 +51,8 @@ pub(super) fn router() -> OpenApiRouter<Running> {
             description = "Only events of these kinds, comma-separated"),
         ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
     responses(
-        (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
-        (status = 204, description = "The client has seen the last event"),
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String),
+        (status = 204, description = "The client has seen the end"),
         (status = 404, description = "There is no such task", body = ErrorBody)))]
 async fn stream_events(
     State(running): State<Running>,
@@ -62,16 +64,54 @@ async fn stream_events(
     let after = asked_after(&mut query, &headers);
     let wanted = asked_events(&mut query);
     query.finish()?;
-    let database = running.api.platform.database.clone();
-    let task = scope::task(&database, &caller, &id).await?;
-    // A browser comes back for ever unless it is told that there is nothing more.
-    let over = scope::has_completed(&database, task.id, after)
+    let database = &running.api.platform.database;
+    let task = scope::task(database, &caller, &id).await?;
+    let place = place_of(database, &task, after, None)
         .await
         .map_err(ApiError::database("reading events"))?;
-    if over {
+    let Place::At(after) = place else {
         return Ok(StatusCode::NO_CONTENT.into_response());
-    }
+    };
     Ok(sse::follow(&running, &task, Followed::Task, wanted, after))
+}
+
+/// Where a client that has seen the events up to some number goes on.
+enum Place {
+    /// After this event.
+    At(i64),
+    /// Nowhere: it has seen the end. A browser comes back for ever unless it is told so.
+    Over,
+}
+
+/// `runs` and how they stand: of a stream that ends with them.
+async fn place_of(
+    database: &DatabaseConnection,
+    task: &FoundTask,
+    after: i64,
+    runs: Option<&[(RunId, RunStatus)]>,
+) -> Result<Place, DbErr> {
+    let (newest, kind) = scope::newest_event(database, task.id)
+        .await?
+        .unwrap_or_default();
+    if kind == "completed" && after >= newest {
+        return Ok(Place::Over);
+    }
+    // A number that no event has yet would never be reached; the end that a stream makes up itself
+    // has the one after all events that it had read.
+    let forsaken =
+        after > newest && task.status.is_final() && scope::open_jobs(database, task.id).await? == 0;
+    if forsaken {
+        return Ok(Place::Over);
+    }
+    if let Some(runs) = runs
+        && runs.iter().all(|(_, status)| status.is_final())
+    {
+        let ids: Vec<RunId> = runs.iter().map(|(run, _)| *run).collect();
+        if after > scope::newest_event_of(database, task.id, &ids).await? {
+            return Ok(Place::Over);
+        }
+    }
+    Ok(Place::At(after.min(newest)))
 }
 
 /// Follows one agent of a task until its runs have ended.
@@ -87,7 +127,8 @@ async fn stream_events(
             description = "Only events of these kinds, comma-separated"),
         ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
     responses(
-        (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String),
+        (status = 204, description = "The client has seen the end"),
         (status = 404, description = "There is no such task or agent", body = ErrorBody)))]
 async fn stream_run_events(
     State(running): State<Running>,
@@ -105,10 +146,16 @@ async fn stream_run_events(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path),
         ("log_type" = Option<String>, Query, pattern = "^(stdout|stderr)$", description = "`stdout` or `stderr`; told back"),
+        ("trial" = Option<i32>, Query, minimum = 1, description = "Only this trial"),
         ("after" = Option<i64>, Query, minimum = 0, description = "Only events after this number"),
+        ("level" = Option<String>, Query, pattern = "^(DEBUG|INFO|WARNING|ERROR)$",
+            description = "Only events at least as loud: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
+        ("kind" = Option<String>, Query, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$",
+            description = "Only events of these kinds, comma-separated"),
         ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
     responses(
-        (status = 200, description = "Server-sent events", content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String),
+        (status = 204, description = "The client has seen the end"),
         (status = 404, description = "There is no such task or agent", body = ErrorBody)))]
 #[deprecated = "the stream of the agent tells the same"]
 async fn stream_container(
@@ -166,16 +213,23 @@ async fn follow_agent(
     if let Some(trial) = trial {
         of_agent = of_agent.filter(agent_run::Column::Trial.eq(trial));
     }
-    let runs: Vec<RunId> = of_agent
+    let runs: Vec<(RunId, RunStatus)> = of_agent
+        .select_only()
+        .columns([agent_run::Column::Id, agent_run::Column::Status])
+        .into_tuple()
         .all(database)
         .await
-        .map_err(ApiError::database("finding runs"))?
-        .into_iter()
-        .map(|run| run.id)
-        .collect();
+        .map_err(ApiError::database("finding runs"))?;
     if runs.is_empty() {
         return Err(ApiError::NotFound("Agent not found in task".to_owned()));
     }
+    let place = place_of(database, &task, after, Some(&runs))
+        .await
+        .map_err(ApiError::database("reading events"))?;
+    let Place::At(after) = place else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let runs = runs.into_iter().map(|(run, _)| run).collect();
     let log_type = log_type.map(str::to_owned);
     let followed = Followed::Runs {
         agent,

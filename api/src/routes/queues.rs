@@ -12,7 +12,6 @@ use chrono::{DateTime, Utc};
 use entity::status::{JobKind, JobState};
 use entity::{JobId, job};
 use platform::telemetry::chain;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -65,7 +64,9 @@ pub(crate) struct QueueView {
     running: u64,
     /// Jobs that are out of attempts.
     dead: u64,
+    /// As counted at most a minute ago.
     done: u64,
+    /// As counted at most a minute ago.
     cancelled: u64,
     /// How long the job that is due longest has waited, in seconds; null where none waits.
     oldest_age_seconds: Option<f64>,
@@ -104,32 +105,20 @@ pub(crate) struct LeaseView {
     cancel_requested: bool,
 }
 
-/// Queue, state, how many jobs, how many of them are due, and since when the first is.
-type Counted = (String, JobState, i64, i64, Option<DateTime<Utc>>);
-
 /// Tells what waits, what is worked on, and by whom.
 #[utoipa::path(get, path = "/api/v1/queues", tag = "queues",
     responses((status = 200, description = "The queues", body = QueueList)))]
 async fn list_queues(
-    State(api): State<ApiState>,
+    State(running): State<Running>,
     caller: Caller,
 ) -> Result<Json<QueueList>, ApiError> {
+    let api = &running.api;
     let database = &api.platform.database;
     let counting = || ApiError::database("counting jobs");
     let now = Utc::now();
-    let is_due = Expr::col((job::Entity, job::Column::AvailableAt)).lte(now);
-    let due: SimpleExpr = Expr::case(is_due, 1).finally(0).into();
-    let counts: Vec<Counted> = scope::jobs(&caller)
-        .select_only()
-        .column(job::Column::Queue)
-        .column(job::Column::State)
-        .expr_as(SimpleExpr::from(Func::sum(due)), "due")
-        .column_as(job::Column::Id.count(), "count")
-        .column_as(job::Column::AvailableAt.min(), "oldest")
-        .group_by(job::Column::Queue)
-        .group_by(job::Column::State)
-        .into_tuple()
-        .all(database)
+    let counts = running
+        .ended_jobs
+        .and_others(database, Some(&caller))
         .await
         .map_err(counting())?;
     let workers = scope::live_workers()
@@ -152,14 +141,14 @@ async fn list_queues(
     for queue in workers.iter().flat_map(|worker| &worker.queues) {
         queues.entry(queue.clone()).or_default().workers += 1;
     }
-    for (queue, state, due, count, oldest) in counts {
-        let view = queues.entry(queue).or_default();
-        let count = u64::try_from(count).unwrap_or_default();
-        match state {
+    for counted in counts {
+        let count = counted.count;
+        let view = queues.entry(counted.queue).or_default();
+        match counted.state {
             JobState::Queued => {
-                view.depth = u64::try_from(due).unwrap_or_default();
+                view.depth = counted.due;
                 view.delayed = count.saturating_sub(view.depth);
-                let age = oldest.map(|oldest| (now - oldest).as_seconds_f64());
+                let age = counted.first.map(|oldest| (now - oldest).as_seconds_f64());
                 view.oldest_age_seconds = age.filter(|age| *age >= 0.0);
             }
             JobState::Leased => view.running += count,

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use entity::{RunId, agent_run, artifact, score};
-use sea_orm::{ColumnTrait, QueryFilter};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -277,22 +277,42 @@ pub(super) fn asked_trial(query: &mut Fields) -> Option<i32> {
 }
 
 /// The run of an agent: the trial asked for, or the newest.
-pub(super) async fn run_of(
+async fn run_of(
     api: &ApiState,
     task: &FoundTask,
     agent: &str,
     trial: Option<i32>,
 ) -> Result<Option<agent_run::Model>, ApiError> {
+    wanted_run(task, agent, trial)
+        .one(&api.platform.database)
+        .await
+        .map_err(ApiError::database("finding a run"))
+}
+
+/// Which run that is, without reading what it holds.
+pub(super) async fn newest_run_of(
+    api: &ApiState,
+    task: &FoundTask,
+    agent: &str,
+    trial: Option<i32>,
+) -> Result<Option<RunId>, ApiError> {
+    wanted_run(task, agent, trial)
+        .select_only()
+        .column(agent_run::Column::Id)
+        .into_tuple()
+        .one(&api.platform.database)
+        .await
+        .map_err(ApiError::database("finding a run"))
+}
+
+/// The newest run first.
+fn wanted_run(task: &FoundTask, agent: &str, trial: Option<i32>) -> Select<agent_run::Entity> {
     let mut wanted = scope::runs_of(task).filter(agent_run::Column::Agent.eq(agent));
     if let Some(trial) = trial {
         wanted = wanted.filter(agent_run::Column::Trial.eq(trial));
     }
-    // By trial, oldest first.
-    let mut runs = wanted
-        .all(&api.platform.database)
-        .await
-        .map_err(ApiError::database("finding a run"))?;
-    Ok(runs.pop())
+    QueryTrait::query(&mut wanted).clear_order_by();
+    wanted.order_by_desc(agent_run::Column::Trial).limit(1)
 }
 
 /// The agents of a task, in the order asked for.

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use entity::status::TaskStatus;
 use entity::{TaskId, agent_run, task};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, Query as Sql};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Select, SqlErr};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::caller::Caller;
-use crate::creation::new_task;
+use crate::creation::{self, new_task};
 use crate::cursor::{Cursor, asked_cursor};
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Body, Fields, Path, Query};
@@ -24,7 +24,7 @@ use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
 use crate::task_view::TaskView;
-use crate::tasks::{self, Cancelled, NewTask};
+use crate::tasks::{self, Cancelled, RequestName};
 use crate::totals::count;
 
 /// The states that can be asked for, as they are listed to whoever asks for another.
@@ -153,7 +153,9 @@ pub(crate) struct Done {
         description = "A name that the client gives this request, 1 to 255 visible characters: sent \
                        again, it makes no second task, but is answered with the first one")),
     responses(
-        (status = 201, description = "The task, waiting", body = TaskView),
+        (status = 201, description = "The task, waiting", body = TaskView,
+            headers(("Idempotency-Replayed" = String,
+                description = "`true` where the task was made by an earlier request of this name"))),
         (status = 400, description = "This cannot be done", body = ErrorBody),
         (status = 422, description = "The request is not valid, or another one had its \
             Idempotency-Key", body = ErrorBody)))]
@@ -164,26 +166,32 @@ async fn create_task(
     Body(fields): Body,
 ) -> Result<Response, ApiError> {
     let api = &running.api;
-    let key = asked_key(&headers)?;
+    let name = asked_key(&headers)?.map(|key| RequestName {
+        key,
+        hash: creation::request_hash(&fields),
+    });
+    // What was taken once is answered the same whatever would be said of it now.
+    if let Some(again) = made_before(api, &caller, name.as_ref()).await? {
+        return Ok(again);
+    }
     let agents = fields.given("agents");
     let known = running.recently.known(api, agents.as_ref()).await?;
     let mut new = new_task(fields, &api.settings, &known, &caller)?;
-    new.idempotency_key = key;
-    if let Some(again) = made_before(api, &caller, &new).await? {
-        return Ok(again);
-    }
+    new.name = name;
     let most = api.settings.limits.active_tasks;
     if most > 0 && active_tasks(api, &caller, most).await? >= most {
-        return Err(ApiError::TooManyTasks(most));
+        // The last of them may have been made by an equal request, a moment ago.
+        let again = made_before(api, &caller, new.name.as_ref()).await?;
+        return again.ok_or(ApiError::TooManyTasks(most));
     }
     match tasks::create_task(&api.platform, new.clone()).await {
         Ok(task) => Ok((StatusCode::CREATED, Json(TaskView::from(task))).into_response()),
         // Of two equal requests at once the second finds the task of the first.
         Err(error)
-            if new.idempotency_key.is_some()
+            if new.name.is_some()
                 && matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) =>
         {
-            let again = made_before(api, &caller, &new).await?;
+            let again = made_before(api, &caller, new.name.as_ref()).await?;
             again.ok_or_else(|| ApiError::database("creating a task")(error))
         }
         Err(error) => Err(ApiError::database("creating a task")(error)),
@@ -218,9 +226,9 @@ fn bad_key(kind: &'static str, msg: &str, given: Option<&str>) -> ApiError {
 async fn made_before(
     api: &ApiState,
     caller: &Caller,
-    new: &NewTask,
+    name: Option<&RequestName>,
 ) -> Result<Option<Response>, ApiError> {
-    let Some(key) = &new.idempotency_key else {
+    let Some(RequestName { key, hash }) = name else {
         return Ok(None);
     };
     // Keys are the organisation's; a task of another team is not shown, its key is taken all the same.
@@ -232,8 +240,7 @@ async fn made_before(
     let Some(found) = found else {
         return Ok(None);
     };
-    let hash = tasks::request_hash(new).map_err(ApiError::database("comparing requests"))?;
-    if found.request_hash.as_deref() != Some(&hash) || found.team_id != caller.team {
+    if found.request_hash.as_ref() != Some(hash) || found.team_id != caller.team {
         let msg = "The key belongs to another request; give this one a key of its own";
         return Err(bad_key("idempotency_key", msg, Some(key)));
     }
@@ -377,16 +384,20 @@ impl Filter {
             wanted = wanted.filter(task::Column::Id.in_subquery(tasks));
         }
         if let Some(text) = self.text {
-            let pattern = format!("%{}%", escaped(&text.to_lowercase()));
+            let pattern = format!("%{}%", escaped(&text));
             let mut any = Condition::any();
             for column in [
                 task::Column::PrUrl,
                 task::Column::Repo,
                 task::Column::ErrorMessage,
             ] {
-                let lower = Func::lower(Expr::col((task::Entity, column)));
-                let pattern = LikeExpr::new(pattern.as_str()).escape('\\');
-                any = any.add(Expr::expr(lower).like(pattern));
+                // The database makes both small, for each has its own idea of it: SQLite's is that
+                // only the letters from A to Z can be.
+                let lower = |text: SimpleExpr| SimpleExpr::from(Func::lower(text));
+                let pattern = lower(Expr::val(pattern.as_str()));
+                let pattern = pattern.binary(BinOper::Escape, SimpleExpr::Constant('\\'.into()));
+                let text = lower(Expr::col((task::Entity, column)));
+                any = any.add(text.binary(BinOper::Like, pattern));
             }
             wanted = wanted.filter(any);
         }

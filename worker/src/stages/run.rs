@@ -237,6 +237,16 @@ async fn saved(
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
 
+/// How often a run has been tried again: by workers, which begin to count anew when somebody has it made
+/// again, and by people, who were counted then.
+fn retries(so_far: i32, attempt: i32) -> i32 {
+    if attempt > 1 {
+        so_far.saturating_add(1).max(attempt - 1)
+    } else {
+        so_far
+    }
+}
+
 /// Marks the run as running. A run that starts over forgets what an earlier attempt measured.
 async fn begin_attempt(
     worker: &Worker,
@@ -255,7 +265,7 @@ async fn begin_attempt(
         status: Set(RunStatus::Running),
         agent_version: Set(Some(version.to_owned())),
         model: Set(model),
-        retry_count: Set(job.lease.attempt.saturating_sub(1)),
+        retry_count: Set(retries(run.retry_count, job.lease.attempt)),
         started_at: Set(Some(run.started_at.unwrap_or(now))),
         updated_at: Set(now),
         failure_cause: Set(None),
