@@ -169,6 +169,8 @@ impl Rows<'_> {
                 stale_rate: None,
                 abstained_rate: Some(0.0),
                 wrong_rate: Some(0.0),
+                partial_rate: Some(0.0),
+                unreadable_rate: Some(0.0),
                 created_at: now(),
             }
             .into_active_model()
