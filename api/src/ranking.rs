@@ -51,6 +51,9 @@ pub(crate) struct RankView {
     retention: EstimateView,
     /// P(right after | right before), over all probes.
     item_retention: EstimateView,
+    /// What free recall recovered, by the judge that may rank; null on the board of one task, whose
+    /// `result.json` has it.
+    recall: EstimateView,
     /// The ranks that the data do not exclude; null for a single trial.
     rank_low: Option<usize>,
     rank_high: Option<usize>,
@@ -169,6 +172,7 @@ impl RankView {
             score: row.score.into(),
             retention: row.retention.into(),
             item_retention: row.item_retention.into(),
+            recall: row.recall.into(),
             rank_low: row.ranks.map(|ranks| ranks.low),
             rank_high: row.ranks.map(|ranks| ranks.high),
             failures: row.failures,
@@ -284,7 +288,6 @@ pub(crate) fn run_result(
         pull_request: pull_request.to_owned(),
         session,
         outcome: run.outcome(),
-        // Judged by facts: in `result.json`.
         recall: None,
         score: RunScore {
             dimensions,

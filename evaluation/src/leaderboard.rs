@@ -1,6 +1,7 @@
 //! Ranks agents by the runs that are measurements, and tells what became of the others.
 
 mod comparing;
+mod judge;
 mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use crate::scoring::RunScore;
 use crate::statistics::{DesignEffect, RankInterval, Unit, cluster_interval, mean};
 
 pub use comparing::Comparison;
+pub use judge::{JURY, Judge, ranking_judge};
 pub use row::run_retention;
 
 /// What the leaderboard needs to know of one run.

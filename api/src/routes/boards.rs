@@ -6,15 +6,16 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use entity::status::{Dimension, RunStatus};
-use entity::{RunId, TaskId, agent_run, score, task};
+use entity::{RunId, TaskId, agent_run, judging, recall, score, task};
 use evaluation::INSTRUMENT_VERSION;
-use evaluation::leaderboard::{Outcome, Row, RunResult, leaderboard};
+use evaluation::leaderboard::{Judge, Outcome, Row, RunResult, leaderboard, ranking_judge};
 use evaluation::probe;
 use evaluation::scoring::DimensionScore;
 use sea_orm::{
     ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -174,8 +175,24 @@ async fn show_board(
         .all(database)
         .await
         .map_err(ApiError::database("listing scores"))?;
+    let recalls = scope::all_recalls(&caller)
+        .filter(
+            recall::Column::RunId.in_subquery(newest().column(agent_run::Column::Id).into_query()),
+        )
+        .filter(recall::Column::Recall.is_not_null())
+        .select_only()
+        .columns([
+            recall::Column::RunId,
+            recall::Column::Judge,
+            recall::Column::Recall,
+        ])
+        .column(judging::Column::Judges)
+        .into_model::<BoardRecall>()
+        .all(database)
+        .await
+        .map_err(ApiError::database("listing free recalls"))?;
     // Resampling takes its time.
-    let view = tokio::task::spawn_blocking(move || board(&asked, runs, &scores))
+    let view = tokio::task::spawn_blocking(move || board(&asked, runs, &scores, recalls))
         .await
         .map_err(ApiError::internal("ranking"))?;
     Ok(Json(view))
@@ -265,7 +282,34 @@ fn why_apart(asked: &Asked, found: &BoardRun) -> Option<&'static str> {
     }
 }
 
-fn board(asked: &Asked, mut runs: Vec<BoardRun>, scores: &[BoardScore]) -> BoardView {
+/// One free recall of a run, and the judges of its judging.
+#[derive(FromQueryResult)]
+struct BoardRecall {
+    run_id: RunId,
+    judge: String,
+    recall: f64,
+    judges: Value,
+}
+
+/// Run → what the judge that may rank found recovered.
+fn recovered(recalls: Vec<BoardRecall>) -> HashMap<RunId, f64> {
+    recalls
+        .into_iter()
+        .filter(|found| {
+            let judges = serde_json::from_value::<Vec<Judge>>(found.judges.clone());
+            let ranking = judges.ok().and_then(ranking_judge);
+            ranking.is_some_and(|ranking| ranking == found.judge)
+        })
+        .map(|found| (found.run_id, found.recall))
+        .collect()
+}
+
+fn board(
+    asked: &Asked,
+    mut runs: Vec<BoardRun>,
+    scores: &[BoardScore],
+    recalls: Vec<BoardRecall>,
+) -> BoardView {
     let most = usize::try_from(MOST_RUNS).unwrap_or(usize::MAX);
     let is_cut = runs.len() > most;
     runs.truncate(most);
@@ -276,6 +320,7 @@ fn board(asked: &Asked, mut runs: Vec<BoardRun>, scores: &[BoardScore]) -> Board
             .or_default()
             .insert(measured(score.dimension), score.into());
     }
+    let recovered = recovered(recalls);
     let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
     let mut results: Vec<RunResult> = Vec::new();
     let mut tasks = std::collections::BTreeSet::new();
@@ -287,7 +332,8 @@ fn board(asked: &Asked, mut runs: Vec<BoardRun>, scores: &[BoardScore]) -> Board
         }
         let own = by_run.remove(&found.run.id).unwrap_or_default();
         let session = format!("{}/{}", found.task_id, found.run.trial);
-        let result = run_result(&found.run, own, &found.pr_url, session);
+        let mut result = run_result(&found.run, own, &found.pr_url, session);
+        result.recall = recovered.get(&found.run.id).copied();
         match &result.outcome {
             Outcome::Measured => {
                 tasks.insert(found.task_id);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use entity::status::{Arm, FailureCause, RunStatus};
 use entity::{ProbeId, RunId, agent_run, score, task};
 use evaluation::leaderboard::{
-    Estimate, NO_BREAK, Outcome, Row, RunResult, SEAL_BROKEN, UNKNOWN, leaderboard,
+    self, Estimate, NO_BREAK, Outcome, Row, RunResult, SEAL_BROKEN, UNKNOWN, leaderboard,
 };
 use evaluation::scoring::{DimensionScore, RunScore};
 use evaluation::statistics::{Pair, paired};
@@ -151,23 +151,14 @@ pub(super) fn manifest(run: &agent_run::Model) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The judge whose recall is on the board: the jury, or its one member that may rank; the
-/// deterministic judge where there is no other. None where those there are may not rank.
+/// The judge whose recall is on the board.
 pub(crate) fn ranking_judge(judging: &JudgingPart) -> Option<String> {
-    let models: Vec<_> = judging
-        .judges
-        .iter()
-        .filter(|judge| judge.model.is_some())
-        .collect();
-    if models.is_empty() {
-        return Some(evaluation::grading::GRADER.to_owned());
-    }
-    let mut ranking = models.iter().filter(|judge| judge.may_rank);
-    match (ranking.next(), ranking.next()) {
-        (None, _) => None,
-        (Some(only), None) => Some(only.name.clone()),
-        (Some(_), Some(_)) => Some("jury".to_owned()),
-    }
+    let judges = judging.judges.iter();
+    leaderboard::ranking_judge(judges.map(|judge| leaderboard::Judge {
+        name: judge.name.clone(),
+        model: judge.model.clone(),
+        may_rank: judge.may_rank,
+    }))
 }
 
 /// What a run recovered in its free recall after the first break, by this judge.
