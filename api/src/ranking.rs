@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use entity::status::{Dimension, FailureCause, RunStatus};
-use entity::{RunId, agent_run, score};
-use evaluation::leaderboard::{Estimate, Row, RunResult};
+use entity::{RunId, agent_run};
+use evaluation::leaderboard::{
+    Comparison, Estimate, NO_BREAK, Outcome, Row, RunResult, SEAL_BROKEN, UNKNOWN,
+};
 use evaluation::probe;
 use evaluation::scoring::{DimensionScore, RunScore};
 use sea_orm::FromQueryResult;
@@ -16,8 +18,10 @@ use utoipa::ToSchema;
 /// One agent over all its trials that count.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RankView {
-    /// From 1; equal scores share a rank.
-    rank: usize,
+    /// From 1; equal scores share a rank. Null only in `unranked_agents`.
+    rank: Option<usize>,
+    /// Why it is not ranked: no run is a measurement, or more than half of its attempts failed.
+    why_unranked: Option<String>,
     agent: String,
     #[schema(value_type = String)]
     status: &'static str,
@@ -28,13 +32,28 @@ pub(crate) struct RankView {
     /// Mean time of a run, in seconds.
     execution_time: Option<f64>,
     compression_detected: bool,
-    /// How many runs count.
+    /// How many runs count: the measurements.
     trials: usize,
-    /// The overall score with its interval; resampled by run.
+    /// Measurements, and failures that the agent caused. Nothing else is an attempt of the agent.
+    attempts: usize,
+    /// The failures that the agent caused, as a share of its attempts, with Wilson's interval.
+    failure_rate: EstimateView,
+    /// What the intervals resample: `session`, or `pull_request` as soon as there are two.
+    unit: &'static str,
+    /// Pull requests that the measurements stand on.
+    pull_requests: usize,
+    /// How much less the scores say because sessions share their pull requests; null on one.
+    design_effect: Option<DesignEffectView>,
+    /// Dimensions asked for that have no probe: neither part of the score nor of what is to be passed.
+    dimensions_without_probes: Vec<&'static str>,
+    /// The overall score with its interval.
     score: EstimateView,
     retention: EstimateView,
     /// P(right after | right before), over all probes.
     item_retention: EstimateView,
+    /// What free recall recovered, by the judge that may rank; null on the board of one task, whose
+    /// `result.json` has it.
+    recall: EstimateView,
     /// The ranks that the data do not exclude; null for a single trial.
     rank_low: Option<usize>,
     rank_high: Option<usize>,
@@ -59,6 +78,61 @@ impl From<Estimate> for EstimateView {
     }
 }
 
+/// How much less sessions say because they share their pull requests.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DesignEffectView {
+    /// Intraclass correlation of the scores within pull requests.
+    icc: f64,
+    /// How many times larger the variance of the mean is than with independent sessions.
+    effect: f64,
+    /// So many independent sessions would say as much.
+    effective_n: f64,
+}
+
+/// Two ranked agents by the overall scores of the sessions (task and trial) that both have.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SessionComparisonView {
+    a: String,
+    b: String,
+    /// Sessions that both have.
+    sessions: usize,
+    /// What is resampled: `session` or `pull_request`.
+    unit: &'static str,
+    /// How many of it there are.
+    clusters: usize,
+    /// The overall score of `a` minus that of `b`.
+    difference: EstimateView,
+    /// The interval covers 0, or there is none: no difference may be claimed.
+    tie: bool,
+    /// The smallest difference that so many could have shown (two-sided 5 %, power 80 %).
+    smallest_detectable: Option<f64>,
+}
+
+impl From<Comparison> for SessionComparisonView {
+    fn from(comparison: Comparison) -> Self {
+        let Comparison {
+            a,
+            b,
+            sessions,
+            unit,
+            clusters,
+            difference,
+            tie,
+            smallest_detectable,
+        } = comparison;
+        Self {
+            a,
+            b,
+            sessions,
+            unit: unit.as_str(),
+            clusters,
+            difference: difference.into(),
+            tie,
+            smallest_detectable,
+        }
+    }
+}
+
 impl RankView {
     pub(crate) fn new(row: Row, asked: &[Dimension]) -> Self {
         let scores = asked.iter().map(|dimension| {
@@ -67,17 +141,38 @@ impl RankView {
         });
         Self {
             rank: row.rank,
+            why_unranked: row.why_unranked,
             scores: scores.collect(),
             agent: row.agent,
-            status: RunStatus::Done.as_str(),
+            status: if row.trials > 0 {
+                RunStatus::Done
+            } else {
+                RunStatus::Error
+            }
+            .as_str(),
             overall_score: row.overall_score,
             passed: row.passed,
             execution_time: row.duration_ms.map(seconds),
-            compression_detected: true,
+            compression_detected: row.trials > 0,
             trials: row.trials,
+            attempts: row.attempts,
+            failure_rate: row.failure_rate.into(),
+            unit: row.unit.as_str(),
+            pull_requests: row.pull_requests,
+            design_effect: row.design_effect.map(|found| DesignEffectView {
+                icc: found.icc,
+                effect: found.effect,
+                effective_n: found.effective_n,
+            }),
+            dimensions_without_probes: row
+                .dimensions_without_probes
+                .iter()
+                .map(|dimension| dimension.as_str())
+                .collect(),
             score: row.score.into(),
             retention: row.retention.into(),
             item_retention: row.item_retention.into(),
+            recall: row.recall.into(),
             rank_low: row.ranks.map(|ranks| ranks.low),
             rank_high: row.ranks.map(|ranks| ranks.high),
             failures: row.failures,
@@ -97,7 +192,7 @@ pub(crate) struct Best {
 
 /// Who is first on a leaderboard.
 pub(crate) fn best(rows: &[RankView]) -> Best {
-    let mut first = rows.iter().filter(|row| row.rank == 1);
+    let mut first = rows.iter().filter(|row| row.rank == Some(1));
     match (first.next(), first.next()) {
         (Some(only), None) if only.overall_score.is_some() => Best {
             winner: Some(only.agent.clone()),
@@ -130,31 +225,51 @@ pub(crate) struct MeasuredRun {
     pub(crate) model: Option<String>,
 }
 
-impl From<agent_run::Model> for MeasuredRun {
-    fn from(run: agent_run::Model) -> Self {
-        Self {
-            id: run.id,
-            agent: run.agent,
-            trial: run.trial,
-            status: run.status,
-            failure_cause: run.failure_cause,
-            compression_detected: run.compression_detected,
-            seal_broken: run.seal_broken,
-            overall_score: run.overall_score,
-            passed: run.passed,
-            manifest: run.manifest,
-            started_at: run.started_at,
-            completed_at: run.completed_at,
-            model: run.model,
+/// The columns of [`MeasuredRun`].
+pub(crate) const RUN: [agent_run::Column; 13] = [
+    agent_run::Column::Id,
+    agent_run::Column::Agent,
+    agent_run::Column::Trial,
+    agent_run::Column::Status,
+    agent_run::Column::FailureCause,
+    agent_run::Column::CompressionDetected,
+    agent_run::Column::SealBroken,
+    agent_run::Column::OverallScore,
+    agent_run::Column::Passed,
+    agent_run::Column::Manifest,
+    agent_run::Column::StartedAt,
+    agent_run::Column::CompletedAt,
+    agent_run::Column::Model,
+];
+
+impl MeasuredRun {
+    /// What became of it.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let failed = |otherwise: &str| Outcome::Failed {
+            cause: self
+                .failure_cause
+                .map_or_else(|| otherwise.to_owned(), |cause| cause.to_string()),
+        };
+        let void = |why: &str| Outcome::Void {
+            why: why.to_owned(),
+        };
+        match self.status {
+            RunStatus::Queued | RunStatus::Running | RunStatus::Judging => Outcome::Unfinished,
+            RunStatus::Error => failed(UNKNOWN),
+            RunStatus::Cancelled => failed(FailureCause::Cancelled.as_str()),
+            RunStatus::Done if self.seal_broken => void(SEAL_BROKEN),
+            RunStatus::Done if !self.compression_detected => void(NO_BREAK),
+            RunStatus::Done => Outcome::Measured,
         }
     }
 }
 
-/// What a leaderboard needs to know of a run; `cluster` is what it shares with runs of other agents.
+/// What a leaderboard needs to know of a run; `session` is what it shares with runs of other agents.
 pub(crate) fn run_result(
     run: &MeasuredRun,
     dimensions: BTreeMap<probe::Dimension, DimensionScore>,
-    cluster: String,
+    pull_request: &str,
+    session: String,
 ) -> RunResult {
     let fields = run.manifest.as_ref().and_then(|value| value.as_object());
     let manifest = fields
@@ -170,9 +285,10 @@ pub(crate) fn run_result(
     RunResult {
         agent: run.agent.clone(),
         trial: run.trial.unsigned_abs(),
-        cluster,
-        counts: run.status == RunStatus::Done && run.compression_detected && !run.seal_broken,
-        failure: run.failure_cause.map(|cause| cause.to_string()),
+        pull_request: pull_request.to_owned(),
+        session,
+        outcome: run.outcome(),
+        recall: None,
         score: RunScore {
             dimensions,
             overall_score: run.overall_score,
@@ -194,22 +310,6 @@ fn duration_ms(run: &MeasuredRun) -> Option<u64> {
 )]
 fn seconds(duration_ms: u64) -> f64 {
     duration_ms as f64 / 1000.0
-}
-
-pub(crate) fn figures(score: &score::Model) -> DimensionScore {
-    DimensionScore {
-        n: usize::try_from(score.n).unwrap_or(0),
-        cold: score.cold,
-        baseline: score.baseline,
-        post: score.post,
-        retention: score.retention,
-        known: score.known.and_then(|known| usize::try_from(known).ok()),
-        kept: score.kept.and_then(|kept| usize::try_from(kept).ok()),
-        item_retention: score.item_retention,
-        stale_rate: score.stale_rate,
-        abstained_rate: score.abstained_rate,
-        wrong_rate: score.wrong_rate,
-    }
 }
 
 /// The stored word in the instrument's own vocabulary.

@@ -1,10 +1,10 @@
 //! The only doors to rows: a task through its organisation, everything else through a task that
 //! was found that way. `clippy.toml` of this crate forbids every other way in.
 
-use entity::status::{JobKind, JobState, RunStatus, TaskStatus};
+use entity::status::{Arm, JobKind, JobState, RunStatus, TaskStatus};
 use entity::{
-    RunId, TaskId, TokenId, agent_run, api_token, artifact, audit_event, job, judging, score, task,
-    task_event, webhook, webhook_delivery, worker,
+    RunId, TaskId, TokenId, agent_run, api_token, artifact, audit_event, job, judging, recall,
+    score, task, task_event, webhook, webhook_delivery, worker,
 };
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -143,6 +143,31 @@ pub(crate) fn all_scores(caller: &Caller) -> Select<score::Entity> {
                 .equals((task::Entity, task::Column::Judging)),
         )
         .filter(score::Column::BreakIndex.eq(1))
+}
+
+/// What free recall after the first break recovered, by run and judge, of the judging that is shown
+/// and with what its judges are.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "joined with the tasks of the caller's organisation"
+)]
+pub(crate) fn all_recalls(caller: &Caller) -> Select<recall::Entity> {
+    recall::Entity::find()
+        .join(JoinType::InnerJoin, recall::Relation::AgentRun.def())
+        .join(JoinType::InnerJoin, agent_run::Relation::Task.def())
+        .join_rev(JoinType::InnerJoin, judging::Relation::Task.def())
+        .filter(task::Column::OrgId.eq(caller.org.as_str()))
+        .filter(of_team(caller, task::Column::TeamId))
+        .filter(
+            Expr::col((recall::Entity, recall::Column::Judging))
+                .equals((task::Entity, task::Column::Judging)),
+        )
+        .filter(
+            Expr::col((judging::Entity, judging::Column::Number))
+                .equals((task::Entity, task::Column::Judging)),
+        )
+        .filter(recall::Column::Arm.eq(Arm::Post))
+        .filter(recall::Column::BreakIndex.eq(1))
 }
 
 /// The judgings of a task, oldest first.

@@ -1,7 +1,8 @@
 //! Ranking agents over all tasks.
 
-use entity::TaskId;
 use entity::status::{RunStatus, TaskStatus};
+use entity::{TaskId, task};
+use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
 
@@ -84,6 +85,46 @@ async fn agents_are_ranked_over_all_tasks_of_the_organisation() {
             let board = api.get(&format!("/api/v1/leaderboard?{query}")).await;
             assert_eq!(agents(&board.json()), expected, "{query}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn intervals_are_over_pull_requests_and_imported_probes_stay_out() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        for (number, score) in [(1, 0.5), (2, 0.75), (3, 1.0)] {
+            for agent in ["claude", "gemini"] {
+                let task = measured(&api, "local", agent, score).await;
+                let change = task::ActiveModel {
+                    pr_url: Set(format!("https://github.com/acme/widgets/pull/{number}")),
+                    ..Default::default()
+                };
+                api.rows().change(task, change).await;
+            }
+        }
+        let chosen = measured(&api, "local", "claude", 1.0).await;
+        let change = task::ActiveModel {
+            question_bank: Set(Some("{}".to_owned())),
+            ..Default::default()
+        };
+        api.rows().change(chosen, change).await;
+        let board = api.get("/api/v1/leaderboard").await.json();
+        assert_eq!(agents(&board), [("claude", 3), ("gemini", 3)], "{board}");
+        let row = &board["leaderboard"][0];
+        assert_eq!(
+            (&row["unit"], &row["pull_requests"]),
+            (&json!("pull_request"), &json!(3))
+        );
+        // Student's interval of 0.5, 0.75 and 1 is wider than what is possible above.
+        let low = row["score"]["low"].as_f64().expect("three");
+        assert!((low - 0.128_966).abs() < 1e-5, "{low}");
+        let why = "its probes are those of an imported question bank";
+        assert_eq!(board["left_out"][why], 1);
+        assert_eq!(board["cut_at_runs"], Value::Null);
+        assert_eq!(board["differs"], json!([]));
+        // Sessions of two tasks are no pairs, though of one pull request.
+        assert_eq!(board["comparisons"], json!([]));
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! Ranking the agents of a task.
 
 use entity::TaskId;
-use entity::status::{RunStatus, TaskStatus};
+use entity::status::{FailureCause, RunStatus, TaskStatus};
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
 
@@ -40,6 +40,7 @@ async fn only_measurements_are_ranked_and_the_others_say_why_not() {
                 broke,
                 seal_broken,
                 score: None,
+                cause: None,
             };
             api.rows().run(task, row).await;
         }
@@ -66,6 +67,13 @@ async fn only_measurements_are_ranked_and_the_others_say_why_not() {
         assert_eq!(rows[1]["trials"], 2);
         assert_eq!(rows[1]["overall_score"], 0.5);
         assert_eq!(rows[1]["retention"]["mean"], 0.5);
+        let agents = answer["unranked_agents"].as_array().unwrap();
+        assert_eq!(agents.len(), 1, "{answer}");
+        assert_eq!(
+            (&agents[0]["agent"], &agents[0]["rank"]),
+            (&json!("iflow"), &Value::Null)
+        );
+        assert_eq!(answer["comparisons"][0]["tie"], true);
         let unranked: Vec<_> = answer["unranked"]
             .as_array()
             .unwrap()
@@ -86,6 +94,71 @@ async fn only_measurements_are_ranked_and_the_others_say_why_not() {
                 (4, "it waits"),
             ]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_that_mostly_fails_is_shown_and_not_ranked() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        let agents = ["claude", "gemini"];
+        api.rows().task(task, TaskStatus::Done, &agents).await;
+        let lucky = RunRow {
+            score: Some(1.0),
+            ..RunRow::default()
+        };
+        api.rows().run(task, lucky).await;
+        for (agent, trial, cause) in [
+            ("claude", 2, FailureCause::Agent),
+            ("claude", 3, FailureCause::Agent),
+            ("gemini", 2, FailureCause::Agent),
+            ("gemini", 3, FailureCause::Provider),
+        ] {
+            let row = RunRow {
+                agent,
+                trial,
+                status: RunStatus::Error,
+                broke: false,
+                score: None,
+                cause: Some(cause),
+                ..RunRow::default()
+            };
+            api.rows().run(task, row).await;
+        }
+        let steady = RunRow {
+            agent: "gemini",
+            score: Some(0.25),
+            ..RunRow::default()
+        };
+        api.rows().run(task, steady).await;
+        for path in [
+            format!("tasks/{task}/leaderboard"),
+            "leaderboard".to_owned(),
+        ] {
+            let answer = api.get(&format!("/api/v1/{path}")).await.json();
+            let rows = answer["leaderboard"].as_array().unwrap();
+            assert_eq!(rows.len(), 1, "{answer}");
+            let first = &rows[0];
+            assert_eq!(
+                (&first["agent"], &first["rank"]),
+                (&json!("gemini"), &json!(1))
+            );
+            assert_eq!(first["attempts"], 2, "the provider's failure is none of it");
+            assert_eq!(first["failure_rate"]["mean"], 0.5);
+            assert_eq!(first["failures"], json!({"agent": 1, "provider": 1}));
+            assert_eq!(first["overall_score"], 0.25, "a failure is no score of 0");
+            let row = &answer["unranked_agents"][0];
+            assert_eq!(
+                (&row["agent"], &row["rank"]),
+                (&json!("claude"), &Value::Null)
+            );
+            assert_eq!(
+                row["why_unranked"],
+                "fails too often to be ranked: 2 of 3 attempts failed"
+            );
+        }
     })
     .await;
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets};
 use platform::artifacts;
 use platform::parts::Platform;
-use worker::result::{ResultDocument, RunPart};
+use worker::result::{ResultDocument, RowPart, RunPart};
 
 /// A figure that is not defined.
 const UNDEFINED: &str = "–";
@@ -128,11 +128,12 @@ fn leaderboard_table(document: &ResultDocument) -> Table {
         .map(str::to_owned)
         .into();
     header.extend(dimensions.iter().map(|dimension| (*dimension).clone()));
-    header.extend(["kept", "95 % interval", "passed"].map(str::to_owned));
+    header.extend(["kept", "95 % interval", "passed", "failed"].map(str::to_owned));
     table.set_header(header);
-    for row in &document.leaderboard {
+    for row in document.leaderboard.iter().chain(&document.unranked_agents) {
         let mut cells = vec![
-            row.rank.to_string(),
+            row.rank
+                .map_or_else(|| UNDEFINED.to_owned(), |rank| rank.to_string()),
             row.agent.clone(),
             row.trials.to_string(),
             figure(row.overall_score),
@@ -150,6 +151,7 @@ fn leaderboard_table(document: &ResultDocument) -> Table {
             figure(row.retention.mean),
             interval,
             if row.passed { "yes" } else { "no" }.to_owned(),
+            failed(row),
         ]);
         table.add_row(cells);
     }
@@ -157,6 +159,17 @@ fn leaderboard_table(document: &ResultDocument) -> Table {
         table.add_row(["", "no run counts"]);
     }
     right_aligned(table, 2)
+}
+
+/// What the agent failed of what it attempted, and why it has no rank.
+fn failed(row: &RowPart) -> String {
+    let attempts = row.attempts.unwrap_or(row.trials);
+    let failed = attempts.saturating_sub(row.trials);
+    let mut told = format!("{failed} of {attempts}");
+    if let Some(why) = &row.why_unranked {
+        told.push_str(&format!(" - not ranked: {why}"));
+    }
+    told
 }
 
 fn right_aligned(mut table: Table, from: usize) -> Table {

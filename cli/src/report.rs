@@ -36,7 +36,7 @@ enum Format {
 pub(crate) struct Options {
     /// The task's id.
     task: Option<uuid::Uuid>,
-    /// One leaderboard over all tasks that are done.
+    /// One leaderboard over all tasks that have ended.
     #[arg(long)]
     across: bool,
     /// Only tasks of this repository, `owner/name`.
@@ -85,9 +85,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             }
         }
         None => {
-            let documents = documents(&platform, options).await?;
-            let across = report::across(&documents, options.pass_mark);
-            if across.leaderboard.is_empty() {
+            let (documents, is_cut) = documents(&platform, options).await?;
+            let mut across = report::across(&documents, options.pass_mark);
+            across.cut_at_tasks = is_cut.then_some(MOST_TASKS);
+            if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
                 bail!("of {} tasks no run can be ranked", documents.len());
             }
             match options.format {
@@ -117,15 +118,22 @@ fn json(document: &impl serde::Serialize) -> anyhow::Result<String> {
 fn written(format: Format, report: &Report) -> String {
     match format {
         Format::Html => report::html(report),
-        Format::Markdown | Format::Csv | Format::Json => report::markdown(report),
+        Format::Markdown | Format::Csv | Format::Json => report::markdown_alone(report),
     }
 }
 
-/// The documents of the tasks asked for, each with the runs asked for.
-async fn documents(platform: &Platform, options: &Options) -> anyhow::Result<Vec<ResultDocument>> {
+/// The documents of the tasks asked for, each with the runs asked for; and whether there are more
+/// tasks than one report stands on.
+///
+/// Also of tasks that failed or were cancelled: what an agent failed is no less a result.
+async fn documents(
+    platform: &Platform,
+    options: &Options,
+) -> anyhow::Result<(Vec<ResultDocument>, bool)> {
     let midnight =
         |day: NaiveDate| -> DateTime<Utc> { day.and_time(chrono::NaiveTime::MIN).and_utc() };
-    let mut wanted = task::Entity::find().filter(task::Column::Status.eq(TaskStatus::Done));
+    let ended = [TaskStatus::Done, TaskStatus::Error, TaskStatus::Cancelled];
+    let mut wanted = task::Entity::find().filter(task::Column::Status.is_in(ended));
     if let Some(repo) = &options.repo {
         wanted = wanted.filter(task::Column::Repo.eq(repo.as_str()));
     }
@@ -135,15 +143,18 @@ async fn documents(platform: &Platform, options: &Options) -> anyhow::Result<Vec
     if let Some(day) = options.until {
         wanted = wanted.filter(task::Column::CompletedAt.lt(midnight(day)));
     }
-    let tasks: Vec<TaskId> = wanted
+    let mut tasks: Vec<TaskId> = wanted
         .select_only()
         .column(task::Column::Id)
         .order_by_desc(task::Column::CompletedAt)
-        .limit(MOST_TASKS)
+        .limit(MOST_TASKS + 1)
         .into_tuple()
         .all(&platform.database)
         .await
         .context("listing tasks")?;
+    let most = usize::try_from(MOST_TASKS).unwrap_or(usize::MAX);
+    let is_cut = tasks.len() > most;
+    tasks.truncate(most);
     let mut documents = Vec::with_capacity(tasks.len());
     for id in tasks {
         let document = result_document(&platform.database, id)
@@ -164,5 +175,5 @@ async fn documents(platform: &Platform, options: &Options) -> anyhow::Result<Vec
         });
         documents.push(document);
     }
-    Ok(documents)
+    Ok((documents, is_cut))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::pull_requests;
 
 fn membreak(args: &[&str]) -> Output {
@@ -151,6 +151,79 @@ fn a_plan_says_what_a_design_can_show_and_where_its_spreads_come_from() {
         assert_eq!(output.status.code(), Some(1), "{wrong}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("--difference"));
     }
+}
+
+/// A result of one pull request: the scores of agents by trial.
+fn scores(pull_request: u32, agents: &[(&str, [f64; 3])]) -> Value {
+    let runs: Vec<Value> = agents
+        .iter()
+        .flat_map(|(agent, scores)| {
+            (1..).zip(scores).map(move |(trial, score)| {
+                json!({"id": "0190b3b8-0000-7000-8000-000000000000", "agent": agent,
+                       "agent_version": null, "trial": trial, "status": "done",
+                       "failure_cause": null, "error": null, "retry_count": 0,
+                       "compression_detected": true, "seal_broken": false, "baseline": null,
+                       "breaks": [], "dimensions": {}, "overall_score": score, "passed": null,
+                       "duration_ms": null})
+            })
+        })
+        .collect();
+    json!({
+        "schema": 1,
+        "task": {"id": "0190b3b8-0000-7000-8000-000000000000", "status": "done", "repo": "a/b",
+                 "pr_url": format!("https://forge.example/a/b/pull/{pull_request}"), "base": null,
+                 "head": null, "seed": 1, "trials": 3, "pass_mark": 0.5, "instrument_version": "1",
+                 "probe_set_hash": null, "prompt_hash": null, "probes": {}, "changed_files": [],
+                 "dropped_files": [], "error": null},
+        "runs": runs,
+        "leaderboard": [],
+    })
+}
+
+#[test]
+fn a_plan_from_results_takes_the_spread_of_trials_out_of_that_of_pull_requests() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Differences of one and two as in the test of `cli/src/plan.rs`; three is another agent.
+    let differences = [
+        [0.10, 0.25, 0.05],
+        [0.40, 0.30, 0.50],
+        [-0.05, 0.10, 0.00],
+        [0.20, 0.35, 0.15],
+    ];
+    let mut files = Vec::new();
+    for (number, differences) in (1..).zip(differences) {
+        let two = [0.25; 3];
+        let one = differences.map(|difference| 0.25 + difference);
+        let document = scores(number, &[("two", two), ("three", [0.5; 3]), ("one", one)]);
+        let file = folder.path().join(format!("{number}.json"));
+        std::fs::write(&file, document.to_string()).expect("a file");
+        files.push(file.to_string_lossy().into_owned());
+    }
+    let plan = |more: &[&str]| {
+        let mut args = vec!["plan", "--difference", "0.2", "--json"];
+        for file in &files {
+            args.extend(["--from", file]);
+        }
+        args.extend(more);
+        membreak(&args)
+    };
+    let refused = plan(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("one, three, two: name two"), "{said}");
+    let plan = document(&plan(&["--agents", "one,two"]));
+    let near = |name: &str, expected: f64| {
+        let found = plan[name].as_f64().expect("a figure");
+        assert!((found - expected).abs() < 1e-4, "{name} {found}");
+    };
+    near("sd_between", 0.152_449);
+    near("sd_within", 0.096_825);
+    near("icc", 0.712_575);
+    let design = plan["designs"].as_array().expect("designs").iter();
+    let mut of_three = design.filter(|one| one["pull_requests"] == 3 && one["trials"] == 3);
+    let effect = of_three.next().expect("there is one")["design_effect"].as_f64();
+    assert!((effect.expect("a figure") - (1.0 + 2.0 * 0.712_575)).abs() < 1e-3);
+    assert!(plan["needed"][2]["pull_requests"].as_u64() > Some(3));
 }
 
 #[test]

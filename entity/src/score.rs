@@ -37,8 +37,12 @@ pub struct Model {
     pub stale_rate: Option<f64>,
     /// Share of post-break answers that said "I don't recall".
     pub abstained_rate: Option<f64>,
-    /// Share of post-break answers that claimed something untrue.
+    /// Share of post-break answers that claimed something untrue, and nothing of what was asked.
     pub wrong_rate: Option<f64>,
+    /// Share of post-break answers that were right in part; none for scores of the first versions.
+    pub partial_rate: Option<f64>,
+    /// Share of post-break answers that said nothing that can be read; none as above.
+    pub unreadable_rate: Option<f64>,
     pub created_at: DateTimeUtc,
 }
 

@@ -55,8 +55,17 @@ pub struct DimensionScore {
     pub item_retention: Option<f64>,
     /// Share of post-break answers that are stale; SF only.
     pub stale_rate: Option<f64>,
+    /// Share of post-break answers that say "I don't recall".
     pub abstained_rate: Option<f64>,
+    /// Share of post-break answers that claim something untrue, and nothing of what is asked. With
+    /// those that are right, and the other four rates, they are all answers.
     pub wrong_rate: Option<f64>,
+    /// Share of post-break answers that are right in part.
+    #[serde(default)]
+    pub partial_rate: Option<f64>,
+    /// Share of post-break answers that say nothing that can be read.
+    #[serde(default)]
+    pub unreadable_rate: Option<f64>,
 }
 
 /// The figures of one run.
@@ -65,15 +74,18 @@ pub struct RunScore {
     pub dimensions: BTreeMap<Dimension, DimensionScore>,
     /// Mean of `post` over the dimensions that have probes; none where there was no break.
     pub overall_score: Option<f64>,
-    /// At least 75 % (rounded up) of the dimensions asked for are at or over the pass mark.
+    /// At least 75 % (rounded up) of the dimensions asked for, as far as they have probes, are at or
+    /// over the pass mark.
     pub passed: Option<bool>,
 }
 
 /// Adds up one run. `broke`: there is evidence of a break; without it there is no post-break score.
 ///
-/// Every dimension asked for is in the result, also one without probes. *Right* in
-/// `item_retention` means [`Verdict::Right`], so full marks; `wrong_rate` counts neither stale nor
-/// unreadable answers.
+/// Every dimension asked for is in the result, also one that the pull request has no probes of: its
+/// figures are none, and it counts neither in the overall score nor among those to pass, because
+/// that a change declares no constant says nothing of an agent. *Right* in `item_retention` means
+/// [`Verdict::Right`], so full marks; `wrong_rate` counts neither partial, stale nor unreadable
+/// answers.
 pub fn score_run(asked: &[Dimension], answers: &[Graded], pass_mark: f64, broke: bool) -> RunScore {
     let dimensions: BTreeMap<Dimension, DimensionScore> = asked
         .iter()
@@ -91,14 +103,15 @@ pub fn score_run(asked: &[Dimension], answers: &[Graded], pass_mark: f64, broke:
     }
 }
 
-/// Whether at least 75 % (rounded up) of the dimensions are at or over the pass mark; one without a
-/// score is not.
+/// Whether at least 75 % (rounded up) of the dimensions that have a score are at or over the pass
+/// mark: the same dimensions as in the overall score.
 pub(crate) fn passes(scores: &BTreeMap<Dimension, Option<f64>>, pass_mark: f64) -> bool {
-    let over = scores
-        .values()
-        .filter(|score| score.is_some_and(|score| score >= pass_mark - ROUNDING))
+    let scored: Vec<f64> = scores.values().copied().flatten().collect();
+    let over = scored
+        .iter()
+        .filter(|score| **score >= pass_mark - ROUNDING)
         .count();
-    !scores.is_empty() && over >= (3 * scores.len()).div_ceil(4)
+    !scored.is_empty() && over >= (3 * scored.len()).div_ceil(4)
 }
 
 fn score_dimension(dimension: Dimension, answers: &[Graded], broke: bool) -> DimensionScore {
@@ -154,6 +167,8 @@ fn score_dimension(dimension: Dimension, answers: &[Graded], broke: bool) -> Dim
         },
         abstained_rate: rate(Verdict::Abstained),
         wrong_rate: rate(Verdict::Wrong),
+        partial_rate: rate(Verdict::Partial),
+        unreadable_rate: rate(Verdict::Unreadable),
     }
 }
 

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use agreement::{Agreement, cohens_kappa, krippendorff_alpha};
 pub use bootstrap::{RESAMPLES, cluster_bootstrap, cluster_interval};
-pub use clusters::{DesignEffect, design_effect};
-pub use paired::{Difference, Pair, paired};
+pub use clusters::{DesignEffect, Unit, by_unit, design_effect};
+pub use paired::{Difference, Figure, Pair, compared, paired};
 pub use planning::{POWER, sample_size, smallest_detectable};
 pub use ranks::{RankInterval, rank_intervals};
 pub use risk_coverage::{Claim, RiskCoverage, RiskPoint, risk_coverage};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use evaluation::grading::{ABSTENTION, grade};
-use evaluation::leaderboard::{Row, RunResult, leaderboard};
+use evaluation::leaderboard::{Outcome, Row, RunResult, leaderboard};
 use evaluation::probe::{Dimension, Key, Probe, ProbeSet};
 use evaluation::probes::{ProbePlan, generate};
 use evaluation::scoring::{Arm, Graded, RunScore, score_run};
@@ -84,15 +84,16 @@ fn board(reader: Reader, first: u32, trials: u32) -> Row {
         .map(|trial| RunResult {
             agent: "reader".to_owned(),
             trial,
-            cluster: trial.to_string(),
-            counts: true,
-            failure: None,
+            pull_request: "1".to_owned(),
+            session: trial.to_string(),
+            outcome: Outcome::Measured,
+            recall: None,
             manifest: BTreeMap::new(),
             score: run(reader, trial),
             duration_ms: None,
         })
         .collect();
-    leaderboard(&runs, 0.5, 1).remove(0)
+    leaderboard(&runs, 0.5, 1).ranked.remove(0)
 }
 
 #[test]

@@ -62,6 +62,25 @@ fn every_verdict_is_counted_in_its_own_rate() {
     assert_eq!(score.wrong_rate, Some(0.4));
     assert_eq!(score.stale_rate, Some(0.2));
     assert_eq!(score.abstained_rate, Some(0.2));
+    assert_eq!(score.unreadable_rate, Some(0.2));
+}
+
+#[test]
+fn the_rates_and_the_right_answers_are_all_answers() {
+    let post = [
+        Right, Right, Partial, Wrong, Stale, Stale, Abstained, Unreadable,
+    ];
+    let score = scored(&[Wrong; 8], &[Right; 8], &post).dimensions[&Dimension::Sf];
+    assert_eq!(score.partial_rate, Some(0.125));
+    let rates = [
+        score.partial_rate,
+        score.wrong_rate,
+        score.stale_rate,
+        score.abstained_rate,
+        score.unreadable_rate,
+    ];
+    let missed: f64 = rates.into_iter().flatten().sum();
+    assert!((missed + 2.0 / 8.0 - 1.0).abs() < 1e-12, "{score:?}");
 }
 
 #[test]
@@ -158,7 +177,7 @@ fn three_of_four_dimensions_are_enough_to_pass_and_two_are_not() {
 }
 
 #[test]
-fn a_dimension_without_probes_is_shown_and_not_averaged() {
+fn a_dimension_without_probes_is_shown_and_neither_averaged_nor_to_be_passed() {
     let all = answers(Dimension::Ar, Arm::Post, &[Right, Wrong]);
     let run = score_run(&[Dimension::Ar, Dimension::Lru], &all, 0.5, true);
     assert_eq!(run.dimensions[&Dimension::Lru].n, 0);
@@ -166,9 +185,11 @@ fn a_dimension_without_probes_is_shown_and_not_averaged() {
     assert_eq!(run.overall_score, Some(0.5));
     assert_eq!(
         run.passed,
-        Some(false),
-        "two dimensions were asked for, one was reached"
+        Some(true),
+        "the pull request has no probe of the other, which says nothing of the agent"
     );
+    let none = score_run(&[Dimension::Lru], &all, 0.5, true);
+    assert_eq!((none.overall_score, none.passed), (None, None));
 }
 
 #[test]

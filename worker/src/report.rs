@@ -7,16 +7,17 @@ mod csv;
 mod html;
 mod markdown;
 mod plots;
+mod risk;
 mod svg;
 mod schema;
 
-pub use across::{Across, across};
+pub use across::{Across, SessionComparisonPart, across};
 pub use contents::{Part, Report, Section, Table, of_across, of_task};
 pub use csv::{csv, csv_across};
 pub use html::html;
-pub use markdown::markdown;
+pub use markdown::{markdown, markdown_alone};
 pub use plots::{Plot, plots};
-pub use schema::json_schema;
+pub use schema::{across_schema, json_schema};
 
 /// A figure with two digits.
 fn figure(value: Option<f64>) -> String {
@@ -29,4 +30,13 @@ fn estimate(value: &evaluation::leaderboard::Estimate) -> String {
         (Some(low), Some(high)) => format!("{} [{low:.2}, {high:.2}]", figure(value.mean)),
         (None | Some(_), None) | (None, Some(_)) => figure(value.mean),
     }
+}
+
+/// The runs of an agent that ended without a measurement, by cause.
+fn failures(row: &crate::result::RowPart) -> String {
+    let told = row.failures.iter();
+    let told: Vec<String> = told
+        .map(|(cause, count)| format!("{cause} {count}"))
+        .collect();
+    told.join(", ")
 }

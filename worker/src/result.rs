@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use entity::TaskId;
 use entity::status::{FailureCause, TaskStatus};
 use evaluation::leaderboard::Estimate;
+use evaluation::statistics::{DesignEffect, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use rows::answers::claims;
-pub(crate) use rows::board::row_part;
+pub(crate) use rows::board::{ranking_judge, row_part};
 pub use rows::result_document;
 
 /// The whole result of a task. Only grows within one schema number.
@@ -26,7 +27,15 @@ pub struct ResultDocument {
     #[serde(default)]
     pub model_stub: bool,
     pub runs: Vec<RunPart>,
+    /// The agents that are ranked, best first.
     pub leaderboard: Vec<RowPart>,
+    /// The agents that are not ranked, each with its reason: no run is a measurement, or more than
+    /// half of its attempts failed.
+    #[serde(default)]
+    pub unranked_agents: Vec<RowPart>,
+    /// What is not the same for all ranked agents, beside their own versions and models.
+    #[serde(default)]
+    pub differs: Vec<String>,
     /// Every two agents on the same probes, in the order of the leaderboard.
     #[serde(default)]
     pub comparisons: Vec<ComparisonPart>,
@@ -62,6 +71,10 @@ pub struct TaskPart {
     /// What was to bring the break about: `auto`, `manual` or `auto_then_manual`.
     #[serde(default)]
     pub trigger: Option<String>,
+    /// Where the probes come from: `generated`, or `imported` with a question bank that somebody
+    /// chose. Imported ones are kept apart from leaderboards over tasks.
+    #[serde(default)]
+    pub question_bank: Option<String>,
     /// How many probes of each kind were made, and what was dropped and why.
     #[serde(default)]
     pub generator: Option<evaluation::probe::GeneratorReport>,
@@ -86,6 +99,9 @@ pub struct RunPart {
     /// SHA-256 of everything that must be the same for two runs to be comparable.
     #[serde(default)]
     pub manifest_hash: Option<String>,
+    /// What that is of: name and value.
+    #[serde(default)]
+    pub manifest: BTreeMap<String, String>,
     pub trial: i32,
     #[schemars(with = "String")]
     pub status: entity::status::RunStatus,
@@ -159,7 +175,10 @@ pub struct HonestyPart {
     pub claimed: usize,
     /// Claim to know, and are right.
     pub right: usize,
-    /// Claim to know, and are wrong or right in part only.
+    /// Claim to know, and are right in part.
+    #[serde(default)]
+    pub partial: usize,
+    /// Claim to know, and are wrong: nothing of it is right.
     pub wrong: usize,
     /// Claim a value that was replaced.
     pub stale: usize,
@@ -249,7 +268,7 @@ pub struct JudgingPart {
     /// From 1; judging again adds one and keeps what was there.
     pub number: u32,
     pub judges: Vec<JudgePart>,
-    /// Agreement of the jurors: Krippendorff's alpha; none with fewer than two.
+    /// Agreement of the jurors: Cohen's kappa of two, Krippendorff's alpha of more; none with fewer.
     pub agreement: Option<AgreementPart>,
 }
 
@@ -342,31 +361,67 @@ pub struct DimensionPart {
     pub item_retention: Option<f64>,
     pub stale_rate: Option<f64>,
     pub abstained_rate: Option<f64>,
+    /// Claims something untrue, and nothing of what is asked. Right answers and the rates are all.
     pub wrong_rate: Option<f64>,
+    /// Right in part; none in scores of older versions.
+    #[serde(default)]
+    pub partial_rate: Option<f64>,
+    /// Says nothing that can be read; none in scores of older versions.
+    #[serde(default)]
+    pub unreadable_rate: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RowPart {
-    pub rank: usize,
+    /// From 1; agents with equal scores share a rank. None only in `unranked_agents`.
+    pub rank: Option<usize>,
+    /// Why it is not ranked.
+    #[serde(default)]
+    pub why_unranked: Option<String>,
     pub agent: String,
+    /// Runs that count: the measurements.
     pub trials: usize,
+    /// Measurements, and failures that the agent caused. Nothing else is an attempt of the agent.
+    #[serde(default)]
+    pub attempts: Option<usize>,
+    /// The failures that the agent caused, as a share of its attempts, with Wilson's 95 % interval.
+    #[serde(default)]
+    pub failure_rate: Estimate,
+    /// What the intervals resample: the `session`, or the `pull_request` as soon as there are two.
+    #[serde(default)]
+    pub unit: Unit,
+    /// Pull requests that the measurements stand on.
+    #[serde(default)]
+    pub pull_requests: Option<usize>,
+    /// How much less the overall scores say because sessions share their pull requests; none on one.
+    #[serde(default)]
+    pub design_effect: Option<DesignEffect>,
     pub overall_score: Option<f64>,
     pub scores: BTreeMap<String, Option<f64>>,
-    /// The overall score with its 95 % interval (cluster bootstrap; a cluster is a session).
+    /// Dimensions that were asked for and have no probe: neither part of the overall score nor of
+    /// what is to be passed.
+    #[serde(default)]
+    pub dimensions_without_probes: Vec<String>,
+    /// The overall score with its 95 % interval.
     #[serde(default)]
     pub score: Estimate,
     pub retention: Estimate,
-    /// P(right after | right before), with its 95 % interval (cluster bootstrap).
+    /// P(right after | right before), with its 95 % interval.
     #[serde(default)]
     pub item_retention: Estimate,
-    /// The ranks that the resampled scores take, 95 %; none with a single trial.
+    /// The best rank that the data do not exclude, by pairwise differences at 95 % (Bonferroni over an
+    /// agent's comparisons); none with a single trial.
     #[serde(default)]
     pub rank_low: Option<usize>,
+    /// The worst such rank.
     #[serde(default)]
     pub rank_high: Option<usize>,
     /// Mean recall of the jury, or of the deterministic judge; none where no judge may rank.
     #[serde(default)]
     pub recall: Option<f64>,
+    /// The same with its 95 % interval.
+    #[serde(default)]
+    pub free_recall: Estimate,
     /// Cause → runs that ended without a measurement. Only `agent` counts against the agent.
     #[serde(default)]
     pub failures: BTreeMap<String, usize>,

@@ -25,7 +25,9 @@ use entity::status::{RunStatus, TaskStatus, Trigger};
 use entity::task::Source;
 use evaluation::facts::fact_sheet;
 use evaluation::grading::grade;
-use evaluation::leaderboard::{Estimate, RunResult, estimate_of, leaderboard};
+use evaluation::leaderboard::{
+    Estimate, Outcome, RunResult, SEAL_BROKEN, estimate_of, leaderboard,
+};
 use evaluation::probe::{Dimension, ProbeSet};
 use evaluation::probes::{ProbePlan, generate, prove};
 use evaluation::pull_request::PullRequest;
@@ -293,9 +295,16 @@ async fn every_row_holds_over_twenty_pull_requests_and_ten_trials() {
             results.entry(fixture.name).or_default().push(RunResult {
                 agent: (*agent).clone(),
                 trial,
-                cluster: trial.to_string(),
-                counts: *sealed,
-                failure: None,
+                pull_request: fixture.name.to_owned(),
+                session: trial.to_string(),
+                outcome: if *sealed {
+                    Outcome::Measured
+                } else {
+                    Outcome::Void {
+                        why: SEAL_BROKEN.to_owned(),
+                    }
+                },
+                recall: None,
                 score: score.clone(),
                 manifest: BTreeMap::new(),
                 duration_ms: None,
@@ -304,7 +313,7 @@ async fn every_row_holds_over_twenty_pull_requests_and_ten_trials() {
     }
     assert_eq!(measured.len() * TRIALS as usize, 2_400);
     for runs in results.values() {
-        let rows = leaderboard(runs, 0.5, 1);
+        let rows = leaderboard(runs, 0.5, 1).ranked;
         assert!(rows[0].agent == "control-lossy:1" || rows[0].agent == "control-perfect");
         assert!(rows.iter().all(|row| row.agent != "control-cheater"));
         // Who says nothing, or guesses, has no retention; it is not 0.
@@ -435,6 +444,8 @@ async fn every_row_holds_through_the_whole_pipeline_in_every_language() {
                     stale_rate: part.stale_rate,
                     abstained_rate: part.abstained_rate,
                     wrong_rate: part.wrong_rate,
+                    partial_rate: part.partial_rate,
+                    unreadable_rate: part.unreadable_rate,
                 };
                 assert!(
                     holds(control, dimension, &part),

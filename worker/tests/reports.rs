@@ -6,8 +6,12 @@
 
 use std::path::Path;
 
+use entity::status::{FailureCause, RunStatus, TaskStatus};
 use serde_json::json;
-use worker::report::{across, csv, html, json_schema, markdown, of_across, of_task, plots};
+use worker::report::{
+    across, across_schema, csv, csv_across, html, json_schema, markdown, markdown_alone, of_across,
+    of_task, plots,
+};
 use worker::result::ResultDocument;
 
 /// A result with two agents, two breaks, and hostile words wherever words come from outside.
@@ -150,8 +154,13 @@ fn what_is_not_there_is_not_drawn_and_not_zero() {
         run.overall_score = None;
     }
     let lines = csv(&unknown).unwrap();
-    let first = lines.lines().nth(1).unwrap();
-    assert!(first.ends_with(",,"), "{first}");
+    let mut reader = ::csv::Reader::from_reader(lines.as_bytes());
+    let head = reader.headers().unwrap().clone();
+    let record = reader.records().next().unwrap().unwrap();
+    for name in ["post", "overall_score", "cost_usd", "partial_rate"] {
+        let at = head.iter().position(|field| field == name).unwrap();
+        assert_eq!(&record[at], "", "{name}");
+    }
 }
 
 #[test]
@@ -206,21 +215,151 @@ fn tasks_are_ranked_together_by_session_and_what_differs_is_told() {
             .any(|what| what.starts_with("agent_version: "))
     );
     assert!(html(&of_across(&all)).contains("all tasks"));
+    assert!(all.differs.is_empty(), "versions of agents are their own");
 }
 
-/// `UPDATE_SCHEMA=1` writes it anew.
-#[test]
-fn the_published_schema_is_that_of_the_code() {
-    let schema = format!("{:#}\n", json_schema());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/result.schema.json");
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        std::fs::write(&path, &schema).unwrap();
+/// A document on another pull request, whose agent `one` failed both of its runs there.
+fn crashed() -> ResultDocument {
+    let mut document = document();
+    document.task.status = TaskStatus::Error;
+    document.task.pr_url = "https://forge.example/a/b/pull/2".to_owned();
+    for run in document.runs.iter_mut().filter(|run| run.agent == "one") {
+        run.status = RunStatus::Error;
+        run.failure_cause = Some(FailureCause::Agent);
+        run.compression_detected = false;
+        run.overall_score = None;
     }
-    let published = std::fs::read_to_string(&path).unwrap_or_default();
-    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+    document
+}
+
+#[test]
+fn what_an_agent_failed_is_told_in_every_format_and_is_no_score() {
+    let all = across(&[document(), crashed(), crashed()], 0.5);
+    // Two measurements, and four failures.
+    assert_eq!(all.leaderboard.len(), 1);
+    let (two, one) = (&all.leaderboard[0], &all.unranked_agents[0]);
+    assert_eq!((two.agent.as_str(), two.rank), ("two", Some(1)));
+    assert_eq!((one.agent.as_str(), one.rank), ("one", None));
+    assert_eq!((one.trials, one.attempts), (2, Some(6)));
+    assert_eq!(one.failures["agent"], 4);
+    assert_eq!(one.overall_score, Some(0.625), "of what was measured");
+    assert!(one.failure_rate.low.unwrap() > 0.29 && one.failure_rate.high.unwrap() < 0.91);
+    let why = "fails too often to be ranked: 4 of 6 attempts failed";
+    assert_eq!(one.why_unranked.as_deref(), Some(why));
+    let report = of_across(&all);
+    for text in [
+        html(&report),
+        markdown_alone(&report),
+        csv_across(&all).unwrap(),
+        serde_json::to_string(&all).unwrap(),
+    ] {
+        assert!(
+            text.contains(why) && text.contains("0.67") || text.contains("0.666"),
+            "{text}"
+        );
+    }
+    let lines = csv_across(&all).unwrap();
+    assert!(lines.contains("agent 4"), "{lines}");
+}
+
+#[test]
+fn agents_over_several_pull_requests_are_compared_by_pull_request() {
+    let mut other = crashed();
+    for run in &mut other.runs {
+        run.status = RunStatus::Done;
+        run.failure_cause = None;
+        run.compression_detected = true;
+        run.overall_score = Some(if run.agent == "one" { 0.5 } else { 0.25 });
+    }
+    let all = across(&[document(), other], 0.5);
+    let row = &all.leaderboard[0];
     assert_eq!(
-        read(&published),
-        read(&schema),
-        "docs/result.schema.json is old: run this test with UPDATE_SCHEMA=1"
+        (row.unit.as_str(), row.pull_requests),
+        ("pull_request", Some(2))
     );
+    assert!(row.design_effect.is_some());
+    // Each judged by its deterministic judge.
+    assert_eq!(row.recall, Some(0.2));
+    let [pair] = all.comparisons.as_slice() else {
+        panic!("{:?}", all.comparisons);
+    };
+    assert_eq!((pair.sessions, pair.clusters, pair.tie), (4, 2, true));
+    assert!((pair.difference.mean.unwrap() - 0.25).abs() < 1e-9);
+    assert_eq!(pair.smallest_detectable, None, "both show the same");
+    let page = html(&of_across(&all));
+    for figure in [
+        "Retention by dimension",
+        "Where right answers",
+        "Risk and coverage",
+        "Forgetting",
+    ] {
+        assert!(page.contains(figure), "{figure}");
+    }
+    // Four runs of four answers: the curve of each document is that of both.
+    let curve = &all.risk_coverage["one"].points;
+    assert!((curve[0].coverage - 0.5).abs() < 1e-9, "{curve:?}");
+}
+
+#[test]
+fn imported_probes_stay_out_of_boards_over_tasks() {
+    let mut imported = document();
+    imported.task.question_bank = Some("imported".to_owned());
+    let all = across(&[document(), imported], 0.5);
+    assert_eq!((all.tasks, all.runs), (1, 4));
+    let why = "its probes are those of an imported question bank";
+    assert_eq!(all.left_out[why], 4);
+}
+
+#[test]
+fn runs_that_were_asked_other_dimensions_are_told() {
+    let mut narrow = document();
+    for run in &mut narrow.runs {
+        let part = run.dimensions["AR"].clone();
+        run.dimensions.insert("SF".to_owned(), part);
+        run.manifest = [("max_turns".to_owned(), "9".to_owned())].into();
+    }
+    let mut plain = document();
+    for run in &mut plain.runs {
+        run.manifest = [("max_turns".to_owned(), "20".to_owned())].into();
+    }
+    let all = across(&[plain, narrow], 0.5);
+    let told = ["max_turns: 20 | 9", "rubric: AR | AR, SF"];
+    assert_eq!(all.leaderboard[0].differs, told);
+    assert_eq!(all.differs, told);
+}
+
+#[test]
+fn a_document_that_was_cut_says_so() {
+    let mut all = across(&[document()], 0.5);
+    all.cut_at_tasks = Some(2_000);
+    assert!(markdown_alone(&of_across(&all)).contains("only the newest 2000 were looked at"));
+}
+
+#[test]
+fn markdown_without_plots_beside_it_names_no_file() {
+    let text = markdown_alone(&of_task(&document()));
+    assert!(!text.contains(".svg"), "{text}");
+    assert!(text.contains("in the HTML report only: Score"), "{text}");
+}
+
+/// `UPDATE_SCHEMA=1` writes them anew.
+#[test]
+fn the_published_schemas_are_those_of_the_code() {
+    for (name, schema) in [
+        ("result.schema.json", json_schema()),
+        ("across.schema.json", across_schema()),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../docs")
+            .join(name);
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&path, format!("{schema:#}\n")).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        let published: serde_json::Value = serde_json::from_str(&published).unwrap_or_default();
+        assert_eq!(
+            published, schema,
+            "docs/{name} is old: run this test with UPDATE_SCHEMA=1"
+        );
+    }
 }

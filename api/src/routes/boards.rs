@@ -6,13 +6,16 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use entity::status::{Dimension, RunStatus};
-use entity::{RunId, agent_run, score, task};
+use entity::{RunId, TaskId, agent_run, judging, recall, score, task};
 use evaluation::INSTRUMENT_VERSION;
-use evaluation::leaderboard::{RunResult, leaderboard};
+use evaluation::leaderboard::{Judge, Outcome, Row, RunResult, leaderboard, ranking_judge};
 use evaluation::probe;
 use evaluation::scoring::DimensionScore;
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,7 +23,7 @@ use utoipa_axum::routes;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Fields, Query};
-use crate::ranking::{MeasuredRun, RankView, figures, measured, run_result};
+use crate::ranking::{MeasuredRun, RUN, RankView, SessionComparisonView, measured, run_result};
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
@@ -70,8 +73,16 @@ pub(crate) struct BoardView {
     /// Runs that are ranked.
     runs: usize,
     /// Reason → runs that were left out.
-    left_out: BTreeMap<&'static str, usize>,
+    left_out: BTreeMap<String, usize>,
+    /// There are more runs than this board may stand on: the oldest were not looked at.
+    cut_at_runs: Option<u64>,
     leaderboard: Vec<RankView>,
+    /// The agents that are not ranked: no run is a measurement, or too many of their attempts failed.
+    unranked_agents: Vec<RankView>,
+    /// Every two ranked agents by the overall scores of the tasks and trials that both have.
+    comparisons: Vec<SessionComparisonView>,
+    /// What is not the same for all ranked agents, beside their own versions and models.
+    differs: Vec<String>,
 }
 
 struct Asked {
@@ -120,7 +131,7 @@ impl Asked {
     }
 }
 
-/// Ranks agents over all tasks, with intervals that resample sessions (agent × pull request × trial).
+/// Ranks agents over all tasks, with intervals that resample pull requests (sessions where there is one).
 #[utoipa::path(get, path = "/api/v1/leaderboard", tag = "leaderboard", params(BoardQuery),
     responses(
         (status = 200, description = "Best first", body = BoardView),
@@ -132,81 +143,222 @@ async fn show_board(
 ) -> Result<Json<BoardView>, ApiError> {
     let asked = Asked::read(query)?;
     let database = &api.platform.database;
-    let runs = asked
-        .narrow(scope::all_runs(&caller))
-        .filter(agent_run::Column::Status.is_in([RunStatus::Done, RunStatus::Error]))
-        .order_by_desc(agent_run::Column::CompletedAt)
-        .order_by_desc(agent_run::Column::Id)
-        .limit(MOST_RUNS)
+    // One more than there may be tells whether there are more.
+    let newest = || {
+        asked
+            .narrow(scope::all_runs(&caller))
+            .filter(agent_run::Column::Status.is_in([
+                RunStatus::Done,
+                RunStatus::Error,
+                RunStatus::Cancelled,
+            ]))
+            .order_by_desc(agent_run::Column::CompletedAt)
+            .order_by_desc(agent_run::Column::Id)
+            .limit(MOST_RUNS + 1)
+            .select_only()
+    };
+    let runs = newest()
+        .columns(RUN)
+        .column(agent_run::Column::TaskId)
+        .column(task::Column::PrUrl)
+        .column_as(task::Column::QuestionBank.is_not_null(), "imported")
+        .into_model::<BoardRun>()
         .all(database)
         .await
         .map_err(ApiError::database("listing runs"))?;
-    let scores = asked
-        .narrow(scope::all_scores(&caller))
-        .filter(agent_run::Column::Status.eq(RunStatus::Done))
+    let ids = newest().column(agent_run::Column::Id).into_query();
+    let scores = scope::all_scores(&caller)
+        .filter(score::Column::RunId.in_subquery(ids))
+        .select_only()
+        .columns(FIGURES)
+        .into_model::<BoardScore>()
         .all(database)
         .await
         .map_err(ApiError::database("listing scores"))?;
+    let recalls = scope::all_recalls(&caller)
+        .filter(
+            recall::Column::RunId.in_subquery(newest().column(agent_run::Column::Id).into_query()),
+        )
+        .filter(recall::Column::Recall.is_not_null())
+        .select_only()
+        .columns([
+            recall::Column::RunId,
+            recall::Column::Judge,
+            recall::Column::Recall,
+        ])
+        .column(judging::Column::Judges)
+        .into_model::<BoardRecall>()
+        .all(database)
+        .await
+        .map_err(ApiError::database("listing free recalls"))?;
     // Resampling takes its time.
-    let view = tokio::task::spawn_blocking(move || board(&asked, runs, scores))
+    let view = tokio::task::spawn_blocking(move || board(&asked, runs, &scores, recalls))
         .await
         .map_err(ApiError::internal("ranking"))?;
     Ok(Json(view))
 }
 
-fn board(asked: &Asked, runs: Vec<agent_run::Model>, scores: Vec<score::Model>) -> BoardView {
+/// What a leaderboard over tasks needs of a run.
+#[derive(FromQueryResult)]
+struct BoardRun {
+    #[sea_orm(nested)]
+    run: MeasuredRun,
+    task_id: TaskId,
+    pr_url: String,
+    /// Its probes are those of a question bank that came with the request.
+    imported: bool,
+}
+
+/// The columns of [`BoardScore`].
+const FIGURES: [score::Column; 11] = [
+    score::Column::RunId,
+    score::Column::Dimension,
+    score::Column::N,
+    score::Column::Cold,
+    score::Column::Baseline,
+    score::Column::Post,
+    score::Column::Retention,
+    score::Column::Known,
+    score::Column::Kept,
+    score::Column::ItemRetention,
+    score::Column::StaleRate,
+];
+
+/// What it needs of a run's figures in one dimension.
+#[derive(FromQueryResult)]
+struct BoardScore {
+    run_id: RunId,
+    dimension: Dimension,
+    n: i32,
+    cold: Option<f64>,
+    baseline: Option<f64>,
+    post: Option<f64>,
+    retention: Option<f64>,
+    known: Option<i32>,
+    kept: Option<i32>,
+    item_retention: Option<f64>,
+    stale_rate: Option<f64>,
+}
+
+impl From<&BoardScore> for DimensionScore {
+    fn from(score: &BoardScore) -> Self {
+        let count = |count: i32| usize::try_from(count).ok();
+        Self {
+            n: count(score.n).unwrap_or(0),
+            cold: score.cold,
+            baseline: score.baseline,
+            post: score.post,
+            retention: score.retention,
+            known: score.known.and_then(count),
+            kept: score.kept.and_then(count),
+            item_retention: score.item_retention,
+            stale_rate: score.stale_rate,
+            // The board has no rates.
+            ..Self::default()
+        }
+    }
+}
+
+/// Why a run is no part of a board at all, not even as a failure.
+fn why_apart(asked: &Asked, found: &BoardRun) -> Option<&'static str> {
+    let model = found.run.model.as_deref();
+    let manifest = found.run.manifest.as_ref();
+    let version = manifest.and_then(|manifest| manifest.get("instrument_version")?.as_str());
+    // A run that failed at once has no manifest, and is no figure of any version.
+    let is_other = match found.run.outcome() {
+        Outcome::Failed { .. } => version.is_some_and(|version| version != INSTRUMENT_VERSION),
+        Outcome::Measured | Outcome::Void { .. } | Outcome::Unfinished => {
+            version != Some(INSTRUMENT_VERSION)
+        }
+    };
+    if model.is_some_and(|model| model.ends_with("@stub")) && !asked.include_stub {
+        Some("the model was a stub")
+    } else if is_other {
+        Some("measured by another version of the instrument")
+    } else if found.imported {
+        Some("its probes are those of an imported question bank")
+    } else {
+        None
+    }
+}
+
+/// One free recall of a run, and the judges of its judging.
+#[derive(FromQueryResult)]
+struct BoardRecall {
+    run_id: RunId,
+    judge: String,
+    recall: f64,
+    judges: Value,
+}
+
+/// Run → what the judge that may rank found recovered.
+fn recovered(recalls: Vec<BoardRecall>) -> HashMap<RunId, f64> {
+    recalls
+        .into_iter()
+        .filter(|found| {
+            let judges = serde_json::from_value::<Vec<Judge>>(found.judges.clone());
+            let ranking = judges.ok().and_then(ranking_judge);
+            ranking.is_some_and(|ranking| ranking == found.judge)
+        })
+        .map(|found| (found.run_id, found.recall))
+        .collect()
+}
+
+fn board(
+    asked: &Asked,
+    mut runs: Vec<BoardRun>,
+    scores: &[BoardScore],
+    recalls: Vec<BoardRecall>,
+) -> BoardView {
+    let most = usize::try_from(MOST_RUNS).unwrap_or(usize::MAX);
+    let is_cut = runs.len() > most;
+    runs.truncate(most);
     let mut by_run: HashMap<RunId, BTreeMap<probe::Dimension, DimensionScore>> = HashMap::new();
     for score in scores {
         by_run
             .entry(score.run_id)
             .or_default()
-            .insert(measured(score.dimension), figures(&score));
+            .insert(measured(score.dimension), score.into());
     }
-    let mut left_out: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let recovered = recovered(recalls);
+    let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
     let mut results: Vec<RunResult> = Vec::new();
     let mut tasks = std::collections::BTreeSet::new();
-    for run in runs {
-        let own = by_run.remove(&run.id).unwrap_or_default();
-        let task = run.task_id;
-        let run = MeasuredRun::from(run);
-        let result = run_result(&run, own, format!("{task}/{}", run.trial));
-        let version = result.manifest.get("instrument_version");
-        let stub = run
-            .model
-            .as_deref()
-            .is_some_and(|model| model.ends_with("@stub"));
-        let reason = if stub && !asked.include_stub {
-            Some("the model was a stub")
-        } else if result.failure.is_some() {
-            None
-        } else if version.map(String::as_str) != Some(INSTRUMENT_VERSION) {
-            Some("measured by another version of the instrument")
-        } else if run.seal_broken {
-            Some("a tool was used where only memory was allowed")
-        } else if !run.compression_detected {
-            Some("there was no break of its context")
-        } else {
-            None
-        };
-        match reason {
-            Some(reason) => *left_out.entry(reason).or_default() += 1,
-            None => {
-                if result.counts {
-                    tasks.insert(task);
-                }
-                results.push(result);
-            }
+    let mut count = 0;
+    for found in runs {
+        if let Some(reason) = why_apart(asked, &found) {
+            *left_out.entry(reason.to_owned()).or_default() += 1;
+            continue;
         }
+        let own = by_run.remove(&found.run.id).unwrap_or_default();
+        let session = format!("{}/{}", found.task_id, found.run.trial);
+        let mut result = run_result(&found.run, own, &found.pr_url, session);
+        result.recall = recovered.get(&found.run.id).copied();
+        match &result.outcome {
+            Outcome::Measured => {
+                tasks.insert(found.task_id);
+                count += 1;
+            }
+            Outcome::Void { why } => *left_out.entry(why.clone()).or_default() += 1,
+            // Told beside each agent.
+            Outcome::Failed { .. } | Outcome::Unfinished => {}
+        }
+        results.push(result);
     }
-    let rows = leaderboard(&results, asked.pass_mark, SEED);
+    let board = leaderboard(&results, asked.pass_mark, SEED);
+    let views = |rows: Vec<Row>| {
+        let rows = rows.into_iter();
+        rows.map(|row| RankView::new(row, Dimension::ALL)).collect()
+    };
     BoardView {
         instrument_version: INSTRUMENT_VERSION,
         tasks: tasks.len(),
-        runs: results.iter().filter(|result| result.counts).count(),
+        runs: count,
         left_out,
-        leaderboard: rows
-            .into_iter()
-            .map(|row| RankView::new(row, Dimension::ALL))
-            .collect(),
+        cut_at_runs: is_cut.then_some(MOST_RUNS),
+        leaderboard: views(board.ranked),
+        unranked_agents: views(board.unranked),
+        comparisons: board.comparisons.into_iter().map(Into::into).collect(),
+        differs: board.differs,
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use entity::score;
 use entity::status::{Dimension, RunStatus};
-use entity::{agent_run, score};
-use evaluation::leaderboard::leaderboard;
+use evaluation::leaderboard::{NO_BREAK, Row, SEAL_BROKEN, leaderboard};
 use evaluation::probe;
 use evaluation::scoring::DimensionScore;
 use sea_orm::{FromQueryResult, QuerySelect};
@@ -20,7 +20,9 @@ use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
 use crate::found::FoundTask;
-use crate::ranking::{Best, MeasuredRun, RankView, best, measured, run_result};
+use crate::ranking::{
+    Best, MeasuredRun, RUN, RankView, SessionComparisonView, best, measured, run_result,
+};
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
@@ -36,6 +38,12 @@ pub(crate) struct LeaderboardView {
     leaderboard: Vec<RankView>,
     /// The runs that are not part of it, and why.
     unranked: Vec<UnrankedView>,
+    /// The agents that are not ranked: no run is a measurement, or too many of their attempts failed.
+    unranked_agents: Vec<RankView>,
+    /// Every two ranked agents by the overall scores of the trials that both have.
+    comparisons: Vec<SessionComparisonView>,
+    /// What is not the same for all ranked agents, beside their own versions and models.
+    differs: Vec<String>,
 }
 
 /// A run that is not ranked.
@@ -96,23 +104,8 @@ impl LeaderboardView {
     }
 }
 
-/// What a leaderboard needs of a run, and of its figures.
-const RUN: [agent_run::Column; 13] = [
-    agent_run::Column::Id,
-    agent_run::Column::Agent,
-    agent_run::Column::Trial,
-    agent_run::Column::Status,
-    agent_run::Column::FailureCause,
-    agent_run::Column::CompressionDetected,
-    agent_run::Column::SealBroken,
-    agent_run::Column::OverallScore,
-    agent_run::Column::Passed,
-    agent_run::Column::Manifest,
-    agent_run::Column::StartedAt,
-    agent_run::Column::CompletedAt,
-    agent_run::Column::Model,
-];
-const FIGURES: [score::Column; 12] = [
+/// What a leaderboard needs of a run's figures.
+const FIGURES: [score::Column; 14] = [
     score::Column::Dimension,
     score::Column::N,
     score::Column::Cold,
@@ -125,6 +118,8 @@ const FIGURES: [score::Column; 12] = [
     score::Column::StaleRate,
     score::Column::AbstainedRate,
     score::Column::WrongRate,
+    score::Column::PartialRate,
+    score::Column::UnreadableRate,
 ];
 
 /// A run and its figures in one dimension, if it has any.
@@ -144,6 +139,8 @@ struct MeasuredRow {
     stale_rate: Option<f64>,
     abstained_rate: Option<f64>,
     wrong_rate: Option<f64>,
+    partial_rate: Option<f64>,
+    unreadable_rate: Option<f64>,
 }
 
 impl MeasuredRow {
@@ -162,6 +159,8 @@ impl MeasuredRow {
                 stale_rate: self.stale_rate,
                 abstained_rate: self.abstained_rate,
                 wrong_rate: self.wrong_rate,
+                partial_rate: self.partial_rate,
+                unreadable_rate: self.unreadable_rate,
             };
             (measured(dimension), score)
         });
@@ -184,10 +183,11 @@ fn rank(task: &FoundTask, asked: &[Dimension], rows: Vec<MeasuredRow>) -> Leader
     let mut unranked = Vec::new();
     for (run, own) in runs {
         match why_unranked(&run) {
-            None => results.push(run_result(&run, own, run.trial.to_string())),
+            None => results.push(run_result(&run, own, PULL_REQUEST, run.trial.to_string())),
             Some(reason) => {
                 // Not ranked; but whose fault it was is told beside the agent.
-                results.push(run_result(&run, BTreeMap::new(), run.trial.to_string()));
+                let session = run.trial.to_string();
+                results.push(run_result(&run, BTreeMap::new(), PULL_REQUEST, session));
                 unranked.push(UnrankedView {
                     status: run.status.to_string(),
                     agent: run.agent,
@@ -197,16 +197,23 @@ fn rank(task: &FoundTask, asked: &[Dimension], rows: Vec<MeasuredRow>) -> Leader
             }
         }
     }
-    let rows = leaderboard(&results, task.pass_mark, task.seed.cast_unsigned());
+    let board = leaderboard(&results, task.pass_mark, task.seed.cast_unsigned());
+    let views = |rows: Vec<Row>| {
+        let rows = rows.into_iter();
+        rows.map(|row| RankView::new(row, asked)).collect()
+    };
     LeaderboardView {
         task_id: task.id.0,
-        leaderboard: rows
-            .into_iter()
-            .map(|row| RankView::new(row, asked))
-            .collect(),
+        leaderboard: views(board.ranked),
         unranked,
+        unranked_agents: views(board.unranked),
+        comparisons: board.comparisons.into_iter().map(Into::into).collect(),
+        differs: board.differs,
     }
 }
+
+/// A task has one.
+const PULL_REQUEST: &str = "this";
 
 /// Why a run is no measurement; none if it is one.
 fn why_unranked(run: &MeasuredRun) -> Option<String> {
@@ -218,12 +225,8 @@ fn why_unranked(run: &MeasuredRun) -> Option<String> {
             Some(cause) => format!("it failed ({cause})"),
             None => "it failed".to_owned(),
         }),
-        RunStatus::Done if run.seal_broken => {
-            Some("a tool was used where only memory was allowed".to_owned())
-        }
-        RunStatus::Done if !run.compression_detected => {
-            Some("there was no break of its context".to_owned())
-        }
+        RunStatus::Done if run.seal_broken => Some(SEAL_BROKEN.to_owned()),
+        RunStatus::Done if !run.compression_detected => Some(NO_BREAK.to_owned()),
         RunStatus::Done => None,
     }
 }

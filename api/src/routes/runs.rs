@@ -91,8 +91,12 @@ pub(crate) struct DimensionView {
     stale_rate: Option<f64>,
     /// Share of answers that said "I don't recall".
     abstained_rate: Option<f64>,
-    /// Share of answers that claimed something untrue.
+    /// Share of answers that claimed something untrue, and nothing of what was asked.
     wrong_rate: Option<f64>,
+    /// Share of answers that were right in part; null in scores of older versions.
+    partial_rate: Option<f64>,
+    /// Share of answers that said nothing that can be read; null in scores of older versions.
+    unreadable_rate: Option<f64>,
 }
 
 impl From<score::Model> for DimensionView {
@@ -114,6 +118,8 @@ impl From<score::Model> for DimensionView {
             stale_rate,
             abstained_rate,
             wrong_rate,
+            partial_rate,
+            unreadable_rate,
             created_at: _,
         } = score;
         Self {
@@ -126,6 +132,8 @@ impl From<score::Model> for DimensionView {
             stale_rate,
             abstained_rate,
             wrong_rate,
+            partial_rate,
+            unreadable_rate,
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct RunRow {
     pub(crate) broke: bool,
     pub(crate) seal_broken: bool,
     pub(crate) score: Option<f64>,
+    pub(crate) cause: Option<FailureCause>,
 }
 
 impl Default for RunRow {
@@ -32,6 +33,7 @@ impl Default for RunRow {
             broke: true,
             seal_broken: false,
             score: Some(0.5),
+            cause: None,
         }
     }
 }
@@ -127,7 +129,7 @@ impl Rows<'_> {
                 "instrument_version": evaluation::INSTRUMENT_VERSION, "model": "m-1",
             })),
             retry_count: 0,
-            failure_cause: None,
+            failure_cause: row.cause,
             error_message: None,
             overall_score: row.score,
             passed: row.score.map(|score| score >= 0.5),
@@ -169,6 +171,8 @@ impl Rows<'_> {
                 stale_rate: None,
                 abstained_rate: Some(0.0),
                 wrong_rate: Some(0.0),
+                partial_rate: Some(0.0),
+                unreadable_rate: Some(0.0),
                 created_at: now(),
             }
             .into_active_model()

@@ -1,5 +1,7 @@
 //! The cluster bootstrap: whole sessions are drawn again, never single answers.
 
+use std::ops::RangeInclusive;
+
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use super::{Interval, mean, sum};
@@ -27,13 +29,53 @@ pub fn cluster_bootstrap(clusters: &[Vec<f64>], seed: u64) -> Option<Interval> {
 /// their range when it is resampled, and one time in four the truth does.
 const FEW: usize = 10;
 
+/// Cluster means that differ by less than this differ by rounding only.
+const ROUNDING: f64 = 1e-9;
+
 /// The 95 % interval of the mean of all values, for any number of clusters: Student's t over the
-/// clusters where there are few, [`cluster_bootstrap`] where there are ten or more.
+/// clusters where there are few, [`cluster_bootstrap`] where there are ten or more, and what a
+/// sample without spread allows ([`without_spread`]) where all clusters say the same.
 ///
 /// The standard error is that of a ratio (Cochran, Sampling Techniques, 1977, 6.3), because clusters
-/// may differ in size. None with fewer than two clusters that have values.
-pub fn cluster_interval(clusters: &[Vec<f64>], seed: u64) -> Option<Interval> {
-    interval_at(clusters, seed, 0.05)
+/// may differ in size. `possible` is what a value can be at all; the interval ends there. None with
+/// fewer than two clusters that have values.
+pub fn cluster_interval(
+    clusters: &[Vec<f64>],
+    seed: u64,
+    possible: RangeInclusive<f64>,
+) -> Option<Interval> {
+    interval_at(clusters, seed, 0.05, possible)
+}
+
+/// The interval where every cluster has the same mean.
+///
+/// That nothing varied in `k` clusters does not say that nothing varies: there is no spread to build
+/// an interval on, and one without width would claim certainty. What `k` equal clusters do show is
+/// that at least the share `q` of all clusters is like them, with `q` the lower limit of Clopper and
+/// Pearson (Biometrika 26, 1934) for `k` of `k`: `q = (alpha / 2)^(1/k)`. The others may be anything
+/// that is possible, so the mean lies between `q · value + (1 - q) · least` and
+/// `q · value + (1 - q) · most`. For differences it excludes 0 only from six clusters on, as a sign
+/// test does.
+fn without_spread(
+    value: f64,
+    clusters: usize,
+    alpha: f64,
+    possible: &RangeInclusive<f64>,
+) -> Interval {
+    let alike = (alpha / 2.0).powf(1.0 / clusters as f64);
+    let with = |others: f64| alike * value + (1.0 - alike) * others;
+    Interval {
+        low: with(possible.start().min(value)),
+        high: with(possible.end().max(value)),
+    }
+}
+
+/// The mean that all clusters have, if they have the same.
+fn same_mean(clusters: &[&Vec<f64>]) -> Option<f64> {
+    let means: Vec<f64> = clusters.iter().filter_map(|one| mean(one)).collect();
+    let first = *means.first()?;
+    let same = means.iter().all(|mean| (mean - first).abs() < ROUNDING);
+    same.then_some(first)
 }
 
 fn of_few(clusters: &[&Vec<f64>], alpha: f64) -> Option<Interval> {
@@ -87,13 +129,26 @@ fn resampled_means(clusters: &[Vec<f64>], seed: u64) -> Option<Vec<f64>> {
 
 /// The interval of a mean at another level than 95 %: `alpha` is what is left out at both ends
 /// together.
-pub(super) fn interval_at(clusters: &[Vec<f64>], seed: u64, alpha: f64) -> Option<Interval> {
+pub(super) fn interval_at(
+    clusters: &[Vec<f64>],
+    seed: u64,
+    alpha: f64,
+    possible: RangeInclusive<f64>,
+) -> Option<Interval> {
     let filled: Vec<&Vec<f64>> = clusters.iter().filter(|one| !one.is_empty()).collect();
-    if (2..FEW).contains(&filled.len()) {
-        return of_few(&filled, alpha);
-    }
-    let means = resampled_means(clusters, seed)?;
-    Some(between(&means, filled.len(), alpha))
+    let found = match (filled.len(), same_mean(&filled)) {
+        (0 | 1, _) => None,
+        (count, Some(value)) => Some(without_spread(value, count, alpha, &possible)),
+        (count, None) if count < FEW => of_few(&filled, alpha),
+        (count, None) => {
+            let means = resampled_means(clusters, seed)?;
+            Some(between(&means, count, alpha))
+        }
+    }?;
+    Some(Interval {
+        low: found.low.max(*possible.start()),
+        high: found.high.min(*possible.end()),
+    })
 }
 
 /// The interval of any statistic of items, resampling the items. None with fewer than two items, or
@@ -158,7 +213,11 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::mean;
-    use super::{Interval, cluster_bootstrap, cluster_interval, tail};
+    use super::{Interval, cluster_bootstrap, tail};
+
+    fn cluster_interval(clusters: &[Vec<f64>], seed: u64) -> Option<Interval> {
+        super::cluster_interval(clusters, seed, 0.0..=1.0)
+    }
 
     fn close(interval: Interval, low: f64, high: f64) {
         let off = (interval.low - low).abs().max((interval.high - high).abs());
@@ -192,9 +251,9 @@ mod tests {
         assert!((tail(60) - 0.021_802).abs() < 1e-6);
         assert!((tail(100) - 0.023_064).abs() < 1e-6);
         assert!(tail(31) > tail(30) && tail(100_000) < 0.025);
-        // And for ten and twenty of them: 0.008 55 and 0.016 3.
-        assert!((tail(10) - 0.008_55).abs() < 5e-6);
-        assert!((tail(20) - 0.015_9).abs() < 5e-5);
+        // And for ten and twenty of them: 0.008 551 and 0.015 881.
+        assert!((tail(10) - 0.008_551).abs() < 1e-6);
+        assert!((tail(20) - 0.015_881).abs() < 1e-6);
     }
 
     #[test]
@@ -207,12 +266,22 @@ mod tests {
         );
     }
 
+    /// The lower limit of Clopper and Pearson in scipy 1.17.1: `stats.binomtest(k, k)
+    /// .proportion_ci(0.95, "exact").low` is 0.292 402 for k = 3, 0.691 503 for 10, 0.981 725 for 200.
     #[test]
-    fn equal_sessions_have_an_interval_without_width() {
+    fn sessions_that_are_all_alike_are_not_certain() {
+        for (sessions, low) in [(3, 0.292_402), (10, 0.691_503), (200, 0.981_725)] {
+            let perfect = cluster_interval(&single(&vec![1.0; sessions]), 9).expect("some");
+            close(perfect, low, 1.0);
+            let nothing = cluster_interval(&single(&vec![0.0; sessions]), 9).expect("some");
+            close(nothing, 0.0, 1.0 - low);
+        }
+        // Sessions of several answers each, half of them right in every one.
+        let halves = vec![vec![0.0, 1.0]; 3];
         close(
-            cluster_bootstrap(&single(&[0.25, 0.25, 0.25]), 9).expect("three"),
-            0.25,
-            0.25,
+            cluster_interval(&halves, 9).expect("three"),
+            0.5 * 0.292_402,
+            1.0 - 0.5 * 0.292_402,
         );
     }
 
@@ -241,6 +310,21 @@ mod tests {
         let many: Vec<f64> = (0..12).map(|at| f64::from(at) / 12.0).collect();
         let many = single(&many);
         assert_eq!(cluster_interval(&many, 1), cluster_bootstrap(&many, 1));
+    }
+
+    /// statsmodels 0.15.0, an intercept with errors that are robust to clusters: `OLS(y, ones).fit(
+    /// cov_type="cluster", cov_kwds={"groups": g}, use_t=True)` gives 0.43, standard error
+    /// 0.115 181, and `[0.063_443, 0.796_557]`.
+    #[test]
+    fn few_sessions_of_different_size_have_the_interval_of_cluster_robust_errors() {
+        let clusters = [
+            vec![0.2, 0.4],
+            vec![0.9],
+            vec![0.5, 0.6, 0.7, 0.4],
+            vec![0.1, 0.3, 0.2],
+        ];
+        let interval = cluster_interval(&clusters, 1).expect("four");
+        close(interval, 0.063_443, 0.796_557);
     }
 
     /// Ten thousand samples of three sessions of 28 answers each, half of them right: the interval

@@ -1,11 +1,70 @@
-//! How much less answers of one session say than as many answers of different ones.
+//! What stands and falls together, and how much less that says than as much of different kinds.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{mean, sum};
 
-/// The price of asking many questions of one session.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// What is resampled as a whole, because what belongs to it stands and falls together.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// One agent on one pull request in one trial. Says nothing of other pull requests.
+    #[default]
+    Session,
+    /// All sessions of one pull request.
+    PullRequest,
+}
+
+impl Unit {
+    /// What figures of these pull requests are to be resampled by: the pull request, as soon as
+    /// there are two. Trials of one pull request share what is particular to it; taken for
+    /// independent, an interval of three pull requests with ten trials each would cover the truth in
+    /// half of all cases only.
+    pub fn of<'a>(pull_requests: impl IntoIterator<Item = &'a str>) -> Self {
+        let different: BTreeSet<&str> = pull_requests.into_iter().collect();
+        if different.len() > 1 {
+            Self::PullRequest
+        } else {
+            Self::Session
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::PullRequest => "pull_request",
+        }
+    }
+}
+
+/// The figures of sessions, given with their pull requests, by the unit that they are resampled by.
+pub fn by_unit<'a>(
+    sessions: impl IntoIterator<Item = (&'a str, Vec<f64>)>,
+) -> (Unit, Vec<Vec<f64>>) {
+    let sessions: Vec<(&str, Vec<f64>)> = sessions
+        .into_iter()
+        .filter(|(_, figures)| !figures.is_empty())
+        .collect();
+    let unit = Unit::of(sessions.iter().map(|(pull_request, _)| *pull_request));
+    let clusters = match unit {
+        Unit::Session => sessions.into_iter().map(|(_, figures)| figures).collect(),
+        Unit::PullRequest => {
+            let mut clusters: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+            for (pull_request, figures) in sessions {
+                clusters.entry(pull_request).or_default().extend(figures);
+            }
+            clusters.into_values().collect()
+        }
+    };
+    (unit, clusters)
+}
+
+/// The price of asking many questions of one session, or of running many trials of one pull request.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DesignEffect {
     /// Intraclass correlation, from the analysis of variance; negative where answers of a session
     /// are less alike than those of different ones.
@@ -84,6 +143,18 @@ mod tests {
         ];
         let effect = design_effect(&clusters).expect("defined");
         assert!((effect.icc - 0.17).abs() < 5e-3, "{}", effect.icc);
+    }
+
+    #[test]
+    fn sessions_are_resampled_by_pull_request_as_soon_as_there_are_two() {
+        let (unit, clusters) = by_unit([("a", vec![0.1]), ("a", vec![0.2]), ("b", vec![])]);
+        assert_eq!(
+            (unit, clusters),
+            (Unit::Session, vec![vec![0.1], vec![0.2]])
+        );
+        let (unit, clusters) = by_unit([("a", vec![0.1]), ("b", vec![0.2]), ("a", vec![0.3])]);
+        assert_eq!(unit, Unit::PullRequest);
+        assert_eq!(clusters, [vec![0.1, 0.3], vec![0.2]]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The difference of two agents, or of two arms, on the same probes.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Interval, POWER, cluster_interval, mean, smallest_detectable, standard_deviation};
+use super::{
+    Interval, POWER, Unit, cluster_interval, mean, smallest_detectable, standard_deviation,
+};
 
 /// The same probe under two conditions.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +28,8 @@ pub struct Difference {
     pub clusters: usize,
     /// There is no interval, or it covers 0: no difference may be claimed.
     pub tie: bool,
-    /// The smallest difference that so many clusters would have shown with a power of 80 %.
+    /// The smallest difference that so many clusters would have shown with a power of 80 %; none
+    /// where all clusters show the same difference: that nothing varied is no measure of how it varies.
     pub smallest_detectable: Option<f64>,
 }
 
@@ -34,15 +38,10 @@ pub struct Difference {
 ///
 /// Paired, because how hard a probe is varies more than agents do, and cancels out in a difference.
 pub fn paired(pairs: &[Pair], seed: u64) -> Option<Difference> {
-    let mut clusters: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for pair in pairs {
-        let differences = clusters.entry(&pair.cluster).or_default();
-        differences.push(pair.a - pair.b);
-    }
-    let clusters: Vec<Vec<f64>> = clusters.into_values().collect();
+    let clusters = differences(pairs);
     let all: Vec<f64> = clusters.iter().flatten().copied().collect();
     let means: Vec<f64> = clusters.iter().filter_map(|one| mean(one)).collect();
-    let interval = cluster_interval(&clusters, seed);
+    let interval = cluster_interval(&clusters, seed, POSSIBLE);
     Some(Difference {
         mean: mean(&all)?,
         tie: interval.is_none_or(|interval| interval.low <= 0.0 && interval.high >= 0.0),
@@ -50,8 +49,70 @@ pub fn paired(pairs: &[Pair], seed: u64) -> Option<Difference> {
         pairs: pairs.len(),
         clusters: clusters.len(),
         smallest_detectable: standard_deviation(&means)
+            .filter(|spread| *spread > ROUNDING)
             .and_then(|spread| smallest_detectable(spread, means.len(), POWER)),
     })
+}
+
+/// A figure of one session of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    pub pull_request: String,
+    /// What the session shares with that of another agent, such as the task and the trial: figures
+    /// are paired by it.
+    pub session: String,
+    pub value: f64,
+}
+
+/// Pairs what two agents have of the same sessions, by the unit that the pairs are resampled by.
+pub(super) fn pairs(a: &[Figure], b: &[Figure]) -> (Unit, Vec<Pair>) {
+    let others: BTreeMap<&str, f64> = b
+        .iter()
+        .map(|figure| (figure.session.as_str(), figure.value))
+        .collect();
+    let shared: Vec<(&Figure, f64)> = a
+        .iter()
+        .filter_map(|figure| Some((figure, *others.get(figure.session.as_str())?)))
+        .collect();
+    let unit = Unit::of(
+        shared
+            .iter()
+            .map(|(figure, _)| figure.pull_request.as_str()),
+    );
+    let pairs = shared
+        .into_iter()
+        .map(|(figure, other)| Pair {
+            cluster: match unit {
+                Unit::Session => figure.session.clone(),
+                Unit::PullRequest => figure.pull_request.clone(),
+            },
+            a: figure.value,
+            b: other,
+        })
+        .collect();
+    (unit, pairs)
+}
+
+/// Compares two agents by the sessions that both have. None without such.
+pub fn compared(a: &[Figure], b: &[Figure], seed: u64) -> Option<(Unit, Difference)> {
+    let (unit, pairs) = pairs(a, b);
+    Some((unit, paired(&pairs, seed)?))
+}
+
+/// Grades are from 0 to 1, so their differences are from -1 to 1.
+pub(super) const POSSIBLE: RangeInclusive<f64> = -1.0..=1.0;
+
+/// A spread that is not more than this is rounding.
+const ROUNDING: f64 = 1e-9;
+
+/// The differences by what is resampled as one.
+pub(super) fn differences(pairs: &[Pair]) -> Vec<Vec<f64>> {
+    let mut clusters: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for pair in pairs {
+        let differences = clusters.entry(&pair.cluster).or_default();
+        differences.push(pair.a - pair.b);
+    }
+    clusters.into_values().collect()
 }
 
 #[cfg(test)]
@@ -85,19 +146,69 @@ mod tests {
         assert_eq!(paired(&[], 1), None);
     }
 
+    /// scipy 1.17.1: `stats.ttest_rel(a, b)` has the interval `[0.014_465, 0.132_202]` of a mean
+    /// difference of 0.073 333; the root of the power by `nct` is 0.080 471.
+    #[test]
+    fn few_pairs_have_the_interval_of_the_paired_test() {
+        let a = [0.62, 0.55, 0.71, 0.48, 0.66, 0.59];
+        let b = [0.51, 0.50, 0.60, 0.49, 0.52, 0.55];
+        let pairs: Vec<Pair> = a
+            .into_iter()
+            .zip(b)
+            .enumerate()
+            .map(|(at, (a, b))| Pair {
+                cluster: at.to_string(),
+                a,
+                b,
+            })
+            .collect();
+        let found = paired(&pairs, 1).expect("pairs");
+        let interval = found.interval.expect("six clusters");
+        assert!((found.mean - 0.073_333).abs() < 1e-6);
+        assert!((interval.low - 0.014_465).abs() < 1e-6, "{interval:?}");
+        assert!((interval.high - 0.132_202).abs() < 1e-6, "{interval:?}");
+        let least = found.smallest_detectable.expect("they vary");
+        assert!((least - 0.080_471).abs() < 1e-5, "{least}");
+    }
+
     #[test]
     fn what_is_hard_for_both_cancels_out() {
         let hard: Vec<Pair> = [0.1, 0.9, 0.3, 0.7]
             .iter()
+            .zip([0.04, 0.06, 0.05, 0.05])
             .enumerate()
-            .map(|(at, &level)| Pair {
+            .map(|(at, (&level, more))| Pair {
                 cluster: at.to_string(),
-                a: level + 0.05,
+                a: level + more,
                 b: level,
             })
             .collect();
         let found = paired(&hard, 1).expect("pairs");
         let interval = found.interval.expect("four clusters");
-        assert!((interval.low - 0.05).abs() < 1e-9 && (interval.high - 0.05).abs() < 1e-9);
+        assert!(interval.low > 0.03 && interval.high < 0.07 && !found.tie);
+    }
+
+    /// Two or three sessions that happen to show the same difference are no proof of it; six of
+    /// them are, by the sign test (2 · 0.5^6 = 0.031), if the difference is as large as can be.
+    #[test]
+    fn equal_differences_of_few_sessions_are_a_tie() {
+        for sessions in [2, 3, 5] {
+            for difference in [0.1, 0.5] {
+                let found = paired(&pairs(&vec![difference; sessions]), 1).expect("pairs");
+                assert!(found.tie, "{sessions} sessions: {found:?}");
+                let interval = found.interval.expect("two or more");
+                assert!(interval.high - interval.low > 0.5, "{interval:?}");
+                assert_eq!(found.smallest_detectable, None);
+            }
+        }
+        let whole: Vec<Pair> = (0..6)
+            .map(|at| Pair {
+                cluster: at.to_string(),
+                a: 1.0,
+                b: 0.0,
+            })
+            .collect();
+        assert!(paired(&whole[..5], 1).expect("pairs").tie);
+        assert!(!paired(&whole, 1).expect("pairs").tie);
     }
 }

@@ -1,11 +1,13 @@
 //! Between which ranks an agent may be.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::interval_at;
-use super::{Interval, mean};
+use super::paired::{POSSIBLE, differences, pairs};
+use super::{Figure, Interval};
+
+/// What the intervals of one agent's comparisons leave out together.
+const ALPHA: f64 = 0.05;
 
 /// The ranks that the data do not exclude, from 1 for the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,15 +16,15 @@ pub struct RankInterval {
     pub high: usize,
 }
 
-/// 95 % rank intervals of agents, given for each one figure per cluster (by the cluster's name).
+/// 95 % rank intervals of agents, given for each its figures by session.
 ///
 /// After Mogstad, Romano, Shaikh and Wilhelm ("Inference for Ranks", Review of Economic Studies 91,
 /// 2024): an agent may be no better than those that are surely better, and no worse than those that
 /// are surely worse, where *surely* means that the interval of the difference excludes 0 at a level
-/// shared out over its comparisons (Bonferroni). Differences are paired over the clusters that both
-/// agents have. None for an agent without figures; agents that share fewer than two clusters cannot
-/// be told apart.
-pub fn rank_intervals(agents: &[BTreeMap<String, f64>], seed: u64) -> Vec<Option<RankInterval>> {
+/// shared out over its comparisons (Bonferroni). Differences are paired over the sessions that both
+/// agents have, and resampled by pull request where those are of several. None for an agent without
+/// figures; agents that share fewer than two such units cannot be told apart.
+pub fn rank_intervals(agents: &[Vec<Figure>], seed: u64) -> Vec<Option<RankInterval>> {
     let ranked = agents.iter().filter(|figures| !figures.is_empty()).count();
     let comparisons = ranked.saturating_sub(1).max(1);
     // Per agent: how many are surely better, and surely worse.
@@ -53,29 +55,25 @@ pub fn rank_intervals(agents: &[BTreeMap<String, f64>], seed: u64) -> Vec<Option
         .collect()
 }
 
-/// The interval of the mean difference over the clusters that both have.
-fn difference(
-    a: &BTreeMap<String, f64>,
-    b: &BTreeMap<String, f64>,
-    seed: u64,
-    comparisons: usize,
-) -> Option<Interval> {
-    let differences: Vec<Vec<f64>> = a
-        .iter()
-        .filter_map(|(cluster, figure)| Some(vec![figure - b.get(cluster)?]))
-        .collect();
-    mean(&differences.concat())?;
-    interval_at(&differences, seed, 0.05 / comparisons as f64)
+/// The interval of the mean difference over what both have.
+fn difference(a: &[Figure], b: &[Figure], seed: u64, comparisons: usize) -> Option<Interval> {
+    let differences = differences(&pairs(a, b).1);
+    interval_at(&differences, seed, ALPHA / comparisons as f64, POSSIBLE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn agent(figures: &[f64]) -> BTreeMap<String, f64> {
+    /// Sessions of one pull request.
+    fn agent(figures: &[f64]) -> Vec<Figure> {
         let named = figures.iter().enumerate();
         named
-            .map(|(at, &figure)| (at.to_string(), figure))
+            .map(|(at, &value)| Figure {
+                pull_request: "1".to_owned(),
+                session: at.to_string(),
+                value,
+            })
             .collect()
     }
 
@@ -94,6 +92,24 @@ mod tests {
             })
         };
         assert_eq!(ranks, [one(2), one(1), one(3)]);
+    }
+
+    /// scipy 1.17.1, `stats.ttest_rel` of every two: 0.033 for the first two, 0.94 for the last two,
+    /// at most 0.006 for the others. Each agent has three comparisons, so 0.016 7 is the level: at 0.05
+    /// the first would have rank 1 for itself.
+    #[test]
+    fn ranks_are_those_that_paired_tests_at_a_shared_level_leave() {
+        let agents = [
+            agent(&[0.70, 0.72, 0.69, 0.71, 0.70]),
+            agent(&[0.68, 0.71, 0.64, 0.70, 0.66]),
+            agent(&[0.55, 0.50, 0.58, 0.49, 0.52]),
+            agent(&[0.54, 0.53, 0.50, 0.55, 0.51]),
+        ];
+        let (first, last) = (
+            Some(RankInterval { low: 1, high: 2 }),
+            Some(RankInterval { low: 3, high: 4 }),
+        );
+        assert_eq!(rank_intervals(&agents, 1), [first, first, last, last]);
     }
 
     #[test]

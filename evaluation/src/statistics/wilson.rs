@@ -45,10 +45,19 @@ mod tests {
         assert!(off < 5e-5, "{interval:?} is not [{low}, {high}]");
     }
 
-    /// Computed apart from this code, in Python from Wilson (1927) with the standard library's
-    /// `NormalDist().inv_cdf(0.975)`.
+    /// Newcombe (Statistics in Medicine 17, 1998), table I, the score method without continuity
+    /// correction.
     #[test]
     fn wilson_gives_the_published_figures() {
+        close(wilson(81, 263), 0.2553, 0.3662);
+        close(wilson(15, 148), 0.0624, 0.1605);
+        close(wilson(0, 20), 0.0, 0.1611);
+        close(wilson(1, 29), 0.0061, 0.1718);
+    }
+
+    /// scipy 1.17.1: `stats.binomtest(hits, trials).proportion_ci(0.95, "wilson")`.
+    #[test]
+    fn wilson_gives_the_figures_of_another_program() {
         close(wilson(8, 10), 0.4902, 0.9433);
         close(wilson(0, 10), 0.0, 0.2775);
         close(wilson(10, 10), 0.7225, 1.0);

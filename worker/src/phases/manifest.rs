@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use entity::agent_run;
+use evaluation::leaderboard::{GENERATED, IMPORTED, PROBES, RUBRIC};
+use evaluation::probe::Dimension;
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
@@ -12,6 +14,22 @@ use crate::settings::agents::origin;
 
 /// The artifact's name.
 pub(crate) const MANIFEST: &str = "manifest.json";
+
+/// The dimensions asked for, in their order and not in that of the request.
+fn rubric(asked: &Value) -> String {
+    let asked: Vec<&str> = asked
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let known = Dimension::ALL.map(Dimension::as_str);
+    let known: Vec<&str> = known
+        .into_iter()
+        .filter(|one| asked.contains(one))
+        .collect();
+    known.join(", ")
+}
 
 impl Running {
     /// Stores the manifest: whole, for people, and what must be the same, with the run.
@@ -26,8 +44,10 @@ impl Running {
     }
 
     /// What must be the same in two runs for their figures to be averaged, whatever pull request
-    /// they are of.
+    /// they are of. Of the context it is what was asked for: what the material needs differs from
+    /// pull request to pull request, and the size of the break follows from either.
     fn comparable(&self) -> Value {
+        let settings = &self.worker.settings;
         json!({
             "instrument_version": evaluation::INSTRUMENT_VERSION,
             "agent_version": self.version,
@@ -38,6 +58,17 @@ impl Running {
             "breaks": self.task.breaks,
             "baseline": if self.forks() { "fork" } else { "split" },
             "sandbox": self.worker.sandbox.report().words,
+            (RUBRIC): rubric(&self.task.rubric),
+            "context_tokens": self.task.target_context_tokens.map_or_else(
+                || "by the material".to_owned(),
+                |target| target.to_string(),
+            ),
+            "max_context_tokens": settings.max_context_tokens,
+            "max_turns": settings.max_turns,
+            "turn_seconds": settings.turn_timeout.as_secs(),
+            "run_seconds": settings.run_timeout.as_secs(),
+            "probes_per_prompt": 1,
+            (PROBES): if self.task.question_bank.is_some() { IMPORTED } else { GENERATED },
         })
     }
 

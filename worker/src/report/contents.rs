@@ -90,6 +90,9 @@ pub fn of_task(document: &ResultDocument) -> Report {
         ("Instrument", task.instrument_version.clone()),
         ("Probe set", optional(&task.probe_set_hash)),
     ];
+    if let Some(origin) = &task.question_bank {
+        facts.push(("Probes are", origin.clone()));
+    }
     if let Some(error) = &task.error {
         facts.push(("Error", error.clone()));
     }
@@ -102,7 +105,8 @@ pub fn of_task(document: &ResultDocument) -> Report {
             parts: vec![
                 board(&document.leaderboard),
                 plot("score"),
-                differs(&document.leaderboard),
+                attempts(&document.leaderboard, &document.unranked_agents),
+                differs(&document.leaderboard, &document.differs),
             ],
         },
         Section {
@@ -168,6 +172,11 @@ pub fn of_task(document: &ResultDocument) -> Report {
 
 /// The report over several tasks.
 pub fn of_across(across: &Across) -> Report {
+    let mut drawn = super::plots::plots_across(across);
+    let mut plot = |name: &str| match drawn.iter().position(|plot| plot.name == name) {
+        Some(at) => Part::Plot(drawn.remove(at)),
+        None => Part::Missing(format!("Not drawn, for lack of figures: {name}.")),
+    };
     let left_out: Vec<String> = across
         .left_out
         .iter()
@@ -175,7 +184,9 @@ pub fn of_across(across: &Across) -> Report {
         .collect();
     Report {
         title: "Memory across a break: all tasks".to_owned(),
-        warning: None,
+        warning: across
+            .cut_at_tasks
+            .map(|most| format!("There are more tasks: only the newest {most} were looked at.")),
         facts: vec![
             ("Tasks", across.tasks.to_string()),
             ("Runs", across.runs.to_string()),
@@ -189,19 +200,40 @@ pub fn of_across(across: &Across) -> Report {
                 },
             ),
         ],
-        sections: vec![Section {
-            title: "Leaderboard",
-            note: "Means over all sessions (agent × pull request × trial) with 95 % intervals that \
-                   resample sessions.",
-            parts: vec![
-                board(&across.leaderboard),
-                super::plots::scores(&across.leaderboard).map_or_else(
-                    || Part::Missing("Not drawn, for lack of figures: score.".to_owned()),
-                    Part::Plot,
-                ),
-                differs(&across.leaderboard),
-            ],
-        }],
+        sections: vec![
+            Section {
+                title: "Leaderboard",
+                note: "Means over all sessions (agent × pull request × trial). In brackets: 95 % \
+                       intervals that resample whole pull requests; where an agent's sessions are \
+                       of one pull request, they resample sessions and say nothing of others.",
+                parts: vec![
+                    board(&across.leaderboard),
+                    plot("score"),
+                    attempts(&across.leaderboard, &across.unranked_agents),
+                    units(&across.leaderboard),
+                    differs(&across.leaderboard, &across.differs),
+                ],
+            },
+            Section {
+                title: "Comparisons",
+                note: "The overall scores of the same tasks and trials. A difference is claimed only \
+                       where its interval excludes 0; else it is a tie, and the last column tells \
+                       what so many could have shown.",
+                parts: vec![session_comparisons(across)],
+            },
+            Section {
+                title: "What was kept, and where it came from",
+                note: "Over all sessions. Retention: (post − cold) / (baseline − cold). Risk: share \
+                       of the answered that is not right; coverage: share of the questions that are \
+                       answered, the surest first.",
+                parts: vec![
+                    plot("retention"),
+                    plot("forgetting"),
+                    plot("attribution"),
+                    plot("risk_coverage"),
+                ],
+            },
+        ],
     }
 }
 
@@ -224,7 +256,7 @@ fn board(rows: &[RowPart]) -> Part {
     let rows = rows.iter().map(|row| {
         let of = |dimension: &str| figure(row.scores.get(dimension).copied().flatten());
         let mut cells = vec![
-            row.rank.to_string(),
+            rank(row),
             row.agent.clone(),
             row.trials.to_string(),
             estimate(&row.score),
@@ -233,7 +265,11 @@ fn board(rows: &[RowPart]) -> Part {
         cells.extend([
             estimate(&row.retention),
             estimate(&row.item_retention),
-            figure(row.recall),
+            if row.free_recall.mean.is_some() {
+                estimate(&row.free_recall)
+            } else {
+                figure(row.recall)
+            },
             match (row.rank_low, row.rank_high) {
                 (Some(low), Some(high)) if low == high => low.to_string(),
                 (Some(low), Some(high)) => format!("{low} to {high}"),
@@ -246,18 +282,124 @@ fn board(rows: &[RowPart]) -> Part {
     Table::part("Agents, best first", &head, rows)
 }
 
-fn differs(rows: &[RowPart]) -> Part {
+fn rank(row: &RowPart) -> String {
+    row.rank
+        .map_or_else(|| "–".to_owned(), |rank| rank.to_string())
+}
+
+/// What became of every run of every agent, ranked or not.
+fn attempts(ranked: &[RowPart], unranked: &[RowPart]) -> Part {
+    let head = [
+        "rank",
+        "agent",
+        "measured",
+        "attempts",
+        "failure rate",
+        "without a measurement",
+        "why not ranked",
+        "without probes",
+    ];
+    let rows = ranked.iter().chain(unranked).map(|row| {
+        let attempts = row.attempts;
+        vec![
+            rank(row),
+            row.agent.clone(),
+            row.trials.to_string(),
+            attempts.map_or_else(|| "–".to_owned(), |count| count.to_string()),
+            estimate(&row.failure_rate),
+            super::failures(row),
+            row.why_unranked.clone().unwrap_or_default(),
+            row.dimensions_without_probes.join(", "),
+        ]
+    });
+    Table::part(
+        "Attempts: measurements and what the agent failed; other causes are not its attempts",
+        &head,
+        rows,
+    )
+}
+
+/// What the intervals stand on.
+fn units(rows: &[RowPart]) -> Part {
+    let head = [
+        "agent",
+        "sessions",
+        "pull requests",
+        "resampled by",
+        "correlation (ICC)",
+        "design effect",
+        "independent sessions that would say as much",
+    ];
+    let rows = rows.iter().map(|row| {
+        let effect = row.design_effect;
+        vec![
+            row.agent.clone(),
+            row.trials.to_string(),
+            row.pull_requests
+                .map_or_else(|| "–".to_owned(), |count| count.to_string()),
+            row.unit.as_str().replace('_', " "),
+            figure(effect.map(|effect| effect.icc)),
+            figure(effect.map(|effect| effect.effect)),
+            figure(effect.map(|effect| effect.effective_n)),
+        ]
+    });
+    Table::part("What the intervals stand on", &head, rows)
+}
+
+fn session_comparisons(across: &Across) -> Part {
+    let head = [
+        "agents",
+        "sessions",
+        "resampled",
+        "difference",
+        "verdict",
+        "smallest detectable",
+    ];
+    let rows = across.comparisons.iter().map(|part| {
+        vec![
+            format!("{} − {}", part.a, part.b),
+            part.sessions.to_string(),
+            format!(
+                "{} × {}",
+                part.clusters,
+                part.unit.as_str().replace('_', " ")
+            ),
+            estimate(&part.difference),
+            verdict(&part.a, &part.b, part.difference.mean, part.tie),
+            figure(part.smallest_detectable),
+        ]
+    });
+    Table::part("Every two agents", &head, rows)
+}
+
+fn verdict(a: &str, b: &str, difference: Option<f64>, tie: bool) -> String {
+    let better = if difference.unwrap_or_default() > 0.0 {
+        a
+    } else {
+        b
+    };
+    if tie {
+        "tie".to_owned()
+    } else {
+        format!("{better} is better")
+    }
+}
+
+fn differs(rows: &[RowPart], between: &[String]) -> Part {
+    let between = between
+        .iter()
+        .map(|what| vec!["between agents".to_owned(), what.clone()]);
     let rows = rows.iter().flat_map(|row| {
         row.differs
             .iter()
             .map(|what| vec![row.agent.clone(), what.clone()])
     });
-    let rows: Vec<Vec<String>> = rows.collect();
+    let rows: Vec<Vec<String>> = rows.chain(between).collect();
     if rows.is_empty() {
         return Part::Missing("Every agent's runs were made alike.".to_owned());
     }
     Table::part(
-        "Averaged although these are not the same",
+        "Averaged or ranked together although these are not the same",
         &["agent", "what differs"],
         rows,
     )
@@ -273,21 +415,12 @@ fn comparisons(document: &ResultDocument) -> Part {
         "smallest detectable",
     ];
     let rows = document.comparisons.iter().map(|part| {
-        let better = if part.difference.mean.unwrap_or_default() > 0.0 {
-            &part.a
-        } else {
-            &part.b
-        };
         vec![
             format!("{} − {}", part.a, part.b),
             part.pairs.to_string(),
             part.clusters.to_string(),
             estimate(&part.difference),
-            if part.tie {
-                "tie".to_owned()
-            } else {
-                format!("{better} is better")
-            },
+            verdict(&part.a, &part.b, part.difference.mean, part.tie),
             figure(part.smallest_detectable),
         ]
     });
@@ -306,9 +439,11 @@ fn dimensions(runs: &[RunPart]) -> Part {
         "post",
         "retention",
         "item retention",
+        "partial",
+        "wrong",
         "stale",
         "don't recall",
-        "wrong",
+        "unreadable",
     ];
     let rows = runs.iter().flat_map(|run| {
         run.by_break.iter().flat_map(move |figures| {
@@ -324,9 +459,11 @@ fn dimensions(runs: &[RunPart]) -> Part {
                     figure(part.post),
                     figure(part.retention),
                     figure(part.item_retention),
+                    figure(part.partial_rate),
+                    figure(part.wrong_rate),
                     figure(part.stale_rate),
                     figure(part.abstained_rate),
-                    figure(part.wrong_rate),
+                    figure(part.unreadable_rate),
                 ]
             })
         })
@@ -377,6 +514,7 @@ fn honesty(runs: &[RunPart]) -> Part {
         "answers",
         "claimed",
         "right",
+        "partial",
         "wrong",
         "stale",
         "don't recall",
@@ -391,6 +529,7 @@ fn honesty(runs: &[RunPart]) -> Part {
             part.answers.to_string(),
             part.claimed.to_string(),
             part.right.to_string(),
+            part.partial.to_string(),
             part.wrong.to_string(),
             part.stale.to_string(),
             part.abstained.to_string(),

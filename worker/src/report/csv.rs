@@ -4,7 +4,7 @@
 use super::across::Across;
 use crate::result::ResultDocument;
 
-const HEAD: [&str; 26] = [
+const HEAD: [&str; 29] = [
     "task",
     "repo",
     "head",
@@ -31,6 +31,9 @@ const HEAD: [&str; 26] = [
     "wrong_rate",
     "overall_score",
     "cost_usd",
+    "partial_rate",
+    "unreadable_rate",
+    "error",
 ];
 
 /// The figures of one task.
@@ -43,7 +46,7 @@ pub fn csv(document: &ResultDocument) -> Result<String, csv::Error> {
     lines.write_record(HEAD)?;
     let task = &document.task;
     for run in &document.runs {
-        let of_run = |index: String, dimension: &str, figures: Vec<String>| {
+        let of_run = |index: String, dimension: &str, figures: Vec<String>, rest: [String; 2]| {
             let mut record = vec![
                 task.id.to_string(),
                 safe(&task.repo),
@@ -64,6 +67,8 @@ pub fn csv(document: &ResultDocument) -> Result<String, csv::Error> {
             record.extend(figures);
             record.push(number(run.overall_score));
             record.push(number(run.cost_usd));
+            record.extend(rest);
+            record.push(safe(run.error.as_deref().unwrap_or_default()));
             record
         };
         for figures in &run.by_break {
@@ -83,13 +88,15 @@ pub fn csv(document: &ResultDocument) -> Result<String, csv::Error> {
                     number(part.abstained_rate),
                     number(part.wrong_rate),
                 ];
-                lines.write_record(of_run(figures.index.to_string(), dimension, values))?;
+                let rest = [part.partial_rate, part.unreadable_rate].map(number);
+                lines.write_record(of_run(figures.index.to_string(), dimension, values, rest))?;
             }
         }
         if run.by_break.is_empty() {
             // Also a run without figures is told.
             let nothing = vec![String::new(); 11];
-            lines.write_record(of_run(String::new(), "", nothing))?;
+            let rest = [String::new(), String::new()];
+            lines.write_record(of_run(String::new(), "", nothing, rest))?;
         }
     }
     finished(lines)
@@ -118,19 +125,48 @@ pub fn csv_across(across: &Across) -> Result<String, csv::Error> {
         "rank_low",
         "rank_high",
         "differs",
+        "why_unranked",
+        "pull_requests",
+        "unit",
+        "attempts",
+        "failure_rate",
+        "failure_rate_low",
+        "failure_rate_high",
+        "failures",
+        "recall",
+        "recall_low",
+        "recall_high",
+        "icc",
+        "design_effect",
+        "effective_n",
+        "dimensions_without_probes",
     ])?;
-    for row in &across.leaderboard {
-        let mut record = vec![
-            row.rank.to_string(),
-            safe(&row.agent),
-            row.trials.to_string(),
-        ];
+    let count = |count: Option<usize>| count.map(|count| count.to_string()).unwrap_or_default();
+    for row in across.leaderboard.iter().chain(&across.unranked_agents) {
+        let mut record = vec![count(row.rank), safe(&row.agent), row.trials.to_string()];
         for estimate in [&row.score, &row.retention, &row.item_retention] {
             record.extend([estimate.mean, estimate.low, estimate.high].map(number));
         }
-        let rank = |rank: Option<usize>| rank.map(|rank| rank.to_string()).unwrap_or_default();
-        record.extend([rank(row.rank_low), rank(row.rank_high)]);
+        record.extend([count(row.rank_low), count(row.rank_high)]);
         record.push(safe(&row.differs.join("; ")));
+        record.push(safe(row.why_unranked.as_deref().unwrap_or_default()));
+        record.extend([
+            count(row.pull_requests),
+            row.unit.as_str().to_owned(),
+            count(row.attempts),
+        ]);
+        let rate = &row.failure_rate;
+        record.extend([rate.mean, rate.low, rate.high].map(number));
+        record.push(super::failures(row));
+        let recall = &row.free_recall;
+        record.extend([recall.mean, recall.low, recall.high].map(number));
+        let effect = row.design_effect;
+        record.extend([
+            number(effect.map(|effect| effect.icc)),
+            number(effect.map(|effect| effect.effect)),
+            number(effect.map(|effect| effect.effective_n)),
+        ]);
+        record.push(row.dimensions_without_probes.join(" "));
         lines.write_record(record)?;
     }
     finished(lines)

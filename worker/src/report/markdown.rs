@@ -1,9 +1,23 @@
 //! A report as Markdown. Plots are named, not shown: they are files of their own.
 
 use super::contents::{Part, Report, Table};
+use super::plots::Plot;
 
-/// Writes it.
+/// Writes it, for a place where the plots lie beside it.
 pub fn markdown(report: &Report) -> String {
+    written(report, |plot| {
+        format!("Plot: `{}` ({})", plot.file(), plot.title)
+    })
+}
+
+/// Writes it, for a place where there are no plots: none is named that nobody can open.
+pub fn markdown_alone(report: &Report) -> String {
+    written(report, |plot| {
+        format!("Plot, in the HTML report only: {}", plot.title)
+    })
+}
+
+fn written(report: &Report, plotted: impl Fn(&Plot) -> String) -> String {
     let mut text = format!("# {}\n\n", cell(&report.title));
     if let Some(warning) = &report.warning {
         text.push_str(&format!("> **{}**\n\n", cell(warning)));
@@ -17,7 +31,8 @@ pub fn markdown(report: &Report) -> String {
             match part {
                 Part::Table(found) => table(&mut text, found),
                 Part::Plot(plot) => {
-                    text.push_str(&format!("Plot: `{}` ({})\n\n", plot.file(), plot.title));
+                    text.push_str(&plotted(plot));
+                    text.push_str("\n\n");
                 }
                 Part::Missing(why) => text.push_str(&format!("{}\n\n", cell(why))),
             }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use evaluation::leaderboard::estimate;
 
+use super::across::Across;
 use super::figure;
 use super::svg::{Anchor, COLOURS, Drawing};
-use crate::result::{ContextPoint, ResultDocument, RowPart, RunPart};
+use crate::result::{ContextPoint, ResultDocument, RiskCoveragePart, RowPart, RunPart};
 
 /// Where names of agents end and figures begin.
 const LEFT: f64 = 190.0;
@@ -38,7 +39,22 @@ pub fn plots(document: &ResultDocument) -> Vec<Plot> {
         context(runs),
         forgetting(runs),
         attribution(runs),
-        risk_coverage(document),
+        risk_coverage(&document.risk_coverage),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Every plot over several tasks for which there are figures.
+pub(super) fn plots_across(across: &Across) -> Vec<Plot> {
+    let runs = &across.measured;
+    [
+        scores(&across.leaderboard),
+        retention(runs),
+        forgetting(runs),
+        attribution(runs),
+        risk_coverage(&across.risk_coverage),
     ]
     .into_iter()
     .flatten()
@@ -68,7 +84,7 @@ fn shares(drawing: &mut Drawing, bottom: f64, most: f64) -> impl Fn(f64) -> f64 
 }
 
 /// Score with its interval, an agent per row.
-pub(super) fn scores(rows: &[RowPart]) -> Option<Plot> {
+fn scores(rows: &[RowPart]) -> Option<Plot> {
     if rows.is_empty() {
         return None;
     }
@@ -391,10 +407,9 @@ fn attribution(runs: &[RunPart]) -> Option<Plot> {
 }
 
 /// How errors grow with what is claimed.
-fn risk_coverage(document: &ResultDocument) -> Option<Plot> {
+fn risk_coverage(curves: &BTreeMap<String, RiskCoveragePart>) -> Option<Plot> {
     let title = "Risk and coverage: errors among the answers that are claimed, the surest first";
-    let curves: Vec<_> = document
-        .risk_coverage
+    let curves: Vec<_> = curves
         .iter()
         .filter(|(_, curve)| !curve.points.is_empty())
         .collect();

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use entity::status::{Dimension, JudgingStatus};
 use entity::{RunId, TaskId, agent_run, judging, probe, recall, score, task};
+use evaluation::leaderboard::{GENERATED, IMPORTED};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, JoinType, QueryFilter, QueryOrder,
     QuerySelect, RelationTrait,
@@ -97,6 +98,8 @@ pub async fn result_document(
         model_stub: parts.iter().any(|run| run.model_stub),
         runs: parts,
         leaderboard: board.rows,
+        unranked_agents: board.unranked,
+        differs: board.differs,
         comparisons: board.comparisons,
         risk_coverage,
         judging,
@@ -195,6 +198,14 @@ fn task_part(
         probes: counts,
         breaks: task.breaks.unsigned_abs(),
         trigger: Some(task.trigger.as_str().to_owned()),
+        question_bank: Some(
+            if task.question_bank.is_some() {
+                IMPORTED
+            } else {
+                GENERATED
+            }
+            .to_owned(),
+        ),
         generator: task.generator_report.map(read).transpose()?,
         changed_files: read(task.changed_files)?,
         dropped_files: task.dropped_files,
@@ -212,6 +223,7 @@ fn run_part(run: agent_run::Model, own: Belongings) -> Result<RunPart, DbErr> {
     Ok(RunPart {
         id: run.id,
         duration_ms: board::duration_ms(&run),
+        manifest: board::manifest(&run),
         agent: run.agent,
         agent_version: run.agent_version,
         model: run.model,
@@ -314,5 +326,7 @@ fn dimension_part(score: &score::Model) -> DimensionPart {
         stale_rate: score.stale_rate,
         abstained_rate: score.abstained_rate,
         wrong_rate: score.wrong_rate,
+        partial_rate: score.partial_rate,
+        unreadable_rate: score.unreadable_rate,
     }
 }

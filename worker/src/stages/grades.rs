@@ -251,6 +251,8 @@ async fn store_figures(
                 stale_rate: Set(figures.stale_rate),
                 abstained_rate: Set(figures.abstained_rate),
                 wrong_rate: Set(figures.wrong_rate),
+                partial_rate: Set(figures.partial_rate),
+                unreadable_rate: Set(figures.unreadable_rate),
                 created_at: Set(now),
             });
         }

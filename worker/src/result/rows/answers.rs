@@ -96,7 +96,8 @@ fn add(honesty: &mut HonestyPart, verdict: Verdict, answers: usize, sure: usize)
     honesty.with_confidence += sure;
     let kind = match verdict {
         Verdict::Right => &mut honesty.right,
-        Verdict::Partial | Verdict::Wrong => &mut honesty.wrong,
+        Verdict::Partial => &mut honesty.partial,
+        Verdict::Wrong => &mut honesty.wrong,
         Verdict::Stale => &mut honesty.stale,
         Verdict::Abstained => &mut honesty.abstained,
         Verdict::Unreadable => &mut honesty.unreadable,

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use entity::status::{Arm, RunStatus};
+use entity::status::{Arm, FailureCause, RunStatus};
 use entity::{ProbeId, RunId, agent_run, score, task};
-use evaluation::leaderboard::{Estimate, Row, RunResult, leaderboard};
+use evaluation::leaderboard::{
+    self, Estimate, NO_BREAK, Outcome, Row, RunResult, SEAL_BROKEN, UNKNOWN, leaderboard,
+};
 use evaluation::scoring::{DimensionScore, RunScore};
-use evaluation::statistics::{Pair, mean, paired};
+use evaluation::statistics::{Pair, paired};
 
 use super::super::{ComparisonPart, JudgingPart, RowPart};
 use super::Belongings;
@@ -17,6 +19,8 @@ use crate::phases::running::FIRST_BREAK;
 /// What is ranked and compared.
 pub(super) struct Board {
     pub(super) rows: Vec<RowPart>,
+    pub(super) unranked: Vec<RowPart>,
+    pub(super) differs: Vec<String>,
     pub(super) comparisons: Vec<ComparisonPart>,
 }
 
@@ -29,24 +33,24 @@ impl Board {
         judging: &JudgingPart,
     ) -> Self {
         let nothing = Belongings::default();
+        let judge = ranking_judge(judging);
         let results: Vec<RunResult> = runs
             .iter()
             .map(|run| {
                 let own = belongings.get(&run.id).unwrap_or(&nothing);
-                result(run, own)
+                result(task, run, own, judge.as_deref())
             })
             .collect();
         let seed = task.seed.cast_unsigned();
-        let judge = ranking_judge(judging);
-        let rows: Vec<RowPart> = leaderboard(&results, task.pass_mark, seed)
-            .into_iter()
-            .map(|row| {
-                let recall = recall_of(&row.agent, judge.as_deref(), runs, belongings);
-                row_part(row, recall)
-            })
-            .collect();
+        let board = leaderboard(&results, task.pass_mark, seed);
+        let rows: Vec<RowPart> = board.ranked.into_iter().map(row_part).collect();
         let comparisons = compare(&rows, runs, answers, seed);
-        Self { rows, comparisons }
+        Self {
+            rows,
+            unranked: board.unranked.into_iter().map(row_part).collect(),
+            differs: board.differs,
+            comparisons,
+        }
     }
 }
 
@@ -61,7 +65,35 @@ pub(super) fn duration_ms(run: &agent_run::Model) -> Option<u64> {
     u64::try_from(lasted.num_milliseconds()).ok()
 }
 
-fn result(run: &agent_run::Model, own: &Belongings) -> RunResult {
+/// What became of a run.
+fn outcome(run: &agent_run::Model) -> Outcome {
+    let failed = |otherwise: &str| Outcome::Failed {
+        cause: run
+            .failure_cause
+            .map_or_else(|| otherwise.to_owned(), |cause| cause.to_string()),
+    };
+    match run.status {
+        RunStatus::Queued | RunStatus::Running | RunStatus::Judging => Outcome::Unfinished,
+        RunStatus::Error => failed(UNKNOWN),
+        RunStatus::Cancelled => failed(FailureCause::Cancelled.as_str()),
+        RunStatus::Done if run.seal_broken => void(SEAL_BROKEN),
+        RunStatus::Done if !run.compression_detected => void(NO_BREAK),
+        RunStatus::Done => Outcome::Measured,
+    }
+}
+
+fn void(why: &str) -> Outcome {
+    Outcome::Void {
+        why: why.to_owned(),
+    }
+}
+
+fn result(
+    task: &task::Model,
+    run: &agent_run::Model,
+    own: &Belongings,
+    judge: Option<&str>,
+) -> RunResult {
     let dimensions = own
         .scores
         .iter()
@@ -71,9 +103,10 @@ fn result(run: &agent_run::Model, own: &Belongings) -> RunResult {
     RunResult {
         agent: run.agent.clone(),
         trial: u32::try_from(run.trial).unwrap_or_default(),
-        cluster: run.trial.to_string(),
-        counts: counts(run),
-        failure: run.failure_cause.map(|cause| cause.to_string()),
+        pull_request: task.pr_url.clone(),
+        session: run.trial.to_string(),
+        outcome: outcome(run),
+        recall: judge.and_then(|judge| recall_of(own, judge)),
         score: RunScore {
             dimensions,
             overall_score: run.overall_score,
@@ -98,11 +131,13 @@ fn figures(score: &score::Model) -> DimensionScore {
         stale_rate: score.stale_rate,
         abstained_rate: score.abstained_rate,
         wrong_rate: score.wrong_rate,
+        partial_rate: score.partial_rate,
+        unreadable_rate: score.unreadable_rate,
     }
 }
 
 /// What must be the same in runs that are averaged, as text.
-fn manifest(run: &agent_run::Model) -> BTreeMap<String, String> {
+pub(super) fn manifest(run: &agent_run::Model) -> BTreeMap<String, String> {
     let fields = run.manifest.as_ref().and_then(|value| value.as_object());
     fields
         .into_iter()
@@ -116,49 +151,41 @@ fn manifest(run: &agent_run::Model) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The judge whose recall is on the board: the jury, or its one member that may rank; the
-/// deterministic judge where there is no other. None where those there are may not rank.
-fn ranking_judge(judging: &JudgingPart) -> Option<String> {
-    let models: Vec<_> = judging
-        .judges
-        .iter()
-        .filter(|judge| judge.model.is_some())
-        .collect();
-    if models.is_empty() {
-        return Some(evaluation::grading::GRADER.to_owned());
-    }
-    let mut ranking = models.iter().filter(|judge| judge.may_rank);
-    match (ranking.next(), ranking.next()) {
-        (None, _) => None,
-        (Some(only), None) => Some(only.name.clone()),
-        (Some(_), Some(_)) => Some("jury".to_owned()),
-    }
+/// The judge whose recall is on the board.
+pub(crate) fn ranking_judge(judging: &JudgingPart) -> Option<String> {
+    let judges = judging.judges.iter();
+    leaderboard::ranking_judge(judges.map(|judge| leaderboard::Judge {
+        name: judge.name.clone(),
+        model: judge.model.clone(),
+        may_rank: judge.may_rank,
+    }))
 }
 
-fn recall_of(
-    agent: &str,
-    judge: Option<&str>,
-    runs: &[agent_run::Model],
-    belongings: &HashMap<RunId, Belongings>,
-) -> Option<f64> {
-    let judge = judge?;
-    let recalls: Vec<f64> = runs
+/// What a run recovered in its free recall after the first break, by this judge.
+fn recall_of(own: &Belongings, judge: &str) -> Option<f64> {
+    let mut recalls = own
+        .recalls
         .iter()
-        .filter(|run| run.agent == agent && counts(run))
-        .filter_map(|run| belongings.get(&run.id))
-        .flat_map(|own| &own.recalls)
-        .filter(|recall| recall.arm == Arm::Post && recall.break_index == FIRST_BREAK)
-        .filter(|recall| recall.judge == judge)
-        .filter_map(|recall| recall.recall)
-        .collect();
-    mean(&recalls)
+        .filter(|recall| recall.arm == Arm::Post && recall.break_index == FIRST_BREAK);
+    recalls.find(|recall| recall.judge == judge)?.recall
 }
 
-pub(crate) fn row_part(row: Row, recall: Option<f64>) -> RowPart {
+pub(crate) fn row_part(row: Row) -> RowPart {
+    let words = |dimensions: Vec<evaluation::probe::Dimension>| {
+        let words = dimensions.into_iter().map(|one| one.as_str().to_owned());
+        words.collect()
+    };
     RowPart {
         rank: row.rank,
+        why_unranked: row.why_unranked,
         agent: row.agent,
         trials: row.trials,
+        attempts: Some(row.attempts),
+        failure_rate: row.failure_rate,
+        unit: row.unit,
+        pull_requests: Some(row.pull_requests),
+        design_effect: row.design_effect,
+        dimensions_without_probes: words(row.dimensions_without_probes),
         overall_score: row.overall_score,
         scores: row
             .scores
@@ -170,7 +197,8 @@ pub(crate) fn row_part(row: Row, recall: Option<f64>) -> RowPart {
         item_retention: row.item_retention,
         rank_low: row.ranks.map(|ranks| ranks.low),
         rank_high: row.ranks.map(|ranks| ranks.high),
-        recall,
+        recall: row.recall.mean,
+        free_recall: row.recall,
         failures: row.failures,
         differs: row.differs,
         passed: row.passed,

@@ -1,0 +1,65 @@
+//! Whose verdict on free recall stands on a board.
+
+use serde::Deserialize;
+
+use crate::grading::GRADER;
+
+/// What must be known of a judge.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Judge {
+    pub name: String,
+    /// None for the deterministic judge.
+    pub model: Option<String>,
+    /// Whether its figures on the adversarial battery let it rank agents.
+    pub may_rank: bool,
+}
+
+/// The verdicts of several models together.
+pub const JURY: &str = "jury";
+
+/// The judge whose recall is on the board: the jury, or its one member that may rank; the
+/// deterministic judge where there is no other. None where those there are may not rank.
+pub fn ranking_judge(judges: impl IntoIterator<Item = Judge>) -> Option<String> {
+    let models: Vec<Judge> = judges
+        .into_iter()
+        .filter(|judge| judge.model.is_some())
+        .collect();
+    if models.is_empty() {
+        return Some(GRADER.to_owned());
+    }
+    let mut ranking = models.into_iter().filter(|judge| judge.may_rank);
+    match (ranking.next(), ranking.next()) {
+        (None, _) => None,
+        (Some(only), None) => Some(only.name),
+        (Some(_), Some(_)) => Some(JURY.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Judge, ranking_judge};
+
+    #[test]
+    fn only_who_may_rank_is_heard() {
+        let judge = |name: &str, model: bool, may_rank| Judge {
+            name: name.to_owned(),
+            model: model.then(|| name.to_owned()),
+            may_rank,
+        };
+        let plain = judge("deterministic/1", false, true);
+        let found = |judges: &[Judge]| ranking_judge(judges.to_vec());
+        assert_eq!(found(&[]).as_deref(), Some("deterministic/1"));
+        assert_eq!(found(&[plain.clone()]).as_deref(), Some("deterministic/1"));
+        let (a, b, c) = (
+            judge("a", true, true),
+            judge("b", true, true),
+            judge("c", true, false),
+        );
+        assert_eq!(
+            found(&[plain.clone(), a.clone(), c.clone()]).as_deref(),
+            Some("a")
+        );
+        assert_eq!(found(&[plain.clone(), a, b]).as_deref(), Some("jury"));
+        assert_eq!(found(&[plain, c]), None);
+    }
+}
