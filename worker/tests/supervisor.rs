@@ -201,7 +201,7 @@ async fn a_broken_seal_makes_the_run_void() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manual_trigger_breaks_right_after_the_teaching() {
+async fn a_manual_break_comes_after_one_turn_of_reading() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     task::Entity::update_many()
@@ -219,9 +219,11 @@ async fn a_manual_trigger_breaks_right_after_the_teaching() {
     worker.stop().await;
     let run = &installation.result(id).await.runs[0];
     assert_eq!(run.breaks[0].trigger, "manual");
+    // What was taught last must not be the end of the conversation, which programs keep as it is.
+    assert_eq!(run.breaks[0].reading_turns, Some(1));
     assert_eq!(
         installation.runs(id).await[0].stats["deep_dive_iterations"],
-        1
+        2
     );
 }
 

@@ -27,7 +27,7 @@ impl Running {
 
     /// What must be the same in two runs for their figures to be averaged, whatever pull request
     /// they are of.
-    fn comparable(&self) -> Value {
+    pub(super) fn comparable(&self) -> Value {
         json!({
             "instrument_version": evaluation::INSTRUMENT_VERSION,
             "agent_version": self.version,
@@ -35,10 +35,17 @@ impl Running {
             "prompt_hash": prompts::version(),
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
-            "breaks": self.task.breaks,
+            "breaks": self.breaks_planned(),
+            "configuration_hash": self.configuration_hash(),
             "baseline": if self.forks() { "fork" } else { "split" },
             "sandbox": self.worker.sandbox.report().words,
         })
+    }
+
+    /// SHA-256 of how the agent is set up.
+    fn configuration_hash(&self) -> String {
+        let agents = &self.worker.settings.agents;
+        agents.configuration_hash(self.adapter.profile())
     }
 
     fn manifest(&self, program: &str) -> Value {
@@ -61,6 +68,7 @@ impl Running {
                 "program": program,
                 "model": self.model,
                 "capabilities": profile.capabilities,
+                "configuration_hash": self.configuration_hash(),
                 "environment": environment.keys().collect::<Vec<_>>(),
                 "endpoints": endpoints,
                 "model_stub": self.figures.model_stub,
@@ -76,7 +84,9 @@ impl Running {
             "prompt_hash": prompts::version(),
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
-            "breaks": self.task.breaks,
+            "breaks": self.breaks_planned(),
+            "breaks_asked": self.task.breaks,
+            "seal": self.figures.seal,
             "probes_per_prompt": 1,
             "plan": {
                 "by_itself": plan.by_itself,
