@@ -2,6 +2,7 @@
 //! process; what real processes do is tested with the control agents.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use agents::event::{
     AgentEvent, Compaction, CompactionTrigger, Cost, CostSource, Proof, ToolCall, Usage,
 };
 use agents::failure::{Cause, Failure};
+use agents::process::{self, Launch};
 use async_trait::async_trait;
 use entity::status::{JobState, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, probe, task};
@@ -68,8 +70,8 @@ pub(crate) struct Script {
     pub(crate) grows: Option<u64>,
     /// Tools are taken away from its sealed sessions; `false` where they are refused only.
     pub(crate) keeps_tools: bool,
-    /// The model that it asks.
-    pub(crate) model: Option<&'static str>,
+    /// In every session it has a program look through this folder for answer keys.
+    pub(crate) pries: Option<PathBuf>,
 }
 
 /// How a forbidden read shows.
@@ -95,6 +97,8 @@ pub(crate) struct ScriptedAdapter {
     pub(crate) prompts: Arc<AtomicU32>,
     pub(crate) hanging: Arc<Notify>,
     pub(crate) killed: Arc<Notify>,
+    /// The files with an answer key that its programs found.
+    pub(crate) found: Arc<std::sync::Mutex<Vec<String>>>,
     /// What stood in the HOMEs that it was given.
     pub(crate) homes: Arc<std::sync::Mutex<Vec<Vec<String>>>>,
 }
@@ -125,7 +129,7 @@ impl ScriptedAdapter {
                 install_hint: String::new(),
                 control: script.control,
                 environment: Vec::new(),
-                default_model: script.model.map(str::to_owned),
+                default_model: None,
             },
             script,
             answers,
@@ -136,6 +140,7 @@ impl ScriptedAdapter {
             prompts: Arc::default(),
             hanging: Arc::default(),
             killed: Arc::default(),
+            found: Arc::default(),
             homes: Arc::default(),
         })
     }
@@ -164,6 +169,7 @@ impl ScriptedAdapter {
             prompts: Arc::clone(&self.prompts),
             hanging: Arc::clone(&self.hanging),
             killed: Arc::clone(&self.killed),
+            found: Arc::clone(&self.found),
         })
     }
 }
@@ -222,9 +228,31 @@ struct ScriptedSession {
     prompts: Arc<AtomicU32>,
     hanging: Arc<Notify>,
     killed: Arc<Notify>,
+    found: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl ScriptedSession {
+    /// Every key, and what is prepared for runs, has this word in it.
+    async fn pry(&self, folder: &Path) -> Result<(), Failure> {
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), r#"grep -rls '"distractors"' "$ROOT""#.into()],
+            folder: self.spec.home.clone(),
+            needs: Vec::new(),
+            home: self.spec.home.clone(),
+            environment: BTreeMap::from([("ROOT".to_owned(), folder.display().to_string())]),
+            input: Vec::new(),
+        };
+        let mut found = Vec::new();
+        process::run(&launch, &self.spec, |line| {
+            found.push(String::from_utf8_lossy(&line.bytes).into_owned());
+            Ok(Vec::new())
+        })
+        .await?;
+        self.found.lock().unwrap().extend(found);
+        Ok(())
+    }
+
     fn compacted(&mut self, trigger: CompactionTrigger) -> Compaction {
         self.state.knows &= !self.script.forgets;
         Compaction {
@@ -276,6 +304,9 @@ impl AgentSession for ScriptedSession {
         if self.script.waits_at.is_some_and(|part| text.contains(part)) {
             self.waiting.notify_one();
             let _through = self.gate.acquire().await.unwrap();
+        }
+        if let Some(folder) = &self.script.pries {
+            self.pry(folder).await?;
         }
         let grows = self.script.grows.unwrap_or(1_000);
         let mut turn = Turn {
@@ -356,6 +387,7 @@ impl AgentSession for ScriptedSession {
             prompts: Arc::clone(&self.prompts),
             hanging: Arc::clone(&self.hanging),
             killed: Arc::clone(&self.killed),
+            found: Arc::clone(&self.found),
         }))
     }
 
