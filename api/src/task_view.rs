@@ -20,7 +20,7 @@ use utoipa::ToSchema;
     "changed_files": [], "error_message": null, "failure_cause": null, "trials": 1, "seed": 1,
     "trigger": "auto_then_manual", "pass_mark": 0.5, "target_context_tokens": null,
     "seal_before_break": null, "breaks": 1, "max_cost_usd": null, "from_question_bank": false,
-    "generator_report": null, "judging": 1, "base_sha": null, "head_sha": null,
+    "generator_report": null, "estimate": null, "judging": 1, "base_sha": null, "head_sha": null,
     "dropped_files": [], "prompt_hash": null, "probe_set_hash": null}))]
 pub(crate) struct TaskView {
     #[schema(value_type = Uuid)]
@@ -69,6 +69,10 @@ pub(crate) struct TaskView {
     /// How many probes of each kind were made, and what was dropped and why; null until prepared.
     #[schema(value_type = Option<Object>)]
     generator_report: Option<Value>,
+    /// What the runs of each agent are expected to ask and to cost by list prices, and what that
+    /// assumes; null until prepared.
+    #[schema(value_type = Option<Object>)]
+    estimate: Option<Value>,
     /// The number of the judging whose figures are shown.
     judging: i32,
     base_sha: Option<String>,
@@ -106,6 +110,7 @@ impl From<task::Model> for TaskView {
             max_cost_usd,
             question_bank,
             generator_report,
+            estimate,
             judging,
             status,
             changed_files,
@@ -148,6 +153,7 @@ impl From<task::Model> for TaskView {
             max_cost_usd,
             from_question_bank: question_bank.is_some(),
             generator_report,
+            estimate,
             judging,
             base_sha,
             head_sha,

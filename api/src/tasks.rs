@@ -177,6 +177,7 @@ fn task_row(
         max_cost_usd: new.max_cost_usd,
         question_bank: new.question_bank,
         generator_report: None,
+        estimate: None,
         judging: 1,
         status: TaskStatus::Queued,
         changed_files: json!([]),

@@ -51,7 +51,11 @@ impl Progress {
             Self::Bars { all, task, runs } => match news {
                 News::Nothing => {}
                 News::Task { text, last } => {
-                    if last {
+                    if is_estimate(event) {
+                        // Stays on the screen. A terminal that cannot be written to shows no bars
+                        // either.
+                        let _ = all.println(text);
+                    } else if last {
                         task.finish_with_message(text);
                     } else {
                         task.set_message(text);
@@ -81,6 +85,10 @@ impl Progress {
             },
         }
     }
+}
+
+fn is_estimate(event: &Event) -> bool {
+    matches!(event, Event::Progress { stage, .. } if stage == "estimate")
 }
 
 fn spinner(name: &str) -> ProgressBar {

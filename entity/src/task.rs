@@ -52,6 +52,8 @@ pub struct Model {
     pub question_bank: Option<String>,
     /// How many probes of each kind were made, and what was dropped and why; none until prepared.
     pub generator_report: Option<Json>,
+    /// What the runs are expected to ask and to cost; none until prepared.
+    pub estimate: Option<Json>,
     /// The number of the judging whose figures are shown, from 1.
     pub judging: i32,
     pub status: TaskStatus,

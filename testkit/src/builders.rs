@@ -40,6 +40,7 @@ pub fn task() -> task::Model {
         max_cost_usd: None,
         question_bank: None,
         generator_report: None,
+        estimate: None,
         judging: 1,
         status: TaskStatus::Queued,
         changed_files: json!([]),

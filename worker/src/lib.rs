@@ -10,6 +10,7 @@ pub mod judges;
 
 mod material;
 mod estimate;
+mod unstorable;
 mod presence;
 mod job;
 mod events;

@@ -3,12 +3,14 @@
 pub(crate) mod folder;
 pub(crate) mod canary;
 pub(crate) mod streams;
+pub(crate) mod billing;
+pub(crate) mod figures;
 pub(crate) mod checkpoint;
 pub(crate) mod running;
+mod sealing;
 mod sessions;
 pub(crate) mod reading;
 pub(crate) mod study;
-mod billing;
 mod plan;
 mod manifest;
 pub(crate) mod breaking;

@@ -111,8 +111,28 @@ pub struct RunPart {
     pub retry_count: i32,
     pub compression_detected: bool,
     pub seal_broken: bool,
+    /// What made the run void, where `seal_broken` is true: `tool_call`, `canary`, or `compaction`,
+    /// where the conversation was compacted while it was asked.
+    #[serde(default)]
+    pub void_reason: Option<String>,
+    /// How far the sessions that are asked are sealed: `full` (no tools, no workspace),
+    /// `permissions` (no workspace; tools are offered and refused), or `workspace` (asked in the
+    /// main line, which keeps its tools and finds its workspace empty).
+    #[serde(default)]
+    pub seal: Option<String>,
     pub baseline: Option<String>,
+    /// Dimension → how many of its probes are asked before and after the break, where the baseline
+    /// is split. A half without probes has no grade.
+    #[serde(default)]
+    pub halves: BTreeMap<String, HalvesPart>,
+    /// The breaks that the run was to go through: one where the baseline is split, whatever the task
+    /// asks for.
+    #[serde(default)]
+    pub breaks_planned: Option<u32>,
     pub breaks: Vec<BreakPart>,
+    /// What was taught when, by turn of the main line.
+    #[serde(default)]
+    pub planted: Vec<PlantedPart>,
     /// Where the right answers from after the break came from: attribution → count.
     #[serde(default)]
     pub attribution: BTreeMap<String, usize>,
@@ -153,6 +173,63 @@ pub struct RunPart {
     pub overall_score: Option<f64>,
     pub passed: Option<bool>,
     pub duration_ms: Option<u64>,
+}
+
+/// The two halves of a split baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HalvesPart {
+    pub before: usize,
+    pub after: usize,
+}
+
+/// What was taught in one turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlantedPart {
+    /// The number of the turn, as in `context`.
+    pub turn: u32,
+    /// The context after it; none where the program did not tell.
+    pub tokens: Option<u64>,
+    /// The labels of the probes that ask for it.
+    pub probes: Vec<String>,
+}
+
+/// How far something taught was from a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DistancePart {
+    /// Turns of the main line after the one that said it last, up to the break.
+    pub turns: usize,
+    /// By how much the context had grown since; none where that is not known, and after the first
+    /// break, which took part of it away.
+    pub tokens: Option<u64>,
+}
+
+impl RunPart {
+    /// How far what a probe asks for was from a break; none for what was not taught.
+    pub(crate) fn distance(&self, probe: &str, break_index: u32) -> Option<DistancePart> {
+        let planted = self
+            .planted
+            .iter()
+            .rev()
+            .find(|planted| planted.probes.iter().any(|label| label == probe))?;
+        let broke = self
+            .context
+            .iter()
+            .find(|point| point.break_index == Some(break_index))?;
+        let turns = self
+            .context
+            .iter()
+            .filter(|point| point.turn > planted.turn && point.turn < broke.turn)
+            .filter(|point| point.break_index.is_none())
+            .count();
+        let seen = self.breaks.first().filter(|_| break_index == 1);
+        let before = seen.and_then(|seen| seen.tokens_before);
+        Some(DistancePart {
+            turns,
+            tokens: before
+                .zip(planted.tokens)
+                .and_then(|(before, then)| before.checked_sub(then)),
+        })
+    }
 }
 
 /// The figures of one break of a run.
@@ -315,6 +392,10 @@ pub struct BreakPart {
     /// The workspace was empty.
     #[serde(default)]
     pub sealed: bool,
+    /// Turns of reading that were over before it, since the teaching or the break before. 0: what
+    /// was taught last may stand in what the program keeps word for word.
+    #[serde(default)]
+    pub reading_turns: Option<u32>,
     /// `reported` by the program, or `structural`: seen by the size of the context.
     #[serde(default)]
     pub proof: Option<String>,

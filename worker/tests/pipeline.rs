@@ -9,8 +9,11 @@
 
 mod support;
 
+use agents::adapters::{self, Setup};
+use agents::control::{ControlProgram, SUBCOMMAND};
 use agents::sandbox::Mode;
-use entity::status::{FailureCause, RunStatus, TaskStatus, Trigger};
+use entity::status::{FailureCause, Level, RunStatus, TaskStatus, Trigger};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use support::Installation;
 use support::controls::{controls, task};
 use support::repository::build;
@@ -109,6 +112,61 @@ async fn every_control_measures_what_it_must() {
     assert_eq!(ranked[0], "control-perfect");
     assert!(!ranked.contains(&"control-cheater"));
     assert_eq!(ranked.len(), agents.len() - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_is_expected_to_cost_is_told_before_its_runs_begin() {
+    let installation = Installation::new().await;
+    let repository = build(installation.folder.path());
+    let id = task(&installation, &repository, &["codex"], 2, Trigger::Auto).await;
+    let row = entity::task::ActiveModel {
+        max_cost_usd: Set(Some(0.01)),
+        ..Default::default()
+    };
+    entity::task::Entity::update_many()
+        .set(row)
+        .filter(entity::task::Column::Id.eq(id))
+        .exec(&installation.platform.database)
+        .await
+        .unwrap();
+    // The program is not there: its runs fail, after what is told before them.
+    let mut setup = Setup::of_controls(ControlProgram {
+        path: env!("CARGO_BIN_EXE_worker").into(),
+        args: vec![SUBCOMMAND.into()],
+        in_process: false,
+    });
+    setup.programs.told = [("codex".to_owned(), "/nowhere/codex".into())].into();
+    setup.models = [("codex".to_owned(), "gpt-5-codex".to_owned())].into();
+    let worker = installation.start("w1", adapters::all(&setup));
+    let ended = installation.ended(id).await;
+    worker.stop().await;
+    let estimate = ended.estimate.unwrap();
+    let codex = &estimate["agents"]["codex"];
+    assert_eq!(
+        (&codex["runs"], &codex["model"]),
+        (&2.into(), &"gpt-5-codex".into())
+    );
+    assert!(codex["prompts"].as_u64().unwrap() > 20, "{estimate}");
+    assert!(estimate["cost_usd"].as_f64().unwrap() > 0.01, "{estimate}");
+    let events = installation.events(id).await;
+    let told = |event: &&entity::task_event::Model| event.payload["stage"] == "estimate";
+    let lines: Vec<_> = events.iter().filter(told).collect();
+    assert!(
+        lines[0].payload["message"]
+            .as_str()
+            .unwrap()
+            .contains("about")
+    );
+    let warning = lines.last().unwrap();
+    assert_eq!(warning.level, Level::Warning);
+    assert!(
+        warning.payload["message"]
+            .as_str()
+            .unwrap()
+            .contains("max_cost_usd")
+    );
+    let first_of_a_run = events.iter().find(|event| event.run_id.is_some()).unwrap();
+    assert!(warning.seq < first_of_a_run.seq);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use agents::adapter::AgentAdapter;
 use agents::adapters::{self, Setup};
-use agents::control::{ControlProgram, SUBCOMMAND};
+use agents::control::{ControlProgram, KEY_FILE, SUBCOMMAND};
 use agents::failure::Cause;
+use agents::sandbox::Mode;
 use entity::status::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
 use entity::{ProbeId, TaskId, agent_run, task};
 use platform::jobs::{Work, enqueue};
@@ -201,7 +202,7 @@ async fn a_broken_seal_makes_the_run_void() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manual_trigger_breaks_right_after_the_teaching() {
+async fn a_manual_break_comes_after_one_turn_of_reading() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     task::Entity::update_many()
@@ -219,9 +220,11 @@ async fn a_manual_trigger_breaks_right_after_the_teaching() {
     worker.stop().await;
     let run = &installation.result(id).await.runs[0];
     assert_eq!(run.breaks[0].trigger, "manual");
+    // What was taught last must not be the end of the conversation, which programs keep as it is.
+    assert_eq!(run.breaks[0].reading_turns, Some(1));
     assert_eq!(
         installation.runs(id).await[0].stats["deep_dive_iterations"],
-        1
+        2
     );
 }
 
@@ -476,6 +479,50 @@ async fn only_a_control_is_given_an_answer_key() {
         let homes = adapter.homes.lock().unwrap().clone();
         assert!(homes.len() > 8, "a HOME per session");
         assert!(homes.iter().all(|home| home.len() == expected), "{homes:?}");
+    }
+}
+
+/// The keys that an agent that looks for them finds, in so many words of a sandbox; none where this
+/// machine cannot have it.
+async fn keys_found_in(mode: Mode) -> Option<Vec<String>> {
+    let installation = Installation::new().await;
+    let mut settings = installation.settings("w1");
+    settings.agents.sandbox = mode;
+    settings.agents.sandbox().ok()?;
+    let id = prepared_task(&installation, 1).await;
+    // A control that runs beside it has its key in a HOME of its own.
+    let beside = installation.work_dir().join("runs/other/homes/0");
+    std::fs::create_dir_all(&beside).unwrap();
+    std::fs::write(
+        beside.join(KEY_FILE),
+        r#"{"entries": [{"distractors": []}]}"#,
+    )
+    .unwrap();
+    let adapter = ScriptedAdapter::new(Script {
+        pries: Some(installation.folder.path().to_owned()),
+        ..Script::default()
+    });
+    let worker = installation.start_with(settings, all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    let run = &installation.runs(id).await[0];
+    assert_eq!(run.status, RunStatus::Done, "{run:?}");
+    let found = adapter.found.lock().unwrap().clone();
+    Some(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_real_agent_can_read_an_answer_key() {
+    // What it finds where nothing confines it, so that the search is known to find what is there.
+    let open = keys_found_in(Mode::None).await.unwrap();
+    let of_a_control = |path: &String| path.ends_with(KEY_FILE);
+    assert!(open.iter().any(of_a_control), "{open:?}");
+    assert!(open.iter().any(|path| path.contains("storage")), "{open:?}");
+    for mode in [Mode::Landlock, Mode::Bwrap] {
+        // A machine without it refuses to start with it; `agents` tests that.
+        if let Some(found) = keys_found_in(mode).await {
+            assert_eq!(found, Vec::<String>::new(), "{mode:?}");
+        }
     }
 }
 

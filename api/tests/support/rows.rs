@@ -82,6 +82,7 @@ impl Rows<'_> {
             max_cost_usd: None,
             question_bank: None,
             generator_report: None,
+            estimate: None,
             judging: 1,
             status,
             changed_files: json!(["src/lib.rs"]),

@@ -16,8 +16,14 @@ const NEARLY_THE_SAME: f64 = 0.9;
 
 /// The set without the probes that fail, each counted in the report with its reason; and without the
 /// teaching that is for them alone.
-pub fn prove(mut set: ProbeSet, pull_request: &PullRequest) -> ProbeSet {
+pub fn prove(set: ProbeSet, pull_request: &PullRequest) -> ProbeSet {
     let failed = failures(&set, pull_request);
+    without(set, &failed)
+}
+
+/// The set without these probes, each counted in the report with its reason; and without the teaching
+/// that is for them alone.
+pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> ProbeSet {
     let report = &mut set.report;
     set.probes.retain(|probe| {
         let Some(&reason) = failed.get(&probe.label) else {

@@ -14,6 +14,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
     RelationTrait,
 };
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 
@@ -27,6 +28,11 @@ const AT_ONCE: usize = 4;
 const TELL_EVERY: usize = 8;
 /// Rows per insert.
 const ROWS: usize = 100;
+/// What must be the same in the manifests of two runs for the one to take over the cold answers of
+/// the other, beside what the rows say.
+const COLD_KEY: [&str; 3] = ["instrument_version", "sandbox", "configuration_hash"];
+/// Runs whose cold answers are looked at.
+const MOST_SOURCES: u64 = 100;
 
 /// Where the conversations of an arm come from.
 pub(crate) enum Origin<'a> {
@@ -110,6 +116,7 @@ pub(crate) async fn ask_all(
     if let Origin::Same(session) = &mut origin {
         for question in waiting {
             let turn = session.prompt(&question.text).await?;
+            running.main_line(&turn);
             let batch = vec![Asked { question, turn }];
             let before = done;
             done += 1;
@@ -170,10 +177,10 @@ async fn take(
     for asked in &batch {
         let heading = format!("{} of {}", asked.question.label, arm.as_str());
         running.note(&heading, &asked.question.text, &asked.turn);
-        running.check_seal(&asked.turn).await?;
+        running.check_asked(&asked.turn, &heading).await?;
     }
     store(running, arm, batch, progress).await?;
-    running.check_spending()
+    running.look_at_spending().await
 }
 
 /// What is still to be asked, in an order drawn per trial and arm.
@@ -283,14 +290,14 @@ async fn insert(
     Ok(())
 }
 
-/// Takes over the cold answers of another run of the same agent, version, model and probes. Whether there
-/// was one.
+/// Takes over the cold answers of another run of the same agent, version, model and probes that was
+/// asked in the same way. Whether there was one.
 async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
     let Some(hash) = running.task.probe_set_hash.clone() else {
         return Ok(false);
     };
     let database = &running.worker.platform.database;
-    let source: Option<RunId> = answer::Entity::find()
+    let sources: Vec<RunId> = answer::Entity::find()
         .select_only()
         .column(answer::Column::RunId)
         .join(JoinType::InnerJoin, answer::Relation::AgentRun.def())
@@ -314,10 +321,24 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
                 .eq(i64::try_from(running.probes.len()).unwrap_or(i64::MAX)),
         )
         .order_by_asc(answer::Column::RunId)
-        .limit(1)
+        .limit(MOST_SOURCES)
         .into_tuple()
-        .one(database)
+        .all(database)
         .await?;
+    let manifests: Vec<(RunId, Option<Value>)> = agent_run::Entity::find()
+        .select_only()
+        .columns([agent_run::Column::Id, agent_run::Column::Manifest])
+        .filter(agent_run::Column::Id.is_in(sources))
+        .order_by_asc(agent_run::Column::Id)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let own = running.comparable();
+    let source = manifests.into_iter().find_map(|(run, manifest)| {
+        let manifest = manifest?;
+        let same = COLD_KEY.iter().all(|name| manifest[*name] == own[*name]);
+        same.then_some(run)
+    });
     let Some(source) = source else {
         return Ok(false);
     };

@@ -3,6 +3,7 @@
 use agents::adapter::Turn;
 use agents::event::{CostSource, Tokens};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The sum over all turns of a run. A turn that does not tell makes the sum missing for good:
 /// a part of it would look like a cheap run.
@@ -29,6 +30,15 @@ pub(crate) struct Bill {
 }
 
 impl Bill {
+    /// A new bill after the stored figures of an earlier attempt: what is known to be spent is.
+    pub(crate) fn after(stats: &Value) -> Self {
+        let spent = stats.pointer("/bill/known_usd").and_then(Value::as_f64);
+        Self {
+            known_usd: spent.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
     /// Adds a turn.
     pub(crate) fn add(&mut self, turn: &Turn) {
         let first = self.turns == 0;

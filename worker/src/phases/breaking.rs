@@ -1,5 +1,7 @@
 //! The break: its evidence is recorded, or that there was none.
 
+use std::path::Path;
+
 use agents::event::{Compaction, CompactionTrigger, Proof, ReinjectedKind};
 use entity::agent_run;
 use entity::status::Level;
@@ -34,6 +36,11 @@ const SUMMARY: &str = "compaction_summary";
 /// What was put back beside it, for people.
 const REINJECTED: &str = "reinjected.md";
 
+/// What is told of a break that left nobody the time to read.
+const TOO_SOON: &str = "the context was compacted before a turn of reading was over since the \
+    teaching: what was taught last may stand in what the program keeps word for word; right answers \
+    from there are attributed to `reinjected` where the program shows what it keeps";
+
 /// How the deep dive ended.
 pub(crate) enum Dive {
     Broke(Broken),
@@ -48,13 +55,61 @@ pub(crate) struct Kind {
     pub(crate) forced: bool,
     /// The workspace was empty.
     pub(crate) sealed: bool,
+    /// Turns of reading that were over before it, since the teaching or the break before.
+    pub(crate) read: u32,
 }
 
 /// The texts that can explain an answer from after a break.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Evidence {
     pub(crate) summary: Option<String>,
-    pub(crate) reinjected: Vec<String>,
+    pub(crate) reinjected: Vec<PutBack>,
+}
+
+/// A text that a program put back, with the file that it is from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredPutBack")]
+pub(crate) struct PutBack {
+    /// As the pull request names it; none for what is from no file.
+    pub(crate) name: Option<String>,
+    pub(crate) text: String,
+}
+
+/// Earlier versions kept the text alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredPutBack {
+    Named { name: Option<String>, text: String },
+    Text(String),
+}
+
+impl From<StoredPutBack> for PutBack {
+    fn from(stored: StoredPutBack) -> Self {
+        let (name, text) = match stored {
+            StoredPutBack::Named { name, text } => (name, text),
+            StoredPutBack::Text(text) => (None, text),
+        };
+        Self { name, text }
+    }
+}
+
+impl PutBack {
+    /// The text as it is looked through for answers: what a file holds is known together with the
+    /// name of the file.
+    pub(crate) fn told(&self) -> String {
+        match &self.name {
+            Some(name) => format!("File `{name}`:\n{}", self.text),
+            None => self.text.clone(),
+        }
+    }
+}
+
+/// The name of a file as the pull request names it, whatever folder it was read in.
+fn named(workspace: &Path, name: &str) -> String {
+    let path = Path::new(name);
+    let below = path.strip_prefix(workspace).unwrap_or(path);
+    let below = below.strip_prefix("repo").unwrap_or(below);
+    below.display().to_string()
 }
 
 /// The compactions of one turn as one break: from what was there before the first to what is there
@@ -102,12 +157,16 @@ pub(crate) async fn broke(
         running.keep(&name, "text/markdown", &text).await?;
         Some(name)
     };
+    let workspace = running.folder.workspace();
     let evidence = Evidence {
         summary: compaction.summary.clone(),
         reinjected: compaction
             .reinjected
             .iter()
-            .map(|put_back| put_back.text.clone())
+            .map(|put_back| PutBack {
+                name: put_back.name.as_deref().map(|name| named(&workspace, name)),
+                text: put_back.text.clone(),
+            })
             .collect(),
     };
     let name = evidence_name(running.break_index);
@@ -124,7 +183,10 @@ pub(crate) async fn broke(
         tokens_before: compaction.tokens_before,
         tokens_after: compaction.tokens_after,
     };
-    let event = running.who.event(Level::Info, event);
+    let mut events = vec![running.who.event(Level::Info, event)];
+    if kind.read == 0 {
+        events.push(running.remark(TOO_SOON.to_owned()));
+    }
     let reinjected: Vec<Value> = compaction
         .reinjected
         .iter()
@@ -141,6 +203,7 @@ pub(crate) async fn broke(
         "trigger": trigger,
         "forced": kind.forced,
         "sealed": kind.sealed,
+        "reading_turns": kind.read,
         "proof": compaction.proof,
         "tokens_before": compaction.tokens_before,
         "tokens_after": compaction.tokens_after,
@@ -161,7 +224,7 @@ pub(crate) async fn broke(
         baseline: Set(Some(baseline.to_owned())),
         ..running.progress_row()
     };
-    running.write(change, vec![event]).await?;
+    running.write(change, events).await?;
     let Broken { main, snapshot } = &mut sessions;
     running
         .save(Stage::Broken, main, snapshot.as_mut(), Some(compaction))
@@ -201,4 +264,33 @@ pub(crate) async fn no_break(running: &mut Running, plan: Plan) -> Result<Dive, 
     let change = running.progress_row();
     running.write(change, vec![event]).await?;
     Ok(Dive::NoBreak)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_as_the_pull_request_names_it() {
+        let workspace = Path::new("/w/workspace");
+        for (name, told) in [
+            ("/w/workspace/repo/src/a.rs", "src/a.rs"),
+            ("repo/src/a.rs", "src/a.rs"),
+            ("/w/workspace/pull_request.diff", "pull_request.diff"),
+            ("/home/CLAUDE.md", "/home/CLAUDE.md"),
+        ] {
+            assert_eq!(named(workspace, name), told);
+        }
+    }
+
+    #[test]
+    fn what_was_put_back_is_told_with_its_file_and_old_evidence_can_be_read() {
+        let stored = r#"{"summary": null, "reinjected": ["old", {"name": "a.rs", "text": "new"}]}"#;
+        let evidence: Evidence = serde_json::from_str(stored).expect("both shapes");
+        let told: Vec<String> = evidence.reinjected.iter().map(PutBack::told).collect();
+        assert_eq!(told, ["old", "File `a.rs`:\nnew"]);
+        let again = serde_json::to_string(&evidence).expect("JSON");
+        let again: Evidence = serde_json::from_str(&again).expect("what was written");
+        assert_eq!(again.reinjected, evidence.reinjected);
+    }
 }

@@ -4,7 +4,8 @@ use agents::adapter::Checkpoint;
 use agents::event::Compaction;
 use serde::{Deserialize, Serialize};
 
-use super::running::{FIRST_BREAK, Figures};
+use super::figures::Figures;
+use super::running::FIRST_BREAK;
 
 /// How far a saved run had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

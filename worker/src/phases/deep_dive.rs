@@ -1,6 +1,6 @@
 //! Turn after turn: what only the conversation defines, then reading on until the context breaks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agents::adapter::Access;
 use agents::event::{Compaction, CompactionTrigger};
@@ -18,17 +18,23 @@ use crate::job::StageError;
 pub(crate) async fn teach(running: &mut Running, mut main: Session) -> Result<Session, StageError> {
     running.enter(phase::DEEP_DIVE).await?;
     let mut turns: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut probes: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for lesson in &running.material.probe_set.teaching {
         turns
             .entry(lesson.turn)
             .or_default()
             .push(lesson.text.clone());
+        probes
+            .entry(lesson.turn)
+            .or_default()
+            .extend(lesson.probes.iter().cloned());
     }
-    for teaching in turns.values() {
+    for (turn, teaching) in &turns {
         let compactions = dive_once(running, &mut main, teaching, &[]).await?;
         if !compactions.is_empty() {
             return Err(too_small(running));
         }
+        running.plant(probes.remove(turn).unwrap_or_default());
     }
     running.save(Stage::Taught, &mut main, None, None).await?;
     Ok(main)
@@ -58,18 +64,22 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
     } else {
         0
     };
+    // Turns of reading that are over. One comes before every break, whatever brings it about: what
+    // a program keeps word for word at a break, the end of the conversation, must not be what was
+    // taught or corrected last.
+    let mut read = 0;
     loop {
-        if !plan.reads_on {
+        if read > 0 && !plan.reads_on {
             break;
         }
-        if turns >= most {
+        if read > 0 && turns >= most {
             running.figures.hit_limit = true;
             break;
         }
         turns += 1;
         // A program that compacts by itself gets one turn to do so once its context is full.
         let full = context.is_some_and(|context| context >= running.break_size());
-        if full && (full_before || !plan.by_itself) {
+        if read > 0 && full && (full_before || !plan.by_itself) {
             break;
         }
         full_before = full;
@@ -79,10 +89,12 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
             let kind = Kind {
                 forced: false,
                 sealed: false,
+                read,
             };
             let sessions = Broken { main, snapshot };
             return broke(running, sessions, compaction, context, kind).await;
         }
+        read += 1;
         context = running.figures.total_tokens;
         let newer = self::snapshot(running, &mut main).await?;
         if let Some(older) = std::mem::replace(&mut snapshot, newer) {
@@ -98,8 +110,8 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
             continue;
         }
         if seal && !sealed {
-            // Nothing can be read again from the disk at this break.
-            running.folder.empty_workspace().await?;
+            // Nothing can be read again from the disk at this break; what tries is seen.
+            running.seal().await?;
             sealed = true;
         }
         let turn = main.compact(how).await?;
@@ -108,10 +120,15 @@ pub(crate) async fn dive(running: &mut Running, mut main: Session) -> Result<Div
             CompactionTrigger::Manual => "(the agent's own compact command)",
         };
         running.note(phase::BREAK, heading, &turn);
+        running.main_line(&turn);
+        if sealed {
+            running.check_seal(&turn).await?;
+        }
         if let Some(compaction) = together(turn.compactions) {
             let kind = Kind {
                 forced: how == CompactionTrigger::Auto,
                 sealed,
+                read,
             };
             let sessions = Broken { main, snapshot };
             return broke(running, sessions, compaction, context, kind).await;

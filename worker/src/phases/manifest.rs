@@ -46,7 +46,7 @@ impl Running {
     /// What must be the same in two runs for their figures to be averaged, whatever pull request
     /// they are of. Of the context it is what was asked for: what the material needs differs from
     /// pull request to pull request, and the size of the break follows from either.
-    fn comparable(&self) -> Value {
+    pub(super) fn comparable(&self) -> Value {
         let settings = &self.worker.settings;
         json!({
             "instrument_version": evaluation::INSTRUMENT_VERSION,
@@ -55,7 +55,8 @@ impl Running {
             "prompt_hash": prompts::version(),
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
-            "breaks": self.task.breaks,
+            "breaks": self.breaks_planned(),
+            "configuration_hash": self.configuration_hash(),
             "baseline": if self.forks() { "fork" } else { "split" },
             "sandbox": self.worker.sandbox.report().words,
             (RUBRIC): rubric(&self.task.rubric),
@@ -70,6 +71,12 @@ impl Running {
             "probes_per_prompt": 1,
             (PROBES): if self.task.question_bank.is_some() { IMPORTED } else { GENERATED },
         })
+    }
+
+    /// SHA-256 of how the agent is set up.
+    fn configuration_hash(&self) -> String {
+        let agents = &self.worker.settings.agents;
+        agents.configuration_hash(self.adapter.profile())
     }
 
     fn manifest(&self, program: &str) -> Value {
@@ -92,6 +99,7 @@ impl Running {
                 "program": program,
                 "model": self.model,
                 "capabilities": profile.capabilities,
+                "configuration_hash": self.configuration_hash(),
                 "environment": environment.keys().collect::<Vec<_>>(),
                 "endpoints": endpoints,
                 "model_stub": self.figures.model_stub,
@@ -107,7 +115,9 @@ impl Running {
             "prompt_hash": prompts::version(),
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
-            "breaks": self.task.breaks,
+            "breaks": self.breaks_planned(),
+            "breaks_asked": self.task.breaks,
+            "seal": self.figures.seal,
             "probes_per_prompt": 1,
             "plan": {
                 "by_itself": plan.by_itself,

@@ -15,7 +15,7 @@ pub(crate) struct Plan {
     /// Whether the workspace is emptied before a break that we bring about, by either way.
     pub(crate) seal_forced: bool,
     pub(crate) seal_manual: bool,
-    /// Whether the agent reads on until its context has reached its size.
+    /// Whether the agent reads on until its context has reached its size; else it reads one turn.
     pub(crate) reads_on: bool,
 }
 
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_break_comes_at_once_unless_a_size_is_named() {
+    fn a_manual_break_waits_for_no_size_unless_one_is_named() {
         assert!(!Plan::of(Trigger::Manual, None, false, all()).reads_on);
         let sized = Plan::of(Trigger::Manual, None, true, all());
         assert!(sized.reads_on && !sized.by_itself && !sized.forced);

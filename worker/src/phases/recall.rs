@@ -34,11 +34,13 @@ pub(crate) async fn recall(
         copy.close().await;
         turn
     } else {
-        session.prompt(&text).await?
+        let turn = session.prompt(&text).await?;
+        running.main_line(&turn);
+        turn
     };
     let heading = format!("{} of {}", phase::MEMORY_ONLY, arm.as_str());
     running.note(&heading, &text, &turn);
-    running.check_seal(&turn).await?;
+    running.check_asked(&turn, &heading).await?;
     let name = artifact(arm, running.break_index);
     running.keep(&name, "text/markdown", &turn.text).await?;
     if arm == Arm::Post {

@@ -1,7 +1,7 @@
 //! A run while it lasts: its folders, sessions, streams and figures, and the writes that phases
 //! share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use entity::{ProbeId, agent_run, task};
 use evaluation::probe::Probe;
 use platform::events::{Event, NewEvent};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -20,20 +20,17 @@ use tokio_util::sync::CancellationToken;
 use super::billing::Bill;
 use super::canary::Canary;
 use super::checkpoint::{Saved, Stage};
+use super::figures::{ContextPoint, Figures, Planted};
 use super::folder::Folder;
 use super::plan::Plan;
 use super::streams::{RawFile, Transcript};
 use crate::events::Recorder;
 use crate::job::Who;
 use crate::job::{Job, StageError, Text, Worker};
-use crate::material::{LEAST_CONTEXT, Material, context_for};
+use crate::material::{Material, planned_context};
 
 /// The number of a run's first break.
 pub(crate) const FIRST_BREAK: i32 = 1;
-
-/// What is told of the canary.
-const UNSEEN: &str = "unseen";
-const SEEN: &str = "seen";
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {
@@ -67,56 +64,6 @@ pub(crate) struct Broken {
     pub(crate) main: Session,
     /// The session just before; none where the agent cannot copy a conversation.
     pub(crate) snapshot: Option<Session>,
-}
-
-/// The context of the main line after one turn.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ContextPoint {
-    /// From 1, over the whole run.
-    pub(crate) turn: u32,
-    pub(crate) phase: String,
-    /// None where the program did not tell.
-    pub(crate) tokens: Option<u64>,
-    /// The break that came in this turn.
-    #[serde(rename = "break", default)]
-    pub(crate) break_index: Option<i32>,
-}
-
-/// Figures of a run that are no scores. The first names are those of the first service.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Figures {
-    /// Context after the study.
-    pub(crate) initial_tokens: Option<u64>,
-    /// Context just before the break.
-    pub(crate) pre_compression_tokens: Option<u64>,
-    /// Turns of the deep dive.
-    pub(crate) deep_dive_iterations: u32,
-    /// The last context that was told.
-    pub(crate) total_tokens: Option<u64>,
-    /// The deep dive ran into its limit of turns.
-    pub(crate) hit_limit: bool,
-    pub(crate) max_tokens_configured: u64,
-    pub(crate) detection_method: String,
-    /// What the agent's programs were confined by.
-    #[serde(default)]
-    pub(crate) sandbox: String,
-    /// Prompts said to any session of the run.
-    pub(crate) prompts: u32,
-    /// The agent asked a model stub: the figures say nothing of any model.
-    #[serde(default)]
-    pub(crate) model_stub: bool,
-    /// What all of them were billed for.
-    #[serde(default)]
-    pub(crate) bill: Bill,
-    pub(crate) tool_calls: u32,
-    /// The size of the context over the main line.
-    #[serde(default)]
-    pub(crate) context: Vec<ContextPoint>,
-    /// `unseen` or `seen`, once the workspace is sealed.
-    #[serde(default)]
-    pub(crate) canary: Option<String>,
-    /// Wall time of each phase.
-    pub(crate) phase_ms: BTreeMap<String, u64>,
 }
 
 /// One run while it lasts.
@@ -176,7 +123,13 @@ impl Running {
         let canary = Arc::new(Canary::new());
         let redactor = worker.platform.redactor.clone();
         let raw = RawFile::create(folder.raw_stream(), redactor, Arc::clone(&canary));
-        let context_tokens = context_tokens(&worker, &task, &material, adapter.profile().control);
+        let context_tokens = planned_context(
+            worker.settings.max_context_tokens,
+            task.target_context_tokens,
+            &material.pull_request,
+            &material.probe_set,
+            adapter.profile().control,
+        );
         let cancel = job.cancel.child_token();
         let sandbox = worker.sandbox.report().words;
         let model = worker.settings.agents.model(adapter.profile());
@@ -212,11 +165,14 @@ impl Running {
             canary,
             spent_elsewhere: 0.0,
         };
+        running.figures.seal = Some(running.seal_kind().to_owned());
+        running.figures.breaks_planned = Some(running.breaks_planned());
         running.figures.model_stub = running
             .worker
             .settings
             .agents
             .asks_stub(running.adapter.profile());
+        running.figures.bill = Bill::after(&running.run.stats);
         if running.run.started_at.is_some() {
             // What an earlier attempt said was billed, and is not known.
             running.figures.bill.lose();
@@ -233,8 +189,20 @@ impl Running {
         if saved.stage == Stage::Broken {
             self.break_index = saved.break_index;
             self.breaks = self.run.breaks.as_array().cloned().unwrap_or_default();
+            // A lost attempt may have told of the next break and not saved it: it comes again.
+            let after = i64::from(saved.break_index);
+            self.breaks
+                .retain(|seen| seen["break"].as_i64().is_none_or(|index| index <= after));
         }
-        let sandbox = std::mem::replace(&mut self.figures, saved.figures).sandbox;
+        let Figures { sandbox, bill, .. } = std::mem::replace(&mut self.figures, saved.figures);
+        // Nor is what the lost attempt saw and spent after its checkpoint undone.
+        self.figures.bill.known_usd = self.figures.bill.known_usd.max(bill.known_usd);
+        if self.seal_broken {
+            let told = |name: &str| self.run.stats[name].as_str().map(str::to_owned);
+            let (canary, void_reason) = (told("canary"), told("void_reason"));
+            self.figures.canary = canary.or(self.figures.canary.take());
+            self.figures.void_reason = void_reason.or(self.figures.void_reason.take());
+        }
         if self.figures.sandbox != sandbox {
             // Another machine, or another setting, than before.
             self.figures.sandbox = format!("{}; then {sandbox}", self.figures.sandbox);
@@ -350,7 +318,7 @@ impl Running {
         let turn = session.prompt(text).await?;
         self.note(heading, text, &turn);
         self.point(turn.usage.map(|usage| usage.context), None);
-        self.check_spending()?;
+        self.look_at_spending().await?;
         let event = Event::Turn {
             agent: self.who.agent.clone(),
             trial: self.who.trial,
@@ -364,8 +332,12 @@ impl Running {
         Ok(turn)
     }
 
-    /// Notes how large the context of the main line is.
+    /// Notes how large the context of the main line is. After a break the size before it says
+    /// nothing any more, even where the new one is not told.
     pub(crate) fn point(&mut self, tokens: Option<u64>, break_index: Option<i32>) {
+        if tokens.is_some() || break_index.is_some() {
+            self.figures.total_tokens = tokens;
+        }
         let turn = u32::try_from(self.figures.context.len() + 1).unwrap_or(u32::MAX);
         self.figures.context.push(ContextPoint {
             turn,
@@ -375,62 +347,40 @@ impl Running {
         });
     }
 
+    /// Notes what the last turn of the main line taught.
+    pub(crate) fn plant(&mut self, probes: BTreeSet<String>) {
+        if let Some(last) = self.figures.context.last() {
+            self.figures.planted.push(Planted {
+                turn: last.turn,
+                tokens: last.tokens,
+                probes,
+            });
+        }
+    }
+
+    /// A warning of the run, for people.
+    pub(crate) fn remark(&self, message: String) -> NewEvent {
+        let event = Event::Progress {
+            stage: format!("{} #{}", self.who.agent, self.who.trial),
+            message,
+            percent: None,
+        };
+        self.who.event(Level::Warning, event)
+    }
+
+    /// Notes the context after a turn of the main line that has no point of its own.
+    pub(crate) fn main_line(&mut self, turn: &Turn) {
+        if let Some(usage) = turn.usage {
+            self.figures.total_tokens = Some(usage.context);
+        }
+    }
+
     /// Adds a turn to the transcript and the figures.
     pub(crate) fn note(&mut self, heading: &str, prompt: &str, turn: &Turn) {
         self.transcript.add(heading, prompt, turn);
         self.figures.prompts += 1;
         self.figures.tool_calls += u32::try_from(turn.tool_calls.len()).unwrap_or(u32::MAX);
         self.figures.bill.add(turn);
-        if let Some(usage) = turn.usage {
-            self.figures.total_tokens = Some(usage.context);
-        }
-    }
-
-    /// From here on nothing can be read: the workspace is empty and a tool call is a violation.
-    pub(crate) async fn seal(&mut self) -> Result<(), StageError> {
-        self.recorder.flush().await?;
-        self.folder.empty_workspace().await?;
-        self.canary.set(&self.folder.workspace()).await?;
-        self.figures.canary.get_or_insert_with(|| UNSEEN.to_owned());
-        self.recorder.seal(true);
-        Ok(())
-    }
-
-    /// Gives the workspace back: the run goes on to its next break.
-    pub(crate) async fn unseal(&mut self) -> Result<(), StageError> {
-        self.recorder.flush().await?;
-        self.folder.empty_workspace().await?;
-        self.recorder.seal(false);
-        self.fill_workspace().await
-    }
-
-    /// Looks whether a sealed turn kept its seal.
-    pub(crate) async fn check_seal(&mut self, turn: &Turn) -> Result<(), StageError> {
-        self.canary.look(turn.text.as_bytes());
-        let seen = self.canary.seen() == Some(true);
-        if seen {
-            self.figures.canary = Some(SEEN.to_owned());
-        }
-        let what = match turn.tool_calls.first() {
-            Some(call) => call.tool.clone(),
-            None if seen => "a file of the sealed workspace was read (canary)".to_owned(),
-            None => return Ok(()),
-        };
-        if self.seal_broken {
-            return Ok(());
-        }
-        self.seal_broken = true;
-        let event = Event::SealBroken {
-            agent: self.who.agent.clone(),
-            trial: self.who.trial,
-            tool: what,
-        };
-        let event = self.who.event(Level::Error, event);
-        let change = agent_run::ActiveModel {
-            seal_broken: Set(true),
-            ..self.progress_row()
-        };
-        self.write(change, vec![event]).await
     }
 
     /// Stores a text of the run.
@@ -528,34 +478,6 @@ pub(crate) fn seed(task_seed: i64, who: &Who) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     u64::from_be_bytes(first)
-}
-
-/// What a real program says to its model of its own accord, with the descriptions of its tools, in
-/// tokens: 4,000 to 11,000 were measured with read-only tools. It is in every request.
-const OWN_PROMPT: u64 = 16_000;
-
-/// The context that the run is planned for. It must hold the pull request, the teaching and what
-/// the agent says to it, with a compaction at four fifths of it not before all of that is in.
-fn context_tokens(worker: &Worker, task: &task::Model, material: &Material, control: bool) -> u64 {
-    let most = worker.settings.max_context_tokens;
-    if let Some(target) = task.target_context_tokens {
-        return u64::try_from(target).unwrap_or(LEAST_CONTEXT).min(most);
-    }
-    let diff: usize = material
-        .pull_request
-        .files
-        .iter()
-        .map(|file| file.patch.len())
-        .sum();
-    let taught: usize = material
-        .probe_set
-        .teaching
-        .iter()
-        .map(|lesson| lesson.text.len())
-        .sum();
-    let own = if control { 0 } else { OWN_PROMPT };
-    let planned = context_for(diff + taught).max(LEAST_CONTEXT) + own;
-    planned.min(most)
 }
 
 /// Whole milliseconds.

@@ -666,7 +666,24 @@ fn runs(runs: &[RunPart]) -> Part {
 fn remarks(run: &RunPart) -> String {
     let mut remarks = Vec::new();
     if run.seal_broken {
-        remarks.push("seal broken: void".to_owned());
+        remarks.push(match run.void_reason.as_deref() {
+            Some("compaction") => "compacted while it was asked: void".to_owned(),
+            Some(_) | None => "seal broken: void".to_owned(),
+        });
+    }
+    if run.seal.as_deref() == Some("workspace") {
+        remarks.push("asked in the main line, with its tools and an empty workspace".to_owned());
+    }
+    for (dimension, halves) in &run.halves {
+        let none = match (halves.before, halves.after) {
+            (0, _) => "before",
+            (_, 0) => "after",
+            _ => continue,
+        };
+        remarks.push(format!("no probe of {dimension} is asked {none} the break"));
+    }
+    if run.breaks.iter().any(|seen| seen.reading_turns == Some(0)) {
+        remarks.push("a break came before a turn of reading was over".to_owned());
     }
     if run.canary.as_deref() == Some("seen") {
         remarks.push("the canary was read".to_owned());

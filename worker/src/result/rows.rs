@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 
 use self::answers::Counted;
 use super::{
-    BreakFiguresPart, ContextPoint, DimensionPart, JudgingPart, RecallPart, ResultDocument,
-    RunPart, TaskPart, TokensPart,
+    BreakFiguresPart, ContextPoint, DimensionPart, HalvesPart, JudgingPart, PlantedPart,
+    RecallPart, ResultDocument, RunPart, TaskPart, TokensPart,
 };
 use crate::phases::running::FIRST_BREAK;
 
@@ -36,6 +36,16 @@ struct Stats {
     context: Vec<ContextPoint>,
     #[serde(default)]
     canary: Option<String>,
+    #[serde(default)]
+    void_reason: Option<String>,
+    #[serde(default)]
+    seal: Option<String>,
+    #[serde(default)]
+    halves: BTreeMap<String, HalvesPart>,
+    #[serde(default)]
+    breaks_planned: Option<u32>,
+    #[serde(default)]
+    planted: Vec<PlantedPart>,
 }
 
 #[derive(Default, Deserialize)]
@@ -219,6 +229,11 @@ fn run_part(run: agent_run::Model, own: Belongings) -> Result<RunPart, DbErr> {
         model_stub,
         context,
         canary,
+        void_reason,
+        seal,
+        halves,
+        breaks_planned,
+        planted,
     } = read(run.stats.clone())?;
     Ok(RunPart {
         id: run.id,
@@ -235,8 +250,13 @@ fn run_part(run: agent_run::Model, own: Belongings) -> Result<RunPart, DbErr> {
         retry_count: run.retry_count,
         compression_detected: run.compression_detected,
         seal_broken: run.seal_broken,
+        void_reason,
+        seal,
         baseline: run.baseline,
+        halves,
+        breaks_planned,
         breaks: read(run.breaks)?,
+        planted,
         attribution: own.counted.attribution,
         summary_carries: own.counted.summary_carries,
         model_stub,

@@ -10,6 +10,7 @@ use agents::control::ControlProgram;
 use agents::program::Programs;
 use agents::sandbox::{Mode, Sandbox};
 use platform::settings::{Reader, Secret};
+use sha2::{Digest, Sha256};
 
 use super::absolute;
 
@@ -143,6 +144,35 @@ impl AgentSettings {
             (model, Some(origin)) => Some(format!("{}@{origin}", model.unwrap_or("default"))),
             (model, None) => model.map(str::to_owned),
         }
+    }
+
+    /// SHA-256, in hex, of how an agent is set up beyond its version and its model: what it can do,
+    /// its command line and its variables. A key is known by its name only, so that another key is
+    /// no other agent.
+    pub fn configuration_hash(&self, profile: &Profile) -> String {
+        let configured = self
+            .configured
+            .iter()
+            .find(|configured| configured.name == profile.name);
+        let is_key = |name: &str| {
+            ["KEY", "TOKEN", "SECRET", "PASSWORD"]
+                .iter()
+                .any(|word| name.to_ascii_uppercase().contains(word))
+        };
+        let variables: BTreeMap<String, Option<String>> = self
+            .environment(profile)
+            .into_iter()
+            .map(|(name, value)| {
+                let value = (!is_key(&name)).then_some(value);
+                (name, value)
+            })
+            .collect();
+        // These types print all their fields.
+        let described = format!(
+            "{:?} {:?} {configured:?} {variables:?}",
+            profile.capabilities, profile.default_model
+        );
+        hex::encode(Sha256::digest(described))
     }
 
     /// What an agent gets of the worker's environment: what its profile lists, and nothing else.

@@ -19,7 +19,7 @@ use super::prepare::end_job;
 use super::recalls::agreement;
 use crate::job::{Job, StageError, Text, Worker};
 use crate::report;
-use crate::result::{ResultDocument, claims, result_document};
+use crate::result::{DistancePart, ResultDocument, claims, result_document};
 
 /// Events that are read at once.
 const EVENTS: u64 = 1_000;
@@ -224,6 +224,8 @@ struct AnswerLine<'a> {
     attribution: Option<&'a str>,
     /// Whether the compaction's summary carries what was asked for.
     in_summary: Option<bool>,
+    /// How far what was taught was from the break.
+    distance: Option<DistancePart>,
     grader: Option<&'a str>,
     copied_from: Option<RunId>,
     duration_ms: i64,
@@ -275,6 +277,7 @@ async fn answers(
             confidence: answer.confidence,
             attribution: answer.attribution.map(|attribution| attribution.as_str()),
             in_summary: answer.in_summary,
+            distance: run.distance(&probe.label, answer.break_index.unsigned_abs()),
             grader: answer.grader.as_deref(),
             copied_from: answer.copied_from,
             duration_ms: answer.duration_ms,

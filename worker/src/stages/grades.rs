@@ -23,7 +23,7 @@ use sea_orm::{
 
 use crate::job::{StageError, Worker};
 use crate::material::{dimension, stored_dimension};
-use crate::phases::breaking::{Evidence, evidence_name};
+use crate::phases::breaking::{Evidence, PutBack, evidence_name};
 use crate::phases::running::FIRST_BREAK;
 
 /// Rows per statement.
@@ -72,6 +72,15 @@ pub(crate) async fn grade_run(
         }
     }
     let nothing = Evidence::default();
+    let put_back: BTreeMap<i32, Vec<String>> = evidence
+        .iter()
+        .map(|(&index, evidence)| {
+            (
+                index,
+                evidence.reinjected.iter().map(PutBack::told).collect(),
+            )
+        })
+        .collect();
     let mut rows = Vec::with_capacity(answers.len());
     let mut graded: BTreeMap<i32, Vec<Graded>> = BTreeMap::from([(FIRST_BREAK, Vec::new())]);
     let mut cold = Vec::new();
@@ -104,7 +113,7 @@ pub(crate) async fn grade_run(
             if grade.verdict == Verdict::Right {
                 let sources = Sources {
                     summary,
-                    reinjected: &evidence.reinjected,
+                    reinjected: put_back.get(&answer.break_index).map_or(&[], Vec::as_slice),
                     reread: answer.attribution == Some(StoredAttribution::Reread),
                     cold_right: cold_right.contains(&answer.probe_id),
                 };

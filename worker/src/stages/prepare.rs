@@ -6,7 +6,7 @@ use entity::status::{Dimension as StoredDimension, Level, RunStatus, TaskStatus}
 use entity::{ProbeId, TaskId, agent_run, probe, task};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::{Dimension, ProbeSet};
-use evaluation::probes::{ProbePlan, generate, prove};
+use evaluation::probes::{ProbePlan, generate, prove, without};
 use evaluation::pull_request::PullRequest;
 use evaluation::question_bank::QuestionBank;
 use platform::events::{Event, NewEvent};
@@ -18,13 +18,13 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::ending;
-use crate::estimate::{estimate, model_of, told};
+use crate::estimate::{Expected, model_of};
 use crate::job::{Job, StageError, Text, Worker};
 use crate::material::{
-    LEAST_CONTEXT, MATERIAL, Material, context_for, diff, diff_that_fits, dimension,
-    stored_dimension,
+    MATERIAL, Material, diff, diff_that_fits, dimension, planned_context, stored_dimension,
 };
 use crate::pull_request::{Resolved, UseLimits, resolve};
+use crate::unstorable::unstorable;
 
 /// The diff of one file, at most.
 const FILE_BYTES: usize = 256 << 10;
@@ -61,7 +61,7 @@ pub(crate) async fn prepare_task(
     if resolved.pull_request.files.is_empty() {
         return Err(StageError::harness(nothing_to_use(&resolved.pull_request)));
     }
-    let prepared = read_facts(&task, resolved).await?;
+    let prepared = read_facts(worker, &task, resolved).await?;
     if prepared.probe_set.probes.is_empty() {
         return Err(StageError::harness(
             "the pull request gives nothing to ask about: its diff defines no symbols, constants \
@@ -195,12 +195,17 @@ async fn append(
 }
 
 /// Reads facts and makes probes, away from the async runtime: parsing takes its time.
-async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, StageError> {
+async fn read_facts(
+    worker: &Worker,
+    task: &task::Model,
+    resolved: Resolved,
+) -> Result<Prepared, StageError> {
     let dimensions: Vec<StoredDimension> = serde_json::from_value(task.rubric.clone())?;
     let dimensions: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
     let plan = ProbePlan::standard(task.seed.cast_unsigned(), &dimensions);
     let pull_request = resolved.pull_request;
     let bank = task.question_bank.clone();
+    let redactor = worker.platform.redactor.clone();
     tokio::task::spawn_blocking(move || {
         let sheet = fact_sheet(&pull_request);
         let probe_set = match bank {
@@ -208,6 +213,8 @@ async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, 
             None => generate(&sheet, &plan),
         };
         let probe_set = prove(probe_set, &pull_request);
+        let secret = unstorable(&probe_set, &redactor);
+        let probe_set = without(probe_set, &secret);
         Ok(Prepared {
             pull_request,
             sheet,
@@ -291,14 +298,14 @@ async fn keep(
     worker.keep_private(job, None, MATERIAL, bytes).await
 }
 
-/// What the task will ask of real agents, told before it does.
+/// What the task will ask of real agents.
 fn expected(
     worker: &Worker,
     task: &task::Model,
     prepared: &Prepared,
     runs: &[agent_run::Model],
-) -> Vec<NewEvent> {
-    let mut agents: BTreeMap<String, (usize, Option<String>)> = BTreeMap::new();
+) -> Expected {
+    let mut agents: BTreeMap<String, (u64, Option<String>)> = BTreeMap::new();
     for run in runs {
         let Ok(adapter) = adapters::adapter_for(&worker.adapters, &run.agent) else {
             continue;
@@ -311,25 +318,30 @@ fn expected(
             .or_insert_with(|| (0, model_of(adapter.as_ref())));
         own.0 += 1;
     }
-    let diff: usize = prepared
-        .pull_request
-        .files
-        .iter()
-        .map(|file| file.patch.len())
-        .sum();
-    let most = worker.settings.max_context_tokens;
-    let context = task
-        .target_context_tokens
-        .and_then(|target| u64::try_from(target).ok())
-        .unwrap_or_else(|| context_for(diff).max(LEAST_CONTEXT))
-        .min(most);
+    let context = planned_context(
+        worker.settings.max_context_tokens,
+        task.target_context_tokens,
+        &prepared.pull_request,
+        &prepared.probe_set,
+        false,
+    );
     let breaks = u64::from(task.breaks.unsigned_abs());
-    told(&agents, |model| {
-        estimate(model, &prepared.probe_set, context, breaks)
-    })
-    .into_iter()
-    .map(|line| progress("estimate", line))
-    .collect()
+    Expected::of(agents, &prepared.probe_set, context, breaks)
+}
+
+/// The estimate as it is told before the runs begin.
+fn estimate_events(expected: &Expected, most: Option<f64>) -> Vec<NewEvent> {
+    let lines = expected.told().into_iter();
+    let mut events: Vec<NewEvent> = lines.map(|line| progress("estimate", line)).collect();
+    if let Some(warning) = most.and_then(|most| expected.exceeds(most)) {
+        let event = Event::Progress {
+            stage: "estimate".to_owned(),
+            message: warning,
+            percent: None,
+        };
+        events.push(task_event(Level::Warning, event));
+    }
+    events
 }
 
 async fn hand_on(
@@ -347,6 +359,7 @@ async fn hand_on(
         .order_by_asc(agent_run::Column::Id)
         .all(&worker.platform.database)
         .await?;
+    let expected = expected(worker, task, prepared, &runs);
     let now = Utc::now();
     let transaction = worker.begin(job).await?;
     // An earlier attempt cannot have got here: this transaction also ends the job.
@@ -384,6 +397,7 @@ async fn hand_on(
             probe_set_hash: Set(Some(hash.clone())),
             generator_report: Set(Some(serde_json::to_value(&probe_set.report)?)),
             prompt_hash: Set(Some(prompts::version())),
+            estimate: Set(Some(serde_json::to_value(&expected)?)),
             updated_at: Set(now),
             ..Default::default()
         })
@@ -400,7 +414,7 @@ async fn hand_on(
         .collect();
     let rings = jobs::enqueue_all(&transaction, &works).await?;
     let mut events = events_of(pull_request, probe_set, hash);
-    events.extend(expected(worker, task, prepared, &runs));
+    events.extend(estimate_events(&expected, task.max_cost_usd));
     platform::events::append(&transaction, task.id, &events, redactor).await?;
     ledger::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;

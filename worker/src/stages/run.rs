@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use super::prepare::end_job;
 use crate::job::{Job, StageError, Who, Worker};
 use crate::material::{MATERIAL, Material};
+use crate::phases::billing::Bill;
 use crate::phases::checkpoint::{Saved, Stage};
 use crate::phases::running::{Broken, Running, Session, phase};
 use crate::phases::{arms, breaking, deep_dive, recall, study};
@@ -247,7 +248,8 @@ fn retries(so_far: i32, attempt: i32) -> i32 {
     }
 }
 
-/// Marks the run as running. A run that starts over forgets what an earlier attempt measured.
+/// Marks the run as running. A run that starts over forgets what an earlier attempt measured, but not
+/// what it cost.
 async fn begin_attempt(
     worker: &Worker,
     job: &Job,
@@ -279,7 +281,8 @@ async fn begin_attempt(
     }
     if saved.is_none() {
         change.milestones = Set(json!({}));
-        change.stats = Set(json!({}));
+        // What was spent stays spent.
+        change.stats = Set(json!({"bill": Bill::after(&run.stats)}));
         change.checkpoint = Set(None);
     }
     let event = match saved {

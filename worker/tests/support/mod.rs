@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
 use agents::sandbox::Mode;
-use entity::status::TaskStatus;
+use entity::status::{Level, TaskStatus};
 use entity::{TaskId, agent_run, answer, task, task_event};
 use platform::artifacts::{self, ArtifactStore};
 use platform::doorbell::embedded::EmbeddedDoorbell;
@@ -184,6 +184,16 @@ impl Installation {
     pub(crate) async fn kinds(&self, id: TaskId) -> Vec<String> {
         let events = self.events(id).await;
         events.into_iter().map(|event| event.kind).collect()
+    }
+
+    /// What was remarked for people, by level `warning`.
+    pub(crate) async fn remarks(&self, id: TaskId) -> Vec<String> {
+        self.events(id)
+            .await
+            .into_iter()
+            .filter(|event| event.kind == "progress" && event.level == Level::Warning)
+            .filter_map(|event| Some(event.payload["message"].as_str()?.to_owned()))
+            .collect()
     }
 
     pub(crate) async fn artifact(

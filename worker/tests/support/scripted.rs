@@ -2,6 +2,7 @@
 //! process; what real processes do is tested with the control agents.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use agents::event::{
     AgentEvent, Compaction, CompactionTrigger, Cost, CostSource, Proof, ToolCall, Usage,
 };
 use agents::failure::{Cause, Failure};
+use agents::process::{self, Launch};
 use async_trait::async_trait;
 use entity::status::{JobState, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, probe, task};
@@ -27,7 +29,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use testkit::builders;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{Installation, repository};
 
@@ -54,6 +56,31 @@ pub(crate) struct Script {
     pub(crate) costs: Option<f64>,
     /// Claims to be a control.
     pub(crate) control: bool,
+    /// Compacts by itself in a turn whose prompt contains this.
+    pub(crate) compacts_at: Option<&'static str>,
+    /// Reads the sealed workspace at its own compact command, and says so or does not.
+    pub(crate) reads_at_compaction: Option<Read>,
+    /// In a turn whose prompt contains this, it waits until the gate is opened.
+    pub(crate) waits_at: Option<&'static str>,
+    /// Waits to be killed when it is asked for this checkpoint, from 1.
+    pub(crate) hang_at_checkpoint: Option<u32>,
+    /// Never compacts by itself.
+    pub(crate) manual_only: bool,
+    /// Its context grows by so many tokens a turn, instead of 1,000.
+    pub(crate) grows: Option<u64>,
+    /// Tools are taken away from its sealed sessions; `false` where they are refused only.
+    pub(crate) keeps_tools: bool,
+    /// In every session it has a program look through this folder for answer keys.
+    pub(crate) pries: Option<PathBuf>,
+}
+
+/// How a forbidden read shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// As the call of a tool.
+    Told,
+    /// In the program's stream only.
+    Streamed,
 }
 
 pub(crate) struct ScriptedAdapter {
@@ -62,9 +89,16 @@ pub(crate) struct ScriptedAdapter {
     /// Question → right answer.
     answers: BTreeMap<String, String>,
     opened: AtomicU32,
+    checkpoints: Arc<AtomicU32>,
+    /// Opened by adding permits.
+    pub(crate) gate: Arc<Semaphore>,
+    /// Turns that wait at the gate, or went through it.
+    pub(crate) waiting: Arc<Notify>,
     pub(crate) prompts: Arc<AtomicU32>,
     pub(crate) hanging: Arc<Notify>,
     pub(crate) killed: Arc<Notify>,
+    /// The files with an answer key that its programs found.
+    pub(crate) found: Arc<std::sync::Mutex<Vec<String>>>,
     /// What stood in the HOMEs that it was given.
     pub(crate) homes: Arc<std::sync::Mutex<Vec<Vec<String>>>>,
 }
@@ -86,11 +120,11 @@ impl ScriptedAdapter {
                 capabilities: Capabilities {
                     fork: !script.no_fork,
                     manual_compaction: !script.never_breaks,
-                    auto_compaction: true,
+                    auto_compaction: !script.manual_only,
                     forced_compaction: false,
                     resume: true,
                     usage: true,
-                    tools_off: true,
+                    tools_off: !script.keeps_tools,
                 },
                 install_hint: String::new(),
                 control: script.control,
@@ -100,9 +134,13 @@ impl ScriptedAdapter {
             script,
             answers,
             opened: AtomicU32::new(0),
+            checkpoints: Arc::default(),
+            gate: Arc::new(Semaphore::new(0)),
+            waiting: Arc::default(),
             prompts: Arc::default(),
             hanging: Arc::default(),
             killed: Arc::default(),
+            found: Arc::default(),
             homes: Arc::default(),
         })
     }
@@ -125,9 +163,13 @@ impl ScriptedAdapter {
             answers: self.answers.clone(),
             state,
             fail,
+            checkpoints: Arc::clone(&self.checkpoints),
+            gate: Arc::clone(&self.gate),
+            waiting: Arc::clone(&self.waiting),
             prompts: Arc::clone(&self.prompts),
             hanging: Arc::clone(&self.hanging),
             killed: Arc::clone(&self.killed),
+            found: Arc::clone(&self.found),
         })
     }
 }
@@ -180,12 +222,37 @@ struct ScriptedSession {
     answers: BTreeMap<String, String>,
     state: State,
     fail: Option<Cause>,
+    checkpoints: Arc<AtomicU32>,
+    gate: Arc<Semaphore>,
+    waiting: Arc<Notify>,
     prompts: Arc<AtomicU32>,
     hanging: Arc<Notify>,
     killed: Arc<Notify>,
+    found: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl ScriptedSession {
+    /// Every key, and what is prepared for runs, has this word in it.
+    async fn pry(&self, folder: &Path) -> Result<(), Failure> {
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), r#"grep -rls '"distractors"' "$ROOT""#.into()],
+            folder: self.spec.home.clone(),
+            needs: Vec::new(),
+            home: self.spec.home.clone(),
+            environment: BTreeMap::from([("ROOT".to_owned(), folder.display().to_string())]),
+            input: Vec::new(),
+        };
+        let mut found = Vec::new();
+        process::run(&launch, &self.spec, |line| {
+            found.push(String::from_utf8_lossy(&line.bytes).into_owned());
+            Ok(Vec::new())
+        })
+        .await?;
+        self.found.lock().unwrap().extend(found);
+        Ok(())
+    }
+
     fn compacted(&mut self, trigger: CompactionTrigger) -> Compaction {
         self.state.knows &= !self.script.forgets;
         Compaction {
@@ -196,6 +263,27 @@ impl ScriptedSession {
             proof: Proof::Reported,
             reinjected: Vec::new(),
         }
+    }
+
+    fn read_workspace(&self) {
+        let Some(workspace) = &self.spec.workspace else {
+            return;
+        };
+        for entry in std::fs::read_dir(workspace).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let read = std::fs::read(path).unwrap();
+                self.spec.raw.line(Stream::Stdout, &read);
+            }
+        }
+    }
+}
+
+fn call_of_a_tool() -> ToolCall {
+    ToolCall {
+        id: "1".to_owned(),
+        tool: "read".to_owned(),
+        target: "pull_request.diff".to_owned(),
     }
 }
 
@@ -213,9 +301,17 @@ impl AgentSession for ScriptedSession {
             self.killed.notify_one();
             return Err(Failure::cancelled());
         }
+        if self.script.waits_at.is_some_and(|part| text.contains(part)) {
+            self.waiting.notify_one();
+            let _through = self.gate.acquire().await.unwrap();
+        }
+        if let Some(folder) = &self.script.pries {
+            self.pry(folder).await?;
+        }
+        let grows = self.script.grows.unwrap_or(1_000);
         let mut turn = Turn {
             usage: Some(Usage {
-                context: u64::from(self.state.turns) * 1_000,
+                context: u64::from(self.state.turns) * grows,
                 window: Some(10_000),
             }),
             duration: Duration::from_millis(1),
@@ -225,16 +321,13 @@ impl AgentSession for ScriptedSession {
             usd,
             source: CostSource::Program,
         });
-        if self.script.leaks
-            && let Some(workspace) = &self.spec.workspace
-        {
-            for entry in std::fs::read_dir(workspace).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_file() {
-                    let read = std::fs::read(path).unwrap();
-                    self.spec.raw.line(Stream::Stdout, &read);
-                }
-            }
+        if self.script.leaks {
+            self.read_workspace();
+        }
+        let compacts = self.script.compacts_at;
+        if compacts.is_some_and(|part| text.contains(part)) {
+            let compaction = self.compacted(CompactionTrigger::Auto);
+            turn.compactions.push(compaction);
         }
         if let Some(value) = self
             .answers
@@ -243,11 +336,7 @@ impl AgentSession for ScriptedSession {
             .map(|(_, value)| value)
         {
             if self.script.cheats && self.access == Access::Sealed {
-                let call = ToolCall {
-                    id: "1".to_owned(),
-                    tool: "read".to_owned(),
-                    target: "pull_request.diff".to_owned(),
-                };
+                let call = call_of_a_tool();
                 turn.tool_calls.push(call.clone());
                 let _ = self.spec.events.send(AgentEvent::ToolCall(call)).await;
             }
@@ -262,7 +351,10 @@ impl AgentSession for ScriptedSession {
         self.state.knows = true;
         turn.text = "read it".to_owned();
         // Study, one teaching turn, one more; then the context is full.
-        if self.state.turns.is_multiple_of(4) && !self.script.never_breaks {
+        // A sealed session never compacts, whatever the script says of its main line.
+        let may = self.access == Access::Workspace && !self.script.manual_only;
+        let by_itself = may && !self.script.never_breaks;
+        if self.state.turns.is_multiple_of(4) && by_itself {
             let compaction = self.compacted(CompactionTrigger::Auto);
             turn.compactions.push(compaction);
         }
@@ -270,11 +362,15 @@ impl AgentSession for ScriptedSession {
     }
 
     async fn compact(&mut self, _: CompactionTrigger) -> Result<Turn, Failure> {
-        let compaction = self.compacted(CompactionTrigger::Manual);
-        Ok(Turn {
-            compactions: vec![compaction],
-            ..Turn::default()
-        })
+        let mut turn = Turn::default();
+        match self.script.reads_at_compaction {
+            Some(Read::Told) => turn.tool_calls.push(call_of_a_tool()),
+            Some(Read::Streamed) => self.read_workspace(),
+            None => {}
+        }
+        turn.compactions
+            .push(self.compacted(CompactionTrigger::Manual));
+        Ok(turn)
     }
 
     async fn fork(&self, access: Access) -> Result<Box<dyn AgentSession>, Failure> {
@@ -285,13 +381,23 @@ impl AgentSession for ScriptedSession {
             answers: self.answers.clone(),
             state: self.state.clone(),
             fail: self.fail,
+            checkpoints: Arc::clone(&self.checkpoints),
+            gate: Arc::clone(&self.gate),
+            waiting: Arc::clone(&self.waiting),
             prompts: Arc::clone(&self.prompts),
             hanging: Arc::clone(&self.hanging),
             killed: Arc::clone(&self.killed),
+            found: Arc::clone(&self.found),
         }))
     }
 
     async fn checkpoint(&self) -> Result<Checkpoint, Failure> {
+        let number = self.checkpoints.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.script.hang_at_checkpoint == Some(number) {
+            self.hanging.notify_one();
+            self.spec.cancel.cancelled().await;
+            return Err(Failure::cancelled());
+        }
         Ok(Checkpoint {
             session_id: "one".to_owned(),
             state: serde_json::to_vec(&self.state).unwrap(),
@@ -342,7 +448,7 @@ pub(crate) fn probe_set() -> ProbeSet {
 }
 
 /// The change that the questions are about.
-fn changed_file(set: &ProbeSet) -> ChangedFile {
+pub(crate) fn changed_file(set: &ProbeSet) -> ChangedFile {
     let mut patch = "diff --git a/src/constants.py b/src/constants.py\n".to_owned();
     for probe in &set.probes {
         patch.push_str(&format!(
