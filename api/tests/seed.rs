@@ -359,6 +359,8 @@ async fn measure(api: &TestApi, run: RunId) {
             stale_rate: None,
             abstained_rate: None,
             wrong_rate: None,
+            partial_rate: None,
+            unreadable_rate: None,
             created_at: Utc::now(),
         }
         .into_active_model()

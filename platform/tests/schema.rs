@@ -171,6 +171,8 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         stale_rate: Some(0.0),
         abstained_rate: None,
         wrong_rate: None,
+        partial_rate: Some(0.25),
+        unreadable_rate: None,
         created_at: some_time(),
     };
     round_trip(database, score.clone()).await;
