@@ -556,7 +556,8 @@ async fn ten_thousand_clients_of_which_half_never_read_do_no_harm() {
     for batch in 0..BATCHES {
         let events = (0..50).map(|number| Event::Progress {
             stage: "fetch".to_owned(),
-            message: format!("{batch}-{number} {}", "x".repeat(400)),
+            // Sent twice: under this name and under that of the first service.
+            message: format!("{batch}-{number} {}", "x".repeat(250)),
             percent: None,
         });
         api.rows().happened(task, None, events.collect()).await;
