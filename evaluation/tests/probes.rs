@@ -401,7 +401,10 @@ fn no_question_stands_in_another() {
 /// [`evaluation::INSTRUMENT_VERSION`] and puts the new hash here.
 #[test]
 fn the_probes_of_a_seed_are_the_same_in_every_build() {
-    assert_eq!(made(2026).hash(), "abf4f07526c7b94823026523adaaa640183ec27bbf3da2ead89fe0c3f4e7347f");
+    assert_eq!(
+        made(2026).hash(),
+        "abf4f07526c7b94823026523adaaa640183ec27bbf3da2ead89fe0c3f4e7347f"
+    );
 }
 
 #[test]
