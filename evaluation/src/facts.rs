@@ -118,7 +118,7 @@ pub struct FlowFact {
     pub evidence: Evidence,
 }
 
-/// A hunk and the symbol that only it defines.
+/// A hunk, the symbols that only it defines and what only it works with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HunkFact {
     pub file: String,
@@ -126,6 +126,10 @@ pub struct HunkFact {
     pub header: String,
     /// Symbols whose definition line stands in this hunk and in no other.
     pub defines: Vec<String>,
+    /// What the code of this hunk calls, or else uses, and no other hunk speaks of, by place: the
+    /// name, and the line where it stands.
+    #[serde(default)]
+    pub does: Vec<(String, String)>,
     pub adds: u32,
     pub removes: u32,
     /// The hunk header and the definition lines.

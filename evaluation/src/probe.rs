@@ -124,7 +124,11 @@ impl Key {
     /// What a reader answers who holds the evidence of which `holds` is true; none where that is
     /// not enough for any answer.
     pub fn answer(&self, holds: impl Fn(&str) -> bool) -> Option<String> {
-        let held = |part: &Part| part.evidence.iter().all(|line| holds(line));
+        self.answer_of(|part| part.evidence.iter().all(|line| holds(line)))
+    }
+
+    /// The same for a reader who holds whole parts.
+    pub fn answer_of(&self, held: impl Fn(&Part) -> bool) -> Option<String> {
         self.versions.iter().rev().find_map(|version| {
             let values: Vec<&str> = version
                 .parts
@@ -206,6 +210,9 @@ pub struct GeneratorReport {
     /// What the fact sheet holds: kind of fact → count.
     #[serde(default)]
     pub facts: BTreeMap<String, usize>,
+    /// Dimension that was asked for and has no probe → why.
+    #[serde(default)]
+    pub without: BTreeMap<String, String>,
 }
 
 impl ProbeSet {

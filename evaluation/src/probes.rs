@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 pub use self::checks::{failures, prove, without};
+pub(crate) use self::leaks::stem;
 pub use self::leaks::{Leak, leaks};
 
 use self::candidate::{Candidate, Draft, When};
@@ -95,9 +96,44 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
             kinds(dimension).iter().copied().zip(lists).collect(),
             most,
         );
+        making.set.tell_why_without(dimension);
     }
     making.set.report.facts = facts(sheet);
     making.finish()
+}
+
+impl ProbeSet {
+    /// Notes in the report why a dimension that was asked for has no probe, if it has none.
+    fn tell_why_without(&mut self, dimension: Dimension) {
+        if self.probes.iter().any(|probe| probe.dimension == dimension) {
+            return;
+        }
+        let report = &mut self.report;
+        let is_own = |kind: &&ProbeKind| dimension_of(**kind) == dimension;
+        let found: usize = report
+            .candidates
+            .iter()
+            .filter(|(kind, _)| is_own(kind))
+            .map(|(_, count)| count)
+            .sum();
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        let dropped = report.dropped_by_kind.iter();
+        for (reason, count) in dropped
+            .filter(|(kind, _)| is_own(kind))
+            .flat_map(|(_, by)| by)
+        {
+            *reasons.entry(reason).or_default() += count;
+        }
+        let commonest = reasons.into_iter().max_by_key(|&(_, count)| count);
+        let why = match commonest {
+            Some((reason, count)) => {
+                let all = found.max(count);
+                format!("none of {all} candidates can be used; of {count}: {reason}")
+            }
+            None => "the diff shows nothing of what it asks about".to_owned(),
+        };
+        report.without.insert(dimension.as_str().to_owned(), why);
+    }
 }
 
 /// The seed of a change: with one seed for all tasks, the first question of each would have its
@@ -134,6 +170,24 @@ fn kinds(dimension: Dimension) -> &'static [ProbeKind] {
             ProbeKind::CorrectedFact,
             ProbeKind::RetractedFact,
         ],
+    }
+}
+
+/// The dimension that a kind of question measures.
+fn dimension_of(kind: ProbeKind) -> Dimension {
+    match kind {
+        ProbeKind::ChangedFiles
+        | ProbeKind::SymbolFile
+        | ProbeKind::SymbolSignature
+        | ProbeKind::ConstantValue
+        | ProbeKind::CoveringTest
+        | ProbeKind::FileStatus => Dimension::Ar,
+        ProbeKind::HunkLabel | ProbeKind::TaughtRule => Dimension::Ttl,
+        ProbeKind::SymbolUsers
+        | ProbeKind::FlowOrder
+        | ProbeKind::ChangeTogether
+        | ProbeKind::BehaviourHunk => Dimension::Lru,
+        ProbeKind::CorrectedFact | ProbeKind::RetractedFact => Dimension::Sf,
     }
 }
 

@@ -77,6 +77,8 @@ fn no_generated_probe_is_untrue() {
         "the facts lead to another answer",
         "its source does not stand at the recorded commit",
         "its evidence is shown to no agent",
+        "its kind belongs to another dimension",
+        "it does not tell where its answer stands",
     ];
     for made in MADE.iter() {
         let failed = failures(&made.generated, &made.pull_request);
@@ -102,7 +104,7 @@ fn a_new_hunk_has_the_one_label_that_its_lesson_gives_it() {
             let fitting = labels(&lesson.text, &probe.question);
             assert_eq!(
                 fitting,
-                [probe.key.answer(|_| true).expect("a label")],
+                BTreeSet::from([probe.key.answer(|_| true).expect("a label")]),
                 "{probe:#?}"
             );
             seen += 1;
@@ -265,6 +267,259 @@ fn a_probe_asked_again_in_other_words_is_dropped() {
     }
 }
 
+/// The same question with its choices in another order and in other words, or asked openly.
+#[test]
+fn a_probe_asked_again_with_other_choices_is_dropped() {
+    let mut tried = BTreeSet::new();
+    for made in MADE.iter() {
+        for probe in &made.set.probes {
+            let Grader::Choice { choices, right } = &probe.grader else {
+                continue;
+            };
+            if probe.kind == ProbeKind::BehaviourHunk {
+                continue;
+            }
+            let mut twin = probe.clone();
+            let count = choices.len();
+            let turned: Vec<String> = (0..count)
+                .map(|at| choices[(at + 1) % count].clone())
+                .collect();
+            let listed: Vec<String> = ('A'..)
+                .zip(&turned)
+                .map(|(letter, choice)| format!("{letter}) {choice}"))
+                .collect();
+            let stem = probe.question.split("\n\nA) ").next().expect("a stem");
+            twin.question = format!("Now please tell: {stem}\n\n{}", listed.join("\n"));
+            twin.grader = Grader::Choice {
+                choices: turned,
+                right: (right + count - 1) % count,
+            };
+            twin.label = format!("{}-99", probe.dimension.as_str());
+            let label = twin.label.clone();
+            let mut set = made.set.clone();
+            // What is taught is taught for both.
+            for lesson in &mut set.teaching {
+                if lesson.probes.contains(&probe.label) {
+                    lesson.probes.push(label.clone());
+                }
+            }
+            set.probes.push(twin);
+            let failed = failures(&set, &made.pull_request);
+            assert_eq!(
+                failed.get(&label),
+                Some(&"nearly the same is asked already"),
+                "{probe:#?}"
+            );
+            tried.insert(probe.kind);
+            break;
+        }
+    }
+    assert!(!tried.is_empty());
+}
+
+/// Changes the first probe for which `change` has something to change, in every fixture, and expects
+/// that it fails for this reason.
+fn not_proved(reason: &str, change: impl Fn(&mut Probe, &Made) -> Option<()>) {
+    let mut tried = 0;
+    for made in MADE.iter() {
+        let mut set = made.set.clone();
+        let Some(label) = set
+            .probes
+            .iter_mut()
+            .find_map(|probe| change(probe, made).map(|()| probe.label.clone()))
+        else {
+            continue;
+        };
+        let failed = failures(&set, &made.pull_request);
+        assert_eq!(failed.get(&label), Some(&reason), "{} {label}", made.name);
+        tried += 1;
+    }
+    assert!(tried >= 5, "{tried}");
+}
+
+#[test]
+fn what_the_repository_defines_is_not_proved_without_its_place() {
+    not_proved("it does not tell where its answer stands", |probe, _| {
+        probe.source.take().map(|_| ())
+    });
+}
+
+#[test]
+fn a_kind_of_another_dimension_is_not_proved() {
+    not_proved("its kind belongs to another dimension", |probe, _| {
+        probe.dimension = Dimension::Sf;
+        Some(())
+    });
+}
+
+#[test]
+fn a_set_that_is_not_whole_is_not_proved() {
+    not_proved("the facts lead to another answer", |probe, _| {
+        let Grader::Set { items } = &mut probe.grader else {
+            return None;
+        };
+        if probe.kind != ProbeKind::ChangedFiles || items.len() < 2 {
+            return None;
+        }
+        items.pop();
+        probe.key.versions[0].parts.pop();
+        Some(())
+    });
+}
+
+#[test]
+fn parameters_are_no_return_type() {
+    not_proved("the facts lead to another answer", |probe, made| {
+        let name = probe.question.split('`').nth(1)?.to_owned();
+        if probe.kind != ProbeKind::SymbolSignature {
+            return None;
+        }
+        let symbol = made
+            .sheet
+            .symbols
+            .iter()
+            .find(|symbol| symbol.name == name)?;
+        let names = symbol.parameters.as_ref().filter(|names| !names.is_empty());
+        let (question, answer) = if probe.question.contains("return type") {
+            (probe.question.clone(), names?.join(", "))
+        } else {
+            let asks = "What is the return type of the function";
+            (
+                format!("{asks} `{name}` after the change?"),
+                names?.join(", "),
+            )
+        };
+        probe.question = question;
+        probe.grader = Grader::Exact {
+            accept: vec![answer.clone()],
+        };
+        probe.key.versions[0].parts[0].value = answer;
+        Some(())
+    });
+}
+
+#[test]
+fn a_choice_with_two_right_answers_is_not_proved() {
+    not_proved("the facts lead to another answer", |probe, made| {
+        if probe.kind != ProbeKind::ChangeTogether {
+            return None;
+        }
+        let name = probe.question.split('`').nth(1)?;
+        let fact = made.sheet.uses.iter().find(|fact| fact.symbol == name)?;
+        let Grader::Choice { choices, right } = &mut probe.grader else {
+            return None;
+        };
+        let wrong = (*right + 1) % choices.len();
+        choices[wrong].clone_from(&fact.defined_in);
+        probe.distractors[0].clone_from(&fact.defined_in);
+        Some(())
+    });
+}
+
+#[test]
+fn a_grader_that_takes_more_than_the_fact_is_not_proved() {
+    not_proved("the facts lead to another answer", |probe, _| {
+        let Grader::Exact { accept } = &mut probe.grader else {
+            return None;
+        };
+        probe.source.as_ref()?;
+        accept.push("anything".to_owned());
+        Some(())
+    });
+}
+
+#[test]
+fn a_probe_with_a_single_wrong_answer_is_not_proved() {
+    not_proved("too few plausible wrong answers", |probe, _| {
+        probe.distractors.truncate(1);
+        Some(())
+    });
+}
+
+#[test]
+fn choices_of_paths_are_mixed_with_such_as_the_change_does_not_touch() {
+    let (mut unchanged, mut invented, mut touched) = (0, 0, 0);
+    for made in MADE.iter() {
+        let changed: BTreeSet<&str> = made.sheet.files.iter().map(|file| &*file.path).collect();
+        for probe in &made.set.probes {
+            let paths = [ProbeKind::SymbolFile, ProbeKind::ChangeTogether];
+            let Grader::Choice { choices, .. } = &probe.grader else {
+                continue;
+            };
+            if !paths.contains(&probe.kind) {
+                continue;
+            }
+            let of_change = |path: &&String| changed.contains(path.as_str());
+            let touches = choices.iter().filter(of_change).count();
+            assert!(touches < choices.len(), "{probe:#?}");
+            touched += touches;
+            for path in choices.iter().filter(|path| !of_change(path)) {
+                if made.sheet.other_paths.contains(path) {
+                    unchanged += 1;
+                } else {
+                    invented += 1;
+                }
+            }
+        }
+    }
+    assert!(
+        unchanged > 50 && invented > 50 && unchanged + invented > touched / 2,
+        "{touched} changed, {unchanged} unchanged, {invented} invented"
+    );
+}
+
+#[test]
+fn a_set_that_the_choices_of_other_questions_name_is_a_leak() {
+    let mut tried = 0;
+    for made in MADE.iter() {
+        let Some(asked) = made.set.probes.iter().find(|probe| {
+            let several = matches!(&probe.grader, Grader::Set { items } if items.len() > 2);
+            probe.kind == ProbeKind::ChangedFiles && several
+        }) else {
+            continue;
+        };
+        let Grader::Set { items } = &asked.grader else {
+            continue;
+        };
+        let mut teller = asked.clone();
+        teller.label = "LRU-98".to_owned();
+        teller.question = "Which of these?".to_owned();
+        teller.grader = Grader::Choice {
+            choices: items.clone(),
+            right: 0,
+        };
+        let mut set = made.set.clone();
+        set.probes = vec![asked.clone(), teller];
+        let told = leaks(&set, None);
+        assert!(
+            told.contains(&(asked.label.clone(), Leak::OtherQuestions)),
+            "{told:?}"
+        );
+        tried += 1;
+    }
+    assert!(tried > 10);
+}
+
+#[test]
+fn a_title_that_sounds_like_one_choice_is_a_leak() {
+    let mut told = 0;
+    for made in MADE.iter() {
+        for probe in &made.set.probes {
+            let Grader::Choice { choices, right } = &probe.grader else {
+                continue;
+            };
+            if probe.kind != ProbeKind::SymbolFile {
+                continue;
+            }
+            let spoken = choices[*right].replace(['/', '.', '_', '-'], " ");
+            let title = format!("Rework the {spoken}");
+            let found = leaks(&made.set, Some(&title));
+            told += usize::from(found.contains(&(probe.label.clone(), Leak::TitleSound)));
+        }
+    }
+    assert!(told > 20, "{told}");
+}
+
 #[test]
 fn the_report_counts_every_probe_and_every_reason() {
     for made in MADE.iter() {
@@ -343,13 +598,31 @@ fn chance(probe: &Probe, made: &Made) -> f64 {
         // By how we weigh order: half of all pairs of a random order are right.
         (Grader::Sequence { .. }, _) => 0.5,
         (Grader::Current { .. }, _) => one_of(3),
-        // Part of a set may be named by other questions; more than 0.6 is a leak.
-        (Grader::Set { .. }, _) => 0.35,
+        (Grader::Set { items }, _) => of_all(items, probe, made),
         (Grader::Exact { .. }, ProbeKind::SymbolSignature | ProbeKind::SymbolFile) => {
             one_of(probe.distractors.len() + 1)
         }
         (Grader::Exact { .. }, _) => 0.0,
     }
+}
+
+/// What somebody earns who knows all paths of the repository that the question can mean, and nothing
+/// of the change: by naming all of them, which is worth the most (F1 of `n` out of `all`).
+fn of_all(items: &[String], probe: &Probe, made: &Made) -> f64 {
+    let own: Vec<&str> = probe.question.split('`').skip(1).step_by(2).collect();
+    let fits = |path: &&String| {
+        let ending = own.iter().find(|text| text.starts_with('.'));
+        let folder = own.iter().find(|text| text.ends_with('/'));
+        let within = |folder: &&str| {
+            path.strip_prefix(*folder)
+                .is_some_and(|rest| !rest.contains('/'))
+        };
+        ending.is_none_or(|ending| path.ends_with(ending)) && folder.is_none_or(within)
+    };
+    let changed = made.sheet.files.iter().map(|file| &file.path);
+    let all = changed.chain(&made.sheet.other_paths).filter(fits).count();
+    let (n, all) = (items.len() as f64, all as f64);
+    2.0 * n / (n + all)
 }
 
 #[test]

@@ -172,6 +172,10 @@ fn sheet() -> impl Strategy<Value = FactSheet> {
             header: format!("@@ -{line},1 +{line},2 @@"),
             evidence: evidence(&file, line, &text),
             file,
+            does: defines
+                .iter()
+                .map(|name| (name.clone(), format!("{name}();")))
+                .collect(),
             defines,
             adds: 1,
             removes: 0,

@@ -403,7 +403,7 @@ fn no_question_stands_in_another() {
 fn the_probes_of_a_seed_are_the_same_in_every_build() {
     assert_eq!(
         made(2026).hash(),
-        "ba8d14de29348e79d8f88aca79279ef2762ceafdd86863149348896023b9c07d"
+        "abf4f07526c7b94823026523adaaa640183ec27bbf3da2ead89fe0c3f4e7347f"
     );
 }
 
@@ -439,6 +439,155 @@ fn a_change_of_one_file_without_symbols_still_has_probes_of_three_dimensions() {
         asked,
         BTreeSet::from([Dimension::Ar, Dimension::Ttl, Dimension::Sf])
     );
+}
+
+#[test]
+fn a_dimension_without_probes_is_told_with_its_reason() {
+    let plan = ProbePlan::standard(1, &Dimension::ALL);
+    let set = generate(&support::smallest_sheet(), &plan);
+    let without: Vec<(&str, &str)> = set
+        .report
+        .without
+        .iter()
+        .map(|(dimension, why)| (dimension.as_str(), why.as_str()))
+        .collect();
+    assert_eq!(
+        without,
+        [("LRU", "the diff shows nothing of what it asks about")]
+    );
+    // A single use whose symbol has a name that means two things.
+    let mut sheet = support::sheet();
+    sheet.flows.clear();
+    sheet.hunks.clear();
+    sheet.uses.truncate(1);
+    sheet.other_symbols.push("backoff_delay".to_owned());
+    let set = generate(&sheet, &ProbePlan::standard(1, &[Dimension::Lru]));
+    assert_eq!(
+        set.report.without.get("LRU").map(String::as_str),
+        Some("none of 2 candidates can be used; of 2: the name means several things")
+    );
+}
+
+#[test]
+fn a_rule_has_to_be_applied_to_a_case_that_its_lesson_does_not_tell() {
+    for set in many() {
+        let rules = set
+            .probes
+            .iter()
+            .filter(|probe| probe.kind == ProbeKind::TaughtRule);
+        for probe in rules {
+            let lesson = set
+                .teaching
+                .iter()
+                .find(|lesson| lesson.probes.contains(&probe.label));
+            let lesson = &lesson.expect("a rule is taught").text;
+            let says = |answer: &String| lesson.contains(answer.as_str());
+            let answer = probe.key.answer(|_| true).expect("an answer");
+            // Either the answer is made of the lesson and the case, or the case decides between two.
+            assert_eq!(
+                says(&answer),
+                probe.distractors.iter().any(says),
+                "{probe:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn labels_are_taught_by_two_examples_each() {
+    for set in many() {
+        let asked = set
+            .probes
+            .iter()
+            .filter(|probe| probe.kind == ProbeKind::HunkLabel);
+        for probe in asked {
+            let lesson = set
+                .teaching
+                .iter()
+                .find(|lesson| lesson.probes.contains(&probe.label));
+            let lesson = &lesson.expect("a label is taught").text;
+            let label = probe.key.answer(|_| true).expect("a label");
+            let shown = format!("this hunk is called `{label}`:\n\n```diff\n@@ ");
+            assert_eq!(lesson.matches(&shown).count(), 2, "{lesson}");
+        }
+    }
+}
+
+#[test]
+fn a_flow_leads_on_into_the_file_that_defines_a_step() {
+    let mut sheet = support::sheet();
+    let steps = ["read_clock", "scale_by", "clamp_to"];
+    sheet
+        .flows
+        .push(support::flow("backoff_delay", "src/retry.rs", &steps));
+    let mut seen = 0;
+    for seed in 0..10 {
+        let set = generate(&sheet, &ProbePlan::standard(seed, &[Dimension::Lru]));
+        let about = |probe: &&Probe| {
+            probe.kind == ProbeKind::FlowOrder && probe.question.contains("`run_worker`")
+        };
+        let probe = set.probes.iter().find(about).expect("the flow is asked");
+        assert_eq!(
+            probe.key.answer(|_| true).as_deref(),
+            Some(
+                "drain_queue -> backoff_delay -> read_clock -> scale_by -> clamp_to -> close_store"
+            )
+        );
+        assert!(
+            probe
+                .question
+                .contains("`backoff_delay`, which another file defines")
+        );
+        seen += 1;
+    }
+    assert_eq!(seen, 10);
+}
+
+#[test]
+fn a_hunk_is_asked_for_by_what_it_does_and_not_by_what_it_defines() {
+    for seed in 0..10 {
+        for probe in made(seed).probes {
+            if probe.kind == ProbeKind::BehaviourHunk {
+                let quoted: Vec<&str> = probe.question.split('`').skip(1).step_by(2).collect();
+                let sheet = support::sheet();
+                let mut defined = sheet.hunks.iter().flat_map(|hunk| &hunk.defines);
+                assert!(!defined.any(|name| quoted.contains(&name.as_str())));
+                let mut hunks = sheet.hunks.iter();
+                let answer = probe.key.answer(|_| true).expect("a hunk");
+                assert!(hunks.any(|hunk| {
+                    let does = |name: &&str| hunk.does.iter().any(|(done, _)| done == name);
+                    answer == format!("{} {}", hunk.file, hunk.header) && quoted.iter().all(does)
+                }));
+            }
+        }
+    }
+}
+
+#[test]
+fn names_that_nobody_gave_are_among_the_wrong_answers_about_signatures() {
+    let sheet = support::sheet();
+    let json = serde_json::to_string(&sheet).expect("a sheet is JSON");
+    let mut seen = 0;
+    for seed in 0..10 {
+        let set = made(seed);
+        let asked = set
+            .probes
+            .iter()
+            .filter(|probe| probe.kind == ProbeKind::SymbolSignature);
+        for probe in asked {
+            let words = |text: &String| -> Vec<String> {
+                let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+                let words = text.split(|letter| !is_name(letter));
+                words
+                    .filter(|word| !word.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            };
+            let made_up = |text: &&String| words(text).iter().any(|word| !json.contains(word));
+            seen += probe.distractors.iter().filter(made_up).count();
+        }
+    }
+    assert!(seen > 0);
 }
 
 #[test]

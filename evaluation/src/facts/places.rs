@@ -1,5 +1,8 @@
 //! Facts about files and hunks.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::names::{is_rare, tells};
 use crate::facts::sections::{Section, Sections, words};
 use crate::facts::{Evidence, FileFact, HunkFact, SymbolFact};
 use crate::pull_request::{Change, FileStatus};
@@ -50,6 +53,7 @@ pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
 /// Every hunk of a file that stays, with the symbols that it defines.
 pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<HunkFact> {
     let stays = |section: &&Section<'_>| section.file.status != FileStatus::Deleted;
+    let spoken = spoken(sections);
     let mut facts = Vec::new();
     for section in sections.all.iter().filter(stays) {
         for (at, (hunk, line)) in section.file.hunks.iter().zip(&section.headers).enumerate() {
@@ -87,6 +91,7 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
                 file: section.file.path.clone(),
                 header: header.to_owned(),
                 defines: defined.iter().map(|(_, name)| (*name).to_owned()).collect(),
+                does: does(section, at, &spoken),
                 adds: u32::try_from(count(Change::Added)).unwrap_or(u32::MAX),
                 removes: u32::try_from(count(Change::Removed)).unwrap_or(u32::MAX),
                 evidence: Evidence {
@@ -99,6 +104,64 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
         }
     }
     facts
+}
+
+/// How many hunks of the diff speak of each word, headings included.
+fn spoken<'a>(sections: &'a Sections<'_>) -> BTreeMap<&'a str, usize> {
+    let mut spoken = BTreeMap::new();
+    for section in &sections.all {
+        for (hunk, header) in section.file.hunks.iter().zip(&section.headers) {
+            let heading = place(header).map_or("", |place| &header[place.len()..]);
+            let lines = hunk.lines.iter().map(|line| line.text.as_str());
+            let said: BTreeSet<&str> = lines.chain([heading]).flat_map(words).collect();
+            for word in said {
+                *spoken.entry(word).or_default() += 1;
+            }
+        }
+    }
+    spoken
+}
+
+/// What the code of a hunk works with, by which it can be told from all others: what it calls; where
+/// it calls nothing of its own, what it uses otherwise.
+fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec<(String, String)> {
+    let symbols = &section.symbols;
+    let is_defined = |name: &str| {
+        let mut definitions = symbols.definitions.iter();
+        let mut constants = symbols.constants.iter();
+        let mut tests = symbols.tests.iter();
+        definitions.any(|other| other.name == name)
+            || constants.any(|other| other.name == name)
+            || tests.any(|other| other.name == name)
+    };
+    let is_own = |name: &str, line: u32| {
+        let alone = spoken.get(name) == Some(&1) && section.hunk_of(line) == Some(at);
+        alone && tells(name) && !is_defined(name)
+    };
+    let calls = symbols
+        .definitions
+        .iter()
+        .flat_map(|definition| &definition.calls)
+        .map(|call| (call.line, call.finished, call.name.as_str()));
+    let mut found: BTreeSet<(u32, usize, &str)> = calls
+        .filter(|(line, _, name)| is_own(name, *line))
+        .collect();
+    if found.is_empty() {
+        let uses = symbols.uses.iter().zip(0..);
+        let uses = uses.map(|(used, place)| (used.line, place, used.name.as_str()));
+        found.extend(uses.filter(|(line, _, name)| is_rare(name) && is_own(name, *line)));
+    }
+    let mut seen = BTreeSet::new();
+    let fresh = found.into_iter().filter(|(_, _, name)| seen.insert(*name));
+    let told = fresh.filter_map(|(line, _, name)| {
+        let text = section
+            .bare_evidence("", &[line])?
+            .text
+            .into_iter()
+            .next()?;
+        Some((name.to_owned(), text))
+    });
+    told.collect()
 }
 
 /// Whether another hunk of the file could pass for the one that defines a name: it stands in the

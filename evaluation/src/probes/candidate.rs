@@ -10,7 +10,7 @@ use crate::probes::likeness::{is_about_places, sounds_like, stands_out};
 const LONGEST_ANSWER: usize = 160;
 
 /// Fewer wrong answers than this make guessing too easy.
-const FEWEST_DISTRACTORS: usize = 2;
+pub(super) const FEWEST_DISTRACTORS: usize = 2;
 
 /// A probe without its label, or the reason why a fact gives none.
 pub(super) type Candidate = Result<Draft, &'static str>;

@@ -1,13 +1,21 @@
 //! What every probe has to pass before it is used, whether it was just generated or comes from a
 //! question bank: its answer is proved again at the recorded commit, and nothing else that an agent
 //! is told gives it away.
+//!
+//! Two things are proved apart from each other. The answer is come to again from a fact sheet that is
+//! made anew; for what was just generated that finds mistakes of the generators, not of the reading.
+//! The lines of the source are looked up, by number, in the text of the file: git's at the recorded
+//! commit, which is what [`crate::pull_request::ChangedFile::head_text`] holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{Evidence, FactSheet, fact_sheet};
 use crate::grading::{Verdict, grade};
-use crate::probe::{Probe, ProbeSet};
-use crate::probes::leaks::{Leak, Questions, stem};
+use crate::probe::{Combine, Dimension, Grader, Probe, ProbeSet};
+use crate::probes::candidate::FEWEST_DISTRACTORS;
+use crate::probes::dimension_of;
+use crate::probes::leaks::{Leak, Questions, stem, subjects};
+use crate::probes::likeness::folded;
 use crate::probes::rederiving::follows;
 use crate::pull_request::{Change, ChangedFile, Line, PullRequest};
 
@@ -24,6 +32,7 @@ pub fn prove(set: ProbeSet, pull_request: &PullRequest) -> ProbeSet {
 /// The set without these probes, each counted in the report with its reason; and without the teaching
 /// that is for them alone.
 pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> ProbeSet {
+    let asked: BTreeSet<Dimension> = set.probes.iter().map(|probe| probe.dimension).collect();
     let report = &mut set.report;
     set.probes.retain(|probe| {
         let Some(&reason) = failed.get(&probe.label) else {
@@ -46,6 +55,9 @@ pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> Pr
         }
     }
     set.teaching.retain(|lesson| !lesson.text.is_empty());
+    for dimension in asked {
+        set.tell_why_without(dimension);
+    }
     set
 }
 
@@ -60,26 +72,44 @@ pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, 
         }
     }
     let questions = Questions::of(&set.probes);
-    for (at, probe) in set.probes.iter().enumerate() {
-        if failed.contains_key(&probe.label) {
-            continue;
+    // What one question hides among its choices, another may give away once the first is gone.
+    loop {
+        let before = failed.len();
+        for (at, probe) in set.probes.iter().enumerate() {
+            if !failed.contains_key(&probe.label)
+                && let Some(reason) = given_away(set, at, pull_request, &questions, &failed)
+            {
+                failed.insert(probe.label.clone(), reason);
+            }
         }
-        let used = |label: &str| !failed.contains_key(label);
-        let twin = set.probes[..at]
-            .iter()
-            .any(|other| used(&other.label) && nearly_the_same(other, probe));
-        let reason = match questions.leak(probe, pull_request.title.as_deref(), used) {
-            Some(Leak::OwnQuestion) => "the question points to its answer",
-            Some(Leak::OddOneOut) => "the right choice stands out",
-            Some(Leak::Title) => "the title of the pull request holds the answer",
-            Some(Leak::OtherQuestion(_)) => "another question gives the answer away",
-            Some(Leak::OtherQuestions) => "the other questions together give the answer away",
-            None if twin => "nearly the same is asked already",
-            None => continue,
-        };
-        failed.insert(probe.label.clone(), reason);
+        if failed.len() == before {
+            return failed;
+        }
     }
-    failed
+}
+
+/// Why a probe is no question beside the title and those others that have not failed, if so.
+fn given_away(
+    set: &ProbeSet,
+    at: usize,
+    pull_request: &PullRequest,
+    questions: &Questions<'_>,
+    failed: &BTreeMap<String, &'static str>,
+) -> Option<&'static str> {
+    let probe = &set.probes[at];
+    let used = |label: &str| !failed.contains_key(label);
+    let mut earlier = set.probes[..at].iter();
+    match questions.leak(probe, pull_request.title.as_deref(), used) {
+        Some(Leak::OwnQuestion) => Some("the question points to its answer"),
+        Some(Leak::OddOneOut) => Some("the right choice stands out"),
+        Some(Leak::Title) => Some("the title of the pull request holds the answer"),
+        Some(Leak::TitleSound) => Some("the title of the pull request points to the answer"),
+        Some(Leak::OtherQuestion(_)) => Some("another question gives the answer away"),
+        Some(Leak::OtherQuestions) => Some("the other questions together give the answer away"),
+        None => earlier
+            .any(|other| used(&other.label) && nearly_the_same(other, probe))
+            .then_some("nearly the same is asked already"),
+    }
 }
 
 /// Why the answer of a probe cannot be proved, if so.
@@ -89,6 +119,9 @@ fn disproved(
     sheet: &FactSheet,
     pull_request: &PullRequest,
 ) -> Option<&'static str> {
+    if let Some(reason) = malformed(probe) {
+        return Some(reason);
+    }
     let answer = probe.key.answer(|_| true);
     let right = |answer: &String| {
         grade(&probe.grader, &format!("ANSWER: {answer}")).verdict == Verdict::Right
@@ -104,26 +137,65 @@ fn disproved(
     {
         return Some("its source does not stand at the recorded commit");
     }
-    let taught: Vec<&str> = set
-        .teaching
-        .iter()
-        .filter(|lesson| lesson.probes.contains(&probe.label))
-        .map(|lesson| lesson.text.as_str())
-        .collect();
     let mut evidence = probe
         .key
         .versions
         .iter()
         .flat_map(|version| &version.parts)
         .flat_map(|part| &part.evidence);
+    let lessons = set
+        .teaching
+        .iter()
+        .filter(|lesson| lesson.probes.contains(&probe.label));
     let shown = |line: &String| {
-        taught.iter().any(|text| text.contains(line.as_str()))
-            || pull_request
-                .files
-                .iter()
-                .any(|file| file.patch.contains(line.as_str()))
+        // What the repository defines is proved by the diff, what is taught by its own lesson.
+        if is_about_the_repository(probe.dimension) {
+            let mut files = pull_request.files.iter();
+            return files.any(|file| file.patch.contains(line.as_str()));
+        }
+        lessons
+            .clone()
+            .any(|lesson| lesson.text.contains(line.as_str()))
     };
     (!evidence.all(shown)).then_some("its evidence is shown to no agent")
+}
+
+/// Why a probe is none, whatever it asks.
+fn malformed(probe: &Probe) -> Option<&'static str> {
+    if dimension_of(probe.kind) != probe.dimension {
+        return Some("its kind belongs to another dimension");
+    }
+    if is_about_the_repository(probe.dimension) != probe.source.is_some() {
+        return Some("it does not tell where its answer stands");
+    }
+    let wrong: BTreeSet<String> = probe
+        .distractors
+        .iter()
+        .filter(|text| {
+            let verdict = grade(&probe.grader, &format!("ANSWER: {text}")).verdict;
+            matches!(verdict, Verdict::Wrong | Verdict::Partial)
+        })
+        .map(|text| text.to_lowercase())
+        .collect();
+    if wrong.len() < FEWEST_DISTRACTORS {
+        return Some("too few plausible wrong answers");
+    }
+    let Grader::Choice { choices, .. } = &probe.grader else {
+        return None;
+    };
+    let different: BTreeSet<String> = choices.iter().map(|text| text.to_lowercase()).collect();
+    if different.len() != choices.len() {
+        return Some("two choices read the same");
+    }
+    (choices.len() <= FEWEST_DISTRACTORS).then_some("too few plausible wrong answers")
+}
+
+/// Whether the answers of a dimension stand in the repository; else only the conversation knows them.
+fn is_about_the_repository(dimension: Dimension) -> bool {
+    match dimension {
+        Dimension::Ar | Dimension::Lru => true,
+        Dimension::Ttl | Dimension::Sf => false,
+    }
 }
 
 /// Whether the lines of a source stand where it says: at these numbers in the head commit, or, where
@@ -191,8 +263,19 @@ fn is_header(patch: &str, wanted: &str) -> bool {
         .any(|line| line.trim() == wanted)
 }
 
-/// Whether two questions ask for the same in nearly the same words.
+/// Whether two questions ask for the same: about the same things, or in nearly the same words, with
+/// the same right answer. How they are graded, and which choices they offer in which order, does not
+/// matter.
 fn nearly_the_same(one: &Probe, other: &Probe) -> bool {
+    if one.kind != other.kind || right(one) != right(other) {
+        return false;
+    }
+    let about =
+        |probe: &Probe| -> BTreeSet<String> { subjects(probe).into_iter().map(folded).collect() };
+    let (a, b) = (about(one), about(other));
+    if !a.is_empty() && a == b {
+        return true;
+    }
     let words = |probe: &Probe| -> BTreeSet<String> {
         stem(probe)
             .split(|letter: char| !letter.is_alphanumeric())
@@ -200,11 +283,24 @@ fn nearly_the_same(one: &Probe, other: &Probe) -> bool {
             .map(str::to_lowercase)
             .collect()
     };
-    if one.kind != other.kind || one.grader != other.grader {
-        return false;
-    }
     let (a, b) = (words(one), words(other));
     let both = a.intersection(&b).count() as f64;
     let any = a.union(&b).count() as f64;
     any > 0.0 && both / any >= NEARLY_THE_SAME
+}
+
+/// The right answer of a probe; of a set, whatever the order of its items.
+fn right(probe: &Probe) -> Vec<String> {
+    let last = probe.key.versions.last();
+    let parts = last.map(|version| version.parts.as_slice());
+    let mut values: Vec<String> = parts
+        .unwrap_or_default()
+        .iter()
+        .map(|part| part.value.to_lowercase())
+        .collect();
+    match probe.key.combine {
+        Combine::Set => values.sort_unstable(),
+        Combine::Single | Combine::Sequence => {}
+    }
+    values
 }

@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 
 use crate::grading::grade;
-use crate::probe::{Grader, Probe, ProbeSet};
+use crate::probe::{Grader, Probe, ProbeKind, ProbeSet};
 use crate::probes::candidate::mentions;
-use crate::probes::likeness::{is_about_places, sounds_like, stands_out};
+use crate::probes::likeness::{in_common, is_about_places, sounds_like, stands_out, words};
 
-/// Who reads so much of a set off the other questions knows it without having seen the change.
-const MOST_HARVESTED: f64 = 0.6;
+/// Who reads more than this of a set off the other questions knows it without having seen the change:
+/// it is what somebody gets who names the whole set among three times as many.
+const MOST_HARVESTED: f64 = 0.5;
 
 /// Values shorter than this are in every text.
 const SHORTEST: usize = 3;
@@ -26,6 +27,8 @@ pub enum Leak {
     OddOneOut,
     /// The title of the pull request names the answer.
     Title,
+    /// The title sounds like the right choice more than like any other.
+    TitleSound,
     /// Another question, with this label, names subject and answer.
     OtherQuestion(String),
     /// The other questions together name nearly the whole set that is asked for.
@@ -52,6 +55,8 @@ struct Question<'a> {
     probe: &'a Probe,
     /// What it puts in backticks.
     quoted: Vec<&'a str>,
+    /// Its choices; of a hunk, the file.
+    offered: Vec<&'a str>,
 }
 
 impl<'a> Questions<'a> {
@@ -61,6 +66,7 @@ impl<'a> Questions<'a> {
             .map(|probe| Question {
                 probe,
                 quoted: stem(probe).split('`').skip(1).step_by(2).collect(),
+                offered: offered(&probe.grader),
             })
             .collect();
         Self { all }
@@ -101,6 +107,9 @@ impl<'a> Questions<'a> {
         if title.is_some_and(|title| told_by_title(probe, title)) {
             return Some(Leak::Title);
         }
+        if title.is_some_and(|title| title_sounds_like(probe, title)) {
+            return Some(Leak::TitleSound);
+        }
         let others = || {
             self.all
                 .iter()
@@ -116,15 +125,46 @@ impl<'a> Questions<'a> {
         if let Some(other) = others().find(|other| gives_away(other)) {
             return Some(Leak::OtherQuestion(other.probe.label.clone()));
         }
-        let harvested = harvest(
-            probe,
-            others().flat_map(|other| other.quoted.iter().copied()),
-        );
-        let worth =
-            harvested.map(|answer| grade(&probe.grader, &format!("ANSWER: {answer}")).value);
-        worth
-            .is_some_and(|worth| worth >= MOST_HARVESTED)
+        // Three readers: one takes what is asked about as part of the change, one whatever is asked
+        // about, one the choices too.
+        let is_of_change = |other: &&Question<'_>| other.probe.source.is_some();
+        let known = others().filter(is_of_change).flat_map(Question::quoted);
+        let named = others().flat_map(Question::quoted);
+        let all = others().flat_map(|other| other.quoted().chain(other.offered.iter().copied()));
+        let worth = |answer: Option<String>| {
+            answer.map_or(0.0, |answer| {
+                grade(&probe.grader, &format!("ANSWER: {answer}")).value
+            })
+        };
+        let most = [
+            harvest(probe, known),
+            harvest(probe, named),
+            harvest(probe, all),
+        ]
+        .map(worth);
+        most.iter()
+            .any(|worth| *worth > MOST_HARVESTED)
             .then_some(Leak::OtherQuestions)
+    }
+}
+
+impl<'a> Question<'a> {
+    fn quoted(&self) -> impl Iterator<Item = &'a str> {
+        self.quoted.iter().copied()
+    }
+}
+
+/// What a question offers to choose from; of a hunk, its file.
+fn offered(grader: &Grader) -> Vec<&str> {
+    match grader {
+        Grader::Choice { choices, .. } => choices
+            .iter()
+            .map(|choice| choice.split(" @@").next().unwrap_or(choice))
+            .collect(),
+        Grader::Exact { .. }
+        | Grader::Set { .. }
+        | Grader::Sequence { .. }
+        | Grader::Current { .. } => Vec::new(),
     }
 }
 
@@ -151,7 +191,7 @@ pub(super) fn answers(grader: &Grader) -> Vec<Vec<&str>> {
 }
 
 /// The question without its choices, or its items to be ordered.
-pub(super) fn stem(probe: &Probe) -> &str {
+pub(crate) fn stem(probe: &Probe) -> &str {
     probe
         .question
         .split_once("\n\n")
@@ -165,8 +205,31 @@ fn told_by_title(probe: &Probe, title: &str) -> bool {
     })
 }
 
+/// Whether the title points to the right one of the choices, or of the paths that come into
+/// question where a file is to be named: no other shares as many words with it.
+fn title_sounds_like(probe: &Probe, title: &str) -> bool {
+    let told = words(title);
+    let points = |answer: &String, others: Vec<&String>| {
+        let own = in_common(answer, &told);
+        own > 0 && others.iter().all(|other| in_common(other, &told) < own)
+    };
+    match &probe.grader {
+        Grader::Choice { choices, right } => choices.get(*right).is_some_and(|answer| {
+            let others = choices.iter().filter(|choice| *choice != answer);
+            points(answer, others.collect())
+        }),
+        Grader::Exact { accept } if probe.kind == ProbeKind::SymbolFile => accept
+            .iter()
+            .any(|answer| points(answer, probe.distractors.iter().collect())),
+        Grader::Exact { .. }
+        | Grader::Set { .. }
+        | Grader::Sequence { .. }
+        | Grader::Current { .. } => false,
+    }
+}
+
 /// What a question is about: what it puts in backticks, without its own answers.
-fn subjects(probe: &Probe) -> Vec<&str> {
+pub(super) fn subjects(probe: &Probe) -> Vec<&str> {
     let own = answers(&probe.grader);
     stem(probe)
         .split('`')

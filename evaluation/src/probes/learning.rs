@@ -9,21 +9,38 @@ use crate::draw::Draw;
 use crate::facts::FactSheet;
 use crate::probe::{Grader, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, Lesson, When, offer, single};
-use crate::probes::schemes::{Hunk, SCHEMES};
+use crate::probes::schemes::{Hunk, SCHEMES, Scheme};
 use crate::probes::subjects::{About, Subjects, filled};
 use crate::probes::words::Words;
 
-/// A rule of the review, defined in one sentence.
+/// A rule of the review, defined in one sentence. Its question tells a case that the lesson does not
+/// speak of, so that the rule must be applied and not only said again.
 struct Rule {
     about: About,
     says: &'static str,
     asks: &'static str,
+    case: Case,
     /// What follows or precedes the word that is made for the rule.
     before: &'static str,
     after: &'static str,
     /// What people put behind the value: `the Velmora desk`.
     noun: &'static str,
     spelling: Spelling,
+}
+
+/// What a case brings with it, and how the answer follows.
+#[derive(Clone, Copy)]
+enum Case {
+    /// A name or a number, put behind the rule's value and this.
+    Appended(Detail, &'static str),
+    /// One of two descriptions: the first is for the rule's value, the second for its other one.
+    Either([&'static str; 2]),
+}
+
+#[derive(Clone, Copy)]
+enum Detail {
+    Number,
+    ConstantName,
 }
 
 #[derive(Clone, Copy)]
@@ -36,8 +53,11 @@ enum Spelling {
 const RULES: [Rule; 6] = [
     Rule {
         about: About::Folder,
-        says: "In this review a change under `{subject}` must be signed off by the {value} desk.",
-        asks: "Which desk must sign off a change under `{subject}` in this review?",
+        says: "In this review a change under `{subject}` that adds more than 20 lines is signed off \
+               by the {value} desk, a smaller one by the {other} desk.",
+        asks: "A new commit adds {case} lines under `{subject}`. Which desk signs it off in this \
+               review?",
+        case: Case::Either(["37", "9"]),
         before: "",
         after: "",
         noun: "desk",
@@ -45,17 +65,22 @@ const RULES: [Rule; 6] = [
     },
     Rule {
         about: About::File,
-        says: "From now on the names of new constants in `{subject}` start with the prefix `{value}`.",
-        asks: "With which prefix do the names of new constants in `{subject}` start from now on?",
+        says: "From now on the name of a new constant in `{subject}` is put behind the prefix \
+               `{value}`.",
+        asks: "A new commit adds a constant to `{subject}` that its author calls {case}. What is its \
+               whole name from now on?",
+        case: Case::Appended(Detail::ConstantName, ""),
         before: "",
         after: "_",
-        noun: "prefix",
+        noun: "constant",
         spelling: Spelling::Upper,
     },
     Rule {
         about: About::Symbol,
-        says: "Faults found in `{subject}` are filed under the tag `{value}`.",
-        asks: "Under which tag are faults found in `{subject}` filed?",
+        says: "A fault found in `{subject}` is filed under the tag `{value}`, followed by a hyphen \
+               and the number of the fault.",
+        asks: "Under which tag is fault {case} filed, which was found in `{subject}`?",
+        case: Case::Appended(Detail::Number, "-"),
         before: "",
         after: "",
         noun: "tag",
@@ -63,8 +88,11 @@ const RULES: [Rule; 6] = [
     },
     Rule {
         about: About::File,
-        says: "A commit that touches `{subject}` carries the trailer `{value}`.",
-        asks: "Which trailer does a commit that touches `{subject}` carry?",
+        says: "A commit that touches `{subject}` carries the trailer `{value}`, followed by a colon \
+               and the number of its ticket.",
+        asks: "A commit for ticket {case} touches `{subject}`. Which trailer does it carry, number \
+               included?",
+        case: Case::Appended(Detail::Number, ": "),
         before: "",
         after: "-Checked",
         noun: "trailer",
@@ -72,8 +100,10 @@ const RULES: [Rule; 6] = [
     },
     Rule {
         about: About::Symbol,
-        says: "A later change of `{subject}` goes behind the feature flag `{value}`.",
-        asks: "Behind which feature flag does a later change of `{subject}` go?",
+        says: "A later change of `{subject}` goes behind the feature flag `{value}`, followed by an \
+               underscore and the number of its ticket.",
+        asks: "Behind which feature flag does the change of `{subject}` for ticket {case} go?",
+        case: Case::Appended(Detail::Number, "_"),
         before: "use_",
         after: "",
         noun: "flag",
@@ -81,14 +111,31 @@ const RULES: [Rule; 6] = [
     },
     Rule {
         about: About::Folder,
-        says: "Helpers that are added under `{subject}` go into a module called `{value}`.",
-        asks: "Into which module do helpers go that are added under `{subject}`?",
+        says: "A public helper that is added under `{subject}` goes into a module called `{value}`, \
+               a private one into `{other}`.",
+        asks: "A new commit adds a {case} helper under `{subject}`. Into which module does it go?",
+        case: Case::Either(["public", "private"]),
         before: "",
         after: "",
         noun: "module",
         spelling: Spelling::Lower,
     },
 ];
+
+/// What authors call constants.
+const CONSTANTS: [&str; 8] = [
+    "ROW_LIMIT",
+    "CURSOR_STEP",
+    "WINDOW_SIZE",
+    "MARGIN",
+    "DEPTH",
+    "OFFSET_BASE",
+    "WEIGHT",
+    "TALLY",
+];
+
+/// Hunks that are shown for each label.
+const EXAMPLES: usize = 2;
 
 /// What may be asked, a list per kind, each in a drawn order.
 pub(super) fn candidates(
@@ -117,21 +164,44 @@ fn rules(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) -> 
                 Spelling::Proper => words.proper(draw),
                 Spelling::Upper => words.word(draw).to_uppercase(),
             };
-            let [word, wrong @ ..] = [coin(), coin(), coin(), coin()];
-            let whole = |word: &str| format!("{}{word}{}", rule.before, rule.after);
-            let value = whole(&word);
-            let says = filled(rule.says, subject, &value);
+            let [value, other, wrong @ ..] = [coin(), coin(), coin(), coin()]
+                .map(|word| format!("{}{word}{}", rule.before, rule.after));
+            let (case, answer, mut distractors) = match rule.case {
+                Case::Appended(detail, joint) => {
+                    let case = match detail {
+                        Detail::Number => words.number(draw, 101, 999),
+                        Detail::ConstantName => CONSTANTS[draw.below(CONSTANTS.len())].to_owned(),
+                    };
+                    let whole = |value: &String| format!("{value}{joint}{case}");
+                    let answer = whole(&value);
+                    let mut distractors: Vec<String> = wrong.iter().map(whole).collect();
+                    distractors.push(whole(&other));
+                    (case, answer, distractors)
+                }
+                Case::Either([first, second]) => {
+                    let mut distractors = wrong.to_vec();
+                    if draw.below(2) == 0 {
+                        distractors.push(other.clone());
+                        (first.to_owned(), value.clone(), distractors)
+                    } else {
+                        distractors.push(value.clone());
+                        (second.to_owned(), other.clone(), distractors)
+                    }
+                }
+            };
+            draw.shuffle(&mut distractors);
+            let says = filled(rule.says, subject, &value).replace("{other}", &other);
             Ok(Draft {
                 kind: ProbeKind::TaughtRule,
                 subject: format!("{} {subject}", rule.noun),
-                stem: filled(rule.asks, subject, &value),
+                stem: filled(rule.asks, subject, &value).replace("{case}", &case),
                 listing: Vec::new(),
                 grader: Grader::Exact {
-                    accept: spellings(&value, &word, rule.noun),
+                    accept: spellings(&answer, rule.noun),
                 },
-                distractors: wrong.iter().map(|word| whole(word)).collect(),
+                distractors,
                 source: None,
-                key: single(&value, vec![says.clone()]),
+                key: single(&answer, vec![says.clone()]),
                 lessons: vec![Lesson {
                     when: When::Rules,
                     text: says,
@@ -142,14 +212,12 @@ fn rules(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) -> 
 }
 
 /// The ways to write a value whose case and company do not matter, the plainest first.
-fn spellings(value: &str, word: &str, noun: &str) -> Vec<String> {
-    let mut accept = vec![value.to_owned()];
-    for plain in [value, word] {
-        for text in [plain.to_owned(), plain.to_lowercase()] {
-            accept.push(format!("{text} {noun}"));
-            accept.push(format!("the {text} {noun}"));
-            accept.push(text);
-        }
+fn spellings(value: &str, noun: &str) -> Vec<String> {
+    let mut accept = Vec::new();
+    for text in [value.to_owned(), value.to_lowercase()] {
+        accept.push(text.clone());
+        accept.push(format!("{text} {noun}"));
+        accept.push(format!("the {text} {noun}"));
     }
     let mut seen = BTreeSet::new();
     accept.retain(|text| seen.insert(text.clone()));
@@ -166,29 +234,28 @@ fn labels(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) ->
             let file = &files[at % files.len()];
             let name = words.proper(draw);
             let labels: Vec<String> = scheme.classes.iter().map(|_| words.word(draw)).collect();
+            let counts = format!("What counts on the {name} scale is {}.", scheme.by);
             let mut lesson = format!(
-                "For changes of `{file}` this review sorts hunks by what it calls the {name} scale."
+                "For changes of `{file}` this review sorts hunks by what it calls the {name} scale. \
+                 {counts} Which label is which, these examples show."
             );
-            let mut sentences = Vec::new();
+            // Which class a label is for is told by hunks alone; in turns, so that none stands first.
+            let calls = |label: &str| format!("On the {name} scale this hunk is called `{label}`:");
             let mut shown = Vec::new();
-            for (class, label) in labels.iter().enumerate() {
-                let sentence = format!(
-                    "On the {name} scale a hunk that {} is called `{label}`.",
-                    scheme.classes[class]
-                );
-                let example = Hunk::of_class(scheme, class, draw).ok_or("no example of a label")?;
-                lesson.push_str(&format!(
-                    "\n\n{sentence} For example:\n\n{}",
-                    example.fenced()
-                ));
-                sentences.push(sentence);
-                shown.push(example);
+            for round in 0..EXAMPLES {
+                for at in 0..labels.len() {
+                    let class = (at + round) % labels.len();
+                    let example = example(scheme, class, draw, &shown)?;
+                    lesson.push_str(&format!(
+                        "\n\n{}\n\n{}",
+                        calls(&labels[class]),
+                        example.fenced()
+                    ));
+                    shown.push(example);
+                }
             }
             let class = draw.below(labels.len());
-            let mut hunk = Hunk::of_class(scheme, class, draw).ok_or("no example of a label")?;
-            while shown.contains(&hunk) {
-                hunk = Hunk::of_class(scheme, class, draw).ok_or("no example of a label")?;
-            }
+            let hunk = example(scheme, class, draw, &shown)?;
             let right = labels[class].clone();
             let mut wrong = labels;
             wrong.remove(class);
@@ -206,7 +273,7 @@ fn labels(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) ->
                 grader: Grader::Exact { accept: Vec::new() },
                 distractors: Vec::new(),
                 source: None,
-                key: single(&right, vec![sentences[class].clone()]),
+                key: single(&right, vec![counts, calls(&right)]),
                 lessons: vec![Lesson {
                     when: When::Schemes,
                     text: lesson,
@@ -216,4 +283,19 @@ fn labels(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) ->
             Ok(draft)
         })
         .collect()
+}
+
+/// A hunk of this class that was not shown.
+fn example(
+    scheme: &Scheme,
+    class: usize,
+    draw: &mut Draw,
+    shown: &[Hunk],
+) -> Result<Hunk, &'static str> {
+    loop {
+        let hunk = Hunk::of_class(scheme, class, draw).ok_or("no example of a label")?;
+        if !shown.contains(&hunk) {
+            return Ok(hunk);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::draw::Draw;
-use crate::facts::{Evidence, FactSheet, FileFact};
+use crate::facts::{Evidence, FactSheet, FileFact, HunkFact};
 use crate::probes::likeness::{difference, words};
 
 /// The paths of a sheet.
@@ -11,10 +11,17 @@ pub(super) struct Places<'a> {
     changed: BTreeMap<&'a str, &'a FileFact>,
     others: Vec<&'a str>,
     names: Vec<&'a str>,
+    /// Paths that the change does not touch, some of which nobody ever gave: as few, and so as often
+    /// among the choices, as the changed ones. Who gathers the choices of all questions cannot tell
+    /// by which of them recur what the change touches.
+    decoys: Vec<String>,
 }
 
+/// The fewest and the most decoys of a change.
+const DECOYS: (usize, usize) = (6, 16);
+
 impl<'a> Places<'a> {
-    pub(super) fn new(sheet: &'a FactSheet) -> Self {
+    pub(super) fn new(sheet: &'a FactSheet, seed: u64) -> Self {
         let changed: BTreeMap<&str, &FileFact> = sheet
             .files
             .iter()
@@ -28,14 +35,17 @@ impl<'a> Places<'a> {
         let others = sheet.other_paths.iter().map(String::as_str);
         let others = others.filter(|path| !changed.contains_key(path) && !old.contains(path));
         let symbols = sheet.symbols.iter().map(|symbol| &symbol.name);
-        Self {
+        let mut places = Self {
             others: others.collect(),
             names: symbols
                 .chain(&sheet.other_symbols)
                 .map(String::as_str)
                 .collect(),
             changed,
-        }
+            decoys: Vec::new(),
+        };
+        places.decoys = places.drawn_decoys(&mut Draw::new(seed, "decoys"));
+        places
     }
 
     /// The line of the diff that opens a file's section.
@@ -75,8 +85,22 @@ impl<'a> Places<'a> {
         wrong
     }
 
+    fn drawn_decoys(&self, draw: &mut Draw) -> Vec<String> {
+        let changed: BTreeSet<&str> = self.changed.keys().copied().collect();
+        let count = changed.len().clamp(DECOYS.0, DECOYS.1);
+        let mut decoys = self.unchanged(draw, &changed, count - count / 3);
+        let invented = draw.shuffled(self.invented());
+        for path in invented {
+            if decoys.len() < count && !decoys.contains(&path) {
+                decoys.push(path);
+            }
+        }
+        decoys
+    }
+
     /// Up to `most` paths other than `right` and those that are `concerned`, like it: of its ending
-    /// and shape, and sounding no less like what is asked about.
+    /// and shape, and sounding no less like what is asked about. At least one is changed and one is
+    /// not, where there are such.
     pub(super) fn alike(
         &self,
         draw: &mut Draw,
@@ -86,32 +110,45 @@ impl<'a> Places<'a> {
         most: usize,
     ) -> Vec<String> {
         let asked = words(asked);
-        let changed = self
-            .changed
-            .keys()
-            .filter(|path| !concerned.contains(**path));
-        let mut ranked: Vec<(usize, String)> = draw
-            .shuffled(changed)
-            .into_iter()
-            .map(|path| (difference(right, path, &asked), (*path).to_owned()))
-            .collect();
-        ranked.sort_by_key(|(difference, _)| *difference);
-        let mut wrong: Vec<String> = ranked
-            .into_iter()
-            .map(|(_, path)| path)
-            .take(most)
-            .collect();
-        // A reader who heard of some paths in other questions rules out those that he never heard
-        // of, so at most one is of a file that the change leaves alone.
-        if wrong.len() < most {
-            let strangers = self.unchanged(draw, &BTreeSet::from([right]), 4 * most);
-            let stranger = strangers
+        let mut ranked = |paths: Vec<&str>| -> Vec<String> {
+            let fresh = paths
                 .into_iter()
-                .filter(|path| !concerned.contains(path.as_str()))
-                .min_by_key(|path| difference(right, path, &asked));
-            wrong.extend(stranger);
-        }
+                .filter(|path| *path != right && !concerned.contains(path));
+            let mut ranked: Vec<(usize, &str)> = draw
+                .shuffled(fresh)
+                .into_iter()
+                .map(|path| (difference(right, path, &asked), path))
+                .collect();
+            ranked.sort_by_key(|(difference, _)| *difference);
+            ranked
+                .into_iter()
+                .map(|(_, path)| path.to_owned())
+                .collect()
+        };
+        let changed = ranked(self.changed.keys().copied().collect());
+        let decoys = ranked(self.decoys.iter().map(String::as_str).collect());
+        let strangers = 1 + draw.below(most.saturating_sub(1));
+        let mut wrong: Vec<String> = decoys.iter().take(strangers).cloned().collect();
+        wrong.extend(changed.into_iter().take(most - wrong.len()));
+        wrong.extend(decoys.into_iter().skip(strangers).take(most - wrong.len()));
         wrong
+    }
+
+    /// A hunk that the diff does not have, in a file that it leaves alone. As often larger as smaller
+    /// than this one: who takes the largest, since most happens there, must not be right.
+    pub(super) fn hunk_elsewhere(&self, draw: &mut Draw, like: &HunkFact) -> Option<String> {
+        let near = |path: &&String| extension(path) == extension(&like.file);
+        let alike: Vec<&String> = self.decoys.iter().filter(near).collect();
+        let path = draw.pick(&alike)?;
+        let (first, last) = like.evidence.lines;
+        let length = last.saturating_sub(first) as usize + 1;
+        let new = if draw.below(2) == 0 {
+            length + draw.between(1, 9)
+        } else {
+            draw.between(1, length)
+        };
+        let (start, old) = (draw.between(1, 90), draw.between(1, new));
+        Some(format!("{path} @@ -{start},{old} +{start},{new} @@"))
     }
 
     /// Up to `most` paths that the change does not touch. Those that look like one of `like` come

@@ -4,6 +4,7 @@ mod code;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) use self::code::{ASKS_PARAMETERS, ASKS_RETURN};
 use crate::draw::Draw;
 use crate::facts::{FactSheet, FileFact, SymbolKind};
 use crate::probe::{Combine, Grader, Part, ProbeKind};
@@ -24,7 +25,7 @@ const STATUSES: [FileStatus; 4] = [
 
 /// What may be asked, a list per kind, each in a drawn order.
 pub(super) fn candidates(sheet: &FactSheet, seed: u64, most: usize) -> Vec<Vec<Candidate>> {
-    let places = Places::new(sheet);
+    let places = Places::new(sheet, seed);
     let draw = |kind: &str| Draw::new(seed, &format!("AR/{kind}"));
     vec![
         changed_files(sheet, &places, &mut draw("changed_files"), most),
@@ -42,39 +43,8 @@ fn changed_files(
     draw: &mut Draw,
     most: usize,
 ) -> Vec<Candidate> {
-    let mut groups: BTreeMap<String, Vec<&FileFact>> = BTreeMap::new();
-    let mut put = |question: String, file| groups.entry(question).or_default().push(file);
-    for file in &sheet.files {
-        put(
-            "Which files does the diff of this pull request change?".to_owned(),
-            file,
-        );
-        let folder = folder(&file.path);
-        if folder.is_empty() {
-            put(
-                "Which files in the top folder itself does the diff change?".to_owned(),
-                file,
-            );
-        } else {
-            put(
-                format!("Which files directly in the folder `{folder}` does the diff change?"),
-                file,
-            );
-        }
-        let ending = extension(&file.path);
-        if !ending.is_empty() {
-            put(
-                format!("Which files whose names end in `{ending}` does the diff change?"),
-                file,
-            );
-        }
-        put(
-            format!("Which files does the diff {}?", verb(file.status)),
-            file,
-        );
-    }
     let mut asked = BTreeSet::new();
-    draw.shuffled(groups)
+    draw.shuffled(file_sets(sheet))
         .into_iter()
         .take(most)
         .map(|(question, files)| {
@@ -113,6 +83,42 @@ fn changed_files(
             })
         })
         .collect()
+}
+
+/// Every question for a set of changed files, with its answer.
+pub(super) fn file_sets(sheet: &FactSheet) -> BTreeMap<String, Vec<&FileFact>> {
+    let mut groups: BTreeMap<String, Vec<&FileFact>> = BTreeMap::new();
+    let mut put = |question: String, file| groups.entry(question).or_default().push(file);
+    for file in &sheet.files {
+        put(
+            "Which files does the diff of this pull request change?".to_owned(),
+            file,
+        );
+        let folder = folder(&file.path);
+        if folder.is_empty() {
+            put(
+                "Which files in the top folder itself does the diff change?".to_owned(),
+                file,
+            );
+        } else {
+            put(
+                format!("Which files directly in the folder `{folder}` does the diff change?"),
+                file,
+            );
+        }
+        let ending = extension(&file.path);
+        if !ending.is_empty() {
+            put(
+                format!("Which files whose names end in `{ending}` does the diff change?"),
+                file,
+            );
+        }
+        put(
+            format!("Which files does the diff {}?", verb(file.status)),
+            file,
+        );
+    }
+    groups
 }
 
 fn symbol_files(

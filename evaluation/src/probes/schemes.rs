@@ -4,13 +4,16 @@ use crate::draw::Draw;
 
 /// A property of hunks with its classes. Every hunk that [`Hunk::drawn`] makes is in just one.
 pub(super) struct Scheme {
-    /// Each completes "a hunk that …".
+    /// Completes "what counts is …".
+    pub(super) by: &'static str,
+    /// Each completes "a hunk that …"; told to nobody.
     pub(super) classes: &'static [&'static str],
     class: fn(&Hunk) -> usize,
 }
 
 pub(super) const SCHEMES: [Scheme; 6] = [
     Scheme {
+        by: "whether a hunk adds lines, removes lines, or does both",
         classes: &[
             "adds lines and removes none",
             "removes lines and adds none",
@@ -23,6 +26,7 @@ pub(super) const SCHEMES: [Scheme; 6] = [
         },
     },
     Scheme {
+        by: "whether a hunk adds more lines than it removes, fewer, or as many",
         classes: &[
             "adds more lines than it removes",
             "removes more lines than it adds",
@@ -35,6 +39,7 @@ pub(super) const SCHEMES: [Scheme; 6] = [
         },
     },
     Scheme {
+        by: "where a hunk starts in the old file: before line 100, from there to line 499, or later",
         classes: &[
             "starts before line 100 of the old file",
             "starts in the lines 100 to 499 of the old file",
@@ -47,6 +52,7 @@ pub(super) const SCHEMES: [Scheme; 6] = [
         },
     },
     Scheme {
+        by: "whether a hunk adds a line with the word TODO, one with FIXME, or neither",
         classes: &[
             "adds a line with the word TODO",
             "adds a line with the word FIXME",
@@ -62,6 +68,7 @@ pub(super) const SCHEMES: [Scheme; 6] = [
         },
     },
     Scheme {
+        by: "which ends of a hunk are unchanged lines: the first, the last, both or none",
         classes: &[
             "opens with an unchanged line and ends with a changed one",
             "opens with a changed line and ends with an unchanged one",
@@ -76,6 +83,7 @@ pub(super) const SCHEMES: [Scheme; 6] = [
         },
     },
     Scheme {
+        by: "how many lines a hunk adds and removes in all: one or two, three or four, or more",
         classes: &[
             "adds and removes one or two lines in all",
             "adds and removes three or four lines in all",

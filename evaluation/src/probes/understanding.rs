@@ -1,22 +1,25 @@
 //! Long-range understanding (LRU): facts that only several places of the diff together tell.
 
+mod ways;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) use self::ways::Way;
 use crate::draw::Draw;
-use crate::facts::{FactSheet, UseFact};
+use crate::facts::{FactSheet, FlowFact, UseFact};
 use crate::probe::{Combine, Grader, Part, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, offer, several, single};
 use crate::probes::places::{Places, ambiguous_names, wrong_sets};
 
-/// More steps than this are too many for one question.
-const MOST_STEPS: usize = 6;
-
 /// More files than this are too many for one question.
 const LARGEST_SET: usize = 12;
 
+/// Names that tell a hunk.
+const MOST_NAMES: usize = 2;
+
 /// What may be asked, a list per kind, each in a drawn order.
 pub(super) fn candidates(sheet: &FactSheet, seed: u64, most: usize) -> Vec<Vec<Candidate>> {
-    let places = Places::new(sheet);
+    let places = Places::new(sheet, seed);
     let draw = |kind: &str| Draw::new(seed, &format!("LRU/{kind}"));
     vec![
         users(sheet, &places, &mut draw("symbol_users"), most),
@@ -73,6 +76,7 @@ fn concerned(fact: &UseFact) -> BTreeSet<&str> {
     users.chain([fact.defined_in.as_str()]).collect()
 }
 
+/// Those that lead through several files first.
 fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let mut namesakes: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut called: BTreeMap<&str, usize> = BTreeMap::new();
@@ -81,31 +85,22 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
         *called.entry(&flow.function).or_default() += 1;
     }
     let ambiguous = ambiguous_names(sheet);
-    draw.shuffled(&sheet.flows)
+    let mut ways: Vec<(&FlowFact, Way)> = draw
+        .shuffled(&sheet.flows)
         .into_iter()
-        .take(most)
-        .map(|flow| {
+        .map(|flow| (flow, Way::of(sheet, flow)))
+        .collect();
+    ways.sort_by_key(|(_, way)| way.through.is_none());
+    ways.truncate(most);
+    ways.into_iter()
+        .map(|(flow, way)| {
             if namesakes.get(&(flow.file.as_str(), flow.function.as_str())) != Some(&1) {
                 return Err("the name means several things");
             }
-            let steps: Vec<String> = flow.steps.iter().take(MOST_STEPS).cloned().collect();
-            if steps.len() < 3 {
+            if way.steps.len() < 3 {
                 return Err("too few steps");
             }
-            let text = &flow.evidence.text;
-            let line_each = text.len() == flow.steps.len() + 1;
-            let parts = steps
-                .iter()
-                .enumerate()
-                .map(|(at, step)| Part {
-                    evidence: if line_each {
-                        vec![text[0].clone(), text[at + 1].clone()]
-                    } else {
-                        text.clone()
-                    },
-                    value: step.clone(),
-                })
-                .collect();
+            let steps = way.names();
             // Neither the order nor its reverse, so that no way to read the list earns more than
             // another. With three steps or more there are others.
             let backwards: Vec<String> = steps.iter().rev().cloned().collect();
@@ -127,17 +122,25 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
             } else {
                 format!("`{}` in `{}`", flow.function, flow.file)
             };
-            Ok(Draft {
-                kind: ProbeKind::FlowOrder,
-                subject: format!("{} {}", flow.file, flow.function),
-                stem: format!(
+            let stem = match &way.through {
+                None => format!(
                     "After the change the body of {asked} calls the following. In which order does \
                      it first call each of them?"
                 ),
+                Some(through) => format!(
+                    "Read the body of {asked} after the change, and where it calls `{through}`, \
+                     which another file defines, go on with that body before you return. In which \
+                     order do you first come to these calls?"
+                ),
+            };
+            Ok(Draft {
+                kind: ProbeKind::FlowOrder,
+                subject: format!("{} {}", flow.file, flow.function),
+                stem,
                 listing: shown.iter().map(|step| format!("- {step}")).collect(),
                 distractors: draw.shuffled(wrong).into_iter().take(3).collect(),
                 source: Some(flow.evidence.clone()),
-                key: several(Combine::Sequence, parts),
+                key: several(Combine::Sequence, way.steps),
                 grader: Grader::Sequence { items: steps },
                 lessons: Vec::new(),
             })
@@ -182,41 +185,45 @@ fn together(
         .collect()
 }
 
+/// How the question for a hunk begins.
+pub(super) const ASKS_HUNK: &str = "Which hunk of the diff holds the code that works with";
+
 fn hunks(sheet: &FactSheet, places: &Places<'_>, draw: &mut Draw, most: usize) -> Vec<Candidate> {
-    let ambiguous = ambiguous_names(sheet);
     let place = |at: usize| format!("{} {}", sheet.hunks[at].file, sheet.hunks[at].header);
-    let defining = (0..sheet.hunks.len()).filter(|&at| !sheet.hunks[at].defines.is_empty());
-    draw.shuffled(defining)
+    let telling = (0..sheet.hunks.len()).filter(|&at| !sheet.hunks[at].does.is_empty());
+    draw.shuffled(telling)
         .into_iter()
         .take(most)
         .map(|at| {
             let hunk = &sheet.hunks[at];
-            let clear: Vec<&String> = hunk
-                .defines
-                .iter()
-                .filter(|name| !ambiguous.contains(name.as_str()))
-                .collect();
-            let symbol = *draw.pick(&clear).ok_or("the name means several things")?;
+            // What the code does is told by what it works with, and not by a name that it defines.
+            let does = &hunk.does[..hunk.does.len().min(MOST_NAMES)];
+            let names: Vec<String> = does.iter().map(|(name, _)| format!("`{name}`")).collect();
             // Hunks of the same file first: the path alone shall not give the answer away.
             let mut others = draw.shuffled((0..sheet.hunks.len()).filter(|&other| other != at));
             others.sort_by_key(|&other| {
                 let other = &sheet.hunks[other];
-                (other.file != hunk.file, other.defines.is_empty())
+                (other.file != hunk.file, other.does.is_empty())
             });
-            let wrong: BTreeSet<String> = others.into_iter().take(3).map(place).collect();
+            let nowhere = places.hunk_elsewhere(draw, hunk);
+            let real = 3 - usize::from(nowhere.is_some());
+            let wrong: BTreeSet<String> = others
+                .into_iter()
+                .take(real)
+                .map(place)
+                .chain(nowhere)
+                .collect();
             let mut lines = hunk.evidence.clone();
-            lines
-                .text
-                .retain(|line| line.starts_with("@@") || line.contains(symbol.as_str()));
-            if lines.text.iter().all(|line| line.starts_with("@@")) {
-                return Err("no line of the diff proves the answer");
+            lines.text.retain(|line| line.starts_with("@@"));
+            for (_, line) in does {
+                if !lines.text.contains(line) {
+                    lines.text.push(line.clone());
+                }
             }
             let mut draft = Draft {
                 kind: ProbeKind::BehaviourHunk,
-                subject: symbol.clone(),
-                stem: format!(
-                    "In which hunk of the diff does the line stand that defines `{symbol}`?"
-                ),
+                subject: names.join(" "),
+                stem: format!("{ASKS_HUNK} {}?", names.join(" and ")),
                 listing: Vec::new(),
                 grader: Grader::Exact { accept: Vec::new() },
                 distractors: Vec::new(),

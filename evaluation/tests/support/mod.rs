@@ -93,7 +93,7 @@ fn uses(symbol: &str, defined_in: &str, used_in: &[&str]) -> UseFact {
     }
 }
 
-fn flow(function: &str, path: &str, steps: &[&str]) -> FlowFact {
+pub(crate) fn flow(function: &str, path: &str, steps: &[&str]) -> FlowFact {
     let mut lines = vec![format!("pub fn {function}(input) {{")];
     lines.extend(steps.iter().map(|step| format!("let _ = {step}(input);")));
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -105,7 +105,7 @@ fn flow(function: &str, path: &str, steps: &[&str]) -> FlowFact {
     }
 }
 
-fn hunk(path: &str, header: &str, defines: &[&str]) -> HunkFact {
+fn hunk(path: &str, header: &str, defines: &[&str], does: &[&str]) -> HunkFact {
     let mut lines = vec![header.to_owned()];
     lines.extend(defines.iter().map(|name| format!("pub fn {name}(")));
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -113,6 +113,10 @@ fn hunk(path: &str, header: &str, defines: &[&str]) -> HunkFact {
         file: path.to_owned(),
         header: header.to_owned(),
         defines: defines.iter().map(|&name| name.to_owned()).collect(),
+        does: does
+            .iter()
+            .map(|name| ((*name).to_owned(), format!("let _ = {name}(input);")))
+            .collect(),
         adds: 4,
         removes: 1,
         evidence: evidence(path, 1, &lines),
@@ -184,11 +188,21 @@ pub(crate) fn sheet() -> FactSheet {
             flow("boot", api, &["readConfig", "fetchStatus", "render"]),
         ],
         hunks: vec![
-            hunk(retry, "@@ -0,0 +1,40 @@", &["backoff_delay"]),
-            hunk(queue, "@@ -12,6 +12,19 @@", &["drain_queue"]),
-            hunk(queue, "@@ -40,3 +53,9 @@", &["push_job"]),
-            hunk(api, "@@ -1,9 +1,14 @@", &["fetchStatus"]),
-            hunk(api, "@@ -30,2 +35,2 @@", &[]),
+            hunk(retry, "@@ -0,0 +1,40 @@", &["backoff_delay"], &["scale_by"]),
+            hunk(
+                queue,
+                "@@ -12,6 +12,19 @@",
+                &["drain_queue"],
+                &["pop_front", "mark_done"],
+            ),
+            hunk(
+                queue,
+                "@@ -40,3 +53,9 @@",
+                &["push_job"],
+                &["sort_by_priority"],
+            ),
+            hunk(api, "@@ -1,9 +1,14 @@", &["fetchStatus"], &["fetchJson"]),
+            hunk(api, "@@ -30,2 +35,2 @@", &[], &[]),
         ],
         other_paths: strings(&[
             "src/lib.rs",

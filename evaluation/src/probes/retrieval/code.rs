@@ -10,6 +10,11 @@ use crate::probes::candidate::{Candidate, Draft, single};
 use crate::probes::likeness::split;
 use crate::probes::places::{Places, ambiguous_names, was_removed};
 
+/// How the two questions about a signature begin.
+pub(in crate::probes) const ASKS_RETURN: &str = "What is the return type of the function";
+pub(in crate::probes) const ASKS_PARAMETERS: &str =
+    "What are the names, in order and without types, of the parameters of the function";
+
 pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let ambiguous = ambiguous_names(sheet);
     let tells = |symbol: &&SymbolFact| symbol.returns.is_some() || parameters(symbol).is_some();
@@ -35,6 +40,10 @@ pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec
                 }
                 (None, None) => return Err("the signature is not told"),
             };
+            let mut distractors: Vec<String> = draw.shuffled(asked.wrong);
+            distractors.retain(|wrong| asked.made_up.as_ref() != Some(wrong));
+            distractors.truncate(4 - usize::from(asked.made_up.is_some()));
+            distractors.extend(asked.made_up);
             Ok(Draft {
                 kind: ProbeKind::SymbolSignature,
                 subject: symbol.name.clone(),
@@ -43,7 +52,7 @@ pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec
                 grader: Grader::Exact {
                     accept: asked.accept,
                 },
-                distractors: draw.shuffled(asked.wrong).into_iter().take(4).collect(),
+                distractors,
                 source: Some(symbol.evidence.clone()),
                 key: single(asked.answer, symbol.evidence.text.clone()),
                 lessons: Vec::new(),
@@ -58,16 +67,19 @@ struct Asked {
     answer: String,
     accept: Vec<String>,
     wrong: BTreeSet<String>,
+    /// A wrong answer with a name that nobody gave.
+    made_up: Option<String>,
 }
 
 fn about_return(sheet: &FactSheet, symbol: &SymbolFact, returns: &str) -> Asked {
     Asked {
-        question: "What is the return type of the function",
+        question: ASKS_RETURN,
         answer: returns.to_owned(),
         accept: vec![returns.to_owned(), format!("-> {returns}")],
         wrong: others(sheet, symbol)
             .filter_map(|other| other.returns.clone())
             .collect(),
+        made_up: made_up(sheet, returns),
     }
 }
 
@@ -78,10 +90,15 @@ fn about_parameters(sheet: &FactSheet, symbol: &SymbolFact, names: &[String]) ->
         accept.push(format!("{first} and {second}"));
     }
     Asked {
-        question: "What are the names, in order and without types, of the parameters of the function",
+        question: ASKS_PARAMETERS,
         answer: listed,
         accept,
         wrong: wrong_parameters(names, others(sheet, symbol).filter_map(parameters)),
+        made_up: names.split_first().and_then(|(first, rest)| {
+            let first = made_up(sheet, first)?;
+            let names: Vec<String> = [first].into_iter().chain(rest.iter().cloned()).collect();
+            Some(names.join(", "))
+        }),
     }
 }
 
@@ -93,6 +110,39 @@ fn others<'a>(
         .symbols
         .iter()
         .filter(|other| other.name != symbol.name)
+}
+
+/// A name that nobody gave, in the shape of this one: its last word is the last of another name. One,
+/// the first that fits, so that the names of the repository are not outnumbered.
+fn made_up(sheet: &FactSheet, like: &str) -> Option<String> {
+    let is_name = like
+        .chars()
+        .all(|letter| letter.is_alphanumeric() || letter == '_');
+    let names = || {
+        let symbols = sheet.symbols.iter().map(|symbol| symbol.name.as_str());
+        symbols.chain(sheet.other_symbols.iter().map(String::as_str))
+    };
+    let given: BTreeSet<&str> = sheet
+        .symbols
+        .iter()
+        .flat_map(|symbol| {
+            let parameters = symbol.parameters.iter().flatten().map(String::as_str);
+            parameters.chain(symbol.returns.as_deref())
+        })
+        .chain(names())
+        .collect();
+    let own: Vec<String> = split(like).collect();
+    let last = own.last().filter(|_| is_name)?;
+    let kept = like.get(..like.len().checked_sub(last.len())?)?;
+    let is_upper = like.get(kept.len()..)?.starts_with(char::is_uppercase);
+    let words = names().filter_map(|name| split(name).last());
+    words
+        .filter(|word| word.chars().count() > 3 && word.is_ascii() && !own.contains(word))
+        .map(|word| match (is_upper, word.get(..1), word.get(1..)) {
+            (true, Some(first), Some(rest)) => format!("{kept}{}{rest}", first.to_uppercase()),
+            _ => format!("{kept}{word}"),
+        })
+        .find(|name| !given.contains(name.as_str()))
 }
 
 /// The parameters of other functions, and these in another order or number.
