@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use agents::adapter::{AgentAdapter, SessionSpec};
 use agents::event::Tokens;
 use agents::prices;
+use evaluation::judging::FACTS_AT_ONCE;
 use evaluation::probe::ProbeSet;
+
+use crate::judges::battery_requests;
+use crate::stages::recalls::MOST_FACTS;
 
 /// What an answer takes, in tokens, with some thinking.
 const ANSWER: u64 = 300;
@@ -75,7 +79,7 @@ pub(crate) fn told(
                     format!(
                         "about {:.2} US dollars (list prices of {}, prompt caching counted)",
                         usd * *runs as f64,
-                        prices::AS_OF
+                        model.as_deref().map_or(prices::AS_OF, prices::as_of)
                     )
                 },
             );
@@ -86,6 +90,20 @@ pub(crate) fn told(
             )
         })
         .collect()
+}
+
+/// One line for the models that judge, for people; none where there are none. The battery is counted,
+/// though what it found for an earlier task may still hold.
+pub(crate) fn judging(judges: usize, runs: usize, breaks: u64) -> Option<String> {
+    let requests = |facts: u64| facts.div_ceil(FACTS_AT_ONCE as u64);
+    // Just before each break and after it.
+    let recalls = 2 * breaks * runs as u64 * requests(MOST_FACTS as u64);
+    let battery = battery_requests() as u64;
+    (judges > 0).then(|| {
+        format!(
+            "judging: {judges} models, with at most about {recalls} requests each for free recall, and {battery} for the adversarial battery"
+        )
+    })
 }
 
 /// The model that an adapter asks, where it names one.
@@ -114,5 +132,15 @@ mod tests {
         assert!(one.cost_usd < three.cost_usd && one.cost_usd > Some(0.0));
         assert_eq!(estimate(Some("m-1"), &probes, 100_000, 1).cost_usd, None);
         assert_eq!(estimate(None, &probes, 100_000, 1).cost_usd, None);
+    }
+
+    #[test]
+    fn judges_are_told_too() {
+        assert_eq!(judging(0, 6, 1), None);
+        let told = judging(2, 6, 1).unwrap_or_default();
+        assert!(
+            told.starts_with("judging: 2 models, with at most about 60 requests"),
+            "{told}"
+        );
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::ending;
-use crate::estimate::{estimate, model_of, told};
+use crate::estimate::{estimate, judging, model_of, told};
 use crate::job::{Job, StageError, Text, Worker};
 use crate::material::{
     LEAST_CONTEXT, MATERIAL, Material, context_for, diff, diff_that_fits, dimension,
@@ -324,10 +324,13 @@ fn expected(
         .unwrap_or_else(|| context_for(diff).max(LEAST_CONTEXT))
         .min(most);
     let breaks = u64::from(task.breaks.unsigned_abs());
+    let judges = worker.judges.iter().filter(|judge| judge.juror().is_some());
+    let judging = judging(judges.count(), runs.len(), breaks);
     told(&agents, |model| {
         estimate(model, &prepared.probe_set, context, breaks)
     })
     .into_iter()
+    .chain(judging)
     .map(|line| progress("estimate", line))
     .collect()
 }

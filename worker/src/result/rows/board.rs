@@ -13,6 +13,7 @@ use super::Belongings;
 use super::answers::Graded;
 use crate::material::dimension;
 use crate::phases::running::FIRST_BREAK;
+use crate::stages::recalls::JURY;
 
 /// What is ranked and compared.
 pub(super) struct Board {
@@ -116,8 +117,11 @@ fn manifest(run: &agent_run::Model) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The judge whose recall is on the board: the jury, or its one member that may rank; the
-/// deterministic judge where there is no other. None where those there are may not rank.
+/// The judge whose recall is on the board: the jury where models judge, and the deterministic judge
+/// where none does. None where the jury may not rank.
+///
+/// A jury is of one juror or more, so that an agent of whose family one of two jurors is has figures
+/// of the other. Judgings before there were juries of one are ranked by their one member.
 fn ranking_judge(judging: &JudgingPart) -> Option<String> {
     let models: Vec<_> = judging
         .judges
@@ -127,11 +131,14 @@ fn ranking_judge(judging: &JudgingPart) -> Option<String> {
     if models.is_empty() {
         return Some(evaluation::grading::GRADER.to_owned());
     }
+    if let Some(jury) = judging.judges.iter().find(|judge| judge.name == JURY) {
+        return jury.may_rank.then(|| JURY.to_owned());
+    }
     let mut ranking = models.iter().filter(|judge| judge.may_rank);
     match (ranking.next(), ranking.next()) {
         (None, _) => None,
         (Some(only), None) => Some(only.name.clone()),
-        (Some(_), Some(_)) => Some("jury".to_owned()),
+        (Some(_), Some(_)) => Some(JURY.to_owned()),
     }
 }
 
