@@ -31,10 +31,17 @@ trap 'rm -f "$log"' EXIT
 # field NAME PATCH: a line of a patch's head.
 field() { sed -n "s/^$1: //p;/^--- /q" "$2" | head -n 1; }
 
-# run TARGET TEST: one test, by its whole name.
+# package PATCH: the crate whose test catches it. Where the head does not tell, it is the instrument.
+package() {
+    local named
+    named=$(field Package "$1")
+    printf '%s' "${named:-evaluation}"
+}
+
+# run PACKAGE TARGET TEST: one test, by its whole name.
 run() {
     # shellcheck disable=SC2086  # a target is an option and a name
-    cargo test --quiet -p evaluation $1 -- --exact "$2" >"$log" 2>&1
+    cargo test --quiet -p "$1" $2 -- --exact "$3" >"$log" 2>&1
 }
 
 names=("$@")
@@ -49,13 +56,13 @@ declare -A sound
 for name in "${names[@]}"; do
     patch=scripts/mutations/$name.patch
     [ -f "$patch" ] || die "there is no mutant $name"
-    target=$(field Target "$patch") test=$(field Test "$patch")
-    [ -z "${sound[$target $test]:-}" ] || continue
-    if ! run "$target" "$test" || ! grep -q '^test result: ok. 1 passed' "$log"; then
+    package=$(package "$patch") target=$(field Target "$patch") test=$(field Test "$patch")
+    [ -z "${sound[$package $target $test]:-}" ] || continue
+    if ! run "$package" "$target" "$test" || ! grep -q '^test result: ok. 1 passed' "$log"; then
         cat "$log" >&2
-        die "$test of $target does not pass without a mutant"
+        die "$test of $package $target does not pass without a mutant"
     fi
-    sound[$target $test]=yes
+    sound[$package $target $test]=yes
 done
 
 survived=0
@@ -63,14 +70,14 @@ printf '| mutant | of | what it does | test that fails | result |\n'
 printf '| --- | --- | --- | --- | --- |\n'
 for name in "${names[@]}"; do
     patch=scripts/mutations/$name.patch
-    target=$(field Target "$patch") test=$(field Test "$patch")
+    package=$(package "$patch") target=$(field Target "$patch") test=$(field Test "$patch")
     patch --quiet --strip 1 <"$patch" || die "$patch does not apply"
     # shellcheck disable=SC2086
-    if ! cargo test --quiet -p evaluation $target --no-run >"$log" 2>&1; then
+    if ! cargo test --quiet -p "$package" $target --no-run >"$log" 2>&1; then
         cat "$log" >&2
         die "the mutant $name does not compile"
     fi
-    if run "$target" "$test"; then
+    if run "$package" "$target" "$test"; then
         result=SURVIVED
         survived=$((survived + 1))
     elif grep -q '^test result: FAILED. 0 passed; 1 failed' "$log"; then

@@ -6,8 +6,11 @@
 
 use crate::event::{Cost, CostSource, Tokens};
 
-/// The day on which the table was made.
+/// The day on which the table was made; prices of Anthropic's models are of [`ANTHROPIC_AS_OF`].
 pub const AS_OF: &str = "2026-03-01";
+
+/// The day of Anthropic's prices.
+pub const ANTHROPIC_AS_OF: &str = "2026-11-28";
 
 /// US dollars for a million tokens.
 struct Price {
@@ -20,8 +23,11 @@ struct Price {
 }
 
 /// List prices of pay-as-you-go use: Google's from <https://ai.google.dev/gemini-api/docs/pricing>,
-/// `OpenAI`'s from <https://platform.openai.com/docs/pricing>.
-const TABLE: [Price; 5] = [
+/// `OpenAI`'s from <https://platform.openai.com/docs/pricing>, Anthropic's from
+/// <https://platform.claude.com/docs/en/about-claude/pricing>. What Anthropic asks for writing a cache
+/// (a quarter more than for fresh input, or twice as much) is not in it: judges write none, and
+/// Claude Code tells its own cost.
+const TABLE: [Price; 15] = [
     Price {
         model: "gemini-2.5-pro",
         input: 1.25,
@@ -57,7 +63,39 @@ const TABLE: [Price; 5] = [
         output: 10.0,
         most_input: None,
     },
+    anthropic("claude-opus-5-5", 4.0, 0.2, 20.0),
+    anthropic("claude-opus-5", 5.0, 0.5, 25.0),
+    anthropic("claude-opus-4-8", 5.0, 0.5, 25.0),
+    anthropic("claude-opus-4-7", 5.0, 0.5, 25.0),
+    anthropic("claude-opus-4-6", 5.0, 0.5, 25.0),
+    anthropic("claude-opus-4-5", 5.0, 0.5, 25.0),
+    anthropic("claude-sonnet-5-5", 2.0, 0.1, 10.0),
+    anthropic("claude-sonnet-5", 2.0, 0.2, 10.0),
+    anthropic("claude-haiku-4-5", 1.0, 0.1, 5.0),
+    Price {
+        most_input: Some(100_000),
+        ..anthropic("claude-haiku-5-5", 0.1, 0.01, 0.5)
+    },
 ];
+
+const fn anthropic(model: &'static str, input: f64, cached: f64, output: f64) -> Price {
+    Price {
+        model,
+        input,
+        cached,
+        output,
+        most_input: None,
+    }
+}
+
+/// The day of a model's price.
+pub fn as_of(model: &str) -> &'static str {
+    if model.starts_with("claude") {
+        ANTHROPIC_AS_OF
+    } else {
+        AS_OF
+    }
+}
 
 /// What so many tokens of a model cost; none where that is not known.
 pub fn cost(model: &str, tokens: Tokens) -> Option<Cost> {
@@ -101,5 +139,7 @@ mod tests {
         assert_eq!(cost("a-model-of-tomorrow", tokens(10, 0)), None);
         assert_eq!(cost("gemini-2.5-pro", tokens(200_001, 0)), None);
         assert_eq!(cost("gpt-5", tokens(10, 11)), None);
+        assert_eq!(cost("claude-haiku-5-5", tokens(100_001, 0)), None);
+        assert!(cost("claude-opus-5", tokens(10, 0)).is_some());
     }
 }

@@ -89,6 +89,11 @@ impl ApiError {
         Self::NotFound(format!("Agent run for {agent} not found"))
     }
 
+    /// There is no judging of this number.
+    pub(crate) fn no_judging(number: &str) -> Self {
+        Self::NotFound(format!("Judging {number} not found"))
+    }
+
     /// Makes an error of ours out of one of a library.
     pub(crate) fn internal<E>(doing: &'static str) -> impl FnOnce(E) -> Self
     where

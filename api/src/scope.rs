@@ -181,6 +181,35 @@ pub(crate) fn judgings_of(task: &FoundTask) -> Select<judging::Entity> {
         .order_by_asc(judging::Column::Number)
 }
 
+/// All figures of one judging of a task, of all runs and breaks.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task was found within the caller's organisation"
+)]
+pub(crate) fn scores_of_judging(task: &FoundTask, number: i32) -> Select<score::Entity> {
+    score::Entity::find()
+        .inner_join(agent_run::Entity)
+        .filter(agent_run::Column::TaskId.eq(task.id))
+        .filter(score::Column::Judging.eq(number))
+        .order_by_asc(score::Column::BreakIndex)
+        .order_by_asc(score::Column::Dimension)
+}
+
+/// The free recalls of one judging of a task, of all runs, breaks and judges.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task was found within the caller's organisation"
+)]
+pub(crate) fn recalls_of_judging(task: &FoundTask, number: i32) -> Select<recall::Entity> {
+    recall::Entity::find()
+        .inner_join(agent_run::Entity)
+        .filter(agent_run::Column::TaskId.eq(task.id))
+        .filter(recall::Column::Judging.eq(number))
+        .order_by_asc(recall::Column::BreakIndex)
+        .order_by_asc(recall::Column::Arm)
+        .order_by_asc(recall::Column::Judge)
+}
+
 /// The files of a task that a client may have. Names that begin with a dot are the workers' own.
 #[expect(
     clippy::disallowed_methods,

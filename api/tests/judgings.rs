@@ -6,6 +6,7 @@ use serde_json::json;
 use testkit::database::on_both_engines;
 
 use crate::support::TestApi;
+use crate::support::rows::RunRow;
 
 #[tokio::test]
 async fn a_finished_task_is_judged_again_once_at_a_time() {
@@ -37,6 +38,55 @@ async fn a_finished_task_is_judged_again_once_at_a_time() {
             api.get(&format!("/api/v1/tasks/{task}")).await.json()["judging"],
             1
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_judging_shows_the_figures_that_it_found() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let task = TaskId::new();
+        let rows = api.rows();
+        rows.task(task, TaskStatus::Done, &["claude"]).await;
+        // Its own scores are those of judging 1.
+        let run = rows.run(task, RunRow::default()).await.id;
+        rows.judging(task, 1).await;
+        rows.judging(task, 2).await;
+        rows.recall(run, 1, 3).await;
+        rows.scores(run, 2, 0.75).await;
+        rows.recall(run, 2, 8).await;
+        for (number, post, recall) in [(1, 0.5, 0.3), (2, 0.75, 0.8)] {
+            let path = format!("/api/v1/tasks/{task}/judgings/{number}");
+            let answer = api.get(&path).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let judged = answer.json();
+            assert_eq!(
+                (&judged["number"], &judged["shown"]),
+                (&json!(number), &json!(number == 1))
+            );
+            assert_eq!(judged["judges"][0]["name"], "deterministic/1");
+            let run = &judged["runs"][0];
+            assert_eq!(run["breaks"][0]["break"], 1);
+            assert_eq!(run["breaks"][0]["dimensions"]["AR"]["post"], post);
+            assert_eq!(run["recall"][0]["recall"], recall);
+            assert_eq!(run["recall"][0]["jurors"], 2);
+            let answers = match number {
+                1 => "answers.jsonl",
+                _ => "judging-2-answers.jsonl",
+            };
+            assert_eq!(judged["answers"], answers);
+        }
+        for number in ["3", "0", "first"] {
+            let path = format!("/api/v1/tasks/{task}/judgings/{number}");
+            assert_eq!(api.get(&path).await.status, 404, "{number}");
+        }
+        let theirs = TaskId::new();
+        rows.task_of("elsewhere", theirs, TaskStatus::Done, &["claude"])
+            .await;
+        rows.judging(theirs, 1).await;
+        let path = format!("/api/v1/tasks/{theirs}/judgings/1");
+        assert_eq!(api.get(&path).await.status, 404);
     })
     .await;
 }

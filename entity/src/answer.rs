@@ -26,7 +26,7 @@ pub struct Model {
     /// The run that was asked, where a cold answer was taken over from a run of the same agent,
     /// version and probe set.
     pub copied_from: Option<RunId>,
-    /// Where it came from, if it is a right answer from after the break; before it is judged only
+    /// Where it came from, if it is a right answer from after the break; of any other answer only
     /// whether it was read again.
     pub attribution: Option<Attribution>,
     /// Whether the compaction's summary carries what was asked for, if this is from after the

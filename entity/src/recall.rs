@@ -32,6 +32,11 @@ pub struct Model {
     pub precision: Option<f64>,
     /// right / judged.
     pub recall: Option<f64>,
+    /// How many jurors voted; none where this is one judge.
+    pub jurors: Option<i32>,
+    /// Why there are no figures, for people.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub note: Option<String>,
     pub created_at: DateTimeUtc,
 }
 

@@ -5,16 +5,53 @@
 //! told at [`judge_deterministic`].
 
 mod facts;
+mod reading;
+mod relations;
+mod shapes;
 
-use std::sync::LazyLock;
-
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 pub use facts::atomic_facts;
+pub use reading::judge_deterministic;
+pub use shapes::invented;
+
+/// What a fact says of its subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactKind {
+    /// What the change does to a file.
+    Status,
+    /// Where it is defined.
+    Home,
+    /// The literal value of a constant.
+    Value,
+    Returns,
+    /// The test that covers it.
+    Test,
+    /// A file that uses it.
+    Use,
+    /// What only the conversation says of it.
+    #[default]
+    Agreed,
+}
+
+impl FactKind {
+    /// Whether the subject has this one value, so that every other one is wrong, also one that the
+    /// repository does not have.
+    ///
+    /// A name that is used in a file, or covered by a test, may be used or covered by others that the
+    /// change does not touch: of those nothing is known. Of one subject several things may be agreed.
+    /// And all the words that tell a status are known.
+    pub fn is_exclusive(self) -> bool {
+        match self {
+            Self::Home | Self::Value | Self::Returns => true,
+            Self::Status | Self::Test | Self::Use | Self::Agreed => false,
+        }
+    }
+}
 
 /// One thing that is true of the pull request, or of what was said in its review.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtomicFact {
     /// Such as `F07`; the same for the same seed.
     pub id: String,
@@ -24,8 +61,15 @@ pub struct AtomicFact {
     pub subjects: Vec<String>,
     /// The right value, in each of its spellings.
     pub values: Vec<String>,
-    /// Wrong values of the same shape.
+    /// Wrong values of the same shape that the repository has. They are not all that is wrong: of
+    /// a kind that [is exclusive](FactKind::is_exclusive) every other value is.
     pub distractors: Vec<String>,
+    #[serde(default)]
+    pub kind: FactKind,
+    /// Values of the same shape that are true of the subject too, and so not wrong beside the right
+    /// one: the other files that a name is defined or used in.
+    #[serde(default)]
+    pub also_true: Vec<String>,
 }
 
 /// What a judge finds of one fact in a text.
@@ -77,71 +121,22 @@ impl Recall {
     }
 }
 
-/// Words that turn a claim round. What stands in backticks or quotes is no word of the sentence.
-static NEGATION: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)\b(?:not|never|neither|nor|no longer|without)\b|n't\b"));
-static QUOTED: LazyLock<Regex> = LazyLock::new(|| pattern("`[^`]*`|\"[^\"]*\""));
-static SENTENCE_END: LazyLock<Regex> = LazyLock::new(|| pattern(r"[.;!?]\s+|\n"));
-static ABSTAINS: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"(?i)\b(?:do not|don't|cannot|can't|no longer)\s+(?:recall|remember|know)\b|\bno (?:memory|recollection)\b",
-    )
-});
-
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("the patterns of this file are valid")
-}
-
-/// Reads a text literally.
-///
-/// A *claim* is a sentence (it ends at a line's end, or at `.`, `;`, `!` or `?` before a space) that
-/// names every subject and a value or a wrong value of the fact, as whole words and with their case.
-/// It is right where some claim has a right value and no claim has a wrong one: saying both is
-/// hedging, and earns nothing. A sentence that negates (`not`, `never`, …, outside of quotes) claims
-/// nothing, and neither does one that names the subjects without any value: being vague is not being
-/// wrong. The text *abstains* from a fact that it does not claim where one of its sentences says that
-/// it does not know, and either names every subject or is all that the text says.
-pub fn judge_deterministic(fact: &AtomicFact, text: &str) -> Finding {
-    let sentences: Vec<&str> = SENTENCE_END
-        .split(text)
-        .map(str::trim)
-        .filter(|sentence| !sentence.is_empty())
-        .collect();
-    let names = |sentence: &str| {
-        !fact.subjects.is_empty() && fact.subjects.iter().all(|name| has_word(sentence, name))
-    };
-    let (mut right, mut wrong, mut abstained) = (false, false, false);
-    for sentence in &sentences {
-        if ABSTAINS.is_match(sentence) {
-            abstained |= sentences.len() == 1 || names(sentence);
-            continue;
-        }
-        if !names(sentence) || NEGATION.is_match(&QUOTED.replace_all(sentence, "")) {
-            continue;
-        }
-        let says = |values: &[String]| values.iter().any(|value| has_word(sentence, value));
-        right |= says(&fact.values);
-        wrong |= says(&fact.distractors);
-    }
-    let claimed = right || wrong;
-    Finding {
-        claimed,
-        value_right: right && !wrong,
-        abstained: abstained && !claimed,
-    }
-}
-
 /// Whether `word` stands in `text` with nothing of a word directly beside it.
 fn has_word(text: &str, word: &str) -> bool {
+    places_of(text, word).next().is_some()
+}
+
+/// Where `word` stands in `text` with nothing of a word directly beside it.
+fn places_of<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    !word.is_empty()
-        && text.match_indices(word).any(|(at, _)| {
-            let before = text[..at].chars().next_back();
-            let after = text[at + word.len()..].chars().next();
-            let grows_before = before
-                .is_some_and(|c| is_part(c) || "/.-".contains(c) && word.contains('/'))
-                && word.starts_with(is_part);
-            let grows_after = after.is_some_and(is_part) && word.ends_with(is_part);
-            !grows_before && !grows_after
-        })
+    let places = (!word.is_empty()).then(|| text.match_indices(word));
+    places.into_iter().flatten().filter_map(move |(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        let grows_before = before
+            .is_some_and(|c| is_part(c) || "/.-".contains(c) && word.contains('/'))
+            && word.starts_with(is_part);
+        let grows_after = after.is_some_and(is_part) && word.ends_with(is_part);
+        (!grows_before && !grows_after).then_some(at)
+    })
 }

@@ -5,6 +5,8 @@
 //! cannot be read is no vote, and never a default.
 
 mod battery;
+mod families;
+mod identity;
 mod reply;
 
 use serde::{Deserialize, Serialize};
@@ -12,9 +14,16 @@ use serde::{Deserialize, Serialize};
 use crate::claims::Finding;
 
 pub use battery::{
-    BatteryCase, BatteryKind, BatteryResult, Gate, Rate, battery, gate, run_result, sample_facts,
+    BatteryCase, BatteryKind, BatteryResult, BatteryText, Gate, Rate, battery, battery_version,
+    gate, jury_findings, run_result, sample_facts,
 };
+pub use families::{Juror, LeftOut, family, left_out, same_model};
+pub use identity::{aliases, strip_identity};
 pub use reply::{read_reply, reply_schema};
+
+/// Facts of one request to a judge, also in its battery. More would be cheaper, and would let
+/// verdicts lean on each other.
+pub const FACTS_AT_ONCE: usize = 8;
 
 /// The share of a battery's wrong claims that a judge may accept and still rank agents.
 pub const FALSE_ACCEPT_LIMIT: f64 = 0.05;
@@ -55,19 +64,6 @@ pub fn majority(votes: &[Option<Finding>]) -> Option<Finding> {
     })
 }
 
-/// A text without the agent's name, and without lines that say who wrote it: a judge is not to know
-/// whom it judges.
-pub fn strip_identity(text: &str, names: &[&str]) -> String {
-    let mut stripped = text.to_owned();
-    for name in names.iter().filter(|name| name.len() > 2) {
-        let pattern = format!(r"(?i)\b{}\b", regex::escape(name));
-        if let Ok(pattern) = regex::Regex::new(&pattern) {
-            stripped = pattern.replace_all(&stripped, "the agent").into_owned();
-        }
-    }
-    stripped
-}
-
 /// Words around a text that a judge reads as data. They are drawn by a seed and do not stand in the
 /// text, so that the text cannot end them.
 pub fn fence(text: &str, seed: u64) -> String {
@@ -80,28 +76,4 @@ pub fn fence(text: &str, seed: u64) -> String {
             return word;
         }
     }
-}
-
-/// The family of a model, by its name: a juror may not judge an agent of its own family.
-pub fn family(model: &str) -> Option<&'static str> {
-    const FAMILIES: [(&str, &str); 13] = [
-        ("claude", "claude"),
-        ("opus", "claude"),
-        ("sonnet", "claude"),
-        ("haiku", "claude"),
-        ("gemini", "gemini"),
-        ("gemma", "gemini"),
-        ("gpt", "gpt"),
-        ("codex", "gpt"),
-        ("qwen", "qwen"),
-        ("qwq", "qwen"),
-        ("deepseek", "deepseek"),
-        ("kimi", "kimi"),
-        ("llama", "llama"),
-    ];
-    let model = model.to_lowercase();
-    FAMILIES
-        .iter()
-        .find(|(sign, _)| model.contains(sign))
-        .map(|(_, family)| *family)
 }

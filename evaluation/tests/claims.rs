@@ -2,10 +2,13 @@
 
 mod support;
 
-use evaluation::claims::{AtomicFact, Finding, Recall, atomic_facts, judge_deterministic};
+use evaluation::claims::{
+    AtomicFact, FactKind, Finding, Recall, atomic_facts, invented, judge_deterministic,
+};
 use evaluation::judging::{
-    BatteryKind, FALSE_ACCEPT_LIMIT, battery, family, fence, gate, majority, read_reply,
-    reply_schema, run_result, sample_facts, strip_identity,
+    BatteryKind, BatteryText, FACTS_AT_ONCE, FALSE_ACCEPT_LIMIT, Juror, LeftOut, aliases, battery,
+    battery_version, family, fence, gate, jury_findings, left_out, majority, read_reply,
+    reply_schema, run_result, same_model, sample_facts, strip_identity,
 };
 use evaluation::probe::Dimension;
 use evaluation::probes::{ProbePlan, generate};
@@ -33,7 +36,6 @@ fn a_claim_names_subject_and_value_in_one_sentence() {
         "MAX_RETRIES was raised.\n17 is the limit.",
         "MAX_RETRIES is large.",
         "OLD_MAX_RETRIES is 17",
-        "MAX_RETRIES is 1700",
         "MAX_RETRIES is not 17.",
         "",
     ] {
@@ -50,6 +52,130 @@ fn a_wrong_value_and_both_values_are_claims_that_are_not_right() {
     ] {
         assert_eq!(found(wrong), (true, false, false), "{wrong}");
     }
+}
+
+#[test]
+fn a_value_that_the_repository_has_nowhere_is_a_wrong_claim_too() {
+    for wrong in [
+        "MAX_RETRIES is 99",
+        "MAX_RETRIES is 1700",
+        "`MAX_RETRIES` = `99`",
+        "The value of `MAX_RETRIES` was changed to 99.",
+        "MAX_RETRIES is 17 or 99",
+        "MAX_RETRIES is one of 14, 15, 16, 17, 18, 19",
+    ] {
+        assert_eq!(found(wrong), (true, false, false), "{wrong}");
+    }
+    for right in [
+        "MAX_RETRIES was raised from 12 to 17.",
+        "`MAX_RETRIES` (line 40 of `src/net.rs`) is 17",
+        "3) `MAX_RETRIES: u32 = 17`, used 12 times",
+        "MAX_RETRIES is 17 and `TIMEOUT` is 30",
+    ] {
+        assert_eq!(found(right), (true, true, false), "{right}");
+    }
+    for fact in sample_facts().iter().chain(&facts(3)) {
+        let Some(wrong) = invented(fact) else {
+            assert_eq!(fact.kind, FactKind::Status, "{fact:?}");
+            continue;
+        };
+        let right = fact.values.first().unwrap();
+        let text = fact
+            .statement
+            .replace(&format!("`{right}`"), &format!("`{wrong}`"));
+        let finding = judge_deterministic(fact, &text);
+        assert_eq!(
+            (finding.claimed, finding.value_right),
+            (fact.kind.is_exclusive(), false),
+            "{text} for {fact:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_said_by_the_word_of_another_relation_is_no_claim() {
+    let facts = sample_facts();
+    let of = |kind: FactKind| facts.iter().find(|fact| fact.kind == kind).unwrap();
+    let check = |fact: &AtomicFact, text: &str, claimed: bool, right: bool| {
+        let finding = judge_deterministic(fact, text);
+        let found = (finding.claimed, finding.value_right);
+        assert_eq!(found, (claimed, right), "{text} for {}", fact.statement);
+    };
+    let home = of(FactKind::Home);
+    check(
+        home,
+        "`parse_header` is used in `src/wire/header.rs`.",
+        false,
+        false,
+    );
+    check(
+        home,
+        "`src/wire/header.rs` calls `parse_header`.",
+        false,
+        false,
+    );
+    check(
+        home,
+        "`src/wire/header.rs` defines `parse_header`, and `src/a.rs` uses it.",
+        true,
+        true,
+    );
+    check(
+        home,
+        "`parse_header` is defined in `src/wire/header.rs` and used in `src/a.rs`",
+        true,
+        true,
+    );
+    check(
+        home,
+        "`parse_header` is defined in `src/a.rs` and used in `src/wire/header.rs`",
+        true,
+        false,
+    );
+    check(
+        home,
+        "`parse_header` (`src/wire/header.rs`) returns `Header`",
+        true,
+        true,
+    );
+    let used = of(FactKind::Use);
+    check(
+        used,
+        "`round_half_up` is defined in `src/billing/totals.rs`",
+        false,
+        false,
+    );
+    check(
+        used,
+        "`round_half_up` is used in `src/billing/totals.rs` and `other/place.rs`",
+        true,
+        true,
+    );
+    check(
+        used,
+        "Which files use `round_half_up`: src/billing/totals.rs",
+        true,
+        true,
+    );
+    let returns = of(FactKind::Returns);
+    check(
+        returns,
+        "`open_ledger` takes a `Result<Ledger, StoreError>`",
+        false,
+        false,
+    );
+    check(
+        returns,
+        "`open_ledger` takes a `Path` and returns `Result<Ledger, StoreError>`",
+        true,
+        true,
+    );
+    check(
+        returns,
+        "`open_ledger` in `src/store.rs` returns `Ledger2`",
+        true,
+        false,
+    );
 }
 
 #[test]
@@ -132,17 +258,24 @@ fn the_statements_of_all_facts_together_are_all_right() {
     assert_eq!(recall.precision, Some(1.0));
 }
 
+fn findings_of(
+    texts: &[BatteryText],
+    judge: impl Fn(&AtomicFact, &str) -> Option<Finding>,
+) -> Vec<Option<Finding>> {
+    let cases = texts.iter().flat_map(|text| {
+        let cases = text.cases.iter();
+        cases.map(|case| judge(&case.fact, &text.text))
+    });
+    cases.collect()
+}
+
 /// What a judge of a simple character finds of the whole battery.
 fn tried(
     facts: &[AtomicFact],
     judge: impl Fn(&AtomicFact, &str) -> Option<Finding>,
 ) -> evaluation::judging::BatteryResult {
-    let cases = battery(facts, 1);
-    let findings: Vec<_> = cases
-        .iter()
-        .map(|case| judge(&case.fact, &case.text))
-        .collect();
-    run_result(&cases, &findings)
+    let texts = battery(facts, 1);
+    run_result(&texts, &findings_of(&texts, judge))
 }
 
 fn verdict(right: bool) -> Option<Finding> {
@@ -157,10 +290,19 @@ fn verdict(right: bool) -> Option<Finding> {
 fn the_deterministic_judge_makes_no_mistake_in_its_battery() {
     for facts in [sample_facts(), facts(3), facts(4)] {
         let result = tried(&facts, |fact, text| Some(judge_deterministic(fact, text)));
-        assert_eq!(result.false_accept.hits, 0, "{result:#?}");
-        assert_eq!(result.false_reject.hits, 0, "{result:#?}");
+        let mistakes: Vec<_> = battery(&facts, 1)
+            .into_iter()
+            .flat_map(|text| {
+                text.cases
+                    .into_iter()
+                    .map(move |case| (text.text.clone(), case))
+            })
+            .filter(|(text, case)| judge_deterministic(&case.fact, text).value_right != case.right)
+            .collect();
+        assert_eq!(mistakes, [], "{result:#?}");
+        assert_eq!((result.false_accept.hits, result.false_reject.hits), (0, 0));
         assert!(result.false_accept.of > result.false_reject.of);
-        assert_eq!(result.by_kind.len(), 8);
+        assert_eq!(result.by_kind.len(), 10);
         assert!(gate(&result, FALSE_ACCEPT_LIMIT).may_rank);
     }
 }
@@ -234,15 +376,170 @@ fn a_reply_is_read_strictly() {
 }
 
 #[test]
-fn a_judge_does_not_learn_whom_it_judges() {
-    let text = strip_identity(
-        "Claude Code here: claude says 17. claudette",
-        &["claude code", "claude"],
+fn a_battery_asks_as_judges_are_asked() {
+    let texts = battery(&sample_facts(), 1);
+    let mixed = |text: &&BatteryText| {
+        let kinds: std::collections::BTreeSet<_> =
+            text.cases.iter().map(|case| case.kind).collect();
+        kinds.len() > 4
+    };
+    assert!(texts.iter().all(|text| text.cases.len() <= FACTS_AT_ONCE));
+    assert!(texts.iter().filter(mixed).count() >= 27, "{}", texts.len());
+    let cases: Vec<_> = texts.iter().flat_map(|text| &text.cases).collect();
+    assert!(cases.iter().filter(|case| !case.right).count() >= 190);
+    assert!(cases.iter().filter(|case| case.right).count() >= 48);
+    assert_eq!(
+        battery_version(&texts),
+        battery_version(&battery(&sample_facts(), 1))
     );
-    assert_eq!(text, "the agent here: the agent says 17. claudette");
-    assert_eq!(family("claude-opus-4-1"), Some("claude"));
-    assert_eq!(family("gpt-5-codex"), Some("gpt"));
-    assert_eq!(family("a-model-of-tomorrow"), None);
+    assert_ne!(
+        battery_version(&texts),
+        battery_version(&battery(&sample_facts(), 2))
+    );
+}
+
+/// The chance that a judge passes whose errors are independent: the sum of the binomial, by logarithms.
+#[test]
+fn a_lenient_judge_rarely_passes_by_luck() {
+    let cases: Vec<_> = battery(&sample_facts(), 1)
+        .into_iter()
+        .flat_map(|text| text.cases)
+        .filter(|case| !case.right)
+        .collect();
+    let n = cases.len();
+    let passes = |rate: f64| -> f64 {
+        let most = (n as f64 * FALSE_ACCEPT_LIMIT) as usize;
+        let mut choose = 0.0_f64;
+        let mut total = 0.0;
+        for hits in 0..=most {
+            let (k, rest) = (hits as f64, (n - hits) as f64);
+            total += (choose + k * rate.ln() + rest * (1.0 - rate).ln()).exp();
+            choose += (rest / (k + 1.0)).ln();
+        }
+        total
+    };
+    assert!(passes(0.2) < 1e-6, "{} of {n}", passes(0.2));
+    assert!(passes(0.1) < 0.02, "{} of {n}", passes(0.1));
+    assert!(passes(0.02) > 0.98, "{} of {n}", passes(0.02));
+}
+
+#[test]
+fn a_jury_is_tried_by_what_most_of_it_find() {
+    let texts = battery(&sample_facts(), 1);
+    let honest = findings_of(&texts, |fact, text| Some(judge_deterministic(fact, text)));
+    let lenient = findings_of(&texts, |fact, text| {
+        verdict(text.contains(&fact.subjects[0]))
+    });
+    let result = |members: &[&[Option<Finding>]]| run_result(&texts, &jury_findings(members));
+    let most_honest = result(&[&honest, &lenient, &honest]);
+    assert!(gate(&most_honest, FALSE_ACCEPT_LIMIT).may_rank);
+    let most_lenient = result(&[&lenient, &honest, &lenient]);
+    assert!(!gate(&most_lenient, FALSE_ACCEPT_LIMIT).may_rank);
+    assert!(most_lenient.false_accept.share > Some(0.3));
+}
+
+#[test]
+fn a_judge_does_not_learn_whom_it_judges() {
+    let claude = aliases("claude", Some("Claude Code"), Some("claude-sonnet-4-5"));
+    for (said, stripped) in [
+        (
+            "Claude Code was here: claude says 17. claudette",
+            "the agent was here: the agent says 17. claudette",
+        ),
+        (
+            "As Claude, I recall that `A` is 7.",
+            "I recall that `A` is 7.",
+        ),
+        (
+            "I am Claude Code, made by Anthropic. `A` is 7.",
+            "`A` is 7.",
+        ),
+        (
+            "`A` is 7.\nI'm claude-sonnet-4-5 by Anthropic.",
+            "`A` is 7.\n",
+        ),
+    ] {
+        let found = strip_identity(said, &claude);
+        assert_eq!(found.trim(), stripped.trim(), "{said}");
+    }
+    let gemini = aliases("gemini", None, Some("gemini-2.5-pro"));
+    let introduced = strip_identity(
+        "I am Gemini CLI, a large language model. `A` is 7.",
+        &gemini,
+    );
+    assert_eq!(introduced.trim(), "`A` is 7.");
+}
+
+#[test]
+fn taking_a_name_out_leaves_facts_alone() {
+    let gemini = aliases("gemini", Some("Gemini CLI"), Some("gemini-2.5-pro"));
+    for facts in [
+        "`connect` is defined in `src/gemini/client.py`.",
+        "connect is defined in src/gemini/client.py",
+        "The flag `gemini` is read by gemini_client and gemini-client.",
+        "google.auth is imported by lib/google.py",
+        "```\nlet gemini = 1;\n```",
+    ] {
+        assert_eq!(strip_identity(facts, &gemini), facts);
+    }
+}
+
+#[test]
+fn a_juror_does_not_judge_its_own_family() {
+    for (model, of) in [
+        ("claude-opus-4-1", "claude"),
+        ("gpt-5-codex", "gpt"),
+        ("o3", "gpt"),
+        ("openai/o4-mini", "gpt"),
+        ("z-ai/glm-4.6", "glm"),
+        ("grok-4", "grok"),
+        ("mistral-large", "mistral"),
+        ("MiniMax-M2", "minimax"),
+        ("qwen3-coder-plus", "qwen"),
+        ("llama3.3", "llama"),
+        ("control-perfect", "control"),
+    ] {
+        assert_eq!(family(model), Some(of), "{model}");
+    }
+    for unknown in ["a-model-of-tomorrow", "foo3", "solo1"] {
+        assert_eq!(family(unknown), None, "{unknown}");
+    }
+    assert!(same_model("z-ai/glm-4.6:free", "GLM-4.6"));
+    let juror = |model| Juror {
+        model,
+        family: family(model),
+    };
+    let kept = |model, agent, asks| left_out(juror(model), agent, asks);
+    assert_eq!(kept("o3", "codex", None), Some(LeftOut::SameFamily));
+    assert_eq!(
+        kept("o3", "codex", Some("gpt-5")),
+        Some(LeftOut::SameFamily)
+    );
+    assert_eq!(
+        kept("glm-4.6", "claude", Some("glm-4.6")),
+        Some(LeftOut::SameModel)
+    );
+    assert_eq!(
+        kept("glm-4.5", "claude", Some("z-ai/glm-4.6")),
+        Some(LeftOut::SameFamily)
+    );
+    // An agent that asks a foreign model is judged as that model.
+    assert_eq!(kept("claude-haiku-4-5", "claude", Some("glm-4.6")), None);
+    assert_eq!(kept("gemini-2.5-pro", "claude", None), None);
+    assert_eq!(kept("m-1", "claude", None), None);
+    assert_eq!(
+        kept("m-1", "claude", Some("m-2")),
+        Some(LeftOut::FamiliesUnknown)
+    );
+    assert_eq!(
+        kept("m-1", "an-agent", None),
+        Some(LeftOut::FamiliesUnknown)
+    );
+    let told = Juror {
+        model: "m-1",
+        family: Some("gpt"),
+    };
+    assert_eq!(left_out(told, "codex", None), Some(LeftOut::SameFamily));
 }
 
 proptest! {

@@ -136,6 +136,8 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         ungraded: 1,
         precision: Some(2.0 / 3.0),
         recall: None,
+        jurors: Some(2),
+        note: Some("a note".to_owned()),
         created_at: some_time(),
     };
     round_trip(database, recall).await;

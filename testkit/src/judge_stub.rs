@@ -21,6 +21,8 @@ pub struct Asked {
     pub text: String,
     /// Id and statement of every fact.
     pub facts: Vec<(String, String)>,
+    /// The whole request.
+    pub body: Value,
 }
 
 /// What it answers.
@@ -32,6 +34,8 @@ pub enum Answer {
     Text(String),
     /// This status, with `Retry-After` in seconds.
     Status(u16, Option<u64>),
+    /// This status, with this body.
+    Page(u16, String),
 }
 
 /// One request as it came.
@@ -138,7 +142,7 @@ async fn answer(
         .or_else(|| body.pointer("/contents/0/parts/0/text"))
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let asked = asked(number, prompt);
+    let asked = asked(number, prompt, body.clone());
     let (findings, text) = match (shared.character)(&asked) {
         Answer::Status(status, retry_after) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -147,6 +151,10 @@ async fn answer(
                 Some(headers) => (status, headers).into_response(),
                 None => status.into_response(),
             };
+        }
+        Answer::Page(status, page) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+            return (status, page).into_response();
         }
         Answer::Text(text) => (Value::String(text.clone()), text),
         Answer::Findings(findings) => {
@@ -185,7 +193,7 @@ async fn answer(
 }
 
 /// The text between the fences, and the facts after it.
-fn asked(number: usize, prompt: &str) -> Asked {
+fn asked(number: usize, prompt: &str, body: Value) -> Asked {
     let fence = prompt
         .split_once("say only `")
         .and_then(|(_, rest)| rest.split_once('`'))
@@ -209,5 +217,6 @@ fn asked(number: usize, prompt: &str) -> Asked {
         number,
         text: text.to_owned(),
         facts,
+        body,
     }
 }

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use agents::adapter::{AgentAdapter, SessionSpec};
 use agents::event::Tokens;
 use agents::prices;
+use evaluation::judging::FACTS_AT_ONCE;
 use evaluation::probe::ProbeSet;
 use serde::Serialize;
 
+use crate::judges::battery_requests;
 use crate::material::OWN_PROMPT;
+use crate::stages::recalls::MOST_FACTS;
 
 /// What an answer takes, in tokens, with some thinking; also what is said around a tool call.
 const ANSWER: u64 = 300;
@@ -220,6 +223,20 @@ fn cost(model: &str, requests: &[Requests]) -> Option<f64> {
         .sum()
 }
 
+/// One line for the models that judge, for people; none where there are none. The battery is counted,
+/// though what it found for an earlier task may still hold.
+pub(crate) fn judging(judges: usize, runs: usize, breaks: u64) -> Option<String> {
+    let requests = |facts: u64| facts.div_ceil(FACTS_AT_ONCE as u64);
+    // Just before each break and after it.
+    let recalls = 2 * breaks * runs as u64 * requests(MOST_FACTS as u64);
+    let battery = battery_requests() as u64;
+    (judges > 0).then(|| {
+        format!(
+            "judging: {judges} models, with at most about {recalls} requests each for free recall, and {battery} for the adversarial battery"
+        )
+    })
+}
+
 /// The model that an adapter asks, where it names one.
 pub(crate) fn model_of(adapter: &dyn AgentAdapter) -> Option<String> {
     adapter.profile().default_model.clone()
@@ -292,6 +309,16 @@ mod tests {
         assert!(
             told.last().is_some_and(|line| line.contains("assumes")),
             "{told:?}"
+        );
+    }
+
+    #[test]
+    fn judges_are_told_too() {
+        assert_eq!(judging(0, 6, 1), None);
+        let told = judging(2, 6, 1).unwrap_or_default();
+        assert!(
+            told.starts_with("judging: 2 models, with at most about 60 requests"),
+            "{told}"
         );
     }
 }

@@ -23,7 +23,7 @@ use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::judges::Judge;
+use crate::judges::{Judge, TriedJudges};
 use crate::presence::Presences;
 use crate::settings::WorkerSettings;
 use crate::workspace::WorkspaceError;
@@ -35,6 +35,7 @@ pub(crate) struct Worker {
     pub(crate) adapters: Vec<Arc<dyn AgentAdapter>>,
     pub(crate) presences: Presences,
     pub(crate) judges: Vec<Box<dyn Judge>>,
+    pub(crate) tried_judges: TriedJudges,
     /// What agents' programs are confined by.
     pub(crate) sandbox: Sandbox,
 }

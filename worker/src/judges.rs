@@ -6,11 +6,19 @@
 mod llm;
 mod wire;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use agents::event::Tokens;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use evaluation::claims::{AtomicFact, Finding, judge_deterministic};
 use evaluation::grading::GRADER;
-use evaluation::judging::{BatteryResult, battery, run_result, sample_facts};
+use evaluation::judging::{
+    BatteryResult, BatteryText, Juror, battery, battery_version, jury_findings, run_result,
+    sample_facts,
+};
 
 pub use llm::Llm;
 
@@ -44,6 +52,9 @@ pub trait Judge: Send + Sync {
     /// None for the deterministic judge.
     fn model(&self) -> Option<&str>;
 
+    /// A model as a juror; none for the deterministic judge, which is of no family.
+    fn juror(&self) -> Option<Juror<'_>>;
+
     /// Judges one text.
     async fn judge(&self, text: &str, facts: &[AtomicFact]) -> Judged;
 }
@@ -59,6 +70,10 @@ impl Judge for Deterministic {
     }
 
     fn model(&self) -> Option<&str> {
+        None
+    }
+
+    fn juror(&self) -> Option<Juror<'_>> {
         None
     }
 
@@ -87,22 +102,36 @@ pub fn judges(settings: &JudgeSettings) -> Result<Vec<Box<dyn Judge>>, reqwest::
 }
 
 /// What the battery found of a judge, and what that cost.
+#[derive(Clone, Debug)]
 pub struct Tried {
     pub result: BatteryResult,
+    /// One per case, in the order of the battery.
+    pub findings: Vec<Option<Finding>>,
+    /// [`battery_version`] of the battery.
+    pub battery: String,
+    pub at: DateTime<Utc>,
     pub tokens: Option<Tokens>,
     pub cost_usd: Option<f64>,
 }
 
-/// Runs the adversarial battery through a judge.
+/// How many requests a battery takes.
+pub(crate) fn battery_requests() -> usize {
+    texts().len()
+}
+
+fn texts() -> Vec<BatteryText> {
+    battery(&sample_facts(), BATTERY_SEED)
+}
+
+/// Runs the adversarial battery through a judge, in requests like those that it gets for a free recall.
 pub async fn try_judge(judge: &dyn Judge) -> Tried {
-    let cases = battery(&sample_facts(), BATTERY_SEED);
-    let mut findings = Vec::with_capacity(cases.len());
+    let texts = texts();
+    let mut findings = Vec::new();
     let (mut tokens, mut cost_usd) = (Some(Tokens::default()), Some(0.0));
-    for case in &cases {
-        let judged = judge
-            .judge(&case.text, std::slice::from_ref(&case.fact))
-            .await;
-        findings.push(judged.findings.first().copied().flatten());
+    for text in &texts {
+        let mut judged = judge.judge(&text.text, &text.facts()).await;
+        judged.findings.resize(text.cases.len(), None);
+        findings.append(&mut judged.findings);
         tokens = tokens
             .zip(judged.tokens)
             .and_then(|(before, more)| before.plus(more));
@@ -111,8 +140,51 @@ pub async fn try_judge(judge: &dyn Judge) -> Tried {
             .map(|(before, more)| before + more);
     }
     Tried {
-        result: run_result(&cases, &findings),
+        result: run_result(&texts, &findings),
+        findings,
+        battery: battery_version(&texts),
+        at: Utc::now(),
         tokens,
         cost_usd,
+    }
+}
+
+/// What the battery finds of several judges together: of what most of them say.
+pub fn try_jury(members: &[Arc<Tried>]) -> BatteryResult {
+    let members: Vec<&[Option<Finding>]> = members
+        .iter()
+        .map(|tried| tried.findings.as_slice())
+        .collect();
+    run_result(&texts(), &jury_findings(&members))
+}
+
+/// What the battery found of the judges of this process, for as long as it holds. A process has one
+/// set of judges, prompts and battery, so that a judge's name says all of its configuration.
+#[derive(Debug, Default)]
+pub(crate) struct TriedJudges(Mutex<HashMap<String, (Instant, Arc<Tried>)>>);
+
+impl TriedJudges {
+    /// What was found of a judge, and whether that was just now. What left a case unread is not
+    /// kept: a provider that was down may be back for the next task.
+    pub(crate) async fn of(&self, judge: &dyn Judge, holds: Duration) -> (Arc<Tried>, bool) {
+        let known = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(judge.name())
+            .filter(|(at, _)| at.elapsed() < holds)
+            .map(|(_, tried)| Arc::clone(tried));
+        if let Some(known) = known {
+            return (known, false);
+        }
+        let tried = Arc::new(try_judge(judge).await);
+        if tried.result.unread.hits == 0 {
+            let entry = (Instant::now(), Arc::clone(&tried));
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(judge.name().to_owned(), entry);
+        }
+        (tried, true)
     }
 }

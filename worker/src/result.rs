@@ -288,6 +288,12 @@ pub struct RecallPart {
     pub precision: Option<f64>,
     /// right / judged.
     pub recall: Option<f64>,
+    /// How many jurors voted, where this is the jury.
+    #[serde(default)]
+    pub jurors: Option<usize>,
+    /// Why there are no figures.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// The context of the main line after one turn.
@@ -345,12 +351,13 @@ pub struct JudgingPart {
     /// From 1; judging again adds one and keeps what was there.
     pub number: u32,
     pub judges: Vec<JudgePart>,
-    /// Agreement of the jurors: Cohen's kappa of two, Krippendorff's alpha of more; none with fewer.
+    /// Agreement of the jurors that may rank: Cohen's kappa of two, Krippendorff's alpha of more; none
+    /// with fewer.
     pub agreement: Option<AgreementPart>,
 }
 
-/// One judge, and how it did on the adversarial battery.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// One judge, or the jury of those that may rank, and how it did on the adversarial battery.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgePart {
     pub name: String,
     pub model: Option<String>,
@@ -368,8 +375,26 @@ pub struct JudgePart {
     pub may_rank: bool,
     /// Why not.
     pub why: Option<String>,
+    /// What the battery was billed for: zero where what it found for an earlier task was taken.
     pub tokens: Option<TokensPart>,
     pub cost_usd: Option<f64>,
+    /// What the votes of this judging were billed for; none where a reply did not tell.
+    #[serde(default)]
+    pub votes_tokens: Option<TokensPart>,
+    #[serde(default)]
+    pub votes_cost_usd: Option<f64>,
+    /// The family of its model; none where it is not known.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// How many may rank, where this is the jury.
+    #[serde(default)]
+    pub jurors: Option<usize>,
+    /// SHA-256 of the battery.
+    #[serde(default)]
+    pub battery: Option<String>,
+    /// When the battery was run.
+    #[serde(default)]
+    pub tried_at: Option<String>,
 }
 
 /// Agreement of the jurors.

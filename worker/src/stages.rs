@@ -10,6 +10,7 @@ pub(crate) mod grades;
 pub(crate) mod judge;
 pub(crate) mod judge_again;
 pub(crate) mod recalls;
+pub(crate) mod judging;
 pub(crate) mod finish;
 pub(crate) mod deliver;
 pub(crate) use std::sync::Arc;

@@ -122,6 +122,7 @@ pub(crate) async fn supervise(
             adapters,
             presences: Presences::default(),
             judges,
+            tried_judges: crate::judges::TriedJudges::default(),
             sandbox,
         }),
         queues,

@@ -10,10 +10,10 @@ mod support;
 
 use std::time::Duration;
 
-use entity::status::{JudgingStatus, TaskStatus, Trigger};
-use entity::{JudgingId, TaskId, judging, recall, score};
-use evaluation::claims::{AtomicFact, Finding, judge_deterministic};
-use evaluation::judging::{BatteryResult, FALSE_ACCEPT_LIMIT, gate, sample_facts};
+use entity::status::{JobState, JudgingStatus, TaskStatus, Trigger};
+use entity::{JudgingId, TaskId, artifact, job, judging, recall, score, task};
+use evaluation::claims::{AtomicFact, FactKind, Finding, judge_deterministic};
+use evaluation::judging::{BatteryResult, FALSE_ACCEPT_LIMIT, battery, gate, sample_facts};
 use platform::jobs::{Work, enqueue};
 use platform::settings::{Reader, Secret};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
@@ -34,6 +34,9 @@ fn model(stub: &JudgeStub, api: Api, model: &str) -> JudgeModel {
         model: model.to_owned(),
         base_url: stub.url().parse().unwrap(),
         key: Secret::new(KEY),
+        name: None,
+        // One each, as jurors are to have.
+        family: Some(format!("family of {model}")),
     }
 }
 
@@ -51,25 +54,58 @@ fn judge(stub: &JudgeStub, api: Api, name: &str) -> Llm {
     Llm::new(&model, &settings(Vec::new())).unwrap()
 }
 
+/// The fact of a statement, as a reader understands it.
+fn fact_of(statement: &str) -> AtomicFact {
+    let mut names: Vec<String> = statement
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    let kind = [
+        ("The file `", FactKind::Status),
+        ("` is defined in `", FactKind::Home),
+        ("` has the value `", FactKind::Value),
+        ("` returns `", FactKind::Returns),
+        ("` is covered by the test `", FactKind::Test),
+        ("` is used in `", FactKind::Use),
+    ];
+    let kind = kind.iter().find(|(sign, _)| statement.contains(sign));
+    let kind = kind.map_or(FactKind::Agreed, |(_, kind)| *kind);
+    let value = if kind == FactKind::Status {
+        let told = statement.rsplit_once("` is ").unwrap().1;
+        told.split(' ').next().unwrap().to_owned()
+    } else {
+        names.pop().unwrap()
+    };
+    let statuses = ["added", "modified", "deleted", "renamed"];
+    let wrong = statuses
+        .iter()
+        .filter(|status| kind == FactKind::Status && **status != value);
+    AtomicFact {
+        id: "F01".to_owned(),
+        statement: statement.to_owned(),
+        subjects: names,
+        distractors: wrong.map(|status| (*status).to_owned()).collect(),
+        values: vec![value],
+        kind,
+        also_true: Vec::new(),
+    }
+}
+
 /// Reads literally, and is not taken in by a text that leaves open which value it is.
 fn fair(asked: &Asked) -> Answer {
     let findings = asked.facts.iter().map(|(_, statement)| {
-        let mut names: Vec<String> = statement
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .collect();
-        let value = names.pop().unwrap();
-        let fact = AtomicFact {
-            id: "F01".to_owned(),
-            statement: statement.clone(),
-            subjects: names,
-            values: vec![value],
-            distractors: Vec::new(),
-        };
+        let fact = fact_of(statement);
         let found = judge_deterministic(&fact, &asked.text);
-        let open = asked.text.contains("either") || asked.text.contains("or perhaps");
+        let open = asked.text.lines().any(|line| {
+            let hedges = line.contains("either") || line.contains("or perhaps");
+            hedges
+                && fact
+                    .subjects
+                    .iter()
+                    .all(|subject| line.contains(&format!("`{subject}`")))
+        });
         (found.claimed, found.value_right && !open, found.abstained)
     });
     Answer::Findings(findings.collect())
@@ -115,7 +151,7 @@ async fn every_interface_is_asked_with_the_schema_and_its_own_key() {
     ] {
         let before = stub.requests().len();
         let judged = judge(&stub, api, "m-1")
-            .judge("MAX_RETRIES is 17.", &facts)
+            .judge("MAX_RETRIES is 17.", &facts[..6])
             .await;
         let found: Vec<bool> = judged
             .findings
@@ -191,7 +227,7 @@ async fn a_provider_that_asks_for_a_wait_gets_it() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_ungraded() {
-    for garbage in ["I think all of it is right.", "", "{\"findings\": true}"] {
+    for garbage in ["I think all of it is right.", "{\"findings\": true}"] {
         let stub = JudgeStub::start(move |_| Answer::Text(garbage.to_owned()))
             .await
             .unwrap();
@@ -199,8 +235,91 @@ async fn what_cannot_be_read_is_ungraded() {
             .judge("MAX_RETRIES = 17", &sample_facts())
             .await;
         assert!(judged.findings.iter().all(Option::is_none));
-        assert_eq!(judged.raw, [garbage]);
+        // Asked again within the retries, for each of three requests; all of it is kept.
+        assert_eq!(judged.raw, [garbage; 9]);
+        assert_eq!(judged.tokens.unwrap().input, 900);
     }
+    for nothing in [
+        Answer::Text(String::new()),
+        Answer::Page(200, "<html>".to_owned()),
+    ] {
+        let stub = JudgeStub::start(move |_| nothing.clone()).await.unwrap();
+        let judged = judge(&stub, Api::OpenAi, "m")
+            .judge("MAX_RETRIES = 17", &sample_facts()[..1])
+            .await;
+        assert_eq!((judged.findings, stub.requests().len()), (vec![None], 3));
+        assert_eq!(judged.tokens, None);
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_cannot_be_read_is_asked_for_again() {
+    let stub = JudgeStub::start(|asked| match asked.number {
+        0 => Answer::Text("Certainly! Here is what I found.".to_owned()),
+        1 => Answer::Page(200, "<html>busy</html>".to_owned()),
+        _ => fair(asked),
+    })
+    .await
+    .unwrap();
+    let judged = judge(&stub, Api::OpenAi, "m")
+        .judge("MAX_RETRIES = 17", &sample_facts()[..1])
+        .await;
+    assert!(judged.findings[0].unwrap().value_right);
+    assert_eq!(judged.raw.len(), 3);
+    assert!(judged.raw[0].starts_with("Certainly"));
+    assert!(judged.raw[1].contains("<html>busy"), "{:?}", judged.raw);
+}
+
+#[tokio::test]
+async fn what_a_provider_says_when_it_refuses_is_kept_without_the_key() {
+    let said = format!("the key {KEY} is of no use here {}", "x".repeat(9_000));
+    let stub = JudgeStub::start(move |_| Answer::Page(403, said.clone()))
+        .await
+        .unwrap();
+    let judged = judge(&stub, Api::Anthropic, "m")
+        .judge("MAX_RETRIES = 17", &sample_facts()[..1])
+        .await;
+    let raw = &judged.raw[0];
+    assert!(
+        raw.contains("403") && raw.contains("is of no use here"),
+        "{raw}"
+    );
+    assert!(!raw.contains(KEY) && raw.len() < 3_000);
+    assert_eq!(stub.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_knows_no_schema_is_asked_without_one() {
+    // Refuses the schema, then also any form of `response_format`.
+    let stub = JudgeStub::start(|asked| {
+        if asked.body.get("response_format").is_some() {
+            Answer::Page(400, "unknown parameter: response_format".to_owned())
+        } else {
+            fair(asked)
+        }
+    })
+    .await
+    .unwrap();
+    let judge = judge(&stub, Api::OpenAi, "m");
+    let facts = &sample_facts()[..1];
+    for _ in 0..2 {
+        let judged = judge.judge("MAX_RETRIES = 17", facts).await;
+        assert!(judged.findings[0].unwrap().value_right);
+    }
+    let requests = stub.requests();
+    // Three forms for the first text; the one that worked for the second.
+    assert_eq!(requests.len(), 4);
+    assert!(requests[0].body.get("max_completion_tokens").is_some());
+    assert_eq!(requests[1].body["response_format"]["type"], "json_object");
+    assert!(requests[3].body.get("max_tokens").is_some());
+    // One that refuses everything is not asked for ever.
+    let never = JudgeStub::start(|_| Answer::Status(400, None))
+        .await
+        .unwrap();
+    let judged = self::judge(&never, Api::OpenAi, "m")
+        .judge("MAX_RETRIES = 17", facts)
+        .await;
+    assert_eq!((judged.findings, never.requests().len()), (vec![None], 3));
 }
 
 #[tokio::test]
@@ -269,7 +388,36 @@ fn a_judge_without_its_own_key_stops_the_start() {
     assert!(error.contains("from 0 to 1"), "{error}");
     let good = read(&[("JUDGES", "gemini:g-1"), ("JUDGE_GEMINI_API_KEY", KEY)]).unwrap();
     assert_eq!(good.judges.models[0].model, "g-1");
+    assert_eq!(good.judges.models[0].family.as_deref(), Some("gemini"));
     assert!(!format!("{:?}", good.judges).contains(KEY));
+
+    // Two services with chat completions, each with its address, key and family.
+    let two = [
+        ("JUDGES", "openai:m-1@here, openai:z-ai/glm-4.6@there"),
+        ("JUDGE_HERE_API_KEY", KEY),
+        ("JUDGE_HERE_BASE_URL", "https://here.example/v1"),
+        ("JUDGE_HERE_FAMILY", "Mine"),
+        ("JUDGE_THERE_API_KEY", "sk-judge-of-another"),
+        ("JUDGE_THERE_BASE_URL", "https://there.example/v1"),
+    ];
+    let good = read(&two).unwrap();
+    let [here, there] = good.judges.models.as_slice() else {
+        panic!("{:?}", good.judges)
+    };
+    assert_eq!(here.label(), "openai:m-1@here");
+    assert_eq!(
+        (here.family.as_deref(), there.family.as_deref()),
+        (Some("mine"), Some("glm"))
+    );
+    assert_eq!(there.base_url.as_str(), "https://there.example/v1");
+    assert_ne!(here.key.expose(), there.key.expose());
+    let error = read(&[("JUDGES", "openai:m-1@here")]).unwrap_err();
+    assert!(error.contains("JUDGE_HERE_API_KEY"), "{error}");
+    let openai = |judges| read(&[("JUDGES", judges), ("JUDGE_OPENAI_API_KEY", KEY)]);
+    let error = openai("openai:m-1,openai:x/M-1").unwrap_err();
+    assert!(error.contains("twice"), "{error}");
+    let error = openai("openai:gpt-5,openai:o3").unwrap_err();
+    assert!(error.contains("of the family gpt"), "{error}");
 }
 
 struct Given(BTreeMap<String, String>);
@@ -282,10 +430,13 @@ impl platform::settings::Source for Given {
 
 /// Two controls measured, with these judges.
 async fn measured(models: Vec<JudgeModel>) -> (Installation, TaskId) {
+    measured_of(&["control-perfect", "control-amnesiac"], models).await
+}
+
+async fn measured_of(agents: &[&str], models: Vec<JudgeModel>) -> (Installation, TaskId) {
     let installation = Installation::new().await;
     let repository = build(installation.folder.path());
-    let agents = ["control-perfect", "control-amnesiac"];
-    let id = support::controls::task(&installation, &repository, &agents, 1, Trigger::Manual).await;
+    let id = support::controls::task(&installation, &repository, agents, 1, Trigger::Manual).await;
     let worker = WorkerSettings {
         judges: settings(models),
         ..installation.settings("w1")
@@ -324,8 +475,21 @@ async fn a_jury_ranks_by_those_that_may() {
             ("openai:m-fair", true),
             ("anthropic:m-other", true),
             ("gemini:m-soft", false),
+            ("jury", true),
         ]
     );
+    let jury = result.judging.judges.last().unwrap();
+    assert_eq!((jury.jurors, jury.false_accept.mean), (Some(2), Some(0.0)));
+    assert!(
+        jury.false_accept.high.unwrap() < 0.05,
+        "{:?}",
+        jury.false_accept
+    );
+    for judge in &result.judging.judges[1..4] {
+        assert!(judge.tokens.unwrap().input > 0);
+        // Two runs, two arms, five requests at most for each.
+        assert!(judge.votes_tokens.unwrap().input > 0, "{judge:?}");
+    }
     let recall = |agent: &str, arm: &str, judge: &str| {
         let run = result.runs.iter().find(|run| run.agent == agent).unwrap();
         let mut parts = run.recall.iter();
@@ -348,8 +512,10 @@ async fn a_jury_ranks_by_those_that_may() {
         on_board("control-perfect"),
         recall("control-perfect", "post", "jury")
     );
+    // Of the two that may rank; the third has no say in how far the jury agrees.
     let agreement = result.judging.agreement.unwrap();
-    assert_eq!(agreement.measure, "krippendorff_alpha");
+    assert_eq!(agreement.measure, "cohens_kappa");
+    assert_eq!(agreement.value.mean, Some(1.0));
     assert!(agreement.items > 20);
     let runs = installation.runs(id).await;
     let votes = installation
@@ -373,6 +539,119 @@ async fn judges_that_may_not_rank_leave_the_board_without_recall() {
     assert!(result.leaderboard.iter().all(|row| row.recall.is_none()));
     let why = result.judging.judges[1].why.as_deref().unwrap();
     assert!(why.contains("wrong claims that it accepts"), "{why}");
+    let jury = result.judging.judges.last().unwrap();
+    assert_eq!((jury.jurors, jury.may_rank), (Some(0), false));
+    let part = result.runs[0]
+        .recall
+        .iter()
+        .find(|part| part.judge == "jury");
+    let part = part.unwrap();
+    assert_eq!(
+        (part.jurors, part.recall, part.ungraded),
+        (Some(0), None, part.facts)
+    );
+    assert!(part.note.as_deref().unwrap().contains("no juror"));
+}
+
+/// Acceptance: who knows nothing scores nothing, whoever judges; and of a lenient and an honest juror
+/// only the honest one has a say.
+#[tokio::test(flavor = "multi_thread")]
+async fn null_agents_score_nothing_before_a_jury_of_a_lenient_and_an_honest_juror() {
+    let (honest, soft) = (
+        JudgeStub::start(fair).await.unwrap(),
+        JudgeStub::start(lenient).await.unwrap(),
+    );
+    let null = ["control-vague", "control-guesser", "control-silent"];
+    let agents = ["control-perfect", null[0], null[1], null[2]];
+    let models = vec![
+        model(&soft, Api::Gemini, "m-soft"),
+        model(&honest, Api::OpenAi, "m-honest"),
+    ];
+    let (installation, id) = measured_of(&agents, models).await;
+    let result = installation.result(id).await;
+    let ranks = |name: &str| {
+        let mut judges = result.judging.judges.iter();
+        judges.find(|judge| judge.name == name).unwrap().may_rank
+    };
+    assert!(!ranks("gemini:m-soft") && ranks("openai:m-honest") && ranks("jury"));
+    let recall = |agent: &str, judge: &str| {
+        let run = result.runs.iter().find(|run| run.agent == agent).unwrap();
+        let mut parts = run.recall.iter();
+        let part = parts.find(|part| part.judge == judge && part.arm == "post");
+        part.unwrap_or_else(|| panic!("{agent} {judge}")).clone()
+    };
+    for agent in null {
+        let run = result.runs.iter().find(|run| run.agent == agent).unwrap();
+        assert!(!run.dimensions.is_empty());
+        for (dimension, figures) in &run.dimensions {
+            let retention = figures.retention.unwrap_or_default();
+            assert_eq!(retention, 0.0, "{agent} {dimension}");
+        }
+        let jury = recall(agent, "jury");
+        assert_eq!(
+            (jury.jurors, jury.recall, jury.right),
+            (Some(1), Some(0.0), 0),
+            "{agent}"
+        );
+        assert_eq!(
+            recall(agent, "deterministic/1").recall,
+            Some(0.0),
+            "{agent}"
+        );
+    }
+    let perfect = recall("control-perfect", "jury");
+    assert!(perfect.recall.unwrap() > 0.0);
+    // Everything that it says is true.
+    let literal = recall("control-perfect", "deterministic/1");
+    assert!(literal.claimed > 0);
+    assert_eq!(literal.precision, Some(1.0), "{literal:?}");
+}
+
+/// Two jurors that may rank, one of them of the family of the agents: its vote does not count, and the
+/// agents are ranked by the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_juror_of_the_agents_family_is_left_out_and_the_rest_is_the_jury() {
+    let (kin, other) = (
+        JudgeStub::start(fair).await.unwrap(),
+        JudgeStub::start(fair).await.unwrap(),
+    );
+    let kin_model = JudgeModel {
+        family: Some("control".to_owned()),
+        ..model(&kin, Api::OpenAi, "m-kin")
+    };
+    let (installation, id) =
+        measured(vec![kin_model, model(&other, Api::Anthropic, "m-other")]).await;
+    let result = installation.result(id).await;
+    let jury = result.judging.judges.last().unwrap();
+    assert_eq!((jury.jurors, jury.may_rank), (Some(2), true));
+    let run = result
+        .runs
+        .iter()
+        .find(|run| run.agent == "control-perfect");
+    let recall = &run.unwrap().recall;
+    assert!(recall.iter().all(|part| part.judge != "openai:m-kin"));
+    let of = |judge: &str| {
+        let mut parts = recall.iter();
+        parts
+            .find(|part| part.judge == judge && part.arm == "post")
+            .unwrap()
+    };
+    assert_eq!(of("jury").jurors, Some(1));
+    assert_eq!(of("jury").recall, of("anthropic:m-other").recall);
+    let row = result
+        .leaderboard
+        .iter()
+        .find(|row| row.agent == "control-perfect");
+    assert_eq!(row.unwrap().recall, of("jury").recall);
+    let runs = installation.runs(id).await;
+    let votes = installation
+        .artifact(id, Some(runs[0].id), "votes-1.jsonl")
+        .await;
+    assert!(votes.contains("\"left_out\":true,\"why_left_out\":\"same_family\""));
+    // It was asked for the battery only.
+    let texts = battery(&sample_facts(), 1).len();
+    assert_eq!(kin.requests().len(), texts);
+    assert!(other.requests().len() > texts);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -381,48 +660,20 @@ async fn judging_again_adds_and_keeps_what_was_there() {
     let before = installation.result(id).await;
     let database = &installation.platform.database;
     let scores = score::Entity::find().all(database).await.unwrap();
-    let asked = judging::ActiveModel {
-        id: Set(JudgingId::new()),
-        task_id: Set(id),
-        number: Set(2),
-        status: Set(JudgingStatus::Queued),
-        judges: Set(serde_json::json!([])),
-        agreement: Set(None),
-        error_message: Set(None),
-        created_by: Set(None),
-        created_at: Set(chrono::Utc::now()),
-        completed_at: Set(None),
-    };
-    let asked = asked.insert(database).await.unwrap();
-    let work = Work::JudgeTask {
-        task: id,
-        judging: 2,
-    };
-    let ring = enqueue(database, &work).await.unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    let asked = asked(&installation, id, 2).await;
     let stub = JudgeStub::start(fair).await.unwrap();
     let worker = WorkerSettings {
         judges: settings(vec![model(&stub, Api::OpenAi, "m-fair")]),
         ..installation.settings("w2")
     };
     let worker = installation.start_with(worker, support::controls::controls());
-    let done = loop {
-        let row = judging::Entity::find_by_id(asked.id)
-            .one(database)
-            .await
-            .unwrap()
-            .unwrap();
-        if row.status != JudgingStatus::Queued {
-            break row;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    assert_eq!(done.status, JudgingStatus::Done, "{:?}", done.error_message);
+    judged(&installation, asked.id).await;
     worker.stop().await;
 
     let after = installation.result(id).await;
     assert_eq!((before.judging.number, after.judging.number), (1, 2));
-    assert_eq!(before.judging.judges.len() + 1, after.judging.judges.len());
+    // The model, and the jury of it.
+    assert_eq!(before.judging.judges.len() + 2, after.judging.judges.len());
     let figures = |result: &worker::result::ResultDocument| {
         let runs = result.runs.iter();
         runs.map(|run| (run.agent.clone(), run.dimensions.clone()))
@@ -450,6 +701,158 @@ async fn judging_again_adds_and_keeps_what_was_there() {
         .await;
     let new = installation.artifact(id, None, "result.json").await;
     assert!(!old.contains("m-fair") && new.contains("m-fair"));
+    // The grade of every answer, of both judgings.
+    let graded = async |name: &str| {
+        let answers = installation.artifact(id, None, name).await;
+        answers
+            .lines()
+            .filter(|line| line.contains("\"grader\":\""))
+            .count()
+    };
+    let first = graded("judging-1-answers.jsonl").await;
+    assert!(first > 0);
+    assert_eq!(first, graded("answers.jsonl").await);
+}
+
+/// A process that dies between the figures of a judging and its documents leaves the old ones; the next
+/// attempt at the same job writes the new ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_of_a_judging_are_written_after_a_crash() {
+    let (installation, id) = measured(Vec::new()).await;
+    let database = &installation.platform.database;
+    let row = asked(&installation, id, 2).await;
+    // As the transaction with the figures leaves it.
+    let mut done = sea_orm::IntoActiveModel::into_active_model(row);
+    done.status = Set(JudgingStatus::Done);
+    done.judges = Set(serde_json::json!([]));
+    done.completed_at = Set(Some(chrono::Utc::now()));
+    done.update(database).await.unwrap();
+    task::Entity::update_many()
+        .set(task::ActiveModel {
+            judging: Set(2),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(id))
+        .exec(database)
+        .await
+        .unwrap();
+    let worker = installation.start("w2", support::controls::controls());
+    eventually(async || {
+        let old = platform::artifacts::find(database, id, None, "judging-1-result.json").await;
+        let new = platform::artifacts::find(database, id, None, "result.json").await;
+        old.unwrap().is_some() && new.unwrap().is_some()
+    })
+    .await;
+    worker.stop().await;
+    let new = installation.artifact(id, None, "result.json").await;
+    let new: serde_json::Value = serde_json::from_str(&new).unwrap();
+    assert_eq!(new["judging"]["number"], 2);
+}
+
+/// Without the fact sheet nobody can judge free recall: it is ungraded, and says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_recall_without_a_fact_sheet_says_so() {
+    let (installation, id) = measured(Vec::new()).await;
+    let database = &installation.platform.database;
+    artifact::Entity::delete_many()
+        .filter(artifact::Column::TaskId.eq(id))
+        .filter(artifact::Column::Name.eq("fact_sheet.json"))
+        .exec(database)
+        .await
+        .unwrap();
+    let row = asked(&installation, id, 2).await;
+    let worker = installation.start("w2", support::controls::controls());
+    judged(&installation, row.id).await;
+    worker.stop().await;
+    let result = installation.result(id).await;
+    for run in &result.runs {
+        assert_eq!(run.recall.len(), 2, "{:?}", run.recall);
+        for part in &run.recall {
+            assert_eq!((part.claimed, part.recall), (0, None));
+            let note = part.note.as_deref().unwrap();
+            assert!(note.contains("ungraded: the fact sheet"), "{note}");
+        }
+    }
+}
+
+/// What the battery found of a judge holds for the next judging of the same worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_battery_is_not_run_again_for_every_judging() {
+    let (installation, id) = measured(Vec::new()).await;
+    let stub = JudgeStub::start(fair).await.unwrap();
+    let worker = WorkerSettings {
+        judges: settings(vec![model(&stub, Api::OpenAi, "m-fair")]),
+        ..installation.settings("w2")
+    };
+    let worker = installation.start_with(worker, support::controls::controls());
+    let row = asked(&installation, id, 2).await;
+    judged(&installation, row.id).await;
+    let first = stub.requests().len();
+    let row = asked(&installation, id, 3).await;
+    let again = judged(&installation, row.id).await;
+    worker.stop().await;
+    let second = stub.requests().len() - first;
+    assert!(second > 0 && second + 30 < first, "{first}, then {second}");
+    let judges: Vec<worker::result::JudgePart> = serde_json::from_value(again.judges).unwrap();
+    assert_eq!(
+        judges[1].tokens.unwrap().input,
+        0,
+        "nothing was billed again"
+    );
+    assert!(judges[1].votes_tokens.unwrap().input > 0);
+    assert!(judges[1].may_rank);
+}
+
+async fn asked(installation: &Installation, task: TaskId, number: i32) -> judging::Model {
+    let database = &installation.platform.database;
+    let row = judging::ActiveModel {
+        id: Set(JudgingId::new()),
+        task_id: Set(task),
+        number: Set(number),
+        status: Set(JudgingStatus::Queued),
+        judges: Set(serde_json::json!([])),
+        agreement: Set(None),
+        error_message: Set(None),
+        created_by: Set(None),
+        created_at: Set(chrono::Utc::now()),
+        completed_at: Set(None),
+    };
+    let row = row.insert(database).await.unwrap();
+    let work = Work::JudgeTask {
+        task,
+        judging: number,
+    };
+    let ring = enqueue(database, &work).await.unwrap();
+    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    row
+}
+
+/// Waits for the end of a judging.
+async fn judged(installation: &Installation, id: JudgingId) -> judging::Model {
+    let database = &installation.platform.database;
+    let find = async || {
+        let found = judging::Entity::find_by_id(id).one(database).await;
+        found.unwrap().unwrap()
+    };
+    eventually(async || find().await.status != JudgingStatus::Queued).await;
+    // Its documents come after its figures.
+    let waiting = async || {
+        let open = job::Entity::find()
+            .filter(job::Column::State.is_in([JobState::Queued, JobState::Leased]));
+        open.all(database).await.unwrap().is_empty()
+    };
+    eventually(waiting).await;
+    let row = find().await;
+    assert_eq!(row.status, JudgingStatus::Done, "{:?}", row.error_message);
+    row
+}
+
+async fn eventually(holds: impl AsyncFn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "it never came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[test]

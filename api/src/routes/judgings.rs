@@ -1,20 +1,26 @@
-//! `/api/v1/tasks/{id}/judge` and `…/judgings`: judging a finished task again.
+//! `/api/v1/tasks/{id}/judge` and `…/judgings`: judging a finished task again, and the figures of
+//! every judging, old or new.
+
+use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use entity::judging;
+use entity::{RunId, judging, recall, score};
+use sea_orm::{ColumnTrait, QueryFilter};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
 use crate::judging::{Refused, judge_again};
+use crate::routes::runs::DimensionView;
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
@@ -23,6 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new()
         .routes(routes!(judge_task))
         .routes(routes!(list_judgings))
+        .routes(routes!(show_judging))
 }
 
 /// One judging of a task. What is judged again is added; nothing is replaced.
@@ -44,6 +51,116 @@ pub(crate) struct JudgingView {
     error_message: Option<String>,
     created_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
+}
+
+/// One judging with its figures.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct JudgedView {
+    #[serde(flatten)]
+    judging: JudgingView,
+    /// The file of the task with the grade that this judging gave every answer.
+    answers: String,
+    runs: Vec<JudgedRunView>,
+}
+
+/// What one judging found of one run.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct JudgedRunView {
+    id: Uuid,
+    agent: String,
+    /// From 1.
+    trial: i32,
+    breaks: Vec<JudgedBreakView>,
+    /// Free recall as claims against the fact sheet, by break, arm and judge.
+    recall: Vec<RecallView>,
+}
+
+/// The figures of one break.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct JudgedBreakView {
+    /// From 1.
+    #[serde(rename = "break")]
+    break_index: i32,
+    dimensions: BTreeMap<String, DimensionView>,
+}
+
+/// One free recall, judged by one judge or by the jury. What is not defined is null.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RecallView {
+    /// From 1.
+    #[serde(rename = "break")]
+    break_index: i32,
+    /// `baseline` or `post`.
+    arm: String,
+    /// `deterministic/1`, a model, or `jury`.
+    judge: String,
+    /// How many jurors voted, where this is the jury.
+    jurors: Option<i32>,
+    /// Facts of the sheet that were looked for.
+    facts: i32,
+    /// Facts that the text says something about.
+    claimed: i32,
+    /// Facts that it says rightly.
+    right: i32,
+    /// Facts for which there is no readable verdict.
+    ungraded: i32,
+    /// right / claimed.
+    precision: Option<f64>,
+    /// right / judged.
+    recall: Option<f64>,
+    /// Why there are no figures.
+    note: Option<String>,
+}
+
+impl From<recall::Model> for RecallView {
+    fn from(recall: recall::Model) -> Self {
+        let recall::Model {
+            id: _,
+            run_id: _,
+            judging: _,
+            arm,
+            break_index,
+            judge,
+            facts,
+            claimed,
+            right,
+            ungraded,
+            precision,
+            recall,
+            jurors,
+            note,
+            created_at: _,
+        } = recall;
+        Self {
+            break_index,
+            arm: arm.to_string(),
+            judge,
+            jurors,
+            facts,
+            claimed,
+            right,
+            ungraded,
+            precision,
+            recall,
+            note,
+        }
+    }
+}
+
+/// Figures by break, in the order in which they come: by break.
+fn by_break(scores: Vec<score::Model>) -> Vec<JudgedBreakView> {
+    let mut breaks: BTreeMap<i32, BTreeMap<String, DimensionView>> = BTreeMap::new();
+    for score in scores {
+        let dimensions = breaks.entry(score.break_index).or_default();
+        dimensions.insert(score.dimension.to_string(), score.into());
+    }
+    breaks
+        .into_iter()
+        .map(|(break_index, dimensions)| JudgedBreakView {
+            break_index,
+            dimensions,
+        })
+        .collect()
 }
 
 impl JudgingView {
@@ -117,4 +234,73 @@ async fn list_judgings(
         .into_iter()
         .map(|row| JudgingView::new(row, task.judging));
     Ok(Json(views.collect()))
+}
+
+/// Shows one judging with its figures, also one that is not shown any more. They are those that it
+/// found: judging again does not change them.
+#[utoipa::path(get, path = "/api/v1/tasks/{task_id}/judgings/{number}", tag = "tasks",
+    params(
+        ("task_id" = Uuid, Path),
+        ("number" = i32, Path, minimum = 1, description = "From 1")),
+    responses(
+        (status = 200, description = "The judging", body = JudgedView),
+        (status = 404, description = "There is no such task or judging", body = ErrorBody)))]
+async fn show_judging(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path((id, asked)): Path<(String, String)>,
+) -> Result<Json<JudgedView>, ApiError> {
+    let database = &api.platform.database;
+    let task = scope::task(database, &caller, &id).await?;
+    let no_judging = || ApiError::no_judging(&asked);
+    let number: i32 = asked.parse().map_err(|_| no_judging())?;
+    let row = scope::judgings_of(&task)
+        .filter(judging::Column::Number.eq(number))
+        .one(database)
+        .await
+        .map_err(ApiError::database("finding a judging"))?
+        .ok_or_else(no_judging)?;
+    let runs = scope::runs_of(&task)
+        .all(database)
+        .await
+        .map_err(ApiError::database("listing runs"))?;
+    let scores = scope::scores_of_judging(&task, number)
+        .all(database)
+        .await
+        .map_err(ApiError::database("listing scores"))?;
+    let recalls = scope::recalls_of_judging(&task, number)
+        .all(database)
+        .await
+        .map_err(ApiError::database("listing free recalls"))?;
+    let mut of_run: HashMap<RunId, (Vec<score::Model>, Vec<RecallView>)> = HashMap::new();
+    for score in scores {
+        of_run.entry(score.run_id).or_default().0.push(score);
+    }
+    for recall in recalls {
+        let own = of_run.entry(recall.run_id).or_default();
+        own.1.push(recall.into());
+    }
+    let runs = runs
+        .into_iter()
+        .map(|run| {
+            let (scores, recall) = of_run.remove(&run.id).unwrap_or_default();
+            JudgedRunView {
+                id: run.id.0,
+                agent: run.agent,
+                trial: run.trial,
+                breaks: by_break(scores),
+                recall,
+            }
+        })
+        .collect();
+    let answers = if number == task.judging {
+        "answers.jsonl".to_owned()
+    } else {
+        format!("judging-{number}-answers.jsonl")
+    };
+    Ok(Json(JudgedView {
+        judging: JudgingView::new(row, task.judging),
+        answers,
+        runs,
+    }))
 }

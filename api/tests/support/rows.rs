@@ -1,8 +1,13 @@
 //! Rows as a worker would leave them.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use entity::status::{Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger};
-use entity::{JobId, RunId, ScoreId, TaskId, agent_run, job, score, task, worker};
+use entity::status::{
+    Arm, Dimension, FailureCause, JobState, JudgingStatus, Level, RunStatus, TaskStatus, Trigger,
+};
+use entity::{
+    JobId, JudgingId, RecallId, RunId, ScoreId, TaskId, agent_run, job, judging, recall, score,
+    task, worker,
+};
 use platform::events::{self, Event, NewEvent};
 use platform::jobs::{self, Work};
 use platform::parts::Platform;
@@ -148,17 +153,64 @@ impl Rows<'_> {
         .await
         .expect("a run can be stored");
         if let Some(score) = row.score {
-            self.scores(run.id, score).await;
+            self.scores(run.id, 1, score).await;
         }
         run
     }
 
-    async fn scores(&self, run: RunId, post: f64) {
+    /// A judging that is done.
+    pub(crate) async fn judging(&self, task: TaskId, number: i32) {
+        judging::Model {
+            id: JudgingId::new(),
+            task_id: task,
+            number,
+            status: JudgingStatus::Done,
+            judges: json!([{"name": "deterministic/1", "may_rank": true}]),
+            agreement: None,
+            error_message: None,
+            created_by: None,
+            created_at: now(),
+            completed_at: Some(now()),
+        }
+        .into_active_model()
+        .reset_all()
+        .insert(&self.0.database)
+        .await
+        .expect("a judging can be stored");
+    }
+
+    /// What a jury of two found of what a run remembers.
+    pub(crate) async fn recall(&self, run: RunId, judging: i32, right: i32) {
+        recall::Model {
+            id: RecallId::new(),
+            run_id: run,
+            judging,
+            arm: Arm::Post,
+            break_index: 1,
+            judge: "jury".to_owned(),
+            facts: 10,
+            claimed: 10,
+            right,
+            ungraded: 0,
+            precision: Some(f64::from(right) / 10.0),
+            recall: Some(f64::from(right) / 10.0),
+            jurors: Some(2),
+            note: None,
+            created_at: now(),
+        }
+        .into_active_model()
+        .reset_all()
+        .insert(&self.0.database)
+        .await
+        .expect("a free recall can be stored");
+    }
+
+    pub(crate) async fn scores(&self, run: RunId, judging: i32, post: f64) {
         let scores = Dimension::ALL.iter().map(|dimension| {
             score::Model {
                 id: ScoreId::new(),
                 run_id: run,
-                judging: 1,
+                judging,
                 dimension: *dimension,
                 break_index: 1,
                 n: 6,

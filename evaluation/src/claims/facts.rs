@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AtomicFact, has_word};
+use super::{AtomicFact, FactKind, has_word};
 use crate::draw::Draw;
 use crate::facts::FactSheet;
 use crate::probe::{Grader, Probe, ProbeSet};
 use crate::pull_request::FileStatus;
-
-/// Wrong values of a fact, at most.
-const MOST_DISTRACTORS: usize = 12;
 
 /// The facts that a free recall is held against: of every kind in turn, in an order drawn by `seed`.
 ///
@@ -94,11 +91,12 @@ fn usable(mut fact: AtomicFact) -> Option<AtomicFact> {
         .filter(|wrong| !wrong.is_empty() && !clashes(wrong))
         .cloned()
         .collect();
-    fact.distractors = distractors.into_iter().take(MOST_DISTRACTORS).collect();
+    fact.distractors = distractors.into_iter().collect();
     (!fact.distractors.is_empty()).then_some(fact)
 }
 
 fn fact(
+    kind: FactKind,
     statement: String,
     subject: &str,
     values: &[&str],
@@ -110,6 +108,8 @@ fn fact(
         subjects: vec![subject.to_owned()],
         values: values.iter().map(|&value| value.to_owned()).collect(),
         distractors: distractors.into_iter().collect(),
+        kind,
+        also_true: Vec::new(),
     }
 }
 
@@ -141,7 +141,7 @@ fn files(sheet: &FactSheet) -> Vec<AtomicFact> {
                 .flat_map(|&status| words(status))
                 .map(|&word| word.to_owned());
             let statement = format!("The file `{}` is {} by the change.", file.path, own[0]);
-            fact(statement, &file.path, own, wrong)
+            fact(FactKind::Status, statement, &file.path, own, wrong)
         })
         .collect()
 }
@@ -169,6 +169,19 @@ fn other_files(sheet: &FactSheet, symbol: &str) -> Vec<String> {
         .collect()
 }
 
+fn also_true(sheet: &FactSheet, symbol: &str) -> Vec<String> {
+    places(sheet, symbol)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The values of all constants of a name: two files may each have their own.
+fn namesakes(sheet: &FactSheet, name: &str) -> Vec<String> {
+    let of_name = sheet.constants.iter().filter(|one| one.name == name);
+    of_name.map(|one| one.value.clone()).collect()
+}
+
 fn homes(sheet: &FactSheet) -> Vec<AtomicFact> {
     sheet
         .symbols
@@ -176,7 +189,16 @@ fn homes(sheet: &FactSheet) -> Vec<AtomicFact> {
         .map(|symbol| {
             let statement = format!("`{}` is defined in `{}`.", symbol.name, symbol.file);
             let wrong = other_files(sheet, &symbol.name);
-            fact(statement, &symbol.name, &[&symbol.file], wrong)
+            AtomicFact {
+                also_true: also_true(sheet, &symbol.name),
+                ..fact(
+                    FactKind::Home,
+                    statement,
+                    &symbol.name,
+                    &[&symbol.file],
+                    wrong,
+                )
+            }
         })
         .collect()
 }
@@ -188,7 +210,16 @@ fn constants(sheet: &FactSheet) -> Vec<AtomicFact> {
         .map(|constant| {
             let statement = format!("`{}` has the value `{}`.", constant.name, constant.value);
             let others = sheet.constants.iter().map(|other| other.value.clone());
-            fact(statement, &constant.name, &[&constant.value], others)
+            AtomicFact {
+                also_true: namesakes(sheet, &constant.name),
+                ..fact(
+                    FactKind::Value,
+                    statement,
+                    &constant.name,
+                    &[&constant.value],
+                    others,
+                )
+            }
         })
         .collect()
 }
@@ -208,7 +239,15 @@ fn returns(sheet: &FactSheet) -> Vec<AtomicFact> {
                 .iter()
                 .filter_map(|other| other.returns.clone());
             let statement = format!("`{}` returns `{returns}`.", symbol.name);
-            (told(&symbol.name) == 1).then(|| fact(statement, &symbol.name, &[returns], others))
+            (told(&symbol.name) == 1).then(|| {
+                fact(
+                    FactKind::Returns,
+                    statement,
+                    &symbol.name,
+                    &[returns],
+                    others,
+                )
+            })
         })
         .collect()
 }
@@ -227,7 +266,7 @@ fn tests(sheet: &FactSheet) -> Vec<AtomicFact> {
             };
             let statement = format!("`{symbol}` is covered by the test `{test}`.");
             let others = sheet.tests.iter().map(|other| other.test.clone());
-            Some(fact(statement, symbol, &[test], others))
+            Some(fact(FactKind::Test, statement, symbol, &[test], others))
         })
         .collect()
 }
@@ -240,7 +279,10 @@ fn uses(sheet: &FactSheet) -> Vec<AtomicFact> {
             used.used_in.iter().map(|(file, _)| {
                 let statement = format!("`{}` is used in `{file}`.", used.symbol);
                 let wrong = other_files(sheet, &used.symbol);
-                fact(statement, &used.symbol, &[file], wrong)
+                AtomicFact {
+                    also_true: also_true(sheet, &used.symbol),
+                    ..fact(FactKind::Use, statement, &used.symbol, &[file], wrong)
+                }
             })
         })
         .collect()
@@ -269,6 +311,8 @@ fn taught(probes: &ProbeSet) -> Vec<AtomicFact> {
                 subjects,
                 values,
                 distractors,
+                kind: FactKind::Agreed,
+                also_true: Vec::new(),
             })
         })
         .collect()

@@ -17,9 +17,16 @@ pub struct Judge {
 /// The verdicts of several models together.
 pub const JURY: &str = "jury";
 
-/// The judge whose recall is on the board: the jury, or its one member that may rank; the
-/// deterministic judge where there is no other. None where those there are may not rank.
+/// The judge whose recall is on the board: the jury where models judge, and the deterministic judge
+/// where none does. None where the jury may not rank.
+///
+/// A jury is of one juror or more, so that an agent of whose family one of two jurors is has figures
+/// of the other. Judgings before there were juries of one are ranked by their one member.
 pub fn ranking_judge(judges: impl IntoIterator<Item = Judge>) -> Option<String> {
+    let judges: Vec<Judge> = judges.into_iter().collect();
+    if let Some(jury) = judges.iter().find(|judge| judge.name == JURY) {
+        return jury.may_rank.then(|| JURY.to_owned());
+    }
     let models: Vec<Judge> = judges
         .into_iter()
         .filter(|judge| judge.model.is_some())
@@ -59,7 +66,11 @@ mod tests {
             found(&[plain.clone(), a.clone(), c.clone()]).as_deref(),
             Some("a")
         );
-        assert_eq!(found(&[plain.clone(), a, b]).as_deref(), Some("jury"));
-        assert_eq!(found(&[plain, c]), None);
+        let jury = |may_rank| judge("jury", false, may_rank);
+        let with_jury = |may_rank| found(&[plain.clone(), a.clone(), jury(may_rank)]);
+        assert_eq!(with_jury(true).as_deref(), Some("jury"));
+        assert_eq!(with_jury(false), None);
+        assert_eq!(found(&[plain.clone(), a.clone(), b]).as_deref(), Some("jury"));
+        assert_eq!(found(&[plain.clone(), c]), None);
     }
 }

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Interval;
-use super::bootstrap::of_items;
+use super::bootstrap::of_clusters;
 
 /// A coefficient of agreement: 1 is perfect, 0 is what chance gives.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     pub value: f64,
-    /// Bootstrap over the items, 95 %; none where resamples leave it undefined.
+    /// Bootstrap over whole clusters, 95 %; none with a single one, and where resamples leave it
+    /// undefined. A cluster is a run: what judges say of the facts of one text hangs together.
     pub interval: Option<Interval>,
     /// Items that it stands on.
     pub items: usize,
@@ -18,12 +19,12 @@ pub struct Agreement {
 /// Cohen's kappa of two judges (Cohen 1960): `(p_o - p_e) / (1 - p_e)`.
 ///
 /// None without items, and where both always give the same verdict: chance alone would then agree.
-pub fn cohens_kappa(votes: &[(bool, bool)], seed: u64) -> Option<Agreement> {
-    let all: Vec<&(bool, bool)> = votes.iter().collect();
+pub fn cohens_kappa(clusters: &[Vec<(bool, bool)>], seed: u64) -> Option<Agreement> {
+    let all: Vec<&(bool, bool)> = clusters.iter().flatten().collect();
     Some(Agreement {
         value: kappa(&all)?,
-        interval: of_items(votes, seed, kappa),
-        items: votes.len(),
+        interval: of_clusters(clusters, seed, kappa),
+        items: all.len(),
     })
 }
 
@@ -43,22 +44,25 @@ fn kappa(votes: &[&(bool, bool)]) -> Option<f64> {
 ///
 /// An item is one list of votes, a vote per judge. Items with fewer than two votes say nothing of
 /// agreement and are left out. None where no such item is left, and where all votes are the same.
-pub fn krippendorff_alpha(items: &[Vec<Option<bool>>], seed: u64) -> Option<Agreement> {
+pub fn krippendorff_alpha(clusters: &[Vec<Vec<Option<bool>>>], seed: u64) -> Option<Agreement> {
     // Per item: how many votes say yes, and how many no.
-    let counts: Vec<(usize, usize)> = items
+    let counted = |votes: &Vec<Option<bool>>| {
+        let yes = votes.iter().filter(|vote| **vote == Some(true)).count();
+        let no = votes.iter().filter(|vote| **vote == Some(false)).count();
+        (yes, no)
+    };
+    let counts: Vec<Vec<(usize, usize)>> = clusters
         .iter()
-        .map(|votes| {
-            let yes = votes.iter().filter(|vote| **vote == Some(true)).count();
-            let no = votes.iter().filter(|vote| **vote == Some(false)).count();
-            (yes, no)
+        .map(|items| {
+            let counts = items.iter().map(counted);
+            counts.filter(|(yes, no)| yes + no >= 2).collect()
         })
-        .filter(|(yes, no)| yes + no >= 2)
         .collect();
-    let all: Vec<&(usize, usize)> = counts.iter().collect();
+    let all: Vec<&(usize, usize)> = counts.iter().flatten().collect();
     Some(Agreement {
         value: alpha(&all)?,
-        interval: of_items(&counts, seed, alpha),
-        items: counts.len(),
+        interval: of_clusters(&counts, seed, alpha),
+        items: all.len(),
     })
 }
 
@@ -89,15 +93,41 @@ mod tests {
         votes.extend([(true, false); 5]);
         votes.extend([(false, true); 10]);
         votes.extend([(false, false); 15]);
-        let kappa = cohens_kappa(&votes, 1).expect("defined");
+        let single: Vec<Vec<(bool, bool)>> = votes.iter().map(|vote| vec![*vote]).collect();
+        let kappa = cohens_kappa(&single, 1).expect("defined");
         assert!((kappa.value - 0.4).abs() < 1e-12);
         // NumPy 2.4.6, 100,000 resamples with tails of 0.022 5: [0.131, 0.642]. The asymptotic
         // interval of statsmodels 0.15.0 is [0.151, 0.649].
         let interval = kappa.interval.expect("fifty items");
         assert!((interval.low - 0.131).abs() < 0.015, "{interval:?}");
         assert!((interval.high - 0.642).abs() < 0.015, "{interval:?}");
-        assert_eq!(cohens_kappa(&[(true, true); 9], 1), None);
+        assert_eq!(cohens_kappa(&[vec![(true, true); 9]], 1), None);
         assert_eq!(cohens_kappa(&[], 1), None);
+    }
+
+    /// Forty facts of two runs are not forty independent items.
+    #[test]
+    fn the_facts_of_one_run_are_resampled_together() {
+        let run = |agreed: usize| -> Vec<(bool, bool)> {
+            let both = (0..20).map(|at| (at % 2 == 0, (at % 2 == 0) == (at < agreed)));
+            both.collect()
+        };
+        let apart: Vec<Vec<(bool, bool)>> = [run(20), run(10)]
+            .iter()
+            .flatten()
+            .map(|vote| vec![*vote])
+            .collect();
+        let width = |clusters: &[Vec<(bool, bool)>]| {
+            let found = cohens_kappa(clusters, 1).expect("defined");
+            let interval = found.interval.expect("more than one cluster");
+            (found.value, interval.high - interval.low)
+        };
+        let (value, apart) = width(&apart);
+        let (same, together) = width(&[run(20), run(10)]);
+        assert!((value - same).abs() < 1e-12);
+        assert!(together > apart * 1.5, "{together} and {apart}");
+        // One run alone has nothing to resample.
+        assert_eq!(cohens_kappa(&[run(10)], 1).expect("defined").interval, None);
     }
 
     /// Krippendorff (2011), the worked example of binary data of two observers and ten units:
@@ -111,7 +141,7 @@ mod tests {
             .zip(b)
             .map(|(&a, b)| vec![Some(a == 1), Some(b == 1)])
             .collect();
-        let alpha = krippendorff_alpha(&items, 1).expect("defined");
+        let alpha = krippendorff_alpha(&[items], 1).expect("defined");
         assert!((alpha.value - 0.095).abs() < 5e-4, "{}", alpha.value);
     }
 
@@ -157,7 +187,10 @@ mod tests {
         let mut holed = whole.clone();
         holed.push(vec![Some(true), None]);
         holed.push(vec![None, None]);
-        let (whole, holed) = (krippendorff_alpha(&whole, 1), krippendorff_alpha(&holed, 1));
+        let (whole, holed) = (
+            krippendorff_alpha(&[whole], 1),
+            krippendorff_alpha(&[holed], 1),
+        );
         assert_eq!(whole, holed);
     }
 }

@@ -151,22 +151,25 @@ pub(super) fn interval_at(
     })
 }
 
-/// The interval of any statistic of items, resampling the items. None with fewer than two items, or
-/// where the statistic is not defined for one in ten of the resamples.
-pub(super) fn of_items<T>(
-    items: &[T],
+/// The interval of any statistic of items, resampling whole clusters of them. None with fewer than two
+/// clusters that have items, or where the statistic is not defined for one in ten of the resamples.
+pub(super) fn of_clusters<T>(
+    clusters: &[Vec<T>],
     seed: u64,
     statistic: impl Fn(&[&T]) -> Option<f64>,
 ) -> Option<Interval> {
-    if items.len() < 2 {
+    let filled: Vec<&Vec<T>> = clusters.iter().filter(|one| !one.is_empty()).collect();
+    if filled.len() < 2 {
         return None;
     }
     let mut draw = Draw::new(seed, "items");
-    let mut drawn: Vec<&T> = Vec::with_capacity(items.len());
+    let mut drawn: Vec<&T> = Vec::new();
     let mut figures: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
             drawn.clear();
-            drawn.extend((0..items.len()).map(|_| &items[draw.below(items.len())]));
+            for _ in 0..filled.len() {
+                drawn.extend(filled[draw.below(filled.len())]);
+            }
             statistic(&drawn)
         })
         .collect();
@@ -174,7 +177,7 @@ pub(super) fn of_items<T>(
         return None;
     }
     figures.sort_by(f64::total_cmp);
-    Some(between(&figures, items.len(), 0.05))
+    Some(between(&figures, filled.len(), 0.05))
 }
 
 fn between(sorted: &[f64], clusters: usize, alpha: f64) -> Interval {

@@ -13,6 +13,36 @@ const MOST_TOKENS: u64 = 8_000;
 /// The tool that Anthropic's models are made to answer with.
 const TOOL: &str = "report";
 
+/// How chat completions are asked for JSON. Not every service that has them knows all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By its schema, as `OpenAI` has it.
+    Schema,
+    /// As some object; the prompt tells which.
+    Object,
+    /// By the prompt alone.
+    Plain,
+}
+
+impl Form {
+    /// The best first.
+    pub(super) const ALL: [Self; 3] = [Self::Schema, Self::Object, Self::Plain];
+
+    pub(super) fn at(place: usize) -> Self {
+        Self::ALL.get(place).copied().unwrap_or(Self::Plain)
+    }
+}
+
+impl Api {
+    /// Whether a request can be written in several forms.
+    pub(super) fn has_forms(self) -> bool {
+        match self {
+            Self::OpenAi => true,
+            Self::Anthropic | Self::Gemini => false,
+        }
+    }
+}
+
 /// One request.
 pub(super) struct Request {
     pub(super) url: Url,
@@ -28,22 +58,14 @@ pub(super) struct Reply {
 }
 
 /// The request that asks `prompt`; none where key or address cannot be sent.
-pub(super) fn request(model: &JudgeModel, prompt: &str) -> Option<Request> {
+pub(super) fn request(model: &JudgeModel, prompt: &str, form: Form) -> Option<Request> {
     let schema = reply_schema();
     let name = &model.model;
     let (path, header, body) = match model.api {
         Api::OpenAi => (
             "chat/completions".to_owned(),
             "authorization",
-            json!({
-                "model": name,
-                "messages": [{"role": "user", "content": prompt}],
-                "max_completion_tokens": MOST_TOKENS,
-                "response_format": {
-                    "type": "json_schema",
-                    "json_schema": {"name": TOOL, "strict": true, "schema": schema},
-                },
-            }),
+            completion(name, prompt, form, schema),
         ),
         Api::Anthropic => (
             "v1/messages".to_owned(),
@@ -94,6 +116,29 @@ pub(super) fn request(model: &JudgeModel, prompt: &str) -> Option<Request> {
         headers,
         body,
     })
+}
+
+fn completion(model: &str, prompt: &str, form: Form, schema: Value) -> Value {
+    let mut body = json!({
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+    });
+    let (limit, format) = match form {
+        Form::Schema => (
+            "max_completion_tokens",
+            json!({
+                "type": "json_schema",
+                "json_schema": {"name": TOOL, "strict": true, "schema": schema},
+            }),
+        ),
+        Form::Object => ("max_tokens", json!({"type": "json_object"})),
+        Form::Plain => ("max_tokens", Value::Null),
+    };
+    body[limit] = json!(MOST_TOKENS);
+    if !format.is_null() {
+        body["response_format"] = format;
+    }
+    body
 }
 
 /// Gemini's subset of JSON Schema has no `additionalProperties`.

@@ -547,12 +547,14 @@ fn recalls(runs: &[RunPart]) -> Part {
         "break",
         "arm",
         "judge",
+        "jurors",
         "facts",
         "claimed",
         "right",
         "ungraded",
         "precision",
         "recall",
+        "note",
     ];
     let rows = runs.iter().flat_map(|run| {
         run.recall.iter().map(|part| {
@@ -562,12 +564,15 @@ fn recalls(runs: &[RunPart]) -> Part {
                 part.index.to_string(),
                 part.arm.clone(),
                 part.judge.clone(),
+                part.jurors
+                    .map_or_else(String::new, |jurors| jurors.to_string()),
                 part.facts.to_string(),
                 part.claimed.to_string(),
                 part.right.to_string(),
                 part.ungraded.to_string(),
                 figure(part.precision),
                 figure(part.recall),
+                part.note.clone().unwrap_or_default(),
             ]
         })
     });
@@ -583,6 +588,8 @@ fn judges(document: &ResultDocument) -> Part {
         "unread",
         "may rank",
         "why not",
+        "battery, US dollars",
+        "votes, US dollars",
     ];
     let judging = &document.judging;
     let rows = judging.judges.iter().map(|judge| {
@@ -594,6 +601,8 @@ fn judges(document: &ResultDocument) -> Part {
             judge.unread.to_string(),
             if judge.may_rank { "yes" } else { "no" }.to_owned(),
             judge.why.clone().unwrap_or_default(),
+            figure(judge.cost_usd),
+            figure(judge.votes_cost_usd),
         ]
     });
     let agreement = judging.agreement.iter().map(|part| {
@@ -602,7 +611,7 @@ fn judges(document: &ResultDocument) -> Part {
             part.items.to_string(),
             estimate(&part.value),
         ];
-        row.resize(7, String::new());
+        row.resize(9, String::new());
         row
     });
     Table::part(

@@ -330,6 +330,10 @@ fn recall_part(recall: &recall::Model) -> RecallPart {
         ungraded: count(recall.ungraded),
         precision: recall.precision,
         recall: recall.recall,
+        jurors: recall
+            .jurors
+            .and_then(|jurors| usize::try_from(jurors).ok()),
+        note: recall.note.clone(),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use evaluation::judging::FALSE_ACCEPT_LIMIT;
+use evaluation::judging::{FALSE_ACCEPT_LIMIT, family, same_model};
 use platform::settings::{Reader, Secret};
+use tracing::warn;
 use url::Url;
 
 /// The interface that a judge's model is asked by.
@@ -27,23 +28,20 @@ impl Api {
         }
     }
 
-    /// The setting of its address, what is set, and its own address.
-    fn base_url(self, reader: &Reader<'_>) -> (&'static str, Option<String>, &'static str) {
+    /// The setting of its address, and what is set. Judges with a name of their own have others.
+    fn base_url(self, reader: &Reader<'_>) -> (&'static str, Option<String>) {
         match self {
             Self::OpenAi => (
                 "JUDGE_OPENAI_BASE_URL",
                 reader.text("JUDGE_OPENAI_BASE_URL"),
-                "https://api.openai.com/v1",
             ),
             Self::Anthropic => (
                 "JUDGE_ANTHROPIC_BASE_URL",
                 reader.text("JUDGE_ANTHROPIC_BASE_URL"),
-                "https://api.anthropic.com",
             ),
             Self::Gemini => (
                 "JUDGE_GEMINI_BASE_URL",
                 reader.text("JUDGE_GEMINI_BASE_URL"),
-                "https://generativelanguage.googleapis.com",
             ),
         }
     }
@@ -65,6 +63,24 @@ impl Api {
             ),
         }
     }
+
+    /// Its own address, where none is set.
+    fn own_url(self) -> &'static str {
+        match self {
+            Self::OpenAi => "https://api.openai.com/v1",
+            Self::Anthropic => "https://api.anthropic.com",
+            Self::Gemini => "https://generativelanguage.googleapis.com",
+        }
+    }
+
+    /// The family of a model whose name tells none: only chat completions are spoken by everybody.
+    fn own_family(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAi => None,
+            Self::Anthropic => Some("claude"),
+            Self::Gemini => Some("gemini"),
+        }
+    }
 }
 
 impl fmt::Display for Api {
@@ -81,13 +97,29 @@ pub struct JudgeModel {
     pub base_url: Url,
     /// Only the judge's own: it never uses an agent's key.
     pub key: Secret,
+    /// What its settings are named after, where they are not those of the interface.
+    pub name: Option<String>,
+    /// As it is set; else by the model's name or the interface. None where nothing tells.
+    pub family: Option<String>,
+}
+
+impl JudgeModel {
+    /// What its votes are stored under.
+    pub fn label(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{}:{}@{name}", self.api, self.model),
+            None => format!("{}:{}", self.api, self.model),
+        }
+    }
 }
 
 /// How tasks are judged. Closed probes need no model; free recall is judged literally, and by these
 /// models where there are any.
 #[derive(Clone, Debug)]
 pub struct JudgeSettings {
-    /// `JUDGES`: `API:MODEL`, comma-separated; empty: the deterministic judge alone.
+    /// `JUDGES`: `API:MODEL` or `API:MODEL@NAME`, comma-separated; empty: the deterministic judge
+    /// alone. Address, key and family are in `JUDGE_NAME_BASE_URL`, `JUDGE_NAME_API_KEY` and
+    /// `JUDGE_NAME_FAMILY`, where NAME is that of the judge or of its API.
     pub models: Vec<JudgeModel>,
     /// `JUDGE_TIMEOUT_SECONDS`: for one request.
     pub timeout: Duration,
@@ -98,6 +130,9 @@ pub struct JudgeSettings {
     /// `JUDGE_FALSE_ACCEPT_LIMIT`: the share of the battery's wrong claims that a judge may accept
     /// and still rank agents.
     pub false_accept_limit: f64,
+    /// `JUDGE_BATTERY_SECONDS`, a day: for so long what the battery found of a judge holds for later
+    /// judgings of this process.
+    pub battery_holds: Duration,
 }
 
 impl Default for JudgeSettings {
@@ -108,6 +143,7 @@ impl Default for JudgeSettings {
             retries: 4,
             wait: Duration::from_secs(1),
             false_accept_limit: FALSE_ACCEPT_LIMIT,
+            battery_holds: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -116,10 +152,11 @@ impl JudgeSettings {
     /// Reads the settings; problems are noted in `reader`.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let asked = reader.list("JUDGES").unwrap_or_default();
-        let models = asked
+        let models: Vec<JudgeModel> = asked
             .iter()
             .filter_map(|text| model(reader, text))
             .collect();
+        compare(reader, &models);
         let default = Self::default();
         let limit = reader.parsed("JUDGE_FALSE_ACCEPT_LIMIT", default.false_accept_limit);
         if !(0.0..=1.0).contains(&limit) {
@@ -134,42 +171,110 @@ impl JudgeSettings {
             retries: reader.parsed("JUDGE_MAX_RETRIES", default.retries),
             wait: reader.seconds("JUDGE_WAIT_SECONDS", default.wait),
             false_accept_limit: limit,
+            battery_holds: reader.seconds("JUDGE_BATTERY_SECONDS", default.battery_holds),
+        }
+    }
+}
+
+/// A juror has one vote, and a family has one juror.
+fn compare(reader: &mut Reader<'_>, models: &[JudgeModel]) {
+    for (at, one) in models.iter().enumerate() {
+        for other in &models[at + 1..] {
+            if same_model(&one.model, &other.model) {
+                let why = format!("names the model {} twice", other.model);
+                reader.refuse("JUDGES", why);
+            } else if let Some(family) = one.family.as_ref().filter(|_| one.family == other.family)
+            {
+                let why = format!(
+                    "names {} and {}, both of the family {family}: the jurors of a jury are of different families",
+                    one.label(),
+                    other.label()
+                );
+                reader.refuse("JUDGES", why);
+            }
+        }
+        if one.family.is_none() {
+            warn!(
+                "the family of judge {} is not known; it judges only agents of a known family. \
+                 JUDGE_NAME_FAMILY tells it",
+                one.label()
+            );
         }
     }
 }
 
 fn model(reader: &mut Reader<'_>, text: &str) -> Option<JudgeModel> {
     let known = Api::ALL.map(Api::name).join(", ");
-    let parts = text.split_once(':');
+    let (asked, name) = match text.rsplit_once('@') {
+        Some((asked, name)) => (asked, Some(name)),
+        None => (text, None),
+    };
+    let parts = asked.split_once(':');
     let api = parts.and_then(|(name, _)| Api::ALL.into_iter().find(|api| api.name() == name));
-    let (Some(api), Some((_, model))) = (api, parts.filter(|(_, model)| !model.is_empty())) else {
+    let named = name.is_none_or(|name| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    });
+    let (Some(api), Some((_, model)), true) =
+        (api, parts.filter(|(_, model)| !model.is_empty()), named)
+    else {
         reader.refuse(
             "JUDGES",
-            format!("{text:?} is not API:MODEL with one of {known}, such as openai:gpt-5"),
+            format!(
+                "{text:?} is not API:MODEL or API:MODEL@NAME with one of {known}, such as openai:gpt-5"
+            ),
         );
         return None;
     };
-    let (url_name, url, default) = api.base_url(reader);
-    let url = url.as_deref().unwrap_or(default);
-    let base_url = match Url::parse(url) {
+    let prefix = format!("JUDGE_{}", name.unwrap_or(api.name()).to_uppercase());
+    let ((url_name, api_url), (key_name, api_key)) = (api.base_url(reader), api.key(reader));
+    let own = |what: &str| reader.passed(&format!("{prefix}_{what}"));
+    let (url, key) = match name {
+        Some(_) => (
+            own("BASE_URL").map(|url| url.expose().to_owned()),
+            own("API_KEY"),
+        ),
+        None => (api_url, api_key),
+    };
+    let family_set = own("FAMILY").map(|family| family.expose().trim().to_lowercase());
+    let base_url = match Url::parse(url.as_deref().unwrap_or(api.own_url())) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
         Ok(_) | Err(_) => {
-            reader.refuse(url_name, "is no http or https address");
+            match name {
+                Some(_) => reader.refuse(
+                    "JUDGES",
+                    format!("names {text}, and {prefix}_BASE_URL is no http or https address"),
+                ),
+                None => reader.refuse(url_name, "is no http or https address"),
+            }
             return None;
         }
     };
-    let (key_name, key) = api.key(reader);
     let Some(key) = key else {
-        reader.refuse(
-            key_name,
-            format!("is missing, and JUDGES names {text} (a judge never uses an agent's key)"),
-        );
+        let why = "a judge never uses an agent's key";
+        match name {
+            Some(_) => reader.refuse(
+                "JUDGES",
+                format!("names {text}, and {prefix}_API_KEY is missing ({why})"),
+            ),
+            None => reader.refuse(
+                key_name,
+                format!("is missing, and JUDGES names {text} ({why})"),
+            ),
+        }
         return None;
     };
+    // Behind another address there may be anything.
+    let by_api = api.own_family().filter(|_| url.is_none());
+    let family = family_set
+        .filter(|family| !family.is_empty())
+        .or_else(|| family(model).map(str::to_owned))
+        .or_else(|| by_api.map(str::to_owned));
     Some(JudgeModel {
         api,
         model: model.to_owned(),
         base_url,
         key,
+        name: name.map(str::to_owned),
+        family,
     })
 }

@@ -15,8 +15,8 @@ use std::collections::HashMap;
 use tracing::{info, warn};
 
 use super::ending::{TaskProblem, completed, end_task};
+use super::judging::sum_up;
 use super::prepare::end_job;
-use super::recalls::agreement;
 use crate::job::{Job, StageError, Text, Worker};
 use crate::report;
 use crate::result::{DistancePart, ResultDocument, claims, result_document};
@@ -38,13 +38,10 @@ pub(crate) async fn finish_task(
     if task.status.is_final() {
         return end_job(worker, job).await;
     }
-    if let Some(agreement) = agreement(worker, &task, task.judging).await? {
+    if let Some(summary) = sum_up(worker, &task, task.judging).await? {
         let transaction = worker.begin(job).await?;
         judging::Entity::update_many()
-            .set(judging::ActiveModel {
-                agreement: Set(Some(serde_json::to_value(agreement)?)),
-                ..Default::default()
-            })
+            .set(summary.columns()?)
             .filter(judging::Column::TaskId.eq(task_id))
             .filter(judging::Column::Number.eq(task.judging))
             .exec(&transaction)

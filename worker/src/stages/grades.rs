@@ -105,7 +105,10 @@ pub(crate) async fn grade_run(
                 graded.entry(answer.break_index).or_default().push(one);
             }
         }
-        let (mut attribution, mut in_summary) = (None, None);
+        // What broke the seal stays known, right answer or not, and at every judging.
+        let reread = answer.attribution == Some(StoredAttribution::Reread);
+        let mut attribution = reread.then_some(StoredAttribution::Reread);
+        let mut in_summary = None;
         if answer.arm == StoredArm::Post && run.compression_detected {
             let evidence = evidence.get(&answer.break_index).unwrap_or(&nothing);
             let summary = evidence.summary.as_deref();
@@ -114,7 +117,7 @@ pub(crate) async fn grade_run(
                 let sources = Sources {
                     summary,
                     reinjected: put_back.get(&answer.break_index).map_or(&[], Vec::as_slice),
-                    reread: answer.attribution == Some(StoredAttribution::Reread),
+                    reread,
                     cold_right: cold_right.contains(&answer.probe_id),
                 };
                 attribution = Some(stored_attribution(attribute(probe, sources)));

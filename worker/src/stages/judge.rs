@@ -8,8 +8,9 @@ use tracing::{info, warn};
 
 use super::ending::{RunEnd, end_run};
 use super::grades::{self, grade_run, probes_of};
+use super::judging::judging_of;
 use super::prepare::end_job;
-use super::recalls::{self, judge_recalls, judging_of};
+use super::recalls::{self, judge_recalls};
 use super::run::material;
 use crate::job::{Job, StageError, Who, Worker};
 
@@ -46,7 +47,7 @@ pub(crate) async fn judge_run(
     let judges = judging_of(worker, job, task_id, number).await?;
     let material = material(worker, task_id).await?;
     let facts = recalls::facts(worker, &task, &material).await?;
-    let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
+    let recalls = judge_recalls(worker, &run, number, facts.as_deref(), &judges).await?;
     recalls.keep(worker, job, &run, number).await?;
 
     let transaction = worker.begin(job).await?;

@@ -12,8 +12,9 @@ use tracing::{info, warn};
 
 use super::finish::keep_documents;
 use super::grades::{self, grade_run, probes_of};
+use super::judging::{judging_of, sum_up};
 use super::prepare::end_job;
-use super::recalls::{self, agreement, judge_recalls, judging_of};
+use super::recalls::{self, judge_recalls};
 use super::run::material;
 use crate::job::{Job, StageError, Worker};
 
@@ -34,6 +35,10 @@ pub(crate) async fn judge_task(
         warn!("there is no judging {number} of task {task_id} any more");
         return end_job(worker, job).await;
     };
+    if row.status == JudgingStatus::Done && task.judging == number {
+        // An earlier attempt came as far as its figures.
+        return leave_documents(worker, job, task_id, number).await;
+    }
     if row.status != JudgingStatus::Queued || !task.status.is_final() {
         return end_job(worker, job).await;
     }
@@ -50,11 +55,12 @@ pub(crate) async fn judge_task(
     let mut judged = Vec::with_capacity(runs.len());
     for run in runs {
         let grades = grade_run(worker, &task, &run, &probes).await?;
-        let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
+        let recalls = judge_recalls(worker, &run, number, facts.as_deref(), &judges).await?;
         recalls.keep(worker, job, &run, number).await?;
         judged.push((run, grades, recalls));
     }
-    let agreement = agreement(worker, &task, number).await?;
+    let summary = sum_up(worker, &task, number).await?;
+    let summed = summary.map(|summary| summary.columns()).transpose()?;
 
     let transaction = worker.begin(job).await?;
     for (run, grades, recalls) in judged {
@@ -77,9 +83,8 @@ pub(crate) async fn judge_task(
     judging::Entity::update_many()
         .set(judging::ActiveModel {
             status: Set(JudgingStatus::Done),
-            agreement: Set(agreement.map(serde_json::to_value).transpose()?),
             completed_at: Set(Some(now)),
-            ..Default::default()
+            ..summed.unwrap_or_default()
         })
         .filter(judging::Column::Id.eq(row.id))
         .exec(&transaction)
@@ -95,7 +100,27 @@ pub(crate) async fn judge_task(
         .await?;
     transaction.commit().await?;
 
-    keep_documents(worker, job, task_id, Some(task.judging)).await?;
+    leave_documents(worker, job, task_id, number).await
+}
+
+/// Writes the documents of a judging whose figures are shown, and ends its job. Those of the judging
+/// that was shown before stay, under its number. Another attempt after a crash does the same again.
+async fn leave_documents(
+    worker: &Worker,
+    job: &Job,
+    task_id: TaskId,
+    number: i32,
+) -> Result<(), StageError> {
+    // One that failed never was shown.
+    let before = judging::Entity::find()
+        .filter(judging::Column::TaskId.eq(task_id))
+        .filter(judging::Column::Number.lt(number))
+        .filter(judging::Column::Status.eq(JudgingStatus::Done))
+        .order_by_desc(judging::Column::Number)
+        .one(&worker.platform.database)
+        .await?
+        .map_or(1, |before| before.number);
+    keep_documents(worker, job, task_id, Some(before)).await?;
     let transaction = worker.begin(job).await?;
     ledger::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;

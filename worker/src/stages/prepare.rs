@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::ending;
-use crate::estimate::{Expected, model_of};
+use crate::estimate::{Expected, judging, model_of};
 use crate::job::{Job, StageError, Text, Worker};
 use crate::material::{
     MATERIAL, Material, diff, diff_that_fits, dimension, planned_context, stored_dimension,
@@ -415,6 +415,10 @@ async fn hand_on(
     let rings = jobs::enqueue_all(&transaction, &works).await?;
     let mut events = events_of(pull_request, probe_set, hash);
     events.extend(estimate_events(&expected, task.max_cost_usd));
+    let judges = worker.judges.iter().filter(|judge| judge.juror().is_some());
+    let breaks = u64::from(task.breaks.unsigned_abs());
+    let judging = judging(judges.count(), runs.len(), breaks);
+    events.extend(judging.map(|line| progress("estimate", line)));
     platform::events::append(&transaction, task.id, &events, redactor).await?;
     ledger::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;

@@ -1,35 +1,30 @@
-//! The free recalls of a run, judged as claims against the fact sheet; and the judging they belong to,
-//! with what the adversarial battery found of each judge.
+//! The free recalls of a run, judged as claims against the fact sheet.
 
 use std::collections::BTreeMap;
 
+use agents::adapters::adapter_for;
 use agents::event::Tokens;
 use chrono::Utc;
-use entity::status::{Arm, JudgingStatus};
-use entity::{JudgingId, RecallId, TaskId, agent_run, judging, recall, task};
+use entity::status::Arm;
+use entity::{RecallId, agent_run, recall, task};
 use evaluation::claims::{AtomicFact, Finding, Recall, atomic_facts};
 use evaluation::facts::FactSheet;
-use evaluation::judging::{Rate, family, gate, majority, strip_identity};
-use evaluation::leaderboard::Estimate;
-use evaluation::statistics::{cohens_kappa, krippendorff_alpha};
+use evaluation::judging::{LeftOut, aliases, left_out, majority, strip_identity};
 use platform::artifacts;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, StageError, Text, Worker};
-use crate::judges::{Judge, Tried, try_judge};
+use crate::judges::Judge;
 use crate::material::Material;
 use crate::phases::recall::artifact;
-use crate::result::{AgreementPart, JudgePart, TokensPart};
+use crate::result::JudgePart;
 
 /// Facts that one free recall is held against, at most.
-const MOST_FACTS: usize = 40;
-/// The judge that most of the models that may rank agree with.
-const JURY: &str = "jury";
+pub(crate) const MOST_FACTS: usize = 40;
+/// What most of the jurors say. A juror is a model that may rank and is not kept from judging the
+/// agent; one of them is a jury.
+pub(crate) const JURY: &str = "jury";
 
 /// The figures of the free recalls of a run, and every vote.
 pub(crate) struct Recalls {
@@ -45,12 +40,14 @@ pub(crate) struct VoteLine {
     pub(crate) break_index: i32,
     pub(crate) judge: String,
     pub(crate) model: Option<String>,
-    /// Not a juror of this run, because its model is of the agent's family.
+    /// Not a juror of this run: its model may be the agent's own, or of its family.
     #[serde(default)]
     pub(crate) left_out: bool,
+    #[serde(default)]
+    pub(crate) why_left_out: Option<LeftOut>,
     /// Fact → finding; null where there is no readable verdict.
     pub(crate) findings: BTreeMap<String, Option<Finding>>,
-    /// What the judge said, word for word.
+    /// What the judge said, word for word, and what its provider said where that was no answer.
     pub(crate) raw: Vec<String>,
     pub(crate) tokens: Option<Tokens>,
     pub(crate) cost_usd: Option<f64>,
@@ -61,181 +58,80 @@ pub(crate) fn votes_artifact(number: i32) -> String {
     format!("votes-{number}.jsonl")
 }
 
-/// The facts that the free recalls of a task are held against.
+/// The facts that the free recalls of a task are held against; none where the sheet is gone.
 pub(crate) async fn facts(
     worker: &Worker,
     task: &task::Model,
     material: &Material,
-) -> Result<Vec<AtomicFact>, StageError> {
+) -> Result<Option<Vec<AtomicFact>>, StageError> {
     let database = &worker.platform.database;
     let Some(found) = artifacts::find(database, task.id, None, "fact_sheet.json").await? else {
-        // Free recall stays unjudged; the closed probes need no sheet.
+        // Free recall stays ungraded, and says why; the closed probes need no sheet.
         tracing::warn!(task.id = %task.id, "the fact sheet of task {} is gone", task.id);
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let bytes = worker.platform.artifacts.get(&found).await?;
     let sheet: FactSheet = serde_json::from_slice(&bytes)?;
     let seed = task.seed.cast_unsigned();
-    Ok(atomic_facts(&sheet, &material.probe_set, seed, MOST_FACTS))
+    let facts = atomic_facts(&sheet, &material.probe_set, seed, MOST_FACTS);
+    Ok(Some(facts))
 }
 
-/// The judging of this number; where it is not there yet, every judge is tried with the battery first.
-/// Of workers that try at once one result is kept.
-pub(crate) async fn judging_of(
-    worker: &Worker,
-    job: &Job,
-    task: TaskId,
-    number: i32,
-) -> Result<Vec<JudgePart>, StageError> {
-    if let Some(judges) = stored(&worker.platform.database, task, number).await? {
-        return Ok(judges);
-    }
-    let mut judges = Vec::with_capacity(worker.judges.len());
-    for judge in &worker.judges {
-        let found = try_judge(judge.as_ref()).await;
-        judges.push(tried(worker, judge.as_ref(), &found));
-    }
-    let transaction = worker.begin(job).await?;
-    let row = judging::ActiveModel {
-        id: Set(JudgingId::new()),
-        task_id: Set(task),
-        number: Set(number),
-        status: Set(JudgingStatus::Done),
-        judges: Set(serde_json::to_value(&judges)?),
-        agreement: Set(None),
-        error_message: Set(None),
-        created_by: Set(None),
-        created_at: Set(Utc::now()),
-        completed_at: Set(None),
-    };
-    // What a user asked for is there already, and waits for its judges.
-    let filled = judging::Entity::update_many()
-        .set(judging::ActiveModel {
-            judges: Set(serde_json::to_value(&judges)?),
-            ..Default::default()
-        })
-        .filter(judging::Column::TaskId.eq(task))
-        .filter(judging::Column::Number.eq(number))
-        .filter(judging::Column::Status.eq(JudgingStatus::Queued))
-        .exec(&transaction)
-        .await?;
-    if filled.rows_affected > 0 {
-        transaction.commit().await?;
-        return Ok(judges);
-    }
-    judging::Entity::insert(row)
-        .on_conflict(
-            OnConflict::columns([judging::Column::TaskId, judging::Column::Number])
-                .do_nothing()
-                .to_owned(),
-        )
-        .exec_without_returning(&transaction)
-        .await?;
-    transaction.commit().await?;
-    Ok(stored(&worker.platform.database, task, number)
-        .await?
-        .unwrap_or(judges))
-}
-
-async fn stored(
-    connection: &impl ConnectionTrait,
-    task: TaskId,
-    number: i32,
-) -> Result<Option<Vec<JudgePart>>, StageError> {
-    let row = judging::Entity::find()
-        .filter(judging::Column::TaskId.eq(task))
-        .filter(judging::Column::Number.eq(number))
-        .one(connection)
-        .await?;
-    let judges: Option<Vec<JudgePart>> = row
-        .map(|row| serde_json::from_value(row.judges))
-        .transpose()?;
-    Ok(judges.filter(|judges| !judges.is_empty()))
-}
-
-fn tried(worker: &Worker, judge: &dyn Judge, tried: &Tried) -> JudgePart {
-    let rate = |rate: &Rate| Estimate {
-        mean: rate.share,
-        low: rate.interval.map(|interval| interval.low),
-        high: rate.interval.map(|interval| interval.high),
-    };
-    let result = &tried.result;
-    let gate = gate(result, worker.settings.judges.false_accept_limit);
-    let model = judge.model().map(str::to_owned);
-    JudgePart {
-        name: judge.name().to_owned(),
-        prompt_version: model.as_ref().map(|_| prompts::judge_version()),
-        false_accept: rate(&result.false_accept),
-        false_reject: rate(&result.false_reject),
-        cases: result.unread.of as usize,
-        unread: result.unread.hits as usize,
-        may_rank: gate.may_rank,
-        why: gate.why,
-        tokens: tried
-            .tokens
-            .filter(|_| model.is_some())
-            .map(|tokens| TokensPart {
-                input: tokens.input,
-                cached: tokens.cached,
-                output: tokens.output,
-            }),
-        cost_usd: tried.cost_usd.filter(|_| model.is_some()),
-        model,
-    }
-}
-
-/// Judges the free recalls of a run.
+/// Judges the free recalls of a run. Without facts (their sheet is gone) every judge's figures are
+/// missing, with the reason.
 pub(crate) async fn judge_recalls(
     worker: &Worker,
     run: &agent_run::Model,
     number: i32,
-    facts: &[AtomicFact],
+    facts: Option<&[AtomicFact]>,
     judges: &[JudgePart],
 ) -> Result<Recalls, StageError> {
-    if facts.is_empty() {
-        return Ok(Recalls {
-            rows: Vec::new(),
-            votes: String::new(),
-        });
-    }
-    let database = &worker.platform.database;
-    let breaks = run.breaks.as_array().map_or(0, Vec::len);
     let mut recalls = Recalls {
         rows: Vec::new(),
         votes: String::new(),
     };
-    let own_family = run
-        .model
-        .as_deref()
-        .and_then(family)
-        .or_else(|| family(&run.agent));
+    if facts.is_some_and(<[AtomicFact]>::is_empty) {
+        return Ok(recalls);
+    }
+    let database = &worker.platform.database;
+    let breaks = run.breaks.as_array().map_or(0, Vec::len);
+    let agent = run.agent.split(':').next().unwrap_or(&run.agent);
+    let program = adapter_for(&worker.adapters, &run.agent)
+        .ok()
+        .map(|adapter| adapter.profile().display_name.clone());
+    let names = aliases(agent, program.as_deref(), run.model.as_deref());
     for break_index in 1..=i32::try_from(breaks).unwrap_or(i32::MAX) {
         for arm in [Arm::Baseline, Arm::Post] {
             let name = artifact(arm, break_index);
             let found = artifacts::find(database, run.task_id, Some(run.id), &name).await?;
             let Some(found) = found else { continue };
-            let bytes = worker.platform.artifacts.get(&found).await?;
-            let text = String::from_utf8_lossy(&bytes);
-            let agent = run.agent.split(':').next().unwrap_or(&run.agent);
-            let text = strip_identity(&text, &[agent]);
             let place = Place {
                 run,
                 number,
                 arm,
                 break_index,
             };
+            let Some(facts) = facts else {
+                recalls.unknown(worker, &place);
+                continue;
+            };
+            let bytes = worker.platform.artifacts.get(&found).await?;
+            let text = String::from_utf8_lossy(&bytes);
+            let stripped = strip_identity(&text, &names);
             let mut jury: Vec<Vec<Option<Finding>>> = Vec::new();
             for judge in &worker.judges {
-                let of_family = judge
-                    .model()
-                    .is_some_and(|model| own_family.is_some() && family(model) == own_family);
                 let mut line = place.line(judge.as_ref());
-                if of_family {
+                let juror = judge.juror();
+                let kept_out = juror.and_then(|juror| left_out(juror, agent, run.model.as_deref()));
+                if kept_out.is_some() {
                     line.left_out = true;
+                    line.why_left_out = kept_out;
                     recalls.vote(&line)?;
                     continue;
                 }
-                let judged = judge.judge(&text, facts).await;
+                // Who reads literally cannot favour anybody, and reads what was said.
+                let read = if juror.is_some() { &stripped } else { &*text };
+                let judged = judge.judge(read, facts).await;
                 line.findings = facts
                     .iter()
                     .zip(&judged.findings)
@@ -249,21 +145,12 @@ pub(crate) async fn judge_recalls(
                 let ranks = judges
                     .iter()
                     .any(|part| part.name == judge.name() && part.may_rank);
-                if judge.model().is_some() && ranks {
+                if juror.is_some() && ranks {
                     jury.push(judged.findings);
                 }
             }
-            if jury.len() > 1 {
-                let findings: Vec<Option<Finding>> = (0..facts.len())
-                    .map(|fact| {
-                        let votes: Vec<_> = jury
-                            .iter()
-                            .map(|findings| findings.get(fact).copied().flatten())
-                            .collect();
-                        majority(&votes)
-                    })
-                    .collect();
-                recalls.rows.push(place.row(JURY, &findings));
+            if worker.judges.iter().any(|judge| judge.juror().is_some()) {
+                recalls.rows.push(place.jury(facts, &jury));
             }
         }
     }
@@ -286,6 +173,7 @@ impl Place<'_> {
             judge: judge.name().to_owned(),
             model: judge.model().map(str::to_owned),
             left_out: false,
+            why_left_out: None,
             findings: BTreeMap::new(),
             raw: Vec::new(),
             tokens: None,
@@ -309,12 +197,47 @@ impl Place<'_> {
             ungraded: Set(count(figures.ungraded)),
             precision: Set(figures.precision),
             recall: Set(figures.recall),
+            jurors: Set(None),
+            note: Set(None),
             created_at: Set(Utc::now()),
+        }
+    }
+
+    /// What most jurors find, fact by fact.
+    fn jury(&self, facts: &[AtomicFact], jury: &[Vec<Option<Finding>>]) -> recall::ActiveModel {
+        let findings: Vec<Option<Finding>> = (0..facts.len())
+            .map(|fact| {
+                let votes: Vec<_> = jury
+                    .iter()
+                    .map(|findings| findings.get(fact).copied().flatten())
+                    .collect();
+                majority(&votes)
+            })
+            .collect();
+        let note = jury
+            .is_empty()
+            .then(|| "no juror may both rank and judge this agent".to_owned());
+        recall::ActiveModel {
+            jurors: Set(i32::try_from(jury.len()).ok()),
+            note: Set(note),
+            ..self.row(JURY, &findings)
         }
     }
 }
 
 impl Recalls {
+    /// A free recall that nobody can judge.
+    fn unknown(&mut self, worker: &Worker, place: &Place<'_>) {
+        for judge in &worker.judges {
+            self.rows.push(recall::ActiveModel {
+                note: Set(Some(
+                    "ungraded: the fact sheet of the task is gone".to_owned(),
+                )),
+                ..place.row(judge.name(), &[])
+            });
+        }
+    }
+
     fn vote(&mut self, line: &VoteLine) -> Result<(), StageError> {
         self.votes.push_str(&serde_json::to_string(line)?);
         self.votes.push('\n');
@@ -360,68 +283,4 @@ impl Recalls {
         }
         Ok(())
     }
-}
-
-/// How far the jurors of a judging agree on whether facts are said rightly, over all runs of the task:
-/// none with fewer than two.
-pub(crate) async fn agreement(
-    worker: &Worker,
-    task: &task::Model,
-    number: i32,
-) -> Result<Option<AgreementPart>, StageError> {
-    let database = &worker.platform.database;
-    let models: Vec<&str> = worker
-        .judges
-        .iter()
-        .filter(|judge| judge.model().is_some())
-        .map(|judge| judge.name())
-        .collect();
-    if models.len() < 2 {
-        return Ok(None);
-    }
-    let runs = agent_run::Entity::find()
-        .filter(agent_run::Column::TaskId.eq(task.id))
-        .order_by_asc(agent_run::Column::Id)
-        .all(database)
-        .await?;
-    let mut items: BTreeMap<String, Vec<Option<bool>>> = BTreeMap::new();
-    for run in runs {
-        let name = votes_artifact(number);
-        let found = artifacts::find(database, task.id, Some(run.id), &name).await?;
-        let Some(found) = found else { continue };
-        let bytes = worker.platform.artifacts.get(&found).await?;
-        for line in String::from_utf8_lossy(&bytes).lines() {
-            let line: VoteLine = serde_json::from_str(line)?;
-            let Some(juror) = models.iter().position(|name| *name == line.judge) else {
-                continue;
-            };
-            for (fact, finding) in line.findings {
-                let item = format!("{}/{}/{}/{fact}", run.id, line.arm, line.break_index);
-                let votes = items
-                    .entry(item)
-                    .or_insert_with(|| vec![None; models.len()]);
-                votes[juror] = finding.map(|finding| finding.value_right);
-            }
-        }
-    }
-    let items: Vec<Vec<Option<bool>>> = items.into_values().collect();
-    let seed = task.seed.cast_unsigned();
-    let both: Vec<(bool, bool)> = items
-        .iter()
-        .filter_map(|votes| Some(((*votes.first()?)?, (*votes.get(1)?)?)))
-        .collect();
-    let (measure, found) = if models.len() == 2 {
-        ("cohens_kappa", cohens_kappa(&both, seed))
-    } else {
-        ("krippendorff_alpha", krippendorff_alpha(&items, seed))
-    };
-    Ok(found.map(|found| AgreementPart {
-        measure: measure.to_owned(),
-        value: Estimate {
-            mean: Some(found.value),
-            low: found.interval.map(|interval| interval.low),
-            high: found.interval.map(|interval| interval.high),
-        },
-        items: found.items,
-    }))
 }

@@ -70,7 +70,7 @@ pub(super) async fn counted(
         let answers = usize::try_from(answers).unwrap_or_default();
         let sure = usize::try_from(sure).unwrap_or_default();
         let counted = counted.entry(run).or_default();
-        if let Some(attribution) = attribution {
+        if let Some(attribution) = attribution.filter(|_| verdict == Some(Verdict::Right)) {
             *counted
                 .attribution
                 .entry(attribution.as_str().to_owned())

@@ -1,0 +1,120 @@
+//! Families of models: a juror may not judge an agent of its own.
+
+use serde::{Deserialize, Serialize};
+
+/// Signs of a family in a model's name. A sign that is short, or a part of other words, counts only
+/// as a whole part of the name (`o3`, `o3-mini`; not `foo3`).
+const FAMILIES: [(&str, &str); 40] = [
+    ("claude", "claude"),
+    ("opus", "claude"),
+    ("sonnet", "claude"),
+    ("haiku", "claude"),
+    ("fable", "claude"),
+    ("gemini", "gemini"),
+    ("gemma", "gemini"),
+    ("gpt", "gpt"),
+    ("chatgpt", "gpt"),
+    ("codex", "gpt"),
+    ("davinci", "gpt"),
+    ("o1", "gpt"),
+    ("o3", "gpt"),
+    ("o4", "gpt"),
+    ("qwen", "qwen"),
+    ("qwen2", "qwen"),
+    ("qwen3", "qwen"),
+    ("qwq", "qwen"),
+    ("deepseek", "deepseek"),
+    ("kimi", "kimi"),
+    ("moonshot", "kimi"),
+    ("iflow", "iflow"),
+    ("llama", "llama"),
+    ("glm", "glm"),
+    ("chatglm", "glm"),
+    ("grok", "grok"),
+    ("mistral", "mistral"),
+    ("mixtral", "mistral"),
+    ("codestral", "mistral"),
+    ("devstral", "mistral"),
+    ("magistral", "mistral"),
+    ("ministral", "mistral"),
+    ("minimax", "minimax"),
+    ("command", "command"),
+    ("nova", "nova"),
+    ("phi", "phi"),
+    ("nemotron", "nemotron"),
+    ("ernie", "ernie"),
+    ("granite", "granite"),
+    ("control", "control"),
+];
+
+/// The family of a model, or of an agent that is named after one, by its name; none where it is not
+/// known.
+pub fn family(model: &str) -> Option<&'static str> {
+    let name = bare(model);
+    let parts: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    FAMILIES
+        .iter()
+        .find(|(sign, _)| {
+            parts.iter().any(|part| {
+                *part == *sign || sign.len() > 3 && part.starts_with(sign) || {
+                    // `llama3`, `glm4`, `phi4`.
+                    part.strip_prefix(sign).is_some_and(|rest| {
+                        sign.len() > 2 && rest.chars().all(|c| c.is_ascii_digit() || c == 'o')
+                    })
+                }
+            })
+        })
+        .map(|(_, family)| *family)
+}
+
+/// A model's name without who serves it and without a variant (`z-ai/glm-4.6:free`), in small letters.
+fn bare(model: &str) -> String {
+    let model = model.to_lowercase();
+    let model = model.rsplit('/').next().unwrap_or_default();
+    model.split(':').next().unwrap_or_default().to_owned()
+}
+
+/// Whether two names are of the same model.
+pub fn same_model(a: &str, b: &str) -> bool {
+    bare(a) == bare(b)
+}
+
+/// A juror, for the question whom it may judge.
+#[derive(Clone, Copy, Debug)]
+pub struct Juror<'a> {
+    pub model: &'a str,
+    /// As it was set, or by its name; none where neither tells.
+    pub family: Option<&'a str>,
+}
+
+/// Why a juror does not judge an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOut {
+    /// It is the agent's own model.
+    SameModel,
+    /// It is of the family of the agent's model, or of the agent's maker.
+    SameFamily,
+    /// The families of both are not known: they may be one.
+    FamiliesUnknown,
+}
+
+/// Whether a juror is kept from judging an agent, and why.
+///
+/// What is compared is the model that the agent asks; and, where its name tells no family, what the
+/// agent itself is named after. A juror of unknown family judges agents of known family only: two
+/// unknown ones may be the same.
+pub fn left_out(juror: Juror<'_>, agent: &str, model: Option<&str>) -> Option<LeftOut> {
+    if model.is_some_and(|model| same_model(model, juror.model)) {
+        return Some(LeftOut::SameModel);
+    }
+    let of_model = model.and_then(family);
+    // The model is foreign to the agent's maker where its own name tells a family.
+    let of_agent = of_model.or_else(|| family(agent));
+    let unknown = of_agent.is_none() || of_model.is_none() && model.is_some();
+    match juror.family {
+        Some(own) if of_agent == Some(own) => Some(LeftOut::SameFamily),
+        None if unknown => Some(LeftOut::FamiliesUnknown),
+        Some(_) | None => None,
+    }
+}
