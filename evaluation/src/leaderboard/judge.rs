@@ -70,7 +70,10 @@ mod tests {
         let with_jury = |may_rank| found(&[plain.clone(), a.clone(), jury(may_rank)]);
         assert_eq!(with_jury(true).as_deref(), Some("jury"));
         assert_eq!(with_jury(false), None);
-        assert_eq!(found(&[plain.clone(), a.clone(), b]).as_deref(), Some("jury"));
+        assert_eq!(
+            found(&[plain.clone(), a.clone(), b]).as_deref(),
+            Some("jury")
+        );
         assert_eq!(found(&[plain.clone(), c]), None);
     }
 }

@@ -167,8 +167,9 @@ mod tests {
                     .collect()
             })
             .collect();
-        let items: Vec<Vec<Option<bool>>> = (0..20)
-            .map(|item| votes.iter().map(|judge| judge[item]).collect())
+        // Each item by itself, as that program resamples them.
+        let items: Vec<Vec<Vec<Option<bool>>>> = (0..20)
+            .map(|item| vec![votes.iter().map(|judge| judge[item]).collect()])
             .collect();
         let alpha = krippendorff_alpha(&items, 1).expect("defined");
         assert!((alpha.value - 0.652_605).abs() < 1e-6, "{}", alpha.value);

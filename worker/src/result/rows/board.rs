@@ -15,7 +15,6 @@ use super::Belongings;
 use super::answers::Graded;
 use crate::material::dimension;
 use crate::phases::running::FIRST_BREAK;
-use crate::stages::recalls::JURY;
 
 /// What is ranked and compared.
 pub(super) struct Board {
