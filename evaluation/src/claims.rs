@@ -5,6 +5,7 @@
 //! told at [`judge_deterministic`].
 
 mod facts;
+mod topics;
 
 use std::sync::LazyLock;
 
@@ -12,6 +13,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 pub use facts::atomic_facts;
+pub use topics::{OpenFact, Topic, open_facts};
 
 /// One thing that is true of the pull request, or of what was said in its review.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

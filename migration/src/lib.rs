@@ -20,6 +20,7 @@ mod m20261123_000009_create_worker;
 mod m20261123_000010_add_attribution;
 mod m20261123_000011_add_instrument;
 mod m20261123_000012_add_tenancy;
+mod m20261128_000014_add_open_questions;
 
 use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait, async_trait};
 use sea_orm_migration::sea_orm::{
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000010_add_attribution::Migration),
             Box::new(m20261123_000011_add_instrument::Migration),
             Box::new(m20261123_000012_add_tenancy::Migration),
+            Box::new(m20261128_000014_add_open_questions::Migration),
         ]
     }
 }

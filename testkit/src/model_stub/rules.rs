@@ -1,7 +1,7 @@
 //! What the stub answers: nothing but what follows from the request and the answer key.
 
 use agents::control::Behaviour;
-use agents::control::key::{AnswerKey, Entry};
+use agents::control::key::{AnswerKey, Statement, one_reply};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -39,6 +39,8 @@ pub(super) struct Call {
 const MOST_CALLS: usize = 20;
 /// How much of a tool's result is repeated.
 const REPEATED: usize = 200;
+/// The words by which free recall and open questions are known.
+const RECALL: &str = "from memory alone";
 /// What is said when there is nothing to say.
 const NOTED: &str = "Noted.";
 
@@ -93,10 +95,23 @@ pub(super) fn answer(
     if let Some(path) = directive(prompt, "READ: ") {
         return read_one(conversation, at, path);
     }
-    if let Some(entry) = asked_for(prompt, key) {
-        let answer = entry.answer(|_, evidence| holds(conversation, at, evidence));
-        let answer = answer.unwrap_or_else(|| "I don't recall".to_owned());
-        return said(format!("ANSWER: {answer}\nCONFIDENCE: 100"));
+    let asked = key.asked_apart_from_spaces(prompt);
+    if !asked.is_empty() {
+        let replies: Vec<String> = asked
+            .iter()
+            .map(|entry| {
+                let answer = entry.answer(|_, evidence| holds(conversation, at, evidence));
+                let answer = answer.unwrap_or_else(|| "I don't recall".to_owned());
+                format!("ANSWER: {answer}\nCONFIDENCE: 100")
+            })
+            .collect();
+        return said(one_reply(&replies));
+    }
+    if prompt.contains(RECALL) {
+        return said(key.recited(
+            |entry| entry.answer(|_, evidence| holds(conversation, at, evidence)),
+            |statement| can_say(conversation, at, statement),
+        ));
     }
     read_listed(conversation, at, prompt)
 }
@@ -115,17 +130,6 @@ fn directive<'a>(prompt: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|line| line.trim().strip_prefix(name))
 }
 
-/// The entry whose question is asked; the longest, for one may be the beginning of another. Apart
-/// from spaces: Qwen Code puts some before every `@`.
-fn asked_for<'a>(prompt: &str, key: &'a AnswerKey) -> Option<&'a Entry> {
-    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let prompt = plain(prompt);
-    key.entries
-        .iter()
-        .filter(|entry| prompt.contains(&plain(&entry.question)))
-        .max_by_key(|entry| entry.question.len())
-}
-
 /// Whether each of these lines stands somewhere else than in the prompt.
 fn holds(conversation: &Conversation, prompt: usize, evidence: &[String]) -> bool {
     !evidence.is_empty()
@@ -134,6 +138,12 @@ fn holds(conversation: &Conversation, prompt: usize, evidence: &[String]) -> boo
                 .texts_without(Some(prompt))
                 .any(|text| text.contains(line.as_str()))
         })
+}
+
+/// Whether a statement stands somewhere, or follows from what does.
+fn can_say(conversation: &Conversation, prompt: usize, statement: &Statement) -> bool {
+    holds(conversation, prompt, std::slice::from_ref(&statement.text))
+        || holds(conversation, prompt, &statement.evidence)
 }
 
 /// A summary that carries the evidence that is kept, in the form that the program asks for.
@@ -155,6 +165,12 @@ fn summary(conversation: &Conversation, key: &AnswerKey, keep: Keep) -> String {
         let kept = behaviour.keeps(&entry.id, held.len(), seed, 0);
         for line in held.iter().take(kept).flat_map(|(_, lines)| lines) {
             text.push_str(&format!("\n[{}] {line}", entry.id));
+        }
+    }
+    // Statements in their own words: their evidence would answer more probes than are kept.
+    for statement in &key.statements {
+        if can_say(conversation, at, statement) && behaviour.keeps(&statement.id, 1, seed, 0) > 0 {
+            text.push_str(&format!("\n[{}] {}", statement.id, statement.text));
         }
     }
     let asks_for = |tag: &str| {

@@ -5,6 +5,8 @@ use agents::adapter::{Access, Turn};
 use chrono::Utc;
 use entity::status::{Arm, Attribution, Level};
 use entity::{AnswerId, ProbeId, RunId, agent_run, answer, probe, task};
+use evaluation::grading::numbered_parts;
+use evaluation::probe::Probe;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use platform::events::Event;
@@ -38,10 +40,10 @@ pub(crate) enum Origin<'a> {
     Nothing,
 }
 
-/// A question on its way.
+/// A prompt on its way: of one probe, or of several.
 struct Question {
-    probe: ProbeId,
-    label: String,
+    /// In the order in which they are asked, with their labels.
+    probes: Vec<(ProbeId, String)>,
     text: String,
 }
 
@@ -70,13 +72,15 @@ pub(crate) async fn post(running: &mut Running, main: &mut Session) -> Result<()
     ask_all(running, Arm::Post, Origin::Same(main), Some(&half)).await
 }
 
-/// Asks sessions that never saw the pull request, or takes over what such sessions have said.
-pub(crate) async fn cold(running: &mut Running) -> Result<(), StageError> {
+/// Asks sessions that never saw the pull request, or takes over what such sessions have said. The run
+/// that it was taken from.
+pub(crate) async fn cold(running: &mut Running) -> Result<Option<RunId>, StageError> {
     running.enter(phase::COLD).await?;
-    if !copy_cold(running).await? {
+    let source = copy_cold(running).await?;
+    if source.is_none() {
         ask_all(running, Arm::Cold, Origin::Nothing, None).await?;
     }
-    Ok(())
+    Ok(source)
 }
 
 /// The break that an answer belongs to.
@@ -110,9 +114,9 @@ pub(crate) async fn ask_all(
     if let Origin::Same(session) = &mut origin {
         for question in waiting {
             let turn = session.prompt(&question.text).await?;
-            let batch = vec![Asked { question, turn }];
             let before = done;
-            done += 1;
+            done += question.probes.len();
+            let batch = vec![Asked { question, turn }];
             take(running, arm, batch, Progress { before, done, of }).await?;
         }
         return Ok(());
@@ -146,7 +150,10 @@ pub(crate) async fn ask_all(
             batch.push(next?);
         }
         let before = done;
-        done += batch.len();
+        done += batch
+            .iter()
+            .map(|asked| asked.question.probes.len())
+            .sum::<usize>();
         take(running, arm, batch, Progress { before, done, of }).await?;
     }
     Ok(())
@@ -168,7 +175,13 @@ async fn take(
     progress: Progress,
 ) -> Result<(), StageError> {
     for asked in &batch {
-        let heading = format!("{} of {}", asked.question.label, arm.as_str());
+        let labels: Vec<&str> = asked
+            .question
+            .probes
+            .iter()
+            .map(|(_, label)| label.as_str())
+            .collect();
+        let heading = format!("{} of {}", labels.join(", "), arm.as_str());
         running.note(&heading, &asked.question.text, &asked.turn);
         running.check_seal(&asked.turn).await?;
     }
@@ -176,7 +189,8 @@ async fn take(
     running.check_spending()
 }
 
-/// What is still to be asked, in an order drawn per trial and arm.
+/// What is still to be asked, in an order drawn per trial and arm; then as many to a prompt as the task
+/// says.
 fn questions(
     running: &Running,
     arm: Arm,
@@ -184,25 +198,46 @@ fn questions(
     only: Option<&BTreeSet<ProbeId>>,
 ) -> Result<Vec<Question>, StageError> {
     let seed = seed(running.task.seed, &running.who);
-    let mut questions = Vec::with_capacity(running.probes.len());
-    for (id, probe) in &running.probes {
-        if already.contains(id) || only.is_some_and(|only| !only.contains(id)) {
-            continue;
-        }
-        let text = prompts::Probe {
-            question: &probe.question,
-        }
-        .render()?;
-        questions.push(Question {
-            probe: *id,
-            label: probe.label.clone(),
-            text,
-        });
-    }
-    questions.sort_by_cached_key(|question| {
-        Sha256::digest(format!("{seed}/{}/{}", arm.as_str(), question.label))
+    let mut waiting: Vec<&(ProbeId, Probe)> = running
+        .probes
+        .iter()
+        .filter(|(id, _)| !already.contains(id) && only.is_none_or(|only| only.contains(id)))
+        .collect();
+    waiting.sort_by_cached_key(|(_, probe)| {
+        Sha256::digest(format!("{seed}/{}/{}", arm.as_str(), probe.label))
     });
-    Ok(questions)
+    let per_prompt = usize::try_from(running.task.probes_per_prompt).unwrap_or(1);
+    waiting
+        .chunks(per_prompt.max(1))
+        .map(asked_together)
+        .collect()
+}
+
+/// One prompt. What is left over for a prompt of its own is asked as any single probe.
+fn asked_together(probes: &[&(ProbeId, Probe)]) -> Result<Question, StageError> {
+    let questions: Vec<&str> = probes
+        .iter()
+        .map(|(_, probe)| probe.question.as_str())
+        .collect();
+    let text = match questions.as_slice() {
+        [question] => prompts::Probe { question }.render()?,
+        several => prompts::Probes { questions: several }.render()?,
+    };
+    let named = probes.iter().map(|(id, probe)| (*id, probe.label.clone()));
+    Ok(Question {
+        probes: named.collect(),
+        text,
+    })
+}
+
+/// Who answered what: each probe with its own part of the reply.
+fn parts(asked: &Asked) -> Vec<(ProbeId, String)> {
+    let probes = asked.question.probes.iter().map(|(id, _)| *id);
+    let texts = match asked.question.probes.len() {
+        1 => vec![asked.turn.text.clone()],
+        several => numbered_parts(&asked.turn.text, several),
+    };
+    probes.zip(texts).collect()
 }
 
 async fn store(
@@ -215,14 +250,15 @@ async fn store(
     let break_index = break_of(running, arm);
     let redactor = running.worker.platform.redactor.clone();
     let rows: Vec<answer::ActiveModel> = batch
-        .into_iter()
-        .map(|asked| answer::ActiveModel {
+        .iter()
+        .flat_map(|asked| parts(asked).into_iter().map(move |part| (asked, part)))
+        .map(|(asked, (probe, text))| answer::ActiveModel {
             id: Set(AnswerId::new()),
             run_id: Set(running.who.run),
-            probe_id: Set(asked.question.probe),
+            probe_id: Set(probe),
             arm: Set(arm),
             break_index: Set(break_index),
-            text: Set(redactor.redact(&asked.turn.text).into_owned()),
+            text: Set(redactor.redact(&text).into_owned()),
             grade: Set(None),
             verdict: Set(None),
             grader: Set(None),
@@ -232,7 +268,11 @@ async fn store(
                 .then_some(Attribution::Reread)),
             in_summary: Set(None),
             confidence: Set(None),
-            duration_ms: Set(i64::try_from(millis(asked.turn.duration)).unwrap_or(i64::MAX)),
+            // Its share of the turn.
+            duration_ms: Set(i64::try_from(
+                millis(asked.turn.duration) / asked.question.probes.len().max(1) as u64,
+            )
+            .unwrap_or(i64::MAX)),
             created_at: Set(now),
         })
         .collect();
@@ -283,11 +323,11 @@ async fn insert(
     Ok(())
 }
 
-/// Takes over the cold answers of another run of the same agent, version, model and probes. Whether there
-/// was one.
-async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
+/// Takes over the cold answers of another run of the same agent, version, model and probes. The run, where
+/// there was one.
+async fn copy_cold(running: &mut Running) -> Result<Option<RunId>, StageError> {
     let Some(hash) = running.task.probe_set_hash.clone() else {
-        return Ok(false);
+        return Ok(None);
     };
     let database = &running.worker.platform.database;
     let source: Option<RunId> = answer::Entity::find()
@@ -308,6 +348,7 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
         .filter(task::Column::OrgId.eq(running.task.org_id.as_str()))
         .filter(task::Column::ProbeSetHash.eq(hash))
         .filter(task::Column::PromptHash.eq(prompts::version()))
+        .filter(task::Column::ProbesPerPrompt.eq(running.task.probes_per_prompt))
         .group_by(answer::Column::RunId)
         .having(
             Expr::from(Func::count(Expr::col((answer::Entity, answer::Column::Id))))
@@ -319,7 +360,7 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
         .one(database)
         .await?;
     let Some(source) = source else {
-        return Ok(false);
+        return Ok(None);
     };
     // Probes have ids of their own in every task; their labels are the same.
     let answers: Vec<(String, String, i64)> = answer::Entity::find()
@@ -342,7 +383,7 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
     let mut rows = Vec::with_capacity(answers.len());
     for (label, text, duration_ms) in answers {
         let Some(probe) = ids.get(label.as_str()) else {
-            return Ok(false);
+            return Ok(None);
         };
         rows.push(answer::ActiveModel {
             id: Set(AnswerId::new()),
@@ -368,5 +409,5 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
         of: rows.len(),
     };
     insert(running, Arm::Cold, rows, progress).await?;
-    Ok(true)
+    Ok(Some(source))
 }

@@ -36,6 +36,7 @@ impl Running {
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
             "breaks": self.task.breaks,
+            "probes_per_prompt": self.task.probes_per_prompt,
             "baseline": if self.forks() { "fork" } else { "split" },
             "sandbox": self.worker.sandbox.report().words,
         })
@@ -77,7 +78,8 @@ impl Running {
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
             "breaks": self.task.breaks,
-            "probes_per_prompt": 1,
+            "probes_per_prompt": self.task.probes_per_prompt,
+            "open_questions": self.task.open_questions,
             "plan": {
                 "by_itself": plan.by_itself,
                 "forced": plan.forced,

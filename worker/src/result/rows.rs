@@ -5,7 +5,7 @@ pub(crate) mod board;
 
 use std::collections::{BTreeMap, HashMap};
 
-use entity::status::{Dimension, JudgingStatus};
+use entity::status::{Dimension, JudgingStatus, Topic};
 use entity::{RunId, TaskId, agent_run, judging, probe, recall, score, task};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, JoinType, QueryFilter, QueryOrder,
@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 
 use self::answers::Counted;
 use super::{
-    BreakFiguresPart, ContextPoint, DimensionPart, JudgingPart, RecallPart, ResultDocument,
-    RunPart, TaskPart, TokensPart,
+    BreakFiguresPart, ContextPoint, DimensionPart, JudgingPart, OpenPart, RecallPart,
+    ResultDocument, RunPart, TaskPart, TokensPart,
 };
 use crate::phases::running::FIRST_BREAK;
 
@@ -49,6 +49,7 @@ struct Billed {
 struct Belongings {
     scores: Vec<score::Model>,
     recalls: Vec<recall::Model>,
+    open: Vec<recall::Model>,
     counted: Counted,
 }
 
@@ -119,6 +120,7 @@ async fn belongings(
         .join(JoinType::InnerJoin, recall::Relation::AgentRun.def())
         .filter(recall::Column::Judging.eq(task.judging))
         .filter(agent_run::Column::TaskId.eq(task.id))
+        .order_by_asc(recall::Column::Topic)
         .order_by_asc(recall::Column::BreakIndex)
         .order_by_asc(recall::Column::Arm)
         .order_by_asc(recall::Column::Judge)
@@ -134,7 +136,10 @@ async fn belongings(
     }
     for recall in recalls {
         let own = belongings.entry(recall.run_id).or_default();
-        own.recalls.push(recall);
+        match recall.topic {
+            Topic::FreeRecall => own.recalls.push(recall),
+            Topic::Purpose | Topic::Risks | Topic::Rollback => own.open.push(recall),
+        }
     }
     Ok(belongings)
 }
@@ -194,6 +199,8 @@ fn task_part(
         prompt_hash: task.prompt_hash,
         probes: counts,
         breaks: task.breaks.unsigned_abs(),
+        probes_per_prompt: task.probes_per_prompt.unsigned_abs(),
+        open_questions: task.open_questions,
         trigger: Some(task.trigger.as_str().to_owned()),
         generator: task.generator_report.map(read).transpose()?,
         changed_files: read(task.changed_files)?,
@@ -235,6 +242,7 @@ fn run_part(run: agent_run::Model, own: Belongings) -> Result<RunPart, DbErr> {
         by_break: by_break(&own.scores),
         honesty: own.counted.honesty,
         recall: own.recalls.iter().map(recall_part).collect(),
+        open: own.open.iter().map(open_part).collect(),
         context,
         canary,
         overall_score: run.overall_score,
@@ -298,6 +306,32 @@ fn recall_part(recall: &recall::Model) -> RecallPart {
         ungraded: count(recall.ungraded),
         precision: recall.precision,
         recall: recall.recall,
+    }
+}
+
+fn open_part(recall: &recall::Model) -> OpenPart {
+    let RecallPart {
+        arm,
+        index,
+        judge,
+        facts,
+        claimed,
+        right,
+        ungraded,
+        precision,
+        recall: covered,
+    } = recall_part(recall);
+    OpenPart {
+        topic: recall.topic.as_str().to_owned(),
+        arm,
+        index,
+        judge,
+        facts,
+        claimed,
+        right,
+        ungraded,
+        precision,
+        recall: covered,
     }
 }
 

@@ -4,6 +4,7 @@ use agents::adapters;
 use chrono::Utc;
 use entity::status::{Dimension as StoredDimension, Level, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, agent_run, probe, task};
+use evaluation::claims::{OpenFact, Topic, open_facts};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::{Dimension, ProbeSet};
 use evaluation::probes::{ProbePlan, generate, prove};
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::ending;
-use crate::estimate::{estimate, model_of, told};
+use crate::estimate::{Asks, estimate, model_of, told};
 use crate::job::{Job, StageError, Text, Worker};
 use crate::material::{
     LEAST_CONTEXT, MATERIAL, Material, context_for, diff, diff_that_fits, dimension,
@@ -26,6 +27,8 @@ use crate::material::{
 };
 use crate::pull_request::{Resolved, UseLimits, resolve};
 
+/// The artifact with what answers to open questions are held against.
+pub(crate) const OPEN_FACTS: &str = "open_facts.json";
 /// The diff of one file, at most.
 const FILE_BYTES: usize = 256 << 10;
 /// Rows per insert: databases limit the values of one statement.
@@ -39,6 +42,8 @@ struct Prepared {
     pull_request: PullRequest,
     sheet: evaluation::facts::FactSheet,
     probe_set: ProbeSet,
+    /// None of them where the task asks no open questions.
+    open: Vec<OpenFact>,
 }
 
 pub(crate) async fn prepare_task(
@@ -201,6 +206,7 @@ async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, 
     let plan = ProbePlan::standard(task.seed.cast_unsigned(), &dimensions);
     let pull_request = resolved.pull_request;
     let bank = task.question_bank.clone();
+    let open_questions = task.open_questions;
     tokio::task::spawn_blocking(move || {
         let sheet = fact_sheet(&pull_request);
         let probe_set = match bank {
@@ -208,10 +214,16 @@ async fn read_facts(task: &task::Model, resolved: Resolved) -> Result<Prepared, 
             None => generate(&sheet, &plan),
         };
         let probe_set = prove(probe_set, &pull_request);
+        let open = if open_questions {
+            open_facts(&pull_request, &sheet, plan.seed)
+        } else {
+            Vec::new()
+        };
         Ok(Prepared {
             pull_request,
             sheet,
             probe_set,
+            open,
         })
     })
     .await
@@ -256,6 +268,11 @@ async fn keep(
             serde_json::to_string_pretty(&prepared.sheet)?,
         ),
         (
+            OPEN_FACTS,
+            "application/json",
+            serde_json::to_string_pretty(&prepared.open)?,
+        ),
+        (
             "probes.json",
             "application/json",
             serde_json::to_string_pretty(&prepared.probe_set)?,
@@ -286,6 +303,7 @@ async fn keep(
     let material = Material {
         pull_request,
         probe_set: prepared.probe_set.clone(),
+        open: prepared.open.clone(),
     };
     let bytes = serde_json::to_vec(&material)?.into();
     worker.keep_private(job, None, MATERIAL, bytes).await
@@ -324,8 +342,15 @@ fn expected(
         .unwrap_or_else(|| context_for(diff).max(LEAST_CONTEXT))
         .min(most);
     let breaks = u64::from(task.breaks.unsigned_abs());
+    let asks = Asks {
+        per_prompt: u64::from(task.probes_per_prompt.unsigned_abs()),
+        topics: Topic::ALL
+            .iter()
+            .filter(|&&topic| prepared.open.iter().any(|one| one.topic == topic))
+            .count() as u64,
+    };
     told(&agents, |model| {
-        estimate(model, &prepared.probe_set, context, breaks)
+        estimate(model, &prepared.probe_set, asks, context, breaks)
     })
     .into_iter()
     .map(|line| progress("estimate", line))

@@ -1,13 +1,14 @@
-//! The free recalls of a run, judged as claims against the fact sheet; and the judging they belong to,
-//! with what the adversarial battery found of each judge.
+//! The free recalls of a run and its answers to open questions, judged as claims against facts; and the
+//! judging they belong to, with what the adversarial battery found of each judge.
 
 use std::collections::BTreeMap;
 
 use agents::event::Tokens;
 use chrono::Utc;
-use entity::status::{Arm, JudgingStatus};
+use entity::status::{Arm, JudgingStatus, Topic};
 use entity::{JudgingId, RecallId, TaskId, agent_run, judging, recall, task};
-use evaluation::claims::{AtomicFact, Finding, Recall, atomic_facts};
+use evaluation::claims::Topic as OpenTopic;
+use evaluation::claims::{AtomicFact, Finding, OpenFact, Recall, atomic_facts};
 use evaluation::facts::FactSheet;
 use evaluation::judging::{Rate, family, gate, majority, strip_identity};
 use evaluation::leaderboard::Estimate;
@@ -23,15 +24,19 @@ use serde::{Deserialize, Serialize};
 use crate::job::{Job, StageError, Text, Worker};
 use crate::judges::{Judge, Tried, try_judge};
 use crate::material::Material;
-use crate::phases::recall::artifact;
+use crate::phases::{open, recall::artifact};
 use crate::result::{AgreementPart, JudgePart, TokensPart};
+use crate::stages::prepare::OPEN_FACTS;
 
 /// Facts that one free recall is held against, at most.
 const MOST_FACTS: usize = 40;
 /// The judge that most of the models that may rank agree with.
 const JURY: &str = "jury";
 
-/// The figures of the free recalls of a run, and every vote.
+/// What stands for a judge where nobody there could judge an answer.
+const NOBODY: &str = "none";
+
+/// The figures of the free recalls of a run and of its open answers, and every vote.
 pub(crate) struct Recalls {
     rows: Vec<recall::ActiveModel>,
     votes: String,
@@ -40,6 +45,8 @@ pub(crate) struct Recalls {
 /// A line of the votes of a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct VoteLine {
+    #[serde(default = "free_recall")]
+    pub(crate) topic: Topic,
     pub(crate) arm: String,
     #[serde(rename = "break")]
     pub(crate) break_index: i32,
@@ -56,13 +63,65 @@ pub(crate) struct VoteLine {
     pub(crate) cost_usd: Option<f64>,
 }
 
+fn free_recall() -> Topic {
+    Topic::FreeRecall
+}
+
 /// The name of the artifact that holds the votes of a run.
 pub(crate) fn votes_artifact(number: i32) -> String {
     format!("votes-{number}.jsonl")
 }
 
-/// The facts that the free recalls of a task are held against.
+/// What the texts of a task are held against.
+pub(crate) struct Facts {
+    free: Vec<AtomicFact>,
+    open: Vec<(Topic, Vec<AtomicFact>)>,
+}
+
+impl Facts {
+    fn of(&self, topic: Topic) -> &[AtomicFact] {
+        let open = || self.open.iter().find(|(own, _)| *own == topic);
+        match topic {
+            Topic::FreeRecall => &self.free,
+            Topic::Purpose | Topic::Risks | Topic::Rollback => {
+                open().map_or(&[], |(_, facts)| facts.as_slice())
+            }
+        }
+    }
+}
+
+fn stored_topic(topic: OpenTopic) -> Topic {
+    match topic {
+        OpenTopic::Purpose => Topic::Purpose,
+        OpenTopic::Risks => Topic::Risks,
+        OpenTopic::Rollback => Topic::Rollback,
+    }
+}
+
+/// The facts of all topics. A task of an older version has none for open questions.
 pub(crate) async fn facts(
+    worker: &Worker,
+    task: &task::Model,
+    material: &Material,
+) -> Result<Facts, StageError> {
+    let found = artifacts::find(&worker.platform.database, task.id, None, OPEN_FACTS).await?;
+    let stored: Vec<OpenFact> = match found {
+        Some(found) => serde_json::from_slice(&worker.platform.artifacts.get(&found).await?)?,
+        None => Vec::new(),
+    };
+    let of = |topic: OpenTopic| {
+        let own = stored.iter().filter(|one| one.topic == topic);
+        let facts = own.map(|one| one.fact.clone()).collect();
+        (stored_topic(topic), facts)
+    };
+    Ok(Facts {
+        free: free_facts(worker, task, material).await?,
+        open: OpenTopic::ALL.into_iter().map(of).collect(),
+    })
+}
+
+/// The facts that the free recalls of a task are held against.
+async fn free_facts(
     worker: &Worker,
     task: &task::Model,
     material: &Material,
@@ -184,20 +243,34 @@ fn tried(worker: &Worker, judge: &dyn Judge, tried: &Tried) -> JudgePart {
     }
 }
 
-/// Judges the free recalls of a run.
+/// The texts that belong to a break, with their artifacts; to none (0) what the cold arm says.
+fn texts(break_index: i32) -> Vec<(Topic, Arm, String)> {
+    let arms: &[Arm] = match break_index {
+        0 => &[Arm::Cold],
+        _ => &[Arm::Baseline, Arm::Post],
+    };
+    let mut texts = Vec::new();
+    for arm in arms {
+        if *arm != Arm::Cold {
+            texts.push((Topic::FreeRecall, *arm, artifact(*arm, break_index)));
+        }
+        for topic in OpenTopic::ALL {
+            let name = open::artifact(topic, *arm, break_index);
+            texts.push((stored_topic(topic), *arm, name));
+        }
+    }
+    texts
+}
+
+/// Judges the free recalls of a run, and its answers to open questions. The latter only models can
+/// judge: who reads literally takes another wording for silence.
 pub(crate) async fn judge_recalls(
     worker: &Worker,
     run: &agent_run::Model,
     number: i32,
-    facts: &[AtomicFact],
+    facts: &Facts,
     judges: &[JudgePart],
 ) -> Result<Recalls, StageError> {
-    if facts.is_empty() {
-        return Ok(Recalls {
-            rows: Vec::new(),
-            votes: String::new(),
-        });
-    }
     let database = &worker.platform.database;
     let breaks = run.breaks.as_array().map_or(0, Vec::len);
     let mut recalls = Recalls {
@@ -209,9 +282,12 @@ pub(crate) async fn judge_recalls(
         .as_deref()
         .and_then(family)
         .or_else(|| family(&run.agent));
-    for break_index in 1..=i32::try_from(breaks).unwrap_or(i32::MAX) {
-        for arm in [Arm::Baseline, Arm::Post] {
-            let name = artifact(arm, break_index);
+    for break_index in 0..=i32::try_from(breaks).unwrap_or(i32::MAX) {
+        for (topic, arm, name) in texts(break_index) {
+            let facts = facts.of(topic);
+            if facts.is_empty() {
+                continue;
+            }
             let found = artifacts::find(database, run.task_id, Some(run.id), &name).await?;
             let Some(found) = found else { continue };
             let bytes = worker.platform.artifacts.get(&found).await?;
@@ -221,11 +297,16 @@ pub(crate) async fn judge_recalls(
             let place = Place {
                 run,
                 number,
+                topic,
                 arm,
                 break_index,
             };
+            let rows_before = recalls.rows.len();
             let mut jury: Vec<Vec<Option<Finding>>> = Vec::new();
             for judge in &worker.judges {
+                if topic != Topic::FreeRecall && judge.model().is_none() {
+                    continue;
+                }
                 let of_family = judge
                     .model()
                     .is_some_and(|model| own_family.is_some() && family(model) == own_family);
@@ -253,6 +334,12 @@ pub(crate) async fn judge_recalls(
                     jury.push(judged.findings);
                 }
             }
+            if recalls.rows.len() == rows_before {
+                // It was asked, and stays ungraded: no default.
+                recalls
+                    .rows
+                    .push(place.row(NOBODY, &vec![None; facts.len()]));
+            }
             if jury.len() > 1 {
                 let findings: Vec<Option<Finding>> = (0..facts.len())
                     .map(|fact| {
@@ -270,10 +357,11 @@ pub(crate) async fn judge_recalls(
     Ok(recalls)
 }
 
-/// Which free recall.
+/// Which free recall, or open answer.
 struct Place<'a> {
     run: &'a agent_run::Model,
     number: i32,
+    topic: Topic,
     arm: Arm,
     break_index: i32,
 }
@@ -281,6 +369,7 @@ struct Place<'a> {
 impl Place<'_> {
     fn line(&self, judge: &dyn Judge) -> VoteLine {
         VoteLine {
+            topic: self.topic,
             arm: self.arm.as_str().to_owned(),
             break_index: self.break_index,
             judge: judge.name().to_owned(),
@@ -300,6 +389,7 @@ impl Place<'_> {
             id: Set(RecallId::new()),
             run_id: Set(self.run.id),
             judging: Set(self.number),
+            topic: Set(self.topic),
             arm: Set(self.arm),
             break_index: Set(self.break_index),
             judge: Set(judge.to_owned()),
@@ -362,8 +452,8 @@ impl Recalls {
     }
 }
 
-/// How far the jurors of a judging agree on whether facts are said rightly, over all runs of the task:
-/// none with fewer than two.
+/// How far the jurors of a judging agree on whether facts are said rightly in free recall, over all runs
+/// of the task: none with fewer than two.
 pub(crate) async fn agreement(
     worker: &Worker,
     task: &task::Model,
@@ -392,6 +482,9 @@ pub(crate) async fn agreement(
         let bytes = worker.platform.artifacts.get(&found).await?;
         for line in String::from_utf8_lossy(&bytes).lines() {
             let line: VoteLine = serde_json::from_str(line)?;
+            if line.topic != Topic::FreeRecall {
+                continue;
+            }
             let Some(juror) = models.iter().position(|name| *name == line.judge) else {
                 continue;
             };
