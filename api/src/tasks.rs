@@ -56,13 +56,25 @@ pub struct NewTask {
     /// Breaks per run, from 1.
     pub breaks: u32,
     /// Closed probes of one prompt, from 1.
+    #[serde(skip_serializing_if = "is_one")]
     pub probes_per_prompt: u32,
     /// Whether purpose, risks and rollback are asked about too.
+    #[serde(skip_serializing_if = "is_true")]
     pub open_questions: bool,
     /// The cost of all runs, in US dollars, at which the task stops.
     pub max_cost_usd: Option<f64>,
     /// Probes to use instead of generated ones, as JSON lines.
     pub question_bank: Option<String>,
+}
+
+/// What older requests could not say is left out of their hash: a request that is sent again after an
+/// upgrade is still the same.
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// Stores a task with its runs, its first job and its first events, then rings. A bell that cannot

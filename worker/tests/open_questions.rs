@@ -205,6 +205,26 @@ async fn judging_again_judges_open_answers_too() {
     }
 }
 
+/// Gives a task that was prepared by hand something to ask about.
+async fn with_open_facts(installation: &Installation, id: TaskId) {
+    let name = ".material.json";
+    let bytes = installation.artifact_bytes(id, None, name).await;
+    let mut material: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    material["open"] = serde_json::json!([{
+        "topic": "purpose",
+        "fact": {"id": "F01", "statement": "The change adds the file `a.rs`.",
+            "subjects": ["a.rs"], "values": ["added"], "distractors": []},
+        "evidence": ["new file mode 100644"],
+    }]);
+    let bytes = serde_json::to_vec(&material).unwrap();
+    let platform = &installation.platform;
+    platform
+        .artifacts
+        .put_private(&platform.database, id, None, name, bytes.into())
+        .await
+        .unwrap();
+}
+
 /// The headings of a run's transcript, in order.
 async fn headings(installation: &Installation, id: TaskId, run: RunId) -> Vec<String> {
     let transcript = installation.artifact(id, Some(run), "transcript").await;
@@ -233,6 +253,7 @@ async fn cold_answers_are_asked_once_and_taken_over() {
 async fn who_cannot_be_copied_is_asked_after_the_closed_probes() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
+    with_open_facts(&installation, id).await;
     let script = Script {
         no_fork: true,
         ..Script::default()
@@ -243,12 +264,15 @@ async fn who_cannot_be_copied_is_asked_after_the_closed_probes() {
     worker.stop().await;
     let run = &installation.runs(id).await[0];
     let asked = headings(&installation, id, run.id).await;
-    assert!(
-        !asked
-            .iter()
-            .any(|line| line.contains("purpose of baseline")),
-        "{asked:?}"
-    );
+    let place = |what: &str| asked.iter().rposition(|line| line.contains(what));
+    let open = place("purpose of post");
+    assert!(open > place("memory_only of post"), "{asked:?}");
+    let closed: Vec<_> = (0..8)
+        .filter_map(|number| place(&format!("AR-{number:02} of post")))
+        .collect();
+    assert_eq!(closed.len(), 4, "{asked:?}");
+    assert!(closed.into_iter().all(|at| open > Some(at)), "{asked:?}");
+    assert_eq!(place("purpose of baseline"), None, "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -324,3 +324,74 @@ fn working_folder(conversation: &Conversation) -> Option<&str> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use agents::control::key::{Combine, Entry, Part, Version};
+
+    use super::super::conversation::Role;
+    use super::*;
+
+    fn key() -> AnswerKey {
+        let entry = |name: &str, line: &str, value: &str| Entry {
+            id: name.to_owned(),
+            question: format!("Which value has `{name}`?"),
+            combine: Combine::Single,
+            versions: vec![Version {
+                parts: vec![Part {
+                    evidence: vec![line.to_owned()],
+                    value: value.to_owned(),
+                }],
+            }],
+            distractors: Vec::new(),
+        };
+        AnswerKey {
+            entries: vec![
+                entry("A", "A = 7", "7"),
+                entry("B", "B = 8", "8"),
+                entry("C", "C = 9", "9"),
+            ],
+            statements: vec![Statement {
+                id: "purpose-F01".to_owned(),
+                text: "The change adds `A`.".to_owned(),
+                evidence: vec!["A = 7".to_owned()],
+            }],
+        }
+    }
+
+    fn said_to(read: &str, prompt: &str) -> String {
+        let block = |text: &str| Block::Text {
+            role: Role::User,
+            text: text.to_owned(),
+        };
+        let conversation = Conversation {
+            blocks: vec![block(read), block(prompt)],
+            ..Conversation::default()
+        };
+        answer(&conversation, Purpose::Turn, &key(), Keep::Everything).text
+    }
+
+    #[test]
+    fn several_questions_are_answered_by_their_numbers_each_by_the_same_rule() {
+        let prompt = "Question 1:\nWhich value has `B`?\n\nQuestion 2:\nWhich value has `C`?\n\n\
+                      Question 3:\nWhich value has `A`?";
+        assert_eq!(
+            said_to("+A = 7\n+B = 8", prompt),
+            "ANSWER 1: 8\nCONFIDENCE 1: 100\nANSWER 2: I don't recall\nCONFIDENCE 2: 100\n\
+             ANSWER 3: 7\nCONFIDENCE 3: 100"
+        );
+        let one = said_to("+A = 7", "Which value has `A`?");
+        assert_eq!(one, "ANSWER: 7\nCONFIDENCE: 100");
+    }
+
+    #[test]
+    fn what_is_asked_from_memory_alone_gets_all_that_is_held() {
+        let prompt = "What is it for? Answer from memory alone.";
+        let all = said_to("+A = 7", prompt);
+        assert_eq!(all, "Which value has `A`: 7\nThe change adds `A`.");
+        // As a summary keeps it: the statement, and not what would answer a probe.
+        let kept = said_to("[purpose-F01] The change adds `A`.", prompt);
+        assert_eq!(kept, "The change adds `A`.");
+        assert_eq!(said_to("nothing", prompt), "I don't recall anything.");
+    }
+}
