@@ -264,7 +264,9 @@ mod tests {
         let mut texts = std::collections::BTreeSet::new();
         for topic in ["purpose", "risks", "rollback"] {
             let text = Open { topic }.render().unwrap();
+            // The words by which controls know them.
             assert!(text.contains("from memory alone"), "{text}");
+            assert!(text.contains("an open question"), "{text}");
             assert!(!text.contains("{{"), "{text}");
             texts.insert(text);
         }

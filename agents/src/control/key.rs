@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerKey {
     pub entries: Vec<Entry>,
-    /// What can be said where something is asked in general.
+    /// What can be said beside the answers where an open question is asked.
     #[serde(default)]
     pub statements: Vec<Statement>,
 }
@@ -99,7 +99,7 @@ impl AnswerKey {
         asked.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// What is said where everything is asked for: one sentence per fact.
+    /// What is said where much is asked for at once: one sentence per fact that is held.
     pub fn recited(
         &self,
         answer: impl Fn(&Entry) -> Option<String>,

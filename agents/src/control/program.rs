@@ -25,6 +25,8 @@ pub(crate) const SESSIONS: &str = "sessions";
 const MOST_READ: u64 = 1 << 20;
 /// The words by which free recall is recognised.
 const RECALL: &str = "from memory alone";
+/// The words by which an open question is told from free recall.
+const OPEN: &str = "an open question";
 /// The share of its window that a control fills with its own thinking in a turn that taught it
 /// nothing: so every deep dive reaches its break in a bounded number of turns.
 const THINKING_SHARE: u64 = 12;
@@ -194,7 +196,7 @@ impl<W: Write> Agent<'_, W> {
             return self.converse(prompt, &one_reply(&replies));
         }
         if prompt.contains(RECALL) {
-            let reply = self.recall();
+            let reply = self.recall(prompt);
             return self.converse(prompt, &reply);
         }
         self.work(prompt)
@@ -269,7 +271,7 @@ impl<W: Write> Agent<'_, W> {
         }
     }
 
-    fn recall(&self) -> String {
+    fn recall(&self, prompt: &str) -> String {
         match self.options.behaviour {
             Behaviour::Silent => String::new(),
             Behaviour::Vague | Behaviour::Guesser => {
@@ -281,7 +283,7 @@ impl<W: Write> Agent<'_, W> {
             | Behaviour::Stale
             | Behaviour::Cheater => self.key.recited(
                 |entry| self.memory.answer(entry),
-                |statement| self.memory.can_say(statement),
+                |statement| prompt.contains(OPEN) && self.memory.can_say(statement),
             ),
         }
     }

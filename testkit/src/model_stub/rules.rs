@@ -41,6 +41,8 @@ const MOST_CALLS: usize = 20;
 const REPEATED: usize = 200;
 /// The words by which free recall and open questions are known.
 const RECALL: &str = "from memory alone";
+/// The words by which an open question is told from free recall.
+const OPEN: &str = "an open question";
 /// What is said when there is nothing to say.
 const NOTED: &str = "Noted.";
 
@@ -110,7 +112,7 @@ pub(super) fn answer(
     if prompt.contains(RECALL) {
         return said(key.recited(
             |entry| entry.answer(|_, evidence| holds(conversation, at, evidence)),
-            |statement| can_say(conversation, at, statement),
+            |statement| prompt.contains(OPEN) && can_say(conversation, at, statement),
         ));
     }
     read_listed(conversation, at, prompt)
@@ -386,12 +388,14 @@ mod tests {
 
     #[test]
     fn what_is_asked_from_memory_alone_gets_all_that_is_held() {
-        let prompt = "What is it for? Answer from memory alone.";
+        let prompt = "Answer an open question from memory alone.";
         let all = said_to("+A = 7", prompt);
         assert_eq!(all, "Which value has `A`: 7\nThe change adds `A`.");
         // As a summary keeps it: the statement, and not what would answer a probe.
         let kept = said_to("[purpose-F01] The change adds `A`.", prompt);
         assert_eq!(kept, "The change adds `A`.");
+        let recall = said_to("+A = 7", "Tell all, from memory alone.");
+        assert_eq!(recall, "Which value has `A`: 7");
         assert_eq!(said_to("nothing", prompt), "I don't recall anything.");
     }
 }
