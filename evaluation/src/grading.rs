@@ -88,9 +88,10 @@ pub fn confidence(reply: &str) -> Option<f64> {
     reading::confidence(reply)
 }
 
-/// The part of a reply that answers each of so many questions that were asked in one prompt, in their
-/// order and in the form that [`grade`] and [`confidence`] read: what follows `ANSWER 1:` and
-/// `CONFIDENCE 1:` is the first. A part that is missing is empty, which is [`Verdict::Unreadable`].
+/// The parts of a reply to so many questions of one prompt, in their order and in the form that
+/// [`grade`] and [`confidence`] read.
+///
+/// What follows `ANSWER 1:` and `CONFIDENCE 1:` is the first. A part that is missing is empty, which is [`Verdict::Unreadable`].
 pub fn numbered_parts(reply: &str, questions: usize) -> Vec<String> {
     numbered::parts(reply, questions)
 }

@@ -66,7 +66,7 @@ impl AnswerKey {
     /// The entries that a prompt asks for, in the order of their questions in it. A question that is
     /// only part of a longer one is not asked.
     pub fn asked(&self, prompt: &str) -> Vec<&Entry> {
-        self.asked_as(prompt, |text| Cow::Borrowed(text))
+        self.asked_as(prompt, Cow::Borrowed)
     }
 
     /// The same apart from spaces: Qwen Code puts some before every `@`.

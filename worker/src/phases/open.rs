@@ -54,9 +54,10 @@ pub(crate) async fn ask(
     answers(running, arm, copies).await
 }
 
-/// Asks sessions that never saw the pull request. What the run that the cold answers were taken from
-/// (`source`) was told is taken over too, where it was asked: these questions name nothing of the pull
-/// request, and its agent, model and prompts are the same.
+/// Asks sessions that never saw the pull request.
+///
+/// What the run that the cold answers were taken from (`source`) said is taken over too, where it was
+/// asked: these questions name nothing of the pull request, and its agent, model and prompts are the same.
 pub(crate) async fn cold(running: &mut Running, source: Option<RunId>) -> Result<(), StageError> {
     let mut fresh = Vec::new();
     for topic in topics(running) {
