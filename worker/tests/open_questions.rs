@@ -1,5 +1,9 @@
 //! Open questions, judged by models alone; and several closed probes in one prompt.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
