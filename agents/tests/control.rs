@@ -68,6 +68,7 @@ fn key() -> AnswerKey {
                 ],
             ),
         ],
+        statements: Vec::new(),
     }
 }
 

@@ -24,6 +24,8 @@ const NO_PULL_REQUEST: &str =
 const DEFAULT_AGENTS: [&str; 3] = ["iflow", "claude", "gemini"];
 /// Breaks per run; each asks all probes twice.
 const MOST_BREAKS: i64 = 10;
+/// Closed probes of one prompt.
+const MOST_PER_PROMPT: i64 = 20;
 const MOST_DOLLARS: f64 = 1_000_000.0;
 const LONGEST_URL: usize = 2083;
 const LONGEST_REVISION: usize = 250;
@@ -69,6 +71,10 @@ pub(crate) fn new_task(
     let target_context_tokens = fields.integer("target_context_tokens", fewest, most);
     let seal_before_break = fields.flag("seal_before_break");
     let breaks = fields.integer("breaks", 1, MOST_BREAKS).unwrap_or(1);
+    let probes_per_prompt = fields
+        .integer("probes_per_prompt", 1, MOST_PER_PROMPT)
+        .unwrap_or(1);
+    let open_questions = fields.flag("open_questions").unwrap_or(true);
     let max_cost_usd = fields.number("max_cost_usd", 0.0, MOST_DOLLARS);
     let question_bank = asked_bank(&mut fields);
     fields.finish()?;
@@ -106,6 +112,8 @@ pub(crate) fn new_task(
         target_context_tokens,
         seal_before_break,
         breaks: u32::try_from(breaks).expect("from 1 to 10"),
+        probes_per_prompt: u32::try_from(probes_per_prompt).expect("from 1 to 20"),
+        open_questions,
         max_cost_usd,
         question_bank,
     })

@@ -1,7 +1,7 @@
 //! The only doors to rows: a task through its organisation, everything else through a task that
 //! was found that way. `clippy.toml` of this crate forbids every other way in.
 
-use entity::status::{Arm, JobKind, JobState, RunStatus, TaskStatus};
+use entity::status::{Arm, JobKind, JobState, RunStatus, TaskStatus, Topic};
 use entity::{
     RunId, TaskId, TokenId, agent_run, api_token, artifact, audit_event, job, judging, recall,
     score, task, task_event, webhook, webhook_delivery, worker,
@@ -166,6 +166,7 @@ pub(crate) fn all_recalls(caller: &Caller) -> Select<recall::Entity> {
             Expr::col((judging::Entity, judging::Column::Number))
                 .equals((task::Entity, task::Column::Judging)),
         )
+        .filter(recall::Column::Topic.eq(Topic::FreeRecall))
         .filter(recall::Column::Arm.eq(Arm::Post))
         .filter(recall::Column::BreakIndex.eq(1))
 }
@@ -195,7 +196,7 @@ pub(crate) fn scores_of_judging(task: &FoundTask, number: i32) -> Select<score::
         .order_by_asc(score::Column::Dimension)
 }
 
-/// The free recalls of one judging of a task, of all runs, breaks and judges.
+/// The free recalls and answers to open questions of one judging of a task, of all runs, breaks and judges.
 #[expect(
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
@@ -205,6 +206,7 @@ pub(crate) fn recalls_of_judging(task: &FoundTask, number: i32) -> Select<recall
         .inner_join(agent_run::Entity)
         .filter(agent_run::Column::TaskId.eq(task.id))
         .filter(recall::Column::Judging.eq(number))
+        .order_by_asc(recall::Column::Topic)
         .order_by_asc(recall::Column::BreakIndex)
         .order_by_asc(recall::Column::Arm)
         .order_by_asc(recall::Column::Judge)

@@ -19,7 +19,8 @@ use utoipa::ToSchema;
     "updated_at": "2026-11-23T22:55:25.498404Z", "started_at": null, "completed_at": null,
     "changed_files": [], "error_message": null, "failure_cause": null, "trials": 1, "seed": 1,
     "trigger": "auto_then_manual", "pass_mark": 0.5, "target_context_tokens": null,
-    "seal_before_break": null, "breaks": 1, "max_cost_usd": null, "from_question_bank": false,
+    "seal_before_break": null, "breaks": 1, "probes_per_prompt": 1,
+    "open_questions": true, "max_cost_usd": null, "from_question_bank": false,
     "generator_report": null, "estimate": null, "judging": 1, "base_sha": null, "head_sha": null,
     "dropped_files": [], "prompt_hash": null, "probe_set_hash": null}))]
 pub(crate) struct TaskView {
@@ -61,6 +62,10 @@ pub(crate) struct TaskView {
     seal_before_break: Option<bool>,
     /// Breaks per run.
     breaks: i32,
+    /// Closed probes of one prompt.
+    probes_per_prompt: i32,
+    /// Whether purpose, risks and rollback are asked about too.
+    open_questions: bool,
     /// The cost of all runs, in US dollars, at which the task stops.
     max_cost_usd: Option<f64>,
     /// Whether its probes were given with it instead of generated.
@@ -107,6 +112,8 @@ impl From<task::Model> for TaskView {
             target_context_tokens,
             seal_before_break,
             breaks,
+            probes_per_prompt,
+            open_questions,
             max_cost_usd,
             question_bank,
             generator_report,
@@ -150,6 +157,8 @@ impl From<task::Model> for TaskView {
             target_context_tokens,
             seal_before_break,
             breaks,
+            probes_per_prompt,
+            open_questions,
             max_cost_usd,
             from_question_bank: question_bank.is_some(),
             generator_report,

@@ -58,6 +58,10 @@ pub struct NewTask {
     pub seal_before_break: Option<bool>,
     /// Breaks per run, from 1.
     pub breaks: u32,
+    /// Closed probes of one prompt, from 1.
+    pub probes_per_prompt: u32,
+    /// Whether purpose, risks and rollback are asked about too.
+    pub open_questions: bool,
     /// The cost of all runs, in US dollars, at which the task stops.
     pub max_cost_usd: Option<f64>,
     /// Probes to use instead of generated ones, as JSON lines.
@@ -174,6 +178,8 @@ fn task_row(
         target_context_tokens: new.target_context_tokens,
         seal_before_break: new.seal_before_break,
         breaks: number(new.breaks, "breaks")?,
+        probes_per_prompt: number(new.probes_per_prompt, "probes_per_prompt")?,
+        open_questions: new.open_questions,
         max_cost_usd: new.max_cost_usd,
         question_bank: new.question_bank,
         generator_report: None,

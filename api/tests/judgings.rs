@@ -5,8 +5,7 @@ use entity::status::{JobKind, TaskStatus};
 use serde_json::json;
 use testkit::database::on_both_engines;
 
-use crate::support::TestApi;
-use crate::support::rows::RunRow;
+use crate::support::{RunRow, TestApi};
 
 #[tokio::test]
 async fn a_finished_task_is_judged_again_once_at_a_time() {
@@ -150,7 +149,13 @@ async fn a_bank_that_is_none_is_refused_with_its_line() {
                 answer.text()
             );
         }
-        for (field, value) in [("breaks", json!(11)), ("max_cost_usd", json!(-1))] {
+        for (field, value) in [
+            ("breaks", json!(11)),
+            ("max_cost_usd", json!(-1)),
+            ("probes_per_prompt", json!(0)),
+            ("probes_per_prompt", json!(21)),
+            ("open_questions", json!("perhaps")),
+        ] {
             let mut body = json!({"pr_url": "https://github.com/acme/widgets/pull/1",
                                   "agents": ["claude"]});
             body[field] = value;
@@ -160,6 +165,16 @@ async fn a_bank_that_is_none_is_refused_with_its_line() {
                 "{field}"
             );
         }
+        let mut body = json!({"pr_url": "https://github.com/acme/widgets/pull/1",
+                              "agents": ["claude"]});
+        let plain = api.post("/api/v1/tasks", &body).await.json();
+        assert_eq!(plain["probes_per_prompt"], 1);
+        assert_eq!(plain["open_questions"], true);
+        body["probes_per_prompt"] = json!(20);
+        body["open_questions"] = json!(false);
+        let other = api.post("/api/v1/tasks", &body).await.json();
+        assert_eq!(other["probes_per_prompt"], 20);
+        assert_eq!(other["open_questions"], false);
     })
     .await;
 }

@@ -47,6 +47,13 @@ pub(crate) struct Options {
     /// Compactions per run, each measured: a forgetting curve.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     breaks: u32,
+    /// Closed probes of one prompt, the same in all arms. More cost less, and change the score.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
+    probes_per_prompt: u32,
+    /// Ask about purpose, risks and rollback of the pull request too, for judges that are models (true),
+    /// or do not (false). No part of any score.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    open_questions: bool,
     /// Stop cleanly when the known cost of the runs reaches so many US dollars.
     #[arg(long, value_name = "USD")]
     max_cost_usd: Option<f64>,
@@ -67,6 +74,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         "trigger": options.trigger,
         "trials": options.common.trials,
         "breaks": options.breaks,
+        "probes_per_prompt": options.probes_per_prompt,
+        "open_questions": options.open_questions,
         "seed": options.common.seed,
     });
     if let Some(max_files) = options.max_files {

@@ -1,12 +1,12 @@
-//! One free recall of a run, judged as claims against the fact sheet. A missing figure is null,
-//! never 0.
+//! One free text of a run, judged as claims against facts: a free recall, or the answer to an open
+//! question. A missing figure is null, never 0.
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::Arm;
+use crate::status::{Arm, Topic};
 use crate::{RecallId, RunId};
 
-/// Unique by run, judging, arm, break and judge.
+/// Unique by run, judging, topic, arm, break and judge.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "recall")]
 pub struct Model {
@@ -15,10 +15,11 @@ pub struct Model {
     pub run_id: RunId,
     /// The number of the judging, from 1.
     pub judging: i32,
+    pub topic: Topic,
     pub arm: Arm,
-    /// From 1.
+    /// From 1; 0 in the cold arm.
     pub break_index: i32,
-    /// `deterministic/1`, a model, or `jury`.
+    /// `deterministic/1`, a model, `jury`; or `none`: nobody there could judge it.
     pub judge: String,
     /// Facts of the sheet that were looked for.
     pub facts: i32,

@@ -169,6 +169,18 @@ words! {
         Post = "post",
     }
 
+    /// What a free text of a run was asked for.
+    Topic {
+        /// Everything that is remembered.
+        FreeRecall = "free_recall",
+        /// What the pull request is for.
+        Purpose = "purpose",
+        /// What it puts at risk.
+        Risks = "risks",
+        /// What has to be undone to take it back.
+        Rollback = "rollback",
+    }
+
     /// What is to bring the break about.
     Trigger {
         Auto = "auto",

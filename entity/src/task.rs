@@ -45,6 +45,10 @@ pub struct Model {
     pub seal_before_break: Option<bool>,
     /// Breaks per run.
     pub breaks: i32,
+    /// Closed probes of one prompt, the same in all arms.
+    pub probes_per_prompt: i32,
+    /// Whether purpose, risks and rollback are asked about in free words.
+    pub open_questions: bool,
     /// The cost of all its runs, in US dollars, at which the task is to stop; none: no such limit.
     pub max_cost_usd: Option<f64>,
     /// Probes to use instead of generated ones, as JSON lines.

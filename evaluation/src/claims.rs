@@ -8,12 +8,14 @@ mod facts;
 mod reading;
 mod relations;
 mod shapes;
+mod topics;
 
 use serde::{Deserialize, Serialize};
 
 pub use facts::atomic_facts;
 pub use reading::judge_deterministic;
 pub use shapes::invented;
+pub use topics::{OpenFact, Topic, open_facts};
 
 /// What a fact says of its subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

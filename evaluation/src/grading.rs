@@ -6,6 +6,7 @@
 //! compared with their case; values for which case does not matter have their spellings listed by
 //! the probe.
 
+mod numbered;
 mod reading;
 mod sameness;
 
@@ -85,6 +86,14 @@ pub fn grade(grader: &Grader, reply: &str) -> Grade {
 /// own (`CONFIDENCE: 80`), or says something else than a number from 0 to 100.
 pub fn confidence(reply: &str) -> Option<f64> {
     reading::confidence(reply)
+}
+
+/// The parts of a reply to so many questions of one prompt, in their order and in the form that
+/// [`grade`] and [`confidence`] read.
+///
+/// What follows `ANSWER 1:` and `CONFIDENCE 1:` is the first. A part that is missing is empty, which is [`Verdict::Unreadable`].
+pub fn numbered_parts(reply: &str, questions: usize) -> Vec<String> {
+    numbered::parts(reply, questions)
 }
 
 impl Verdict {

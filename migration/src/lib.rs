@@ -21,6 +21,7 @@ mod m20261123_000010_add_attribution;
 mod m20261123_000011_add_instrument;
 mod m20261123_000012_add_tenancy;
 mod m20261128_000013_add_task_estimate;
+mod m20261128_000014_add_open_questions;
 mod m20261128_000015_add_recall_jurors;
 mod m20261128_000016_add_score_rates;
 
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000011_add_instrument::Migration),
             Box::new(m20261123_000012_add_tenancy::Migration),
             Box::new(m20261128_000013_add_task_estimate::Migration),
+            Box::new(m20261128_000014_add_open_questions::Migration),
             Box::new(m20261128_000015_add_recall_jurors::Migration),
             Box::new(m20261128_000016_add_score_rates::Migration),
         ]

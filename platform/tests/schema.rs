@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use entity::status::{
     Arm, Attribution, Dimension, FailureCause, JobKind, JobState, JudgingStatus, Level, RunStatus,
-    Verdict,
+    Topic, Verdict,
 };
 use entity::{
     AnswerId, ArtifactId, JobId, JudgingId, ProbeId, RecallId, ScoreId, answer, artifact, job,
@@ -62,6 +62,8 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
     task.target_context_tokens = Some(i64::MAX);
     task.seal_before_break = Some(false);
     task.breaks = 3;
+    task.probes_per_prompt = 4;
+    task.open_questions = false;
     task.max_cost_usd = Some(2.5);
     task.question_bank = Some("{}\n".to_owned());
     task.generator_report = Some(json!({"made": {}}));
@@ -127,6 +129,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         id: RecallId::new(),
         run_id: run.id,
         judging: 2,
+        topic: Topic::Rollback,
         arm: Arm::Post,
         break_index: 3,
         judge: "deterministic/1".to_owned(),

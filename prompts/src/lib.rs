@@ -63,6 +63,20 @@ pub struct Probe<'a> {
     pub question: &'a str,
 }
 
+/// Several probes in one prompt, in words that are the same for every dimension too.
+#[derive(Clone, Debug, Serialize)]
+pub struct Probes<'a> {
+    /// Numbered from 1 in this order.
+    pub questions: &'a [&'a str],
+}
+
+/// An open question.
+#[derive(Clone, Debug, Serialize)]
+pub struct Open<'a> {
+    /// `purpose`, `risks` or `rollback`.
+    pub topic: &'a str,
+}
+
 /// Free recall after the break.
 #[derive(Clone, Debug, Serialize)]
 pub struct MemoryOnly {}
@@ -134,6 +148,8 @@ templates! {
     Study<'_> => "study",
     DeepDive<'_> => "deep_dive",
     Probe<'_> => "probe",
+    Probes<'_> => "probes",
+    Open<'_> => "open",
     MemoryOnly => "memory_only",
     PullRequestMd<'_> => "pull_request_md",
 }
@@ -221,6 +237,41 @@ mod tests {
         let one = Probe { question: "Q1" }.render().unwrap();
         let two = Probe { question: "Q2" }.render().unwrap();
         assert_eq!(one.replace("Q1", "Q2"), two);
+    }
+
+    #[test]
+    fn several_probes_are_numbered_and_tell_the_answer_format() {
+        let text = Probes {
+            questions: &["Q one\nA) a.rs", "Q two"],
+        }
+        .render()
+        .unwrap();
+        for part in [
+            "Here are 2 questions",
+            "\nQuestion 1:\nQ one\nA) a.rs\n\nQuestion 2:\nQ two\n\nYou may",
+            "\nANSWER 1: <",
+            "\nCONFIDENCE 2: <",
+            "I don't recall",
+            "withdrawn",
+            "No tools and no files are available",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn open_questions_are_from_memory_alone_and_differ() {
+        let mut texts = std::collections::BTreeSet::new();
+        for topic in ["purpose", "risks", "rollback"] {
+            let text = Open { topic }.render().unwrap();
+            // The words by which controls know them.
+            assert!(text.contains("from memory alone"), "{text}");
+            assert!(text.contains("an open question"), "{text}");
+            assert!(!text.contains("{{"), "{text}");
+            texts.insert(text);
+        }
+        assert_eq!(texts.len(), 3);
+        assert!(Open { topic: "taste" }.render().is_err());
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub fn task() -> task::Model {
         target_context_tokens: None,
         seal_before_break: None,
         breaks: 1,
+        probes_per_prompt: 1,
+        open_questions: true,
         max_cost_usd: None,
         question_bank: None,
         generator_report: None,

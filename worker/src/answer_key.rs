@@ -4,7 +4,8 @@ use std::path::Path;
 
 use agents::adapter::Profile;
 use agents::control::KEY_FILE;
-use agents::control::key::{self, AnswerKey, Entry};
+use agents::control::key::{self, AnswerKey, Entry, Statement};
+use evaluation::claims::OpenFact;
 use evaluation::probe::{self, Probe, ProbeSet};
 
 use entity::task;
@@ -20,14 +21,14 @@ use crate::material::{MATERIAL, Material};
 /// Writes the key into the HOME of a control; does nothing for any other agent.
 pub(crate) async fn give(
     profile: &Profile,
-    probe_set: &ProbeSet,
+    material: &Material,
     home: &Path,
 ) -> Result<(), StageError> {
     if !profile.control {
         return Ok(());
     }
     let path = home.join(KEY_FILE);
-    let bytes = serde_json::to_vec(&key_of(probe_set))?;
+    let bytes = serde_json::to_vec(&key_of(&material.probe_set, &material.open))?;
     let target = path.clone();
     tokio::task::spawn_blocking(move || write_for_owner(&target, &bytes))
         .await
@@ -48,10 +49,18 @@ fn write_for_owner(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-/// The key to a set of probes.
-pub fn key_of(probe_set: &ProbeSet) -> AnswerKey {
+/// The key to a set of probes, and to what bears on open questions.
+pub fn key_of(probe_set: &ProbeSet, open: &[OpenFact]) -> AnswerKey {
     AnswerKey {
         entries: probe_set.probes.iter().map(entry).collect(),
+        statements: open
+            .iter()
+            .map(|one| Statement {
+                id: format!("{}-{}", one.topic.as_str(), one.fact.id),
+                text: one.fact.statement.clone(),
+                evidence: one.evidence.clone(),
+            })
+            .collect(),
     }
 }
 
@@ -82,7 +91,7 @@ pub async fn answer_key(platform: &Platform) -> Result<Option<AnswerKey>, String
         .await
         .map_err(|error| unreadable(&error))?;
     let material: Material = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
-    Ok(Some(key_of(&material.probe_set)))
+    Ok(Some(key_of(&material.probe_set, &material.open)))
 }
 
 fn entry(probe: &Probe) -> Entry {

@@ -45,6 +45,15 @@ struct Requests {
     tokens: Tokens,
 }
 
+/// What is asked beside what the probes say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asks {
+    /// Probes of one prompt, from 1.
+    pub(crate) per_prompt: u64,
+    /// Open questions of an arm.
+    pub(crate) topics: u64,
+}
+
 impl Requests {
     fn new(count: u64, input: u64, fresh: u64) -> Self {
         let tokens = Tokens {
@@ -94,11 +103,12 @@ impl Expected {
     pub(crate) fn of(
         agents: BTreeMap<String, (u64, Option<String>)>,
         probes: &ProbeSet,
+        asks: Asks,
         context_tokens: u64,
         breaks: u64,
     ) -> Self {
-        let prompts = prompts_of(probes, breaks);
-        let requests = requests(probes, context_tokens, breaks);
+        let prompts = prompts_of(probes, asks, breaks);
+        let requests = requests(probes, asks, context_tokens, breaks);
         let agents: BTreeMap<String, AgentExpected> = agents
             .into_iter()
             .map(|(agent, (runs, model))| {
@@ -144,7 +154,10 @@ impl Expected {
             .map(|(agent, one)| {
                 let cost = one.cost_usd.map_or_else(
                     || "cost not known: no list price".to_owned(),
-                    |usd| format!("about {usd:.2} US dollars (list prices of {})", self.prices_of),
+                    |usd| {
+                        let as_of = one.model.as_deref().map_or(self.prices_of, prices::as_of);
+                        format!("about {usd:.2} US dollars (list prices of {as_of})")
+                    },
                 );
                 format!(
                     "{agent}: about {} prompts and {:.1} million tokens ({:.1} of them cached) in {} \
@@ -172,9 +185,17 @@ impl Expected {
     }
 }
 
+impl Asks {
+    /// Prompts of an arm, without free recall.
+    fn prompts(self, probes: &ProbeSet) -> u64 {
+        let probes = probes.probes.len() as u64;
+        probes.div_ceil(self.per_prompt.max(1)) + self.topics
+    }
+}
+
 /// Prompts of one run.
-fn prompts_of(probes: &ProbeSet, breaks: u64) -> u64 {
-    let asked = probes.probes.len() as u64;
+fn prompts_of(probes: &ProbeSet, asks: Asks, breaks: u64) -> u64 {
+    let asked = asks.prompts(probes);
     // With free recall.
     let per_arm = asked + 1;
     1 + taught(probes) + TURNS * breaks + 2 * per_arm * breaks + asked
@@ -189,9 +210,11 @@ fn taught(probes: &ProbeSet) -> u64 {
 
 /// All requests of one run. Every probe carries the whole conversation: before the break a full
 /// context, after it half of one, cold the program's own prompt.
-fn requests(probes: &ProbeSet, context_tokens: u64, breaks: u64) -> Vec<Requests> {
+fn requests(probes: &ProbeSet, asks: Asks, context_tokens: u64, breaks: u64) -> Vec<Requests> {
     let full = SessionSpec::full(context_tokens).max(OWN_PROMPT);
-    let asked = probes.probes.len() as u64;
+    let asked = asks.prompts(probes);
+    // Every probe is answered, whatever it shares a prompt with.
+    let answers = (probes.probes.len() as u64 + asks.topics).div_ceil(asked.max(1));
     let reading = ROUNDS * (1 + TURNS * breaks) + taught(probes);
     // The context grows from the program's own prompt until it is full, and again from a half.
     let grown = (full - OWN_PROMPT) + breaks.saturating_sub(1) * (full / 2);
@@ -203,8 +226,11 @@ fn requests(probes: &ProbeSet, context_tokens: u64, breaks: u64) -> Vec<Requests
     let mut arm = |prompts: u64, conversation: u64, times: u64| {
         let input = conversation + QUESTION;
         let first = prompts.min(AT_ONCE);
-        requests.push(Requests::new(first * times, input, input));
-        requests.push(Requests::new((prompts - first) * times, input, QUESTION));
+        for (count, fresh) in [(first, input), (prompts - first, QUESTION)] {
+            let mut one = Requests::new(count * times, input, fresh);
+            one.tokens.output *= answers.max(1);
+            requests.push(one);
+        }
     };
     arm(asked + 1, full, breaks);
     arm(asked + 1, full / 2, breaks);
@@ -225,14 +251,16 @@ fn cost(model: &str, requests: &[Requests]) -> Option<f64> {
 
 /// One line for the models that judge, for people; none where there are none. The battery is counted,
 /// though what it found for an earlier task may still hold.
-pub(crate) fn judging(judges: usize, runs: usize, breaks: u64) -> Option<String> {
+pub(crate) fn judging(judges: usize, runs: usize, asks: Asks, breaks: u64) -> Option<String> {
     let requests = |facts: u64| facts.div_ceil(FACTS_AT_ONCE as u64);
     // Just before each break and after it.
     let recalls = 2 * breaks * runs as u64 * requests(MOST_FACTS as u64);
+    let open = (2 * breaks + 1) * asks.topics * runs as u64;
     let battery = battery_requests() as u64;
     (judges > 0).then(|| {
         format!(
-            "judging: {judges} models, with at most about {recalls} requests each for free recall, and {battery} for the adversarial battery"
+            "judging: {judges} models, with at most about {recalls} requests each for free recall, {open} for \
+             open questions, and {battery} for the adversarial battery"
         )
     })
 }
@@ -248,6 +276,11 @@ mod tests {
 
     use super::*;
 
+    const ONE: Asks = Asks {
+        per_prompt: 1,
+        topics: 0,
+    };
+
     fn probes() -> ProbeSet {
         ProbeSet {
             seed: 1,
@@ -259,7 +292,7 @@ mod tests {
 
     fn expected(model: &str, probes: &ProbeSet, breaks: u64) -> Expected {
         let agents = BTreeMap::from([("a".to_owned(), (2, Some(model.to_owned())))]);
-        Expected::of(agents, probes, 100_000, breaks)
+        Expected::of(agents, probes, ONE, 100_000, breaks)
     }
 
     #[test]
@@ -294,6 +327,33 @@ mod tests {
     }
 
     #[test]
+    fn open_questions_cost_prompts_and_sharing_a_prompt_saves_them() {
+        let bank = serde_json::json!({
+            "label": "AR-01", "dimension": "AR", "kind": "constant_value", "question": "Which?",
+            "grader": {"grader": "exact", "accept": ["1"]}, "distractors": [], "source": null,
+            "key": {"combine": "single", "versions": []},
+        });
+        let probe: evaluation::probe::Probe = serde_json::from_value(bank).expect("a probe");
+        let probes = ProbeSet {
+            probes: vec![probe; 10],
+            ..probes()
+        };
+        let of = |asks| {
+            let agents = BTreeMap::from([("a".to_owned(), (1, None))]);
+            Expected::of(agents, &probes, asks, 100_000, 2).agents["a"].clone()
+        };
+        let (one, open) = (of(ONE), of(Asks { topics: 3, ..ONE }));
+        // Cold, and before and after each of two breaks.
+        assert_eq!(open.prompts, one.prompts + 3 * 5);
+        let four = of(Asks {
+            per_prompt: 4,
+            ..ONE
+        });
+        assert_eq!(four.prompts, one.prompts - 7 * 5);
+        assert!(four.tokens.input < one.tokens.input);
+    }
+
+    #[test]
     fn a_price_that_depends_on_the_size_of_a_request_is_known() {
         assert!(expected("gemini-2.5-pro", &probes(), 1).cost_usd > Some(0.0));
     }
@@ -314,8 +374,8 @@ mod tests {
 
     #[test]
     fn judges_are_told_too() {
-        assert_eq!(judging(0, 6, 1), None);
-        let told = judging(2, 6, 1).unwrap_or_default();
+        assert_eq!(judging(0, 6, ONE, 1), None);
+        let told = judging(2, 6, ONE, 1).unwrap_or_default();
         assert!(
             told.starts_with("judging: 2 models, with at most about 60 requests"),
             "{told}"

@@ -1,6 +1,7 @@
 //! What a task is prepared to: the pull request and the probes that all of its runs share.
 
 use entity::status::Dimension as StoredDimension;
+use evaluation::claims::OpenFact;
 use evaluation::probe::{Dimension, ProbeSet};
 use evaluation::pull_request::PullRequest;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ pub(crate) struct Material {
     /// Without the texts that no run needs.
     pub(crate) pull_request: PullRequest,
     pub(crate) probe_set: ProbeSet,
+    /// What answers to open questions are held against. Their topics are asked about.
+    #[serde(default)]
+    pub(crate) open: Vec<OpenFact>,
 }
 
 /// The smallest context that a run is planned for, in tokens.

@@ -16,6 +16,7 @@ mod manifest;
 pub(crate) mod breaking;
 pub(crate) mod deep_dive;
 pub(crate) mod recall;
+pub(crate) mod open;
 pub(crate) mod arms;
 mod split;
 mod spending;

@@ -68,6 +68,12 @@ pub struct TaskPart {
     /// Breaks per run that were asked for.
     #[serde(default = "one")]
     pub breaks: u32,
+    /// Closed probes of one prompt, in all arms.
+    #[serde(default = "one")]
+    pub probes_per_prompt: u32,
+    /// Whether purpose, risks and rollback were asked about too.
+    #[serde(default)]
+    pub open_questions: bool,
     /// What was to bring the break about: `auto`, `manual` or `auto_then_manual`.
     #[serde(default)]
     pub trigger: Option<String>,
@@ -163,6 +169,10 @@ pub struct RunPart {
     /// Free recall as claims against the fact sheet, by arm, break and judge.
     #[serde(default)]
     pub recall: Vec<RecallPart>,
+    /// Answers to open questions as claims against facts, by topic, arm, break and judge; no part of
+    /// any score, which must not depend on whether there is a jury.
+    #[serde(default)]
+    pub open: Vec<OpenPart>,
     /// The size of the context after every turn of the main line.
     #[serde(default)]
     pub context: Vec<ContextPoint>,
@@ -283,6 +293,38 @@ pub struct RecallPart {
     /// Facts that it says rightly.
     pub right: usize,
     /// Facts for which the judge gave no readable verdict.
+    pub ungraded: usize,
+    /// right / claimed.
+    pub precision: Option<f64>,
+    /// right / judged.
+    pub recall: Option<f64>,
+    /// How many jurors voted, where this is the jury.
+    #[serde(default)]
+    pub jurors: Option<usize>,
+    /// Why there are no figures.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// One answer to an open question, judged by one model (or by the jury).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OpenPart {
+    /// `purpose`, `risks` or `rollback`.
+    pub topic: String,
+    /// `cold`, `baseline` or `post`.
+    pub arm: String,
+    /// From 1; 0 in the cold arm.
+    #[serde(rename = "break")]
+    pub index: u32,
+    /// A model, or `jury`; `none` where there was no model that could judge it.
+    pub judge: String,
+    /// Facts on the topic that were looked for.
+    pub facts: usize,
+    /// Facts that the text says something about.
+    pub claimed: usize,
+    /// Facts that it says rightly.
+    pub right: usize,
+    /// Facts for which there is no readable verdict.
     pub ungraded: usize,
     /// right / claimed.
     pub precision: Option<f64>,

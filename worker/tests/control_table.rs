@@ -141,7 +141,7 @@ async fn material(installation: &Installation, fixture: &Fixture) -> Material {
 impl Material {
     fn spec(&self, home: &Path, access: Access, seed: u64) -> SessionSpec {
         std::fs::create_dir_all(home).unwrap();
-        let key = serde_json::to_vec(&worker::key_of(&self.probes)).unwrap();
+        let key = serde_json::to_vec(&worker::key_of(&self.probes, &[])).unwrap();
         std::fs::write(home.join(KEY_FILE), key).unwrap();
         let (events, mut heard) = tokio::sync::mpsc::channel(64);
         tokio::spawn(async move { while heard.recv().await.is_some() {} });

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::behaviour::Behaviour;
-use super::key::{AnswerKey, Entry};
+use super::key::{AnswerKey, Entry, Statement};
 
 /// Characters per token, the usual rule of thumb.
 const CHARS_PER_TOKEN: u64 = 4;
@@ -20,6 +20,9 @@ pub(super) struct Memory {
     pub(super) messages: Vec<String>,
     /// What the last compaction kept.
     pub(super) notes: Vec<Note>,
+    /// The statements that it kept, word for word.
+    #[serde(default)]
+    pub(super) said: Vec<String>,
     pub(super) compactions: u32,
 }
 
@@ -46,6 +49,7 @@ impl Memory {
             window,
             messages: Vec::new(),
             notes: Vec::new(),
+            said: Vec::new(),
             compactions: 0,
         }
     }
@@ -53,8 +57,9 @@ impl Memory {
     /// Tokens in the context.
     pub(super) fn tokens(&self) -> u64 {
         let notes: u64 = self.notes.iter().map(|note| length(&note.text())).sum();
+        let said: u64 = self.said.iter().map(|text| length(text)).sum();
         let messages: u64 = self.messages.iter().map(|message| length(message)).sum();
-        (notes + messages).div_ceil(CHARS_PER_TOKEN)
+        (notes + said + messages).div_ceil(CHARS_PER_TOKEN)
     }
 
     fn full(&self) -> u64 {
@@ -106,13 +111,22 @@ impl Memory {
                 })
             })
             .collect();
+        let said = key
+            .statements
+            .iter()
+            .filter(|one| self.can_say(one))
+            .filter(|one| behaviour.keeps(&one.id, 1, seed, self.compactions) > 0)
+            .map(|one| one.text.clone())
+            .collect();
         self.messages.clear();
         self.notes = notes;
+        self.said = said;
         self.compactions += 1;
         let summary = self
             .notes
             .iter()
             .map(Note::text)
+            .chain(self.said.iter().cloned())
             .collect::<Vec<_>>()
             .join("\n");
         Compacted {
@@ -144,6 +158,13 @@ impl Memory {
                         .iter()
                         .any(|message| message.contains(line.as_str()))
             })
+    }
+
+    /// Whether a statement was kept, or follows from what was said and read since.
+    pub(super) fn can_say(&self, statement: &Statement) -> bool {
+        let holds = |line: &String| self.messages.iter().any(|message| message.contains(line));
+        self.said.contains(&statement.text)
+            || !statement.evidence.is_empty() && statement.evidence.iter().all(holds)
     }
 
     /// What the context allows to be said of an entry.

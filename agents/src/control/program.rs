@@ -4,9 +4,9 @@
 //! [--sealed] [--compact] [--no-persist]`, the prompt on standard input, HOME as the place of
 //! sessions and of the answer key, JSON lines on standard output.
 //!
-//! A prompt that holds the question of an entry of the key is a probe; one that asks for
-//! everything *from memory alone* is free recall; every other one is work: the control reads each
-//! file that a list item names (``- `path` ``), as long as it has its workspace.
+//! A prompt that holds the questions of entries of the key asks probes; one that asks for something
+//! *from memory alone* is free recall or an open question, and gets all that is remembered; every other
+//! one is work: the control reads each file that a list item names (``- `path` ``), as long as it has its workspace.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use super::KEY_FILE;
 use super::behaviour::{Behaviour, unit_interval};
 use super::context::{Compacted, Memory};
-use super::key::{AnswerKey, Entry};
+use super::key::{AnswerKey, Entry, one_reply};
 use super::wire::{WireEvent, WireTrigger};
 
 /// Where sessions are kept, in HOME.
@@ -25,6 +25,8 @@ pub(crate) const SESSIONS: &str = "sessions";
 const MOST_READ: u64 = 1 << 20;
 /// The words by which free recall is recognised.
 const RECALL: &str = "from memory alone";
+/// The words by which an open question is told from free recall.
+const OPEN: &str = "an open question";
 /// The share of its window that a control fills with its own thinking in a turn that taught it
 /// nothing: so every deep dive reaches its break in a bounded number of turns.
 const THINKING_SHARE: u64 = 12;
@@ -185,21 +187,16 @@ struct Agent<'a, W> {
 impl<W: Write> Agent<'_, W> {
     fn hear(&mut self, prompt: &str) -> Result<(), String> {
         // What is said of a probe or in recall depends on the context as it was before the prompt.
-        if let Some(entry) = self
-            .key
-            .entries
-            .iter()
-            .find(|entry| prompt.contains(&entry.question))
-            .cloned()
-        {
+        let asked: Vec<Entry> = self.key.asked(prompt).into_iter().cloned().collect();
+        if !asked.is_empty() {
             if self.options.behaviour == Behaviour::Cheater && self.options.sealed {
                 self.call("repo/README.md")?;
             }
-            let reply = self.reply_to_probe(&entry);
-            return self.converse(prompt, &reply);
+            let replies: Vec<String> = asked.iter().map(|one| self.reply_to_probe(one)).collect();
+            return self.converse(prompt, &one_reply(&replies));
         }
         if prompt.contains(RECALL) {
-            let reply = self.recall();
+            let reply = self.recall(prompt);
             return self.converse(prompt, &reply);
         }
         self.work(prompt)
@@ -274,7 +271,7 @@ impl<W: Write> Agent<'_, W> {
         }
     }
 
-    fn recall(&self) -> String {
+    fn recall(&self, prompt: &str) -> String {
         match self.options.behaviour {
             Behaviour::Silent => String::new(),
             Behaviour::Vague | Behaviour::Guesser => {
@@ -284,26 +281,10 @@ impl<W: Write> Agent<'_, W> {
             | Behaviour::Amnesiac
             | Behaviour::Lossy(_)
             | Behaviour::Stale
-            | Behaviour::Cheater => {
-                let lines: Vec<String> = self
-                    .key
-                    .entries
-                    .iter()
-                    .filter_map(|entry| {
-                        let answer = self.memory.answer(entry)?;
-                        // One sentence per fact.
-                        let asked = entry.question.lines().next().unwrap_or_default();
-                        let asked = asked.replace("? ", ", ").replace(". ", ", ");
-                        let asked = asked.trim_end_matches(['?', '.', ' ']);
-                        Some(format!("{asked}: {answer}"))
-                    })
-                    .collect();
-                if lines.is_empty() {
-                    "I don't recall anything.".to_owned()
-                } else {
-                    lines.join("\n")
-                }
-            }
+            | Behaviour::Cheater => self.key.recited(
+                |entry| self.memory.answer(entry),
+                |statement| prompt.contains(OPEN) && self.memory.can_say(statement),
+            ),
         }
     }
 

@@ -71,7 +71,7 @@ pub(crate) struct JudgedRunView {
     /// From 1.
     trial: i32,
     breaks: Vec<JudgedBreakView>,
-    /// Free recall as claims against the fact sheet, by break, arm and judge.
+    /// Free recall and open questions as claims against facts, by topic, break, arm and judge.
     recall: Vec<RecallView>,
 }
 
@@ -84,15 +84,18 @@ pub(crate) struct JudgedBreakView {
     dimensions: BTreeMap<String, DimensionView>,
 }
 
-/// One free recall, judged by one judge or by the jury. What is not defined is null.
+/// One free recall or answer to an open question, judged by one judge or by the jury. What is not
+/// defined is null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RecallView {
-    /// From 1.
+    /// `free_recall`, or the open question: `purpose`, `risks`, `rollback`.
+    topic: String,
+    /// From 1; 0 in the cold arm.
     #[serde(rename = "break")]
     break_index: i32,
-    /// `baseline` or `post`.
+    /// `cold` (open questions only), `baseline` or `post`.
     arm: String,
-    /// `deterministic/1`, a model, or `jury`.
+    /// `deterministic/1`, a model, or `jury`; `none` where there was no model that could judge it.
     judge: String,
     /// How many jurors voted, where this is the jury.
     jurors: Option<i32>,
@@ -118,6 +121,7 @@ impl From<recall::Model> for RecallView {
             id: _,
             run_id: _,
             judging: _,
+            topic,
             arm,
             break_index,
             judge,
@@ -132,6 +136,7 @@ impl From<recall::Model> for RecallView {
             created_at: _,
         } = recall;
         Self {
+            topic: topic.to_string(),
             break_index,
             arm: arm.to_string(),
             judge,

@@ -84,6 +84,14 @@ pub(crate) struct CreateTask {
     /// How many compactions a run is to go through, each measured: a forgetting curve.
     #[schema(minimum = 1, maximum = 10, default = 1)]
     breaks: Option<u32>,
+    /// How many closed probes are asked in one prompt: the same in all arms. More cost less, and change
+    /// the score.
+    #[schema(minimum = 1, maximum = 20, default = 1)]
+    probes_per_prompt: Option<u32>,
+    /// Whether the purpose of the pull request, its risks and its rollback are asked about too, for
+    /// judges that are models. Shown beside the scores, and no part of them.
+    #[schema(default = true)]
+    open_questions: Option<bool>,
     /// Stops the task cleanly when the known cost of its runs reaches this many US dollars.
     #[schema(minimum = 0)]
     max_cost_usd: Option<f64>,

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use entity::status::{
-    Arm, Dimension, FailureCause, JobState, JudgingStatus, Level, RunStatus, TaskStatus, Trigger,
+    Arm, Dimension, FailureCause, JobState, JudgingStatus, Level, RunStatus, TaskStatus, Topic,
+    Trigger,
 };
 use entity::{
     JobId, JudgingId, RecallId, RunId, ScoreId, TaskId, agent_run, job, judging, recall, score,
@@ -84,6 +85,8 @@ impl Rows<'_> {
             target_context_tokens: None,
             seal_before_break: None,
             breaks: 1,
+            probes_per_prompt: 1,
+            open_questions: true,
             max_cost_usd: None,
             question_bank: None,
             generator_report: None,
@@ -185,6 +188,7 @@ impl Rows<'_> {
             id: RecallId::new(),
             run_id: run,
             judging,
+            topic: Topic::FreeRecall,
             arm: Arm::Post,
             break_index: 1,
             judge: "jury".to_owned(),

@@ -108,6 +108,11 @@ pub(super) fn answer(reply: &str, extent: Extent) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// Whether a line has an `ANSWER:` in it.
+pub(super) fn has_marker(line: &str) -> bool {
+    MARKER.is_match(line)
+}
+
 /// How sure a reply says that it is, in `[0, 1]`: its last line that tells a number from 0 to 100.
 pub(super) fn confidence(reply: &str) -> Option<f64> {
     let captures = reply

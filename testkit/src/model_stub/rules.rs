@@ -1,7 +1,7 @@
 //! What the stub answers: nothing but what follows from the request and the answer key.
 
 use agents::control::Behaviour;
-use agents::control::key::{AnswerKey, Entry};
+use agents::control::key::{AnswerKey, Statement, one_reply};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -39,6 +39,10 @@ pub(super) struct Call {
 const MOST_CALLS: usize = 20;
 /// How much of a tool's result is repeated.
 const REPEATED: usize = 200;
+/// The words by which free recall and open questions are known.
+const RECALL: &str = "from memory alone";
+/// The words by which an open question is told from free recall.
+const OPEN: &str = "an open question";
 /// What is said when there is nothing to say.
 const NOTED: &str = "Noted.";
 
@@ -93,10 +97,23 @@ pub(super) fn answer(
     if let Some(path) = directive(prompt, "READ: ") {
         return read_one(conversation, at, path);
     }
-    if let Some(entry) = asked_for(prompt, key) {
-        let answer = entry.answer(|_, evidence| holds(conversation, at, evidence));
-        let answer = answer.unwrap_or_else(|| "I don't recall".to_owned());
-        return said(format!("ANSWER: {answer}\nCONFIDENCE: 100"));
+    let asked = key.asked_apart_from_spaces(prompt);
+    if !asked.is_empty() {
+        let replies: Vec<String> = asked
+            .iter()
+            .map(|entry| {
+                let answer = entry.answer(|_, evidence| holds(conversation, at, evidence));
+                let answer = answer.unwrap_or_else(|| "I don't recall".to_owned());
+                format!("ANSWER: {answer}\nCONFIDENCE: 100")
+            })
+            .collect();
+        return said(one_reply(&replies));
+    }
+    if prompt.contains(RECALL) {
+        return said(key.recited(
+            |entry| entry.answer(|_, evidence| holds(conversation, at, evidence)),
+            |statement| prompt.contains(OPEN) && can_say(conversation, at, statement),
+        ));
     }
     read_listed(conversation, at, prompt)
 }
@@ -115,17 +132,6 @@ fn directive<'a>(prompt: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|line| line.trim().strip_prefix(name))
 }
 
-/// The entry whose question is asked; the longest, for one may be the beginning of another. Apart
-/// from spaces: Qwen Code puts some before every `@`.
-fn asked_for<'a>(prompt: &str, key: &'a AnswerKey) -> Option<&'a Entry> {
-    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let prompt = plain(prompt);
-    key.entries
-        .iter()
-        .filter(|entry| prompt.contains(&plain(&entry.question)))
-        .max_by_key(|entry| entry.question.len())
-}
-
 /// Whether each of these lines stands somewhere else than in the prompt.
 fn holds(conversation: &Conversation, prompt: usize, evidence: &[String]) -> bool {
     !evidence.is_empty()
@@ -134,6 +140,12 @@ fn holds(conversation: &Conversation, prompt: usize, evidence: &[String]) -> boo
                 .texts_without(Some(prompt))
                 .any(|text| text.contains(line.as_str()))
         })
+}
+
+/// Whether a statement stands somewhere, or follows from what does.
+fn can_say(conversation: &Conversation, prompt: usize, statement: &Statement) -> bool {
+    holds(conversation, prompt, std::slice::from_ref(&statement.text))
+        || holds(conversation, prompt, &statement.evidence)
 }
 
 /// A summary that carries the evidence that is kept, in the form that the program asks for.
@@ -155,6 +167,12 @@ fn summary(conversation: &Conversation, key: &AnswerKey, keep: Keep) -> String {
         let kept = behaviour.keeps(&entry.id, held.len(), seed, 0);
         for line in held.iter().take(kept).flat_map(|(_, lines)| lines) {
             text.push_str(&format!("\n[{}] {line}", entry.id));
+        }
+    }
+    // Statements in their own words: their evidence would answer more probes than are kept.
+    for statement in &key.statements {
+        if can_say(conversation, at, statement) && behaviour.keeps(&statement.id, 1, seed, 0) > 0 {
+            text.push_str(&format!("\n[{}] {}", statement.id, statement.text));
         }
     }
     let asks_for = |tag: &str| {
@@ -307,4 +325,77 @@ fn working_folder(conversation: &Conversation) -> Option<&str> {
             folder.starts_with('/').then_some(folder)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use agents::control::key::{Combine, Entry, Part, Version};
+
+    use super::super::conversation::Role;
+    use super::*;
+
+    fn key() -> AnswerKey {
+        let entry = |name: &str, line: &str, value: &str| Entry {
+            id: name.to_owned(),
+            question: format!("Which value has `{name}`?"),
+            combine: Combine::Single,
+            versions: vec![Version {
+                parts: vec![Part {
+                    evidence: vec![line.to_owned()],
+                    value: value.to_owned(),
+                }],
+            }],
+            distractors: Vec::new(),
+        };
+        AnswerKey {
+            entries: vec![
+                entry("A", "A = 7", "7"),
+                entry("B", "B = 8", "8"),
+                entry("C", "C = 9", "9"),
+            ],
+            statements: vec![Statement {
+                id: "purpose-F01".to_owned(),
+                text: "The change adds `A`.".to_owned(),
+                evidence: vec!["A = 7".to_owned()],
+            }],
+        }
+    }
+
+    fn said_to(read: &str, prompt: &str) -> String {
+        let block = |text: &str| Block::Text {
+            role: Role::User,
+            text: text.to_owned(),
+        };
+        let conversation = Conversation {
+            blocks: vec![block(read), block(prompt)],
+            ..Conversation::default()
+        };
+        answer(&conversation, Purpose::Turn, &key(), Keep::Everything).text
+    }
+
+    #[test]
+    fn several_questions_are_answered_by_their_numbers_each_by_the_same_rule() {
+        let prompt = "Question 1:\nWhich value has `B`?\n\nQuestion 2:\nWhich value has `C`?\n\n\
+                      Question 3:\nWhich value has `A`?";
+        assert_eq!(
+            said_to("+A = 7\n+B = 8", prompt),
+            "ANSWER 1: 8\nCONFIDENCE 1: 100\nANSWER 2: I don't recall\nCONFIDENCE 2: 100\n\
+             ANSWER 3: 7\nCONFIDENCE 3: 100"
+        );
+        let one = said_to("+A = 7", "Which value has `A`?");
+        assert_eq!(one, "ANSWER: 7\nCONFIDENCE: 100");
+    }
+
+    #[test]
+    fn what_is_asked_from_memory_alone_gets_all_that_is_held() {
+        let prompt = "Answer an open question from memory alone.";
+        let all = said_to("+A = 7", prompt);
+        assert_eq!(all, "Which value has `A`: 7\nThe change adds `A`.");
+        // As a summary keeps it: the statement, and not what would answer a probe.
+        let kept = said_to("[purpose-F01] The change adds `A`.", prompt);
+        assert_eq!(kept, "The change adds `A`.");
+        let recall = said_to("+A = 7", "Tell all, from memory alone.");
+        assert_eq!(recall, "Which value has `A`: 7");
+        assert_eq!(said_to("nothing", prompt), "I don't recall anything.");
+    }
 }

@@ -5,6 +5,8 @@ use agents::adapter::{Access, Turn};
 use chrono::Utc;
 use entity::status::{Arm, Attribution, Level};
 use entity::{AnswerId, ProbeId, RunId, agent_run, answer, probe, task};
+use evaluation::grading::numbered_parts;
+use evaluation::probe::Probe;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use platform::events::Event;
@@ -44,10 +46,10 @@ pub(crate) enum Origin<'a> {
     Nothing,
 }
 
-/// A question on its way.
+/// A prompt on its way: of one probe, or of several.
 struct Question {
-    probe: ProbeId,
-    label: String,
+    /// In the order in which they are asked, with their labels.
+    probes: Vec<(ProbeId, String)>,
     text: String,
 }
 
@@ -76,13 +78,15 @@ pub(crate) async fn post(running: &mut Running, main: &mut Session) -> Result<()
     ask_all(running, Arm::Post, Origin::Same(main), Some(&half)).await
 }
 
-/// Asks sessions that never saw the pull request, or takes over what such sessions have said.
-pub(crate) async fn cold(running: &mut Running) -> Result<(), StageError> {
+/// Asks sessions that never saw the pull request, or takes over what such sessions have said. The run
+/// that it was taken from.
+pub(crate) async fn cold(running: &mut Running) -> Result<Option<RunId>, StageError> {
     running.enter(phase::COLD).await?;
-    if !copy_cold(running).await? {
+    let source = copy_cold(running).await?;
+    if source.is_none() {
         ask_all(running, Arm::Cold, Origin::Nothing, None).await?;
     }
-    Ok(())
+    Ok(source)
 }
 
 /// The break that an answer belongs to.
@@ -117,9 +121,9 @@ pub(crate) async fn ask_all(
         for question in waiting {
             let turn = session.prompt(&question.text).await?;
             running.main_line(&turn);
-            let batch = vec![Asked { question, turn }];
             let before = done;
-            done += 1;
+            done += question.probes.len();
+            let batch = vec![Asked { question, turn }];
             take(running, arm, batch, Progress { before, done, of }).await?;
         }
         return Ok(());
@@ -153,7 +157,10 @@ pub(crate) async fn ask_all(
             batch.push(next?);
         }
         let before = done;
-        done += batch.len();
+        done += batch
+            .iter()
+            .map(|asked| asked.question.probes.len())
+            .sum::<usize>();
         take(running, arm, batch, Progress { before, done, of }).await?;
     }
     Ok(())
@@ -175,7 +182,13 @@ async fn take(
     progress: Progress,
 ) -> Result<(), StageError> {
     for asked in &batch {
-        let heading = format!("{} of {}", asked.question.label, arm.as_str());
+        let labels: Vec<&str> = asked
+            .question
+            .probes
+            .iter()
+            .map(|(_, label)| label.as_str())
+            .collect();
+        let heading = format!("{} of {}", labels.join(", "), arm.as_str());
         running.note(&heading, &asked.question.text, &asked.turn);
         running.check_asked(&asked.turn, &heading).await?;
     }
@@ -183,7 +196,8 @@ async fn take(
     running.look_at_spending().await
 }
 
-/// What is still to be asked, in an order drawn per trial and arm.
+/// What is still to be asked, in an order drawn per trial and arm; then as many to a prompt as the task
+/// says.
 fn questions(
     running: &Running,
     arm: Arm,
@@ -191,25 +205,46 @@ fn questions(
     only: Option<&BTreeSet<ProbeId>>,
 ) -> Result<Vec<Question>, StageError> {
     let seed = seed(running.task.seed, &running.who);
-    let mut questions = Vec::with_capacity(running.probes.len());
-    for (id, probe) in &running.probes {
-        if already.contains(id) || only.is_some_and(|only| !only.contains(id)) {
-            continue;
-        }
-        let text = prompts::Probe {
-            question: &probe.question,
-        }
-        .render()?;
-        questions.push(Question {
-            probe: *id,
-            label: probe.label.clone(),
-            text,
-        });
-    }
-    questions.sort_by_cached_key(|question| {
-        Sha256::digest(format!("{seed}/{}/{}", arm.as_str(), question.label))
+    let mut waiting: Vec<&(ProbeId, Probe)> = running
+        .probes
+        .iter()
+        .filter(|(id, _)| !already.contains(id) && only.is_none_or(|only| only.contains(id)))
+        .collect();
+    waiting.sort_by_cached_key(|(_, probe)| {
+        Sha256::digest(format!("{seed}/{}/{}", arm.as_str(), probe.label))
     });
-    Ok(questions)
+    let per_prompt = usize::try_from(running.task.probes_per_prompt).unwrap_or(1);
+    waiting
+        .chunks(per_prompt.max(1))
+        .map(asked_together)
+        .collect()
+}
+
+/// One prompt. What is left over for a prompt of its own is asked as any single probe.
+fn asked_together(probes: &[&(ProbeId, Probe)]) -> Result<Question, StageError> {
+    let questions: Vec<&str> = probes
+        .iter()
+        .map(|(_, probe)| probe.question.as_str())
+        .collect();
+    let text = match questions.as_slice() {
+        [question] => prompts::Probe { question }.render()?,
+        several => prompts::Probes { questions: several }.render()?,
+    };
+    let named = probes.iter().map(|(id, probe)| (*id, probe.label.clone()));
+    Ok(Question {
+        probes: named.collect(),
+        text,
+    })
+}
+
+/// Who answered what: each probe with its own part of the reply.
+fn parts(asked: &Asked) -> Vec<(ProbeId, String)> {
+    let probes = asked.question.probes.iter().map(|(id, _)| *id);
+    let texts = match asked.question.probes.len() {
+        1 => vec![asked.turn.text.clone()],
+        several => numbered_parts(&asked.turn.text, several),
+    };
+    probes.zip(texts).collect()
 }
 
 async fn store(
@@ -222,14 +257,15 @@ async fn store(
     let break_index = break_of(running, arm);
     let redactor = running.worker.platform.redactor.clone();
     let rows: Vec<answer::ActiveModel> = batch
-        .into_iter()
-        .map(|asked| answer::ActiveModel {
+        .iter()
+        .flat_map(|asked| parts(asked).into_iter().map(move |part| (asked, part)))
+        .map(|(asked, (probe, text))| answer::ActiveModel {
             id: Set(AnswerId::new()),
             run_id: Set(running.who.run),
-            probe_id: Set(asked.question.probe),
+            probe_id: Set(probe),
             arm: Set(arm),
             break_index: Set(break_index),
-            text: Set(redactor.redact(&asked.turn.text).into_owned()),
+            text: Set(redactor.redact(&text).into_owned()),
             grade: Set(None),
             verdict: Set(None),
             grader: Set(None),
@@ -239,7 +275,11 @@ async fn store(
                 .then_some(Attribution::Reread)),
             in_summary: Set(None),
             confidence: Set(None),
-            duration_ms: Set(i64::try_from(millis(asked.turn.duration)).unwrap_or(i64::MAX)),
+            // Its share of the turn.
+            duration_ms: Set(i64::try_from(
+                millis(asked.turn.duration) / asked.question.probes.len().max(1) as u64,
+            )
+            .unwrap_or(i64::MAX)),
             created_at: Set(now),
         })
         .collect();
@@ -291,10 +331,10 @@ async fn insert(
 }
 
 /// Takes over the cold answers of another run of the same agent, version, model and probes that was
-/// asked in the same way. Whether there was one.
-async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
+/// asked in the same way. The run, where there was one.
+async fn copy_cold(running: &mut Running) -> Result<Option<RunId>, StageError> {
     let Some(hash) = running.task.probe_set_hash.clone() else {
-        return Ok(false);
+        return Ok(None);
     };
     let database = &running.worker.platform.database;
     let sources: Vec<RunId> = answer::Entity::find()
@@ -315,6 +355,7 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
         .filter(task::Column::OrgId.eq(running.task.org_id.as_str()))
         .filter(task::Column::ProbeSetHash.eq(hash))
         .filter(task::Column::PromptHash.eq(prompts::version()))
+        .filter(task::Column::ProbesPerPrompt.eq(running.task.probes_per_prompt))
         .group_by(answer::Column::RunId)
         .having(
             Expr::from(Func::count(Expr::col((answer::Entity, answer::Column::Id))))
@@ -340,7 +381,7 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
         same.then_some(run)
     });
     let Some(source) = source else {
-        return Ok(false);
+        return Ok(None);
     };
     // Probes have ids of their own in every task; their labels are the same.
     let answers: Vec<(String, String, i64)> = answer::Entity::find()
@@ -363,7 +404,7 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
     let mut rows = Vec::with_capacity(answers.len());
     for (label, text, duration_ms) in answers {
         let Some(probe) = ids.get(label.as_str()) else {
-            return Ok(false);
+            return Ok(None);
         };
         rows.push(answer::ActiveModel {
             id: Set(AnswerId::new()),
@@ -389,5 +430,5 @@ async fn copy_cold(running: &mut Running) -> Result<bool, StageError> {
         of: rows.len(),
     };
     insert(running, Arm::Cold, rows, progress).await?;
-    Ok(true)
+    Ok(Some(source))
 }

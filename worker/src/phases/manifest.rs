@@ -57,6 +57,7 @@ impl Running {
             "seal_before_break": self.task.seal_before_break,
             "breaks": self.breaks_planned(),
             "configuration_hash": self.configuration_hash(),
+            "probes_per_prompt": self.task.probes_per_prompt,
             "baseline": if self.forks() { "fork" } else { "split" },
             "sandbox": self.worker.sandbox.report().words,
             (RUBRIC): rubric(&self.task.rubric),
@@ -68,7 +69,6 @@ impl Running {
             "max_turns": settings.max_turns,
             "turn_seconds": settings.turn_timeout.as_secs(),
             "run_seconds": settings.run_timeout.as_secs(),
-            "probes_per_prompt": 1,
             (PROBES): if self.task.question_bank.is_some() { IMPORTED } else { GENERATED },
         })
     }
@@ -118,7 +118,8 @@ impl Running {
             "breaks": self.breaks_planned(),
             "breaks_asked": self.task.breaks,
             "seal": self.figures.seal,
-            "probes_per_prompt": 1,
+            "probes_per_prompt": self.task.probes_per_prompt,
+            "open_questions": self.task.open_questions,
             "plan": {
                 "by_itself": plan.by_itself,
                 "forced": plan.forced,

@@ -16,8 +16,7 @@ impl Running {
     pub(crate) async fn spec(&mut self, access: Access) -> Result<SessionSpec, StageError> {
         let home = self.folder.home(&self.homes.to_string()).await?;
         self.homes += 1;
-        let probe_set = &self.material.probe_set;
-        answer_key::give(self.adapter.profile(), probe_set, &home).await?;
+        answer_key::give(self.adapter.profile(), &self.material, &home).await?;
         let workspace = match access {
             Access::Workspace => Some(self.folder.workspace()),
             Access::Sealed => None,

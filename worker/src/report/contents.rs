@@ -84,6 +84,7 @@ pub fn of_task(document: &ResultDocument) -> Report {
         ("Probes", probes.join(", ")),
         ("Trials", task.trials.to_string()),
         ("Breaks per run", task.breaks.to_string()),
+        ("Probes per prompt", task.probes_per_prompt.to_string()),
         ("Trigger", optional(&task.trigger)),
         ("Seed", task.seed.to_string()),
         ("Pass mark", task.pass_mark.to_string()),
@@ -148,6 +149,14 @@ pub fn of_task(document: &ResultDocument) -> Report {
                    the change. Precision: how much of what it says of them is true. Recall: how many \
                    of them it says. A judge that accepts too many wrong claims may not rank.",
             parts: vec![judges(document), recalls(&document.runs)],
+        },
+        Section {
+            title: "Open questions",
+            note: "What the pull request is for, what it puts at risk and how it is taken back, asked \
+                   in free words and held by models against the facts of the change that bear on it. \
+                   Ungraded: no model gave a readable verdict. No part of any score: a score must not \
+                   depend on whether there is a jury.",
+            parts: vec![open(&document.runs)],
         },
         Section {
             title: "Runs",
@@ -577,6 +586,47 @@ fn recalls(runs: &[RunPart]) -> Part {
         })
     });
     Table::part("Free recall", &head, rows)
+}
+
+fn open(runs: &[RunPart]) -> Part {
+    let head = [
+        "agent",
+        "trial",
+        "topic",
+        "break",
+        "arm",
+        "judge",
+        "facts",
+        "claimed",
+        "right",
+        "ungraded",
+        "precision",
+        "recall",
+    ];
+    let rows = runs.iter().flat_map(|run| {
+        run.open.iter().map(|part| {
+            vec![
+                run.agent.clone(),
+                run.trial.to_string(),
+                part.topic.clone(),
+                // The cold arm belongs to none.
+                if part.index == 0 {
+                    "–".to_owned()
+                } else {
+                    part.index.to_string()
+                },
+                part.arm.clone(),
+                part.judge.clone(),
+                part.facts.to_string(),
+                part.claimed.to_string(),
+                part.right.to_string(),
+                part.ungraded.to_string(),
+                figure(part.precision),
+                figure(part.recall),
+            ]
+        })
+    });
+    Table::part("Open questions", &head, rows)
 }
 
 fn judges(document: &ResultDocument) -> Part {

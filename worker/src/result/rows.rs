@@ -5,7 +5,7 @@ pub(crate) mod board;
 
 use std::collections::{BTreeMap, HashMap};
 
-use entity::status::{Dimension, JudgingStatus};
+use entity::status::{Dimension, JudgingStatus, Topic};
 use entity::{RunId, TaskId, agent_run, judging, probe, recall, score, task};
 use evaluation::leaderboard::{GENERATED, IMPORTED};
 use sea_orm::{
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use self::answers::Counted;
 use super::{
-    BreakFiguresPart, ContextPoint, DimensionPart, HalvesPart, JudgingPart, PlantedPart,
+    BreakFiguresPart, ContextPoint, DimensionPart, HalvesPart, JudgingPart, OpenPart, PlantedPart,
     RecallPart, ResultDocument, RunPart, TaskPart, TokensPart,
 };
 use crate::phases::running::FIRST_BREAK;
@@ -60,6 +60,7 @@ struct Billed {
 struct Belongings {
     scores: Vec<score::Model>,
     recalls: Vec<recall::Model>,
+    open: Vec<recall::Model>,
     counted: Counted,
 }
 
@@ -132,6 +133,7 @@ async fn belongings(
         .join(JoinType::InnerJoin, recall::Relation::AgentRun.def())
         .filter(recall::Column::Judging.eq(task.judging))
         .filter(agent_run::Column::TaskId.eq(task.id))
+        .order_by_asc(recall::Column::Topic)
         .order_by_asc(recall::Column::BreakIndex)
         .order_by_asc(recall::Column::Arm)
         .order_by_asc(recall::Column::Judge)
@@ -147,7 +149,10 @@ async fn belongings(
     }
     for recall in recalls {
         let own = belongings.entry(recall.run_id).or_default();
-        own.recalls.push(recall);
+        match recall.topic {
+            Topic::FreeRecall => own.recalls.push(recall),
+            Topic::Purpose | Topic::Risks | Topic::Rollback => own.open.push(recall),
+        }
     }
     Ok(belongings)
 }
@@ -207,6 +212,8 @@ fn task_part(
         prompt_hash: task.prompt_hash,
         probes: counts,
         breaks: task.breaks.unsigned_abs(),
+        probes_per_prompt: task.probes_per_prompt.unsigned_abs(),
+        open_questions: task.open_questions,
         trigger: Some(task.trigger.as_str().to_owned()),
         question_bank: Some(
             if task.question_bank.is_some() {
@@ -267,6 +274,7 @@ fn run_part(run: agent_run::Model, own: Belongings) -> Result<RunPart, DbErr> {
         by_break: by_break(&own.scores),
         honesty: own.counted.honesty,
         recall: own.recalls.iter().map(recall_part).collect(),
+        open: own.open.iter().map(open_part).collect(),
         context,
         canary,
         overall_score: run.overall_score,
@@ -334,6 +342,36 @@ fn recall_part(recall: &recall::Model) -> RecallPart {
             .jurors
             .and_then(|jurors| usize::try_from(jurors).ok()),
         note: recall.note.clone(),
+    }
+}
+
+fn open_part(recall: &recall::Model) -> OpenPart {
+    let RecallPart {
+        arm,
+        index,
+        judge,
+        facts,
+        claimed,
+        right,
+        ungraded,
+        precision,
+        recall: covered,
+        jurors,
+        note,
+    } = recall_part(recall);
+    OpenPart {
+        topic: recall.topic.as_str().to_owned(),
+        arm,
+        index,
+        judge,
+        facts,
+        claimed,
+        right,
+        ungraded,
+        precision,
+        recall: covered,
+        jurors,
+        note,
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn judge_run(
     let judges = judging_of(worker, job, task_id, number).await?;
     let material = material(worker, task_id).await?;
     let facts = recalls::facts(worker, &task, &material).await?;
-    let recalls = judge_recalls(worker, &run, number, facts.as_deref(), &judges).await?;
+    let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
     recalls.keep(worker, job, &run, number).await?;
 
     let transaction = worker.begin(job).await?;

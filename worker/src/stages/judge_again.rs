@@ -55,7 +55,7 @@ pub(crate) async fn judge_task(
     let mut judged = Vec::with_capacity(runs.len());
     for run in runs {
         let grades = grade_run(worker, &task, &run, &probes).await?;
-        let recalls = judge_recalls(worker, &run, number, facts.as_deref(), &judges).await?;
+        let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
         recalls.keep(worker, job, &run, number).await?;
         judged.push((run, grades, recalls));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use agents::event::Tokens;
 use chrono::Utc;
-use entity::status::JudgingStatus;
+use entity::status::{JudgingStatus, Topic};
 use entity::{JudgingId, TaskId, agent_run, judging, task};
 use evaluation::judging::{BatteryResult, Rate, gate};
 use evaluation::leaderboard::Estimate;
@@ -232,6 +232,9 @@ pub(crate) async fn sum_up(
                 continue;
             }
             bills.entry(line.judge.clone()).or_default().add(&line);
+            if line.topic != Topic::FreeRecall {
+                continue;
+            }
             let Some(juror) = jurors.iter().position(|name| *name == line.judge) else {
                 continue;
             };

@@ -4,6 +4,7 @@ use agents::adapters;
 use chrono::Utc;
 use entity::status::{Dimension as StoredDimension, Level, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, agent_run, probe, task};
+use evaluation::claims::{OpenFact, Topic, open_facts};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::{Dimension, ProbeSet};
 use evaluation::probes::{ProbePlan, generate, prove, without};
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::ending;
-use crate::estimate::{Expected, judging, model_of};
+use crate::estimate::{Asks, Expected, judging, model_of};
 use crate::job::{Job, StageError, Text, Worker};
 use crate::material::{
     MATERIAL, Material, diff, diff_that_fits, dimension, planned_context, stored_dimension,
@@ -26,6 +27,8 @@ use crate::material::{
 use crate::pull_request::{Resolved, UseLimits, resolve};
 use crate::unstorable::unstorable;
 
+/// The artifact with what answers to open questions are held against.
+pub(crate) const OPEN_FACTS: &str = "open_facts.json";
 /// The diff of one file, at most.
 const FILE_BYTES: usize = 256 << 10;
 /// Rows per insert: databases limit the values of one statement.
@@ -39,6 +42,8 @@ struct Prepared {
     pull_request: PullRequest,
     sheet: evaluation::facts::FactSheet,
     probe_set: ProbeSet,
+    /// None of them where the task asks no open questions.
+    open: Vec<OpenFact>,
 }
 
 pub(crate) async fn prepare_task(
@@ -206,6 +211,7 @@ async fn read_facts(
     let pull_request = resolved.pull_request;
     let bank = task.question_bank.clone();
     let redactor = worker.platform.redactor.clone();
+    let open_questions = task.open_questions;
     tokio::task::spawn_blocking(move || {
         let sheet = fact_sheet(&pull_request);
         let probe_set = match bank {
@@ -215,10 +221,16 @@ async fn read_facts(
         let probe_set = prove(probe_set, &pull_request);
         let secret = unstorable(&probe_set, &redactor);
         let probe_set = without(probe_set, &secret);
+        let open = if open_questions {
+            open_facts(&pull_request, &sheet, plan.seed)
+        } else {
+            Vec::new()
+        };
         Ok(Prepared {
             pull_request,
             sheet,
             probe_set,
+            open,
         })
     })
     .await
@@ -263,6 +275,11 @@ async fn keep(
             serde_json::to_string_pretty(&prepared.sheet)?,
         ),
         (
+            OPEN_FACTS,
+            "application/json",
+            serde_json::to_string_pretty(&prepared.open)?,
+        ),
+        (
             "probes.json",
             "application/json",
             serde_json::to_string_pretty(&prepared.probe_set)?,
@@ -293,6 +310,7 @@ async fn keep(
     let material = Material {
         pull_request,
         probe_set: prepared.probe_set.clone(),
+        open: prepared.open.clone(),
     };
     let bytes = serde_json::to_vec(&material)?.into();
     worker.keep_private(job, None, MATERIAL, bytes).await
@@ -326,7 +344,19 @@ fn expected(
         false,
     );
     let breaks = u64::from(task.breaks.unsigned_abs());
-    Expected::of(agents, &prepared.probe_set, context, breaks)
+    let asks = asks(task, prepared);
+    Expected::of(agents, &prepared.probe_set, asks, context, breaks)
+}
+
+/// What is asked beside the closed probes, and how many of these share a prompt.
+fn asks(task: &task::Model, prepared: &Prepared) -> Asks {
+    Asks {
+        per_prompt: u64::from(task.probes_per_prompt.unsigned_abs()),
+        topics: Topic::ALL
+            .iter()
+            .filter(|&&topic| prepared.open.iter().any(|one| one.topic == topic))
+            .count() as u64,
+    }
 }
 
 /// The estimate as it is told before the runs begin.
@@ -417,7 +447,7 @@ async fn hand_on(
     events.extend(estimate_events(&expected, task.max_cost_usd));
     let judges = worker.judges.iter().filter(|judge| judge.juror().is_some());
     let breaks = u64::from(task.breaks.unsigned_abs());
-    let judging = judging(judges.count(), runs.len(), breaks);
+    let judging = judging(judges.count(), runs.len(), asks(task, prepared), breaks);
     events.extend(judging.map(|line| progress("estimate", line)));
     platform::events::append(&transaction, task.id, &events, redactor).await?;
     ledger::finish(&transaction, &job.lease).await?;

@@ -1,13 +1,14 @@
-//! The free recalls of a run, judged as claims against the fact sheet.
+//! The free recalls of a run and its answers to open questions, judged as claims against facts.
 
 use std::collections::BTreeMap;
 
 use agents::adapters::adapter_for;
 use agents::event::Tokens;
 use chrono::Utc;
-use entity::status::Arm;
+use entity::status::{Arm, Topic};
 use entity::{RecallId, agent_run, recall, task};
-use evaluation::claims::{AtomicFact, Finding, Recall, atomic_facts};
+use evaluation::claims::Topic as OpenTopic;
+use evaluation::claims::{AtomicFact, Finding, OpenFact, Recall, atomic_facts};
 use evaluation::facts::FactSheet;
 use evaluation::judging::{LeftOut, aliases, left_out, majority, strip_identity};
 use platform::artifacts;
@@ -17,16 +18,19 @@ use serde::{Deserialize, Serialize};
 use crate::job::{Job, StageError, Text, Worker};
 use crate::judges::Judge;
 use crate::material::Material;
-use crate::phases::recall::artifact;
+use crate::phases::{open, recall::artifact};
 use crate::result::JudgePart;
+use crate::stages::prepare::OPEN_FACTS;
 
 /// Facts that one free recall is held against, at most.
 pub(crate) const MOST_FACTS: usize = 40;
 /// What most of the jurors say. A juror is a model that may rank and is not kept from judging the
 /// agent; one of them is a jury.
 pub(crate) const JURY: &str = "jury";
+/// What stands for a judge where nobody there could judge an answer.
+const NOBODY: &str = "none";
 
-/// The figures of the free recalls of a run, and every vote.
+/// The figures of the free recalls of a run and of its open answers, and every vote.
 pub(crate) struct Recalls {
     rows: Vec<recall::ActiveModel>,
     votes: String,
@@ -35,6 +39,8 @@ pub(crate) struct Recalls {
 /// A line of the votes of a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct VoteLine {
+    #[serde(default = "free_recall")]
+    pub(crate) topic: Topic,
     pub(crate) arm: String,
     #[serde(rename = "break")]
     pub(crate) break_index: i32,
@@ -53,13 +59,66 @@ pub(crate) struct VoteLine {
     pub(crate) cost_usd: Option<f64>,
 }
 
+fn free_recall() -> Topic {
+    Topic::FreeRecall
+}
+
 /// The name of the artifact that holds the votes of a run.
 pub(crate) fn votes_artifact(number: i32) -> String {
     format!("votes-{number}.jsonl")
 }
 
-/// The facts that the free recalls of a task are held against; none where the sheet is gone.
+/// What the texts of a task are held against.
+pub(crate) struct Facts {
+    /// None where the fact sheet is gone.
+    free: Option<Vec<AtomicFact>>,
+    open: Vec<(Topic, Vec<AtomicFact>)>,
+}
+
+impl Facts {
+    fn of(&self, topic: Topic) -> Option<&[AtomicFact]> {
+        match topic {
+            Topic::FreeRecall => self.free.as_deref(),
+            Topic::Purpose | Topic::Risks | Topic::Rollback => {
+                let own = self.open.iter().find(|(own, _)| *own == topic);
+                Some(own.map_or(&[], |(_, facts)| facts.as_slice()))
+            }
+        }
+    }
+}
+
+fn stored_topic(topic: OpenTopic) -> Topic {
+    match topic {
+        OpenTopic::Purpose => Topic::Purpose,
+        OpenTopic::Risks => Topic::Risks,
+        OpenTopic::Rollback => Topic::Rollback,
+    }
+}
+
+/// The facts of all topics. A task of an older version has none for open questions.
 pub(crate) async fn facts(
+    worker: &Worker,
+    task: &task::Model,
+    material: &Material,
+) -> Result<Facts, StageError> {
+    let found = artifacts::find(&worker.platform.database, task.id, None, OPEN_FACTS).await?;
+    let stored: Vec<OpenFact> = match found {
+        Some(found) => serde_json::from_slice(&worker.platform.artifacts.get(&found).await?)?,
+        None => Vec::new(),
+    };
+    let of = |topic: OpenTopic| {
+        let own = stored.iter().filter(|one| one.topic == topic);
+        let facts = own.map(|one| one.fact.clone()).collect();
+        (stored_topic(topic), facts)
+    };
+    Ok(Facts {
+        free: free_facts(worker, task, material).await?,
+        open: OpenTopic::ALL.into_iter().map(of).collect(),
+    })
+}
+
+/// The facts that the free recalls of a task are held against; none where the sheet is gone.
+async fn free_facts(
     worker: &Worker,
     task: &task::Model,
     material: &Material,
@@ -77,22 +136,39 @@ pub(crate) async fn facts(
     Ok(Some(facts))
 }
 
-/// Judges the free recalls of a run. Without facts (their sheet is gone) every judge's figures are
-/// missing, with the reason.
+/// The texts that belong to a break, with their artifacts; to none (0) what the cold arm says.
+fn texts(break_index: i32) -> Vec<(Topic, Arm, String)> {
+    let arms: &[Arm] = match break_index {
+        0 => &[Arm::Cold],
+        _ => &[Arm::Baseline, Arm::Post],
+    };
+    let mut texts = Vec::new();
+    for arm in arms {
+        if *arm != Arm::Cold {
+            texts.push((Topic::FreeRecall, *arm, artifact(*arm, break_index)));
+        }
+        for topic in OpenTopic::ALL {
+            let name = open::artifact(topic, *arm, break_index);
+            texts.push((stored_topic(topic), *arm, name));
+        }
+    }
+    texts
+}
+
+/// Judges the free recalls of a run, and its answers to open questions. The latter only models can
+/// judge: who reads literally takes another wording for silence. Without facts (their sheet is gone)
+/// every judge's figures are missing, with the reason.
 pub(crate) async fn judge_recalls(
     worker: &Worker,
     run: &agent_run::Model,
     number: i32,
-    facts: Option<&[AtomicFact]>,
+    facts: &Facts,
     judges: &[JudgePart],
 ) -> Result<Recalls, StageError> {
     let mut recalls = Recalls {
         rows: Vec::new(),
         votes: String::new(),
     };
-    if facts.is_some_and(<[AtomicFact]>::is_empty) {
-        return Ok(recalls);
-    }
     let database = &worker.platform.database;
     let breaks = run.breaks.as_array().map_or(0, Vec::len);
     let agent = run.agent.split(':').next().unwrap_or(&run.agent);
@@ -100,14 +176,19 @@ pub(crate) async fn judge_recalls(
         .ok()
         .map(|adapter| adapter.profile().display_name.clone());
     let names = aliases(agent, program.as_deref(), run.model.as_deref());
-    for break_index in 1..=i32::try_from(breaks).unwrap_or(i32::MAX) {
-        for arm in [Arm::Baseline, Arm::Post] {
-            let name = artifact(arm, break_index);
+    let jurors = worker.judges.iter().any(|judge| judge.juror().is_some());
+    for break_index in 0..=i32::try_from(breaks).unwrap_or(i32::MAX) {
+        for (topic, arm, name) in texts(break_index) {
+            let facts = facts.of(topic);
+            if facts.is_some_and(<[AtomicFact]>::is_empty) {
+                continue;
+            }
             let found = artifacts::find(database, run.task_id, Some(run.id), &name).await?;
             let Some(found) = found else { continue };
             let place = Place {
                 run,
                 number,
+                topic,
                 arm,
                 break_index,
             };
@@ -115,13 +196,22 @@ pub(crate) async fn judge_recalls(
                 recalls.unknown(worker, &place);
                 continue;
             };
+            if topic != Topic::FreeRecall && !jurors {
+                // It was asked, and stays ungraded: no default.
+                let nothing = vec![None; facts.len()];
+                recalls.rows.push(place.row(NOBODY, &nothing));
+                continue;
+            }
             let bytes = worker.platform.artifacts.get(&found).await?;
             let text = String::from_utf8_lossy(&bytes);
             let stripped = strip_identity(&text, &names);
             let mut jury: Vec<Vec<Option<Finding>>> = Vec::new();
             for judge in &worker.judges {
-                let mut line = place.line(judge.as_ref());
                 let juror = judge.juror();
+                if topic != Topic::FreeRecall && juror.is_none() {
+                    continue;
+                }
+                let mut line = place.line(judge.as_ref());
                 let kept_out = juror.and_then(|juror| left_out(juror, agent, run.model.as_deref()));
                 if kept_out.is_some() {
                     line.left_out = true;
@@ -149,7 +239,7 @@ pub(crate) async fn judge_recalls(
                     jury.push(judged.findings);
                 }
             }
-            if worker.judges.iter().any(|judge| judge.juror().is_some()) {
+            if jurors {
                 recalls.rows.push(place.jury(facts, &jury));
             }
         }
@@ -157,10 +247,11 @@ pub(crate) async fn judge_recalls(
     Ok(recalls)
 }
 
-/// Which free recall.
+/// Which text.
 struct Place<'a> {
     run: &'a agent_run::Model,
     number: i32,
+    topic: Topic,
     arm: Arm,
     break_index: i32,
 }
@@ -168,6 +259,7 @@ struct Place<'a> {
 impl Place<'_> {
     fn line(&self, judge: &dyn Judge) -> VoteLine {
         VoteLine {
+            topic: self.topic,
             arm: self.arm.as_str().to_owned(),
             break_index: self.break_index,
             judge: judge.name().to_owned(),
@@ -188,6 +280,7 @@ impl Place<'_> {
             id: Set(RecallId::new()),
             run_id: Set(self.run.id),
             judging: Set(self.number),
+            topic: Set(self.topic),
             arm: Set(self.arm),
             break_index: Set(self.break_index),
             judge: Set(judge.to_owned()),

@@ -26,7 +26,7 @@ use crate::material::{MATERIAL, Material};
 use crate::phases::billing::Bill;
 use crate::phases::checkpoint::{Saved, Stage};
 use crate::phases::running::{Broken, Running, Session, phase};
-use crate::phases::{arms, breaking, deep_dive, recall, study};
+use crate::phases::{arms, breaking, deep_dive, open, recall, study};
 
 pub(crate) async fn run_agent(
     worker: &Arc<Worker>,
@@ -129,15 +129,18 @@ async fn phases(running: &mut Running, saved: Option<Saved>) -> Result<(), Stage
         if let Some(mut snapshot) = broken.snapshot.take() {
             arms::baseline(running, &mut snapshot).await?;
             recall::recall(running, &mut snapshot, Arm::Baseline).await?;
+            open::ask(running, &mut snapshot, Arm::Baseline).await?;
             snapshot.close().await;
         }
         if running.forks() {
             recall::recall(running, &mut broken.main, Arm::Post).await?;
+            open::ask(running, &mut broken.main, Arm::Post).await?;
             arms::post(running, &mut broken.main).await?;
         } else {
             // What it says of its own accord must not help it with the questions.
             arms::post(running, &mut broken.main).await?;
             recall::recall(running, &mut broken.main, Arm::Post).await?;
+            open::ask(running, &mut broken.main, Arm::Post).await?;
         }
         if running.break_index >= running.breaks_planned() {
             broken.main.close().await;
@@ -147,7 +150,8 @@ async fn phases(running: &mut Running, saved: Option<Saved>) -> Result<(), Stage
         running.unseal().await?;
         next = Next::Dive(broken.main);
     }
-    arms::cold(running).await
+    let source = arms::cold(running).await?;
+    open::cold(running, source).await
 }
 
 /// From the beginning, or from what an earlier attempt left.
