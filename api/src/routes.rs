@@ -36,6 +36,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::figures::Figures;
 use crate::identify::identify;
 use crate::known::Recently;
 use crate::limits::Rates;
@@ -44,6 +45,7 @@ use crate::request;
 use crate::running::{Parts, Running};
 use crate::settings::ApiSettings;
 use crate::state::ApiState;
+use crate::streams::Streams;
 use crate::tail::Tail;
 use crate::totals::Totals;
 
@@ -57,7 +59,9 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         ),
         recently: Recently::new(),
         totals: Totals::new(),
-        auth: Auth::new(&api.settings.auth),
+        figures: Figures::default(),
+        streams: Streams::new(api.settings.limits.streams_per_caller),
+        auth: Auth::new(&api.settings.auth, api.settings.limits.requests_per_minute),
         rates: Arc::new(Rates::new(
             api.settings.limits.requests_per_minute,
             api.platform.rates.clone(),
@@ -163,7 +167,7 @@ fn cors(settings: &ApiSettings) -> CorsLayer {
     let origins: Vec<HeaderValue> = settings
         .allowed_origins
         .iter()
-        .filter_map(|origin| origin.trim_end_matches('/').parse().ok())
+        .filter_map(|origin| origin.parse().ok())
         .collect();
     let allowed = if settings.allowed_origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
@@ -178,6 +182,7 @@ fn cors(settings: &ApiSettings) -> CorsLayer {
             header::CONTENT_TYPE,
             header::AUTHORIZATION,
             header::IF_NONE_MATCH,
+            header::IF_RANGE,
             header::RANGE,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
@@ -186,6 +191,8 @@ fn cors(settings: &ApiSettings) -> CorsLayer {
         .expose_headers([
             request::CORRELATION_ID,
             header::RETRY_AFTER,
+            header::ETAG,
+            header::CONTENT_RANGE,
             HeaderName::from_static("idempotency-replayed"),
         ])
 }

@@ -6,9 +6,11 @@ use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
+use crate::figures::Figures;
 use crate::known::Recently;
 use crate::limits::Rates;
 use crate::state::ApiState;
+use crate::streams::Streams;
 use crate::tail::Tail;
 use crate::totals::Totals;
 
@@ -25,6 +27,8 @@ pub(crate) struct Parts {
     pub(crate) rates: Arc<Rates>,
     pub(crate) recently: Recently,
     pub(crate) totals: Totals,
+    pub(crate) figures: Figures,
+    pub(crate) streams: Streams,
     /// Cancelled when the server is to stop.
     pub(crate) stopping: CancellationToken,
 }

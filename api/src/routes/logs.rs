@@ -71,7 +71,7 @@ async fn stream_events(
     if over {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(sse::follow(&running, &task, Followed::Task, wanted, after))
+    sse::follow(&running, &caller, &task, Followed::Task, wanted, after)
 }
 
 /// Follows one agent of a task until its runs have ended.
@@ -182,7 +182,7 @@ async fn follow_agent(
         runs,
         log_type,
     };
-    Ok(sse::follow(running, &task, followed, wanted, after))
+    sse::follow(running, caller, &task, followed, wanted, after)
 }
 
 /// Which events a client wants to hear of.
