@@ -63,7 +63,9 @@ pub struct NewTask {
 }
 
 /// Stores a task with its runs, its first job and its first events, then rings. A bell that cannot
-/// be rung is no error: the sweeper rings again. None: `most` tasks of the organisation are open, and
+/// be rung is no error: the sweeper rings again.
+///
+/// None: `most` tasks of the organisation are open, and
 /// nothing was stored; 0 is any number.
 pub async fn create_task(
     platform: &Platform,

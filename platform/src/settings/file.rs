@@ -55,7 +55,9 @@ pub fn load() -> Result<(), FileError> {
         path,
         source: match error {
             dotenvy::Error::Io(source) => source,
-            _ => io::Error::other("it changes while it is read"),
+            dotenvy::Error::LineParse(..) | dotenvy::Error::EnvVar(_) | _ => {
+                io::Error::other("it changes while it is read")
+            }
         },
     })
 }
@@ -120,7 +122,7 @@ fn parse(text: &[u8]) -> Result<BTreeMap<String, String>, (usize, Option<String>
                 // A value in quotes may go over several lines: the first of them is told.
                 let lines = match &error {
                     dotenvy::Error::LineParse(read, _) => read.lines().count().max(1),
-                    _ => 1,
+                    dotenvy::Error::Io(_) | dotenvy::Error::EnvVar(_) | _ => 1,
                 };
                 let line = (taken.get() + 1).saturating_sub(lines).max(1);
                 return Err((line, name_at(text, line)));
