@@ -19,18 +19,23 @@ use sea_orm::DatabaseConnection;
 
 use crate::caller::Caller;
 use crate::error::ApiError;
+use crate::refusals::Refusals;
 use crate::settings::AuthSettings;
 use keys::Keys;
 
 /// What proving takes while the service runs.
 pub(crate) struct Auth {
     keys: Option<Keys>,
+    refusals: Refusals,
 }
 
 impl Auth {
-    pub(crate) fn new(settings: &AuthSettings) -> Arc<Self> {
-        let keys = settings.jwt.clone().map(Keys::new);
-        Arc::new(Self { keys })
+    /// So many refused proofs of one address are answered in a minute; 0: any number.
+    pub(crate) fn new(settings: &AuthSettings, refusals_per_minute: u32) -> Arc<Self> {
+        Arc::new(Self {
+            keys: settings.jwt.clone().map(Keys::new),
+            refusals: Refusals::new(refusals_per_minute),
+        })
     }
 }
 
@@ -42,13 +47,28 @@ pub(crate) async fn caller_of(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Caller, ApiError> {
-    if let Some(token) = bearer(headers).filter(|token| tokens::is_ours(token)) {
-        return tokens::caller_of(database, token).await;
+    let found = if let Some(token) = bearer(headers).filter(|token| tokens::is_ours(token)) {
+        auth.refusals.may_try(peer, token)?;
+        let found = tokens::caller_of(database, token).await;
+        if found.is_ok() {
+            auth.refusals.was_good(token);
+        }
+        found
+    } else if settings.enabled {
+        gateway::caller_of(settings, auth.keys.as_ref(), headers, peer).await
+    } else {
+        Ok(Caller::local())
+    };
+    match found {
+        Err(why @ ApiError::Unauthorized(_)) => Err(auth.refusals.refuse(peer, why)),
+        found => found,
     }
-    if !settings.enabled {
-        return Ok(Caller::local());
-    }
-    gateway::caller_of(settings, auth.keys.as_ref(), headers, peer).await
+}
+
+/// How many keys the sign-on service publishes; none where tokens of a gateway are no proof here.
+pub(crate) async fn count_keys(settings: &AuthSettings) -> Option<Result<usize, String>> {
+    let keys = Keys::new(settings.jwt.clone()?);
+    Some(keys.count().await)
 }
 
 /// What stands after `Bearer`; the scheme's name may be written in any case.

@@ -27,6 +27,8 @@ const MOST_BREAKS: i64 = 10;
 /// Closed probes of one prompt.
 const MOST_PER_PROMPT: i64 = 20;
 const MOST_DOLLARS: f64 = 1_000_000.0;
+/// There are four words, and a word named twice counts once.
+const LONGEST_RUBRIC: usize = 100;
 const LONGEST_URL: usize = 2083;
 const LONGEST_REVISION: usize = 250;
 const CONTEXT_TOKENS: (i64, i64) = (1000, 10_000_000);
@@ -157,13 +159,6 @@ fn asked_agents(fields: &mut Fields, known: &Known, trials: i64, most_runs: usiz
     let agents = fields
         .texts("agents")
         .unwrap_or_else(|| DEFAULT_AGENTS.map(str::to_owned).to_vec());
-    for (position, agent) in agents.iter().enumerate() {
-        if !known.accepts(agent) {
-            let mut loc = fields.loc("agents");
-            loc.push(json!(position));
-            fields.refuse(Problem::not_one_of(loc, &known.names(), json!(agent)));
-        }
-    }
     let runs = agents
         .len()
         .saturating_mul(usize::try_from(trials).expect("from 1 to 100"));
@@ -174,6 +169,16 @@ fn asked_agents(fields: &mut Fields, known: &Known, trials: i64, most_runs: usiz
             ctx: Some(json!({ "max_runs": most_runs, "runs": runs })),
             ..Problem::new("too_long", loc, msg, json!(agents.len()))
         });
+        // Too many are not looked at one by one.
+        return agents;
+    }
+    let names = known.names();
+    for (position, agent) in agents.iter().enumerate() {
+        if !known.accepts(agent) {
+            let mut loc = fields.loc("agents");
+            loc.push(json!(position));
+            fields.refuse(Problem::not_one_of(loc, &names, json!(agent)));
+        }
     }
     agents
 }
@@ -203,6 +208,15 @@ fn asked_rubric(fields: &mut Fields) -> Vec<Dimension> {
         return Dimension::ALL.to_vec();
     };
     let mut rubric = Vec::new();
+    if words.len() > LONGEST_RUBRIC {
+        let loc = fields.loc("rubric");
+        let msg = format!("List should have at most {LONGEST_RUBRIC} items after validation");
+        fields.refuse(Problem {
+            ctx: Some(json!({ "max_length": LONGEST_RUBRIC })),
+            ..Problem::new("too_long", loc, msg, json!(words.len()))
+        });
+        return rubric;
+    }
     for (position, word) in words.iter().enumerate() {
         match word.parse() {
             Ok(dimension) if rubric.contains(&dimension) => {}

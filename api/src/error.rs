@@ -43,6 +43,8 @@ pub(crate) enum ApiError {
     TooMany(Duration),
     #[error("The organisation has {0} tasks that have not ended; wait for one, or cancel one")]
     TooManyTasks(u64),
+    #[error("The caller follows {0} streams of events; close one")]
+    TooManyStreams(usize),
     /// The sign-on service does not tell its keys.
     #[error("The sign-on service does not answer")]
     NoKeys,
@@ -125,7 +127,9 @@ impl ApiError {
             Self::Refused(_) | Self::WrongHost => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::TooMany(_) | Self::TooManyTasks(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany(_) | Self::TooManyTasks(_) | Self::TooManyStreams(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::NoSuchRange(_) => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::NotFound(_) | Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::NotYet(_) => StatusCode::CONFLICT,
@@ -158,6 +162,7 @@ impl ApiError {
             | Self::Forbidden(_)
             | Self::TooMany(_)
             | Self::TooManyTasks(_)
+            | Self::TooManyStreams(_)
             | Self::NoKeys
             | Self::NoSuchRange(_)
             | Self::NoSuchRoute
@@ -195,6 +200,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         | ApiError::Forbidden(_)
         | ApiError::TooMany(_)
         | ApiError::TooManyTasks(_)
+        | ApiError::TooManyStreams(_)
         | ApiError::NoKeys
         | ApiError::NoSuchRange(_)
         | ApiError::NoSuchRoute
@@ -232,9 +238,10 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         ApiError::TooManyTasks(_) => Some((RETRY_AFTER, "60".to_owned())),
         ApiError::Unauthorized(_) => Some((WWW_AUTHENTICATE, "Bearer".to_owned())),
         ApiError::NoSuchRange(size) => Some((CONTENT_RANGE, format!("bytes */{size}"))),
-        ApiError::TooSlow | ApiError::NoKeys | ApiError::Unavailable { .. } => {
-            Some((RETRY_AFTER, "5".to_owned()))
-        }
+        ApiError::TooManyStreams(_)
+        | ApiError::TooSlow
+        | ApiError::NoKeys
+        | ApiError::Unavailable { .. } => Some((RETRY_AFTER, "5".to_owned())),
         ApiError::Invalid(_)
         | ApiError::Refused(_)
         | ApiError::NotFound(_)

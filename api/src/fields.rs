@@ -14,12 +14,17 @@ use crate::problem::Problem;
 
 /// One request must not cost what a thousand do.
 const LARGEST_PAGE: i64 = 1000;
+/// So many problems of a request are told: a list of a million wrong words would be answered with a
+/// hundred times of what was sent.
+const MOST_PROBLEMS: usize = 100;
 
 /// The fields of a request, as they are being read.
 pub(crate) struct Fields {
     place: &'static str,
     values: Map<String, Value>,
     problems: Vec<Problem>,
+    /// There were more than are told.
+    more: bool,
 }
 
 impl Fields {
@@ -28,12 +33,22 @@ impl Fields {
             place,
             values,
             problems: Vec::new(),
+            more: false,
         }
     }
 
     /// Notes a problem.
     pub(crate) fn refuse(&mut self, problem: Problem) {
-        self.problems.push(problem);
+        if self.is_full() {
+            self.more = true;
+        } else {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Whether no further problem would be told.
+    fn is_full(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
     }
 
     /// Where a field stands.
@@ -211,6 +226,9 @@ impl Fields {
                 let msg = "Input should be a valid string";
                 self.refuse(Problem::new("string_type", loc, msg, item));
             }
+            if self.more {
+                break;
+            }
         }
         Some(texts)
     }
@@ -239,17 +257,25 @@ impl Fields {
                 let loc = self.loc(name);
                 self.refuse(Problem::not_one_of(loc, known, json!(word)));
             }
+            if self.more {
+                break;
+            }
         }
         words
     }
 
     /// Everything that was wrong, if anything was.
-    pub(crate) fn finish(self) -> Result<(), ApiError> {
+    pub(crate) fn finish(mut self) -> Result<(), ApiError> {
         if self.problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ApiError::Invalid(self.problems))
+            return Ok(());
         }
+        if self.more {
+            let msg = format!("There is more that is wrong; the first {MOST_PROBLEMS} are told");
+            let loc = vec![json!(self.place)];
+            self.problems
+                .push(Problem::new("too_many_problems", loc, msg, Value::Null));
+        }
+        Err(ApiError::Invalid(self.problems))
     }
 }
 
@@ -407,14 +433,14 @@ where
     }
 }
 
-/// The id that a part of the path stands for.
-pub(crate) fn id<T>(text: &str) -> Result<T, ApiError>
+/// The id that a part of the path stands for, which the path calls `name`.
+pub(crate) fn id<T>(name: &str, text: &str) -> Result<T, ApiError>
 where
     T: std::str::FromStr<Err = uuid::Error>,
 {
     text.parse().map_err(|error: uuid::Error| {
         let error = error.to_string();
-        let loc = vec![json!("path"), json!("task_id")];
+        let loc = vec![json!("path"), json!(name)];
         let msg = format!("Input should be a valid UUID, {error}");
         ApiError::Invalid(vec![Problem {
             ctx: Some(json!({ "error": error })),

@@ -7,6 +7,7 @@ pub mod tasks;
 mod problem;
 mod error;
 pub mod audit;
+mod room;
 mod caller;
 mod fields;
 pub mod judging;
@@ -15,11 +16,14 @@ mod ranking;
 mod found;
 mod task_view;
 mod scope;
+mod refusals;
 mod auth;
 mod limits;
 mod totals;
 mod backlog;
 mod requests;
+mod figures;
+mod streams;
 mod running;
 mod identify;
 mod connections;
@@ -42,6 +46,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use settings::AuthSettings;
 use state::ApiState;
 
 /// Why the API does not listen.
@@ -59,6 +64,12 @@ pub enum BindRefused {
          TRUSTED_GATEWAYS or SSO_SERVICE_URL"
     )]
     NoProof,
+}
+
+/// How many keys the sign-on service publishes, for whoever looks whether it can be reached; none
+/// where tokens of a gateway are no proof here.
+pub async fn count_sign_on_keys(settings: &AuthSettings) -> Option<Result<usize, String>> {
+    auth::count_keys(settings).await
 }
 
 /// How long requests may take to end once the server is to stop: a client that reads a large file

@@ -20,7 +20,7 @@ use crate::error::ApiError;
 /// After so many requests the callers that were long away are forgotten.
 const FORGET_EVERY: u32 = 10_000;
 /// Files of a task are fetched one by one; they are not counted, as before.
-const UNCOUNTED: &str = "/api/v1/artifacts/";
+const FILES: &str = "/api/v1/artifacts/";
 
 /// Counts.
 pub(crate) struct Rates {
@@ -52,7 +52,7 @@ impl Rates {
         let Some(here) = &self.here else {
             return Ok(());
         };
-        if path.starts_with(UNCOUNTED) {
+        if is_file(path) {
             return Ok(());
         }
         let key = key(caller, peer);
@@ -78,6 +78,15 @@ impl Rates {
     }
 }
 
+/// Whether a path leads to files that are not counted: all but bundles, which are all files of a task at
+/// once.
+fn is_file(path: &str) -> bool {
+    path.strip_prefix(FILES).is_some_and(|rest| {
+        let mut parts = rest.split('/').filter(|part| !part.is_empty()).skip(1);
+        (parts.next(), parts.next()) != (Some("bundle"), None)
+    })
+}
+
 /// Whose requests are counted together. The address of a forwarded request is anybody's word, so it
 /// plays no part.
 fn key(caller: &Caller, peer: Option<SocketAddr>) -> String {
@@ -85,9 +94,29 @@ fn key(caller: &Caller, peer: Option<SocketAddr>) -> String {
     match caller.kind {
         ActorKind::Token => format!("token:{who}"),
         ActorKind::User => format!("user:{}:{who}", caller.org),
-        ActorKind::Local => match peer {
+        ActorKind::Local | ActorKind::System => match peer {
             Some(peer) => format!("peer:{}", peer.ip().to_canonical()),
             None => "local".to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_artifacts_only_bundles_are_counted() {
+        assert!(is_file("/api/v1/artifacts/id/list"));
+        assert!(is_file("/api/v1/artifacts/id/claude/transcript"));
+        assert!(is_file("/api/v1/artifacts/id/task/bundle"));
+        for counted in [
+            "/api/v1/artifacts/id/bundle",
+            "/api/v1/artifacts/id/bundle/",
+            "/api/v1/artifacts/id//bundle",
+            "/api/v1/tasks/a/b/c",
+        ] {
+            assert!(!is_file(counted), "{counted}");
+        }
     }
 }

@@ -8,18 +8,18 @@ use api::settings::ApiSettings;
 use api::state::{ApiState, KnownAgent};
 use clap::Parser;
 use platform::parts::{Platform, PlatformSettings};
-use platform::settings::{Environment, Reader};
+use platform::settings::{self, Environment, Reader};
 use platform::telemetry::TelemetrySettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The HTTP interface of Memory-Break Orchestrator. Everything else is set by environment
-/// variables.
 /// A request allocates on one thread and frees on another, over which the system's allocator waits
 /// for itself.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The HTTP interface of Memory-Break Orchestrator. Everything else is set by environment
+/// variables.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -38,10 +38,9 @@ struct Settings {
 }
 
 fn main() -> ExitCode {
-    // A missing file is none; what stands in the environment goes before it.
-    dotenvy::dotenv().ok();
+    let file = settings::file::load();
     let arguments = Arguments::parse();
-    match start(arguments) {
+    match file.map_err(Into::into).and_then(|()| start(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);

@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::audit::{self, Actor};
 use crate::found::FoundTask;
+use crate::room::is_room;
 use crate::tasks::ring_bell;
 
 /// Why nothing is tried again.
@@ -32,6 +33,8 @@ pub(crate) enum Refused {
          a measurement, and the others are done"
     )]
     NothingToRetry { by_agent: usize },
+    #[error("the organisation has {0} tasks that have not ended")]
+    TooManyTasks(u64),
     #[error("The job is not dead")]
     NotDead,
     #[error("the database did not do what was asked")]
@@ -47,15 +50,16 @@ pub(crate) enum Which {
 }
 
 /// Makes the runs of an ended task again that failed by another's fault than the agent's, or were
-/// cancelled. Returns how many.
+/// cancelled. Returns how many. At most `most` tasks of the organisation are open then; 0 is any number.
 pub(crate) async fn retry_task(
     platform: &Platform,
     task: &FoundTask,
     which: &Which,
     by: &Actor,
+    most: u64,
 ) -> Result<usize, Refused> {
     let transaction = platform.database.begin().await?;
-    let (count, rings) = begin_again(&transaction, platform, task, which, by).await?;
+    let (count, rings) = begin_again(&transaction, platform, task, which, by, most).await?;
     transaction.commit().await?;
     tracing::info!(task.id = %task.id, runs = count, "trying runs of task {} again", task.id);
     platform.waker.wake(task.id).await;
@@ -69,6 +73,7 @@ async fn begin_again(
     task: &FoundTask,
     which: &Which,
     by: &Actor,
+    most: u64,
 ) -> Result<(usize, Vec<Ring>), Refused> {
     let now = Utc::now();
     // Begins with a write, and jobs come before runs and tasks. What is still open belongs to
@@ -126,6 +131,9 @@ async fn begin_again(
         .await?;
     if reopened.rows_affected == 0 {
         return Err(Refused::NotEnded);
+    }
+    if !is_room(transaction, &by.org, most).await? {
+        return Err(Refused::TooManyTasks(most));
     }
     // What was cancelled may still be held by a worker that has not let go.
     let open: Vec<_> = open_jobs(transaction, task.id).await?;
@@ -264,6 +272,7 @@ pub(crate) async fn retry_job(
     task: &FoundTask,
     dead: &job::Model,
     by: &Actor,
+    most: u64,
 ) -> Result<(), Refused> {
     if dead.state != JobState::Failed {
         return Err(Refused::NotDead);
@@ -279,10 +288,12 @@ pub(crate) async fn retry_job(
     let rings = match &work {
         Work::PrepareTask { .. } | Work::FinishTask { .. } => {
             let all = Which::Agents(Vec::new());
-            begin_again(&transaction, platform, task, &all, by).await?.1
+            begin_again(&transaction, platform, task, &all, by, most)
+                .await?
+                .1
         }
         Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
-            begin_again(&transaction, platform, task, &Which::Run(*run), by)
+            begin_again(&transaction, platform, task, &Which::Run(*run), by, most)
                 .await?
                 .1
         }

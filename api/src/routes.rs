@@ -41,6 +41,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::auth::Auth;
 use crate::backlog::EndedJobs;
 use crate::error::ApiError;
+use crate::figures::Figures;
 use crate::identify::identify;
 use crate::known::Recently;
 use crate::limits::Rates;
@@ -50,6 +51,7 @@ use crate::requests::Requests;
 use crate::running::{Parts, Running};
 use crate::settings::ApiSettings;
 use crate::state::ApiState;
+use crate::streams::Streams;
 use crate::tail::Tail;
 use crate::totals::Totals;
 
@@ -65,7 +67,9 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         totals: Totals::new(),
         ended_jobs: EndedJobs::new(),
         requests: Requests::new(),
-        auth: Auth::new(&api.settings.auth),
+        figures: Figures::default(),
+        streams: Streams::new(api.settings.limits.streams_per_caller),
+        auth: Auth::new(&api.settings.auth, api.settings.limits.requests_per_minute),
         rates: Arc::new(Rates::new(
             api.settings.limits.requests_per_minute,
             api.platform.rates.clone(),
@@ -194,7 +198,7 @@ fn cors(settings: &ApiSettings) -> CorsLayer {
     let origins: Vec<HeaderValue> = settings
         .allowed_origins
         .iter()
-        .filter_map(|origin| origin.trim_end_matches('/').parse().ok())
+        .filter_map(|origin| origin.parse().ok())
         .collect();
     let allowed = if settings.allowed_origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
@@ -209,6 +213,7 @@ fn cors(settings: &ApiSettings) -> CorsLayer {
             header::CONTENT_TYPE,
             header::AUTHORIZATION,
             header::IF_NONE_MATCH,
+            header::IF_RANGE,
             header::RANGE,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),

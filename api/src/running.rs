@@ -7,10 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::backlog::EndedJobs;
+use crate::figures::Figures;
 use crate::known::Recently;
 use crate::limits::Rates;
 use crate::requests::Requests;
 use crate::state::ApiState;
+use crate::streams::Streams;
 use crate::tail::Tail;
 use crate::totals::Totals;
 
@@ -29,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) totals: Totals,
     pub(crate) ended_jobs: EndedJobs,
     pub(crate) requests: Requests,
+    pub(crate) figures: Figures,
+    pub(crate) streams: Streams,
     /// Cancelled when the server is to stop.
     pub(crate) stopping: CancellationToken,
 }

@@ -48,7 +48,7 @@ pub(crate) async fn task_as<T: OfOneTask>(
     caller: &Caller,
     id: &str,
 ) -> Result<T, ApiError> {
-    let id: TaskId = fields::id(id)?;
+    let id: TaskId = fields::id("task_id", id)?;
     let backend = database.get_database_backend();
     let text = T::texts()
         .of(backend, caller.team.is_some())

@@ -6,7 +6,7 @@ pub mod limits;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
-use platform::settings::Reader;
+use platform::settings::{Reader, without_credentials};
 use url::Url;
 
 use crate::BindRefused;
@@ -41,21 +41,18 @@ pub struct ApiSettings {
 impl ApiSettings {
     /// Reads the API's settings; problems are noted in `reader`.
     pub fn read(reader: &mut Reader<'_>) -> Self {
-        let allowed_origins = list(reader, "ALLOWED_ORIGINS", ',');
-        for origin in &allowed_origins {
-            if origin != "*" && !is_origin(origin) {
-                reader.refuse(
-                    "ALLOWED_ORIGINS",
-                    format!("{origin:?} is no origin such as http://localhost:3000"),
-                );
-            }
-        }
+        let auth = AuthSettings::read(reader);
+        let allowed_origins = read_origins(reader, auth.enabled);
         let mut forge_urls = list(reader, "FORGE_URLS", ',');
-        for forge in &mut forge_urls {
-            if !is_origin(forge) {
+        for (number, forge) in (1..).zip(&mut forge_urls) {
+            if origin(forge).is_none() {
+                // Not repeated, because the usual mistake is a password in it.
                 reader.refuse(
                     "FORGE_URLS",
-                    format!("{forge:?} is no base address such as https://github.com"),
+                    format!(
+                        "number {number} of the list is no base address such as \
+                         https://github.com, without user name and path"
+                    ),
                 );
             }
             forge.truncate(forge.trim_end_matches('/').len());
@@ -88,7 +85,7 @@ impl ApiSettings {
                 .unwrap_or_else(|| "127.0.0.1".to_owned()),
             port: reader.parsed("PORT", 8000),
             allowed_origins,
-            auth: AuthSettings::read(reader),
+            auth,
             limits: LimitSettings::read(reader),
             webhook_private_addresses: reader.flag("WEBHOOK_PRIVATE_ADDRESSES", false),
             allow_public_bind: reader.flag("ALLOW_PUBLIC_BIND", false),
@@ -134,16 +131,42 @@ fn is_plain(path: &Path) -> bool {
             .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }
 
-/// A web address that is nothing but scheme, host and port.
-fn is_origin(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-    })
+/// `ALLOWED_ORIGINS`, each as browsers send it.
+fn read_origins(reader: &mut Reader<'_>, single_sign_on: bool) -> Vec<String> {
+    let mut origins = Vec::new();
+    for text in list(reader, "ALLOWED_ORIGINS", ',') {
+        if text == "*" && !single_sign_on {
+            reader.refuse(
+                "ALLOWED_ORIGINS",
+                "would let every page of a browser do what the local user may: name the origins, or \
+                 use SSO_ENABLED=true",
+            );
+        } else if text == "*" {
+            origins.push(text);
+        } else if let Some(origin) = origin(&text) {
+            origins.push(origin);
+        } else {
+            let shown = without_credentials(&text);
+            reader.refuse(
+                "ALLOWED_ORIGINS",
+                format!("{shown:?} is no origin such as http://localhost:3000"),
+            );
+        }
+    }
+    origins
+}
+
+/// A web address that is nothing but scheme, host and port, as browsers write it: in small letters,
+/// names of other scripts encoded, and without the port that goes without saying.
+fn origin(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none();
+    plain.then(|| url.origin().ascii_serialization())
 }
 
 fn list(reader: &Reader<'_>, name: &'static str, separator: char) -> Vec<String> {
@@ -212,9 +235,14 @@ mod tests {
         let refused = read([
             ("PORT", "many"),
             ("ALLOWED_ORIGINS", "localhost"),
-            ("FORGE_URLS", "https://user:secret@github.com"),
+            (
+                "FORGE_URLS",
+                "https://github.com,https://user:quokka@github.com",
+            ),
             ("LOCAL_REPOSITORIES", "/srv/../etc"),
             ("MAX_FILES_PER_TASK", "0"),
+            ("SSO_SERVICE_URL", "ftp://user:quokka@sso.example.com"),
+            ("GATEWAY_SECRET", "quokka"),
         ])
         .unwrap_err();
         for name in [
@@ -223,9 +251,47 @@ mod tests {
             "FORGE_URLS",
             "LOCAL_REPOSITORIES",
             "MAX_FILES_PER_TASK",
+            "SSO_SERVICE_URL",
+            "GATEWAY_SECRET",
         ] {
             assert!(refused.contains(name), "{name} is missing in {refused}");
         }
+        assert!(!refused.contains("quokka"), "{refused}");
+        let origin = read([("ALLOWED_ORIGINS", "https://user:quokka@example.com")]).unwrap_err();
+        assert!(!origin.contains("quokka"), "{origin}");
+    }
+
+    #[test]
+    fn what_would_open_the_service_to_everybody_is_refused() {
+        for net in ["0.0.0.0/0", "::/0", "10.0.0.7, 0.0.0.0/0"] {
+            let refused = read([("TRUSTED_GATEWAYS", net)]).unwrap_err();
+            assert!(refused.contains("TRUSTED_GATEWAYS"), "{net}: {refused}");
+        }
+        let refused = read([("ALLOWED_ORIGINS", "*")]).unwrap_err();
+        assert!(refused.contains("SSO_ENABLED=true"), "{refused}");
+        let guarded = [
+            ("ALLOWED_ORIGINS", "*"),
+            ("SSO_ENABLED", "true"),
+            ("GATEWAY_SECRET", "a-secret-of-the-gateway"),
+        ];
+        assert_eq!(read(guarded).unwrap().allowed_origins, ["*"]);
+    }
+
+    #[test]
+    fn origins_are_kept_as_browsers_send_them() {
+        let settings = read([(
+            "ALLOWED_ORIGINS",
+            "HTTPS://Board.Example.com:443/, http://localhost:3000, https://b\u{fc}ro.example",
+        )])
+        .unwrap();
+        assert_eq!(
+            settings.allowed_origins,
+            [
+                "https://board.example.com",
+                "http://localhost:3000",
+                "https://xn--bro-hoa.example"
+            ]
+        );
     }
 
     #[test]

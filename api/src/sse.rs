@@ -1,7 +1,7 @@
 //! The events of a task as server-sent events: what was, then what happens. A stream holds nothing
 //! that a client which comes back with `Last-Event-ID` could miss.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderName, header};
@@ -12,13 +12,17 @@ use entity::status::{Level, RunStatus};
 use entity::{RunId, TaskId};
 use futures::Stream;
 use platform::telemetry::chain;
+use sea_orm::DatabaseConnection;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::caller::Caller;
+use crate::error::ApiError;
 use crate::found::FoundTask;
 use crate::frames::{self, Frame};
 use crate::running::Running;
+use crate::streams::Seat;
 use crate::tail::{TailReader, Told};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -59,14 +63,20 @@ impl Wanted {
 }
 
 /// The events of a task after number `after`, as a response that goes on.
+///
+/// # Errors
+/// The caller follows too many streams.
 pub(crate) fn follow(
     running: &Running,
+    caller: &Caller,
     task: &FoundTask,
     followed: Followed,
     wanted: Wanted,
     after: i64,
-) -> Response {
+) -> Result<Response, ApiError> {
+    let seat = running.streams.take(caller)?;
     let events = Follow {
+        seat: seat.map(|seat| (seat, running.api.platform.database.clone())),
         reader: running
             .tail
             .reader(task.id, after, matches!(followed, Followed::Runs { .. })),
@@ -82,7 +92,7 @@ pub(crate) fn follow(
         // A proxy that gathers pieces would hold events back.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (headers, Body::from_stream(events)).into_response()
+    Ok((headers, Body::from_stream(events)).into_response())
 }
 
 /// One client that follows a task.
@@ -91,6 +101,8 @@ struct Follow {
     followed: Followed,
     wanted: Wanted,
     reader: TailReader,
+    /// Held as long as the stream goes on; with the database that knows whether it may.
+    seat: Option<(Seat, DatabaseConnection)>,
     stopping: CancellationToken,
 }
 
@@ -105,7 +117,15 @@ impl Follow {
             let mut beats = tokio::time::interval(HEARTBEAT);
             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
             beats.reset();
+            let mut looked = Instant::now();
             loop {
+                // Also where events come so fast that no heartbeat is needed.
+                if looked.elapsed() >= HEARTBEAT {
+                    if !self.is_welcome().await {
+                        return;
+                    }
+                    looked = Instant::now();
+                }
                 match self.reader.next().await {
                     Ok(Told::Frames(frames, newest)) => {
                         failures = 0;
@@ -157,6 +177,14 @@ impl Follow {
                     yield Ok(BEAT);
                 }
             }
+        }
+    }
+
+    /// Whether the caller still may follow. Who may not is cut off, and refused when it comes back.
+    async fn is_welcome(&self) -> bool {
+        match &self.seat {
+            Some((seat, database)) => seat.is_good(database).await,
+            None => true,
         }
     }
 

@@ -21,6 +21,7 @@ use sea_orm::{
 use serde_json::json;
 
 use crate::audit::{self, Actor};
+use crate::room::is_room;
 
 /// How long a request waits for the bell.
 const RING_LIMIT: Duration = Duration::from_secs(2);
@@ -70,7 +71,14 @@ pub struct NewTask {
 
 /// Stores a task with its runs, its first job and its first events, then rings. A bell that cannot
 /// be rung is no error: the sweeper rings again.
-pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Model, DbErr> {
+///
+/// None: `most` tasks of the organisation are open, and
+/// nothing was stored; 0 is any number.
+pub async fn create_task(
+    platform: &Platform,
+    new: NewTask,
+    most: u64,
+) -> Result<Option<task::Model>, DbErr> {
     let now = now();
     let runs = runs_of(&new.agents, new.trials);
     let mut happened = vec![NewEvent {
@@ -99,6 +107,10 @@ pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Mode
     task::Entity::insert(task.clone().into_active_model().reset_all())
         .exec_without_returning(&transaction)
         .await?;
+    if !is_room(&transaction, &by.org, most).await? {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
     for rows in rows.chunks(ROWS_AT_ONCE) {
         agent_run::Entity::insert_many(rows.to_vec())
             .exec_without_returning(&transaction)
@@ -119,7 +131,7 @@ pub async fn create_task(platform: &Platform, new: NewTask) -> Result<task::Mode
     tracing::info!(task.id = %id, "created task {id}");
     platform.waker.wake(id).await;
     ring_bell(platform, &[ring]).await;
-    Ok(task)
+    Ok(Some(task))
 }
 
 /// The time, as exactly as every database keeps it.

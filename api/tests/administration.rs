@@ -3,7 +3,8 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use chrono::{TimeDelta, Utc};
-use entity::{TokenId, api_token};
+use entity::status::TaskStatus;
+use entity::{TaskId, TokenId, api_token};
 use sea_orm::{ActiveModelTrait, Set};
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
@@ -173,6 +174,98 @@ async fn webhooks_are_made_listed_and_removed_and_lead_outside_only() {
             api.get("/api/v1/webhooks").await.json()["webhooks"],
             json!([])
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_makes_no_tokens_whatever_its_role() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let (id, admin) = new_token(&api, &json!({"name": "robot", "role": "admin"})).await;
+        for body in [
+            json!({"name": "heir", "role": "admin", "expires_in_days": 366}),
+            json!({"name": "heir", "role": "viewer"}),
+        ] {
+            let asking = with_token(Method::POST, "/api/v1/tokens", &body, &admin);
+            assert_eq!(api.send(asking).await.status, StatusCode::FORBIDDEN);
+        }
+        // It may still look, and revoke.
+        let list = with_token(Method::GET, "/api/v1/tokens", &json!({}), &admin);
+        let list = api.send(list).await.json();
+        assert_eq!(list["tokens"].as_array().map(Vec::len), Some(1));
+        let path = format!("/api/v1/tokens/{id}");
+        let revoke = with_token(Method::DELETE, &path, &json!({}), &admin);
+        assert_eq!(api.send(revoke).await.status, StatusCode::NO_CONTENT);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_no_id_is_told_by_the_name_of_its_part_of_the_path() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        for (method, path, name) in [
+            (Method::GET, "/api/v1/tasks/x", "task_id"),
+            (Method::DELETE, "/api/v1/tokens/x", "token_id"),
+            (Method::DELETE, "/api/v1/webhooks/x", "webhook_id"),
+            (Method::DELETE, "/api/v1/queues/dead/x", "job_id"),
+        ] {
+            let answer = api.send(request(method, path, Body::empty())).await;
+            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+            assert_eq!(answer.json()["detail"][0]["loc"], json!(["path", name]));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_administrators_do_is_written_down_too() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let who = ("acme", None, "admin");
+        let send = async |method, path: String, body: Value| {
+            let body = Body::from(body.to_string());
+            let answer = api.send(from_gateway(method, &path, body, who)).await;
+            assert!(answer.status.is_success(), "{path}: {}", answer.text());
+            answer
+        };
+        let (token, _) = new_token(&api, &json!({"name": "nightly"})).await;
+        send(Method::DELETE, format!("/api/v1/tokens/{token}"), json!({})).await;
+        let hook = json!({"url": "https://hooks.example.com/x"});
+        let hook = send(Method::POST, "/api/v1/webhooks".to_owned(), hook).await;
+        let hook = hook.json()["id"].as_str().unwrap().to_owned();
+        send(
+            Method::DELETE,
+            format!("/api/v1/webhooks/{hook}"),
+            json!({}),
+        )
+        .await;
+        let task = TaskId::new();
+        api.rows()
+            .task_of("acme", task, TaskStatus::Done, &["claude"])
+            .await;
+        let judge = format!("/api/v1/tasks/{task}/judge");
+        send(Method::POST, judge, json!({})).await;
+        let events = send(Method::GET, "/api/v1/audit".to_owned(), json!({})).await;
+        let events = events.json()["events"].as_array().unwrap().clone();
+        let told: Vec<(&str, &str)> = events
+            .iter()
+            .map(|event| {
+                assert_eq!(event["actor"], "ada");
+                let text = |name: &str| event[name].as_str().unwrap();
+                (text("action"), text("subject"))
+            })
+            .collect();
+        let task = task.to_string();
+        let expected = [
+            ("task.judge", task.as_str()),
+            ("webhook.delete", &hook),
+            ("webhook.create", &hook),
+            ("token.revoke", &token),
+            ("token.create", &token),
+        ];
+        assert_eq!(told, expected);
     })
     .await;
 }

@@ -108,6 +108,35 @@ async fn nothing_is_connected_to_a_redis_that_is_not_there() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_figures_again_and_again_has_them_counted_once() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1"});
+        api.created(&body).await;
+        let length = async || {
+            let metrics = api.get("/health/metrics").await.json();
+            metrics["queue_metrics"]["prepare"]["length"].clone()
+        };
+        let first = std::time::Instant::now();
+        assert_eq!(length().await, 1);
+        api.created(&body).await;
+        let later = length().await;
+        if first.elapsed() < std::time::Duration::from_secs(3) {
+            assert_eq!(later, 1);
+        }
+        let counted = async {
+            while length().await != 2 {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), counted)
+            .await
+            .expect("they are counted again after a moment");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn figures_are_told_in_the_format_of_prometheus() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
@@ -147,6 +176,24 @@ async fn figures_are_told_in_the_format_of_prometheus() {
             assert!(value.parse::<f64>().is_ok(), "{line}");
         }
         drop(open);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn anybody_may_ask_and_nobody_is_told_where_programs_are() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let problem = "/home/ada/bin/gemini: permission denied";
+        let agents = json!([{"name": "gemini", "available": false, "problem": problem}]);
+        api.rows().worker("one", Utc::now(), agents).await;
+        for path in ["/health/metrics", "/health/detailed"] {
+            let answer = api.get(path).await.text();
+            assert!(answer.contains("gemini"), "{answer}");
+            assert!(!answer.contains("/home/ada"), "{answer}");
+        }
+        let told = api.get("/api/v1/agents").await.text();
+        assert!(told.contains("/home/ada"), "{told}");
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use testkit::database::on_both_engines;
+use testkit::database::{TestDatabase, on_both_engines};
 
 use crate::support::{TestApi, request};
 
@@ -94,4 +94,41 @@ async fn a_foreign_name_that_points_here_is_refused() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_may_resume_what_they_fetch() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    // Written as people do; browsers send it otherwise.
+    let settings = [("ALLOWED_ORIGINS", "HTTPS://Board.Example.com:443/")];
+    let api = TestApi::with(&database, settings);
+    let origin = "https://board.example.com";
+    let mut asking = request(Method::OPTIONS, "/api/v1/tasks", Body::empty());
+    let headers = asking.headers_mut();
+    headers.insert("origin", origin.parse().unwrap());
+    headers.insert("access-control-request-method", "GET".parse().unwrap());
+    let wanted = "range,if-range".parse().unwrap();
+    headers.insert("access-control-request-headers", wanted);
+    let answer = api.send(asking).await;
+    let told = |name: &str| answer.header(name).unwrap_or_default().to_ascii_lowercase();
+    assert_eq!(told("access-control-allow-origin"), origin);
+    let allowed = told("access-control-allow-headers");
+    for header in ["range", "if-range"] {
+        assert!(
+            allowed.split(',').any(|name| name.trim() == header),
+            "{allowed}"
+        );
+    }
+    let mut asking = request(Method::GET, "/api/v1/tasks", Body::empty());
+    let headers = asking.headers_mut();
+    headers.insert("origin", origin.parse().unwrap());
+    let answer = api.send(asking).await;
+    let shown = answer.header("access-control-expose-headers").unwrap();
+    let shown = shown.to_ascii_lowercase();
+    for header in ["etag", "content-range", "retry-after"] {
+        assert!(
+            shown.split(',').any(|name| name.trim() == header),
+            "{shown}"
+        );
+    }
 }

@@ -1,8 +1,17 @@
 //! Listening, and stopping.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on is a failed test"
+)]
+
+use std::ffi::OsStr;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use entity::TaskId;
 use entity::status::TaskStatus;
@@ -67,4 +76,50 @@ async fn it_stops_although_somebody_follows_a_task() {
     let ended = tokio::time::timeout(Duration::from_secs(10), serving).await;
     ended.unwrap().unwrap().unwrap();
     assert!(stream.chunk().await.unwrap().is_none());
+}
+
+/// The service as a process that is to refuse its settings, and what it says then.
+fn refused(folder: &Path, variables: &[(&str, &OsStr)]) -> String {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_api"))
+        .current_dir(folder)
+        .env_clear()
+        .env("PORT", "0")
+        .env("STORAGE_DIR", folder)
+        .envs(variables.iter().copied())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while process.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            process.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = process.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    String::from_utf8(ended.stderr).unwrap()
+}
+
+#[test]
+fn a_bad_line_of_the_file_stops_the_start_rather_than_what_follows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "LOG_LEVEL=warn\nGATEWAY_SECRET=quokka and kiwi\nSSO_ENABLED=true\n";
+    std::fs::write(folder.path().join(".env"), file).unwrap();
+    let told = refused(folder.path(), &[]);
+    assert!(told.contains(".env, line 2 (GATEWAY_SECRET)"), "{told}");
+    assert!(!told.contains("quokka"), "{told}");
+}
+
+#[test]
+fn a_value_that_is_no_text_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = OsStr::from_bytes(b"true\xff");
+    let told = refused(folder.path(), &[("SSO_ENABLED", bytes)]);
+    assert!(told.contains("SSO_ENABLED: is set to bytes"), "{told}");
+    // Nor does the file go before it.
+    std::fs::write(folder.path().join(".env"), "SSO_ENABLED=false\n").unwrap();
+    let told = refused(folder.path(), &[("SSO_ENABLED", bytes)]);
+    assert!(told.contains("SSO_ENABLED"), "{told}");
 }

@@ -8,8 +8,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -17,7 +19,11 @@ use axum::http::{Method, Request, StatusCode};
 use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entity::TaskId;
+use entity::status::TaskStatus;
+use entity::task;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use sea_orm::Set;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use testkit::database::{TestDatabase, on_both_engines};
@@ -27,7 +33,7 @@ use crate::support::{GATEWAY, SECRET, TestApi, from_gateway, request};
 
 const TASKS: &str = "/api/v1/tasks";
 
-fn plain(headers: &[(&'static str, &str)]) -> Request<Body> {
+pub(crate) fn plain(headers: &[(&'static str, &str)]) -> Request<Body> {
     let mut request = request(Method::GET, TASKS, Body::empty());
     for (name, value) in headers {
         request
@@ -37,7 +43,7 @@ fn plain(headers: &[(&'static str, &str)]) -> Request<Body> {
     request
 }
 
-async fn status(api: &TestApi, headers: &[(&'static str, &str)]) -> StatusCode {
+pub(crate) async fn status(api: &TestApi, headers: &[(&'static str, &str)]) -> StatusCode {
     api.send(plain(headers)).await.status
 }
 
@@ -171,14 +177,14 @@ async fn a_peer_that_only_gateways_call_from_is_proof_enough() {
 }
 
 /// A key of the sign-on service.
-struct Key {
+pub(crate) struct Key {
     name: &'static str,
     signing: EncodingKey,
     public: Vec<u8>,
 }
 
 impl Key {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         let random = SystemRandom::new();
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
@@ -191,13 +197,17 @@ impl Key {
         }
     }
 
-    fn jwk(&self) -> Value {
+    pub(crate) fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    pub(crate) fn jwk(&self) -> Value {
         let (x, y) = (&self.public[1..33], &self.public[33..]);
         json!({"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.name,
             "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(self.name.to_owned());
         encode(&header, claims, &self.signing).unwrap()
@@ -205,14 +215,14 @@ impl Key {
 }
 
 /// A sign-on service that publishes keys and counts how often it is asked.
-struct SignOn {
+pub(crate) struct SignOn {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
     keys: Arc<std::sync::Mutex<Vec<Value>>>,
 }
 
 impl SignOn {
-    async fn start(keys: Vec<Value>) -> Self {
+    pub(crate) async fn start(keys: Vec<Value>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (asked, keys) = (
@@ -236,7 +246,7 @@ impl SignOn {
         }
     }
 
-    fn api(&self, database: &TestDatabase) -> TestApi {
+    pub(crate) fn api(&self, database: &TestDatabase) -> TestApi {
         let url = format!("http://{}/", self.address);
         TestApi::with(
             database,
@@ -248,7 +258,7 @@ impl SignOn {
         )
     }
 
-    fn claims(&self, change: &Value) -> Value {
+    pub(crate) fn claims(&self, change: &Value) -> Value {
         let now = chrono::Utc::now().timestamp();
         let mut claims = json!({"iss": format!("http://{}", self.address), "aud": "membreak",
             "exp": now + 300, "nbf": now - 10, "sub": "ada", "org_id": "acme", "role": "member"});
@@ -259,7 +269,11 @@ impl SignOn {
     }
 }
 
-async fn with_jwt(api: &TestApi, token: &str, more: &[(&'static str, &str)]) -> StatusCode {
+pub(crate) async fn with_jwt(
+    api: &TestApi,
+    token: &str,
+    more: &[(&'static str, &str)],
+) -> StatusCode {
     let headers = [&[("x-gateway-token", token)], more].concat();
     status(api, &headers).await
 }
@@ -384,6 +398,188 @@ async fn a_sign_on_service_that_does_not_answer_is_no_way_in() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.header("retry-after").is_some());
     sign_on.keys.lock().unwrap().push(key.jwk());
-    // Asked again only after a pause; until then it stays closed.
-    assert_ne!(with_jwt(&api, &token, &[]).await, StatusCode::OK);
+    // Asked again only after a pause; until then nobody knows whether the token is good.
+    assert_eq!(
+        with_jwt(&api, &token, &[]).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+}
+
+#[tokio::test]
+async fn where_a_token_proves_it_only_the_token_tells_who_calls() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    let key = Key::new("a");
+    let sign_on = SignOn::start(vec![key.jwk()]).await;
+    let api = sign_on.api(&database);
+    let without = |name: &str| key.sign(&sign_on.claims(&json!({ name: null })));
+    let victim = [
+        ("x-user-id", "eve"),
+        ("x-org-id", "victim"),
+        ("x-user-role", "admin"),
+    ];
+    for (name, header) in [
+        ("org_id", ("x-org-id", "victim")),
+        ("sub", ("x-user-id", "eve")),
+        ("role", ("x-user-role", "admin")),
+    ] {
+        let token = without(name);
+        assert_eq!(
+            with_jwt(&api, &token, &[header]).await,
+            StatusCode::UNAUTHORIZED,
+            "{name}"
+        );
+        assert_eq!(
+            with_jwt(&api, &token, &victim).await,
+            StatusCode::UNAUTHORIZED,
+            "{name}"
+        );
+    }
+    // Without a role it may read, and nothing else.
+    let token = without("role");
+    assert_eq!(with_jwt(&api, &token, &[]).await, StatusCode::OK);
+    assert_eq!(
+        with_jwt(&api, &token, &[("x-user-role", "viewer")]).await,
+        StatusCode::OK
+    );
+    let mut creating = request(Method::POST, TASKS, Body::from("{}"));
+    let headers = creating.headers_mut();
+    headers.insert("x-gateway-token", token.parse().unwrap());
+    assert_eq!(api.send(creating).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_team_that_only_a_header_names_takes_away_and_adds_nothing() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    let key = Key::new("a");
+    let sign_on = SignOn::start(vec![key.jwk()]).await;
+    let api = sign_on.api(&database);
+    let rows = api.rows();
+    for team in [None, Some("red"), Some("blue")] {
+        let task = TaskId::new();
+        rows.task_of("acme", task, TaskStatus::Done, &["claude"])
+            .await;
+        let change = task::ActiveModel {
+            team_id: Set(team.map(str::to_owned)),
+            ..Default::default()
+        };
+        rows.change(task, change).await;
+    }
+    let seen = async |token: &str, team: Option<&str>| {
+        let headers = team.map(|team| ("x-team-id", team));
+        let headers = [Some(("x-gateway-token", token)), headers];
+        let headers: Vec<_> = headers.into_iter().flatten().collect();
+        let answer = api.send(plain(&headers)).await;
+        (answer.status.as_u16(), answer.json()["total"].as_u64())
+    };
+    let whole = key.sign(&sign_on.claims(&json!({})));
+    assert_eq!(seen(&whole, None).await, (200, Some(3)));
+    assert_eq!(seen(&whole, Some("red")).await, (200, Some(1)));
+    let red = key.sign(&sign_on.claims(&json!({"team_id": "red"})));
+    assert_eq!(seen(&red, None).await, (200, Some(1)));
+    assert_eq!(seen(&red, Some("red")).await, (200, Some(1)));
+    assert_eq!(seen(&red, Some("blue")).await.0, 401);
+}
+
+#[tokio::test]
+async fn of_two_proofs_both_must_be_right() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    let (key, foreign) = (Key::new("a"), Key::new("a"));
+    let sign_on = SignOn::start(vec![key.jwk()]).await;
+    let url = format!("http://{}", sign_on.address);
+    let settings = [
+        GATEWAY[0],
+        GATEWAY[1],
+        ("SSO_SERVICE_URL", url.as_str()),
+        ("SSO_ALGORITHM", "ES256"),
+    ];
+    let api = TestApi::with(&database, settings);
+    let secret = ("x-gateway-secret", SECRET);
+    let who = [("x-user-id", "ada"), ("x-org-id", "acme")];
+    let (good, bad) = (
+        key.sign(&sign_on.claims(&json!({}))),
+        foreign.sign(&sign_on.claims(&json!({}))),
+    );
+    for (headers, expected) in [
+        (vec![secret, ("x-gateway-token", &bad)], 401),
+        (vec![secret, ("x-gateway-token", "nonsense")], 401),
+        (
+            vec![("x-gateway-secret", "wrong"), ("x-gateway-token", &good)],
+            401,
+        ),
+        (vec![secret, ("x-gateway-token", &good)], 200),
+        (vec![secret], 200),
+        (vec![("x-gateway-token", &good)], 200),
+    ] {
+        let headers = [&headers[..], &who].concat();
+        let answer = status(&api, &headers).await;
+        assert_eq!(answer.as_u16(), expected, "{headers:?}");
+    }
+    // The secret proves the headers, which may then say what the token does not.
+    let no_role = key.sign(&sign_on.claims(&json!({"role": null})));
+    let token = ("x-gateway-token", no_role.as_str());
+    let admin = ("x-user-role", "admin");
+    assert_eq!(status(&api, &[secret, token, admin]).await, StatusCode::OK);
+    assert_eq!(
+        status(&api, &[token, admin]).await,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn rs256_is_what_is_meant_where_nothing_is_said() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let pkcs8: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    // Signing takes the key that stands in it after its head.
+    let signing = EncodingKey::from_rsa_der(&pkcs8.as_ref()[26..]);
+    // SEQUENCE, then the modulus (INTEGER, a zero, 256 bytes) and the exponent 65537.
+    let public = pair.public_key().as_ref();
+    let jwk = json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "rsa",
+        "n": URL_SAFE_NO_PAD.encode(&public[9..265]), "e": "AQAB"});
+    let other = Key::new("ec");
+    let sign_on = SignOn::start(vec![jwk, other.jwk()]).await;
+    let url = format!("http://{}/", sign_on.address);
+    let api = TestApi::with(
+        &database,
+        [("SSO_ENABLED", "true"), ("SSO_SERVICE_URL", &url)],
+    );
+    let mut header = Header::new(Algorithm::RS256);
+    header.kid = Some("rsa".to_owned());
+    let good = encode(&header, &sign_on.claims(&json!({})), &signing).unwrap();
+    assert_eq!(with_jwt(&api, &good, &[]).await, StatusCode::OK);
+    // Signed well, by a key that is published, and in another way.
+    let elliptic = other.sign(&sign_on.claims(&json!({})));
+    assert_eq!(
+        with_jwt(&api, &elliptic, &[]).await,
+        StatusCode::UNAUTHORIZED
+    );
+    header.alg = Algorithm::RS512;
+    let other = encode(&header, &sign_on.claims(&json!({})), &signing).unwrap();
+    assert_eq!(with_jwt(&api, &other, &[]).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_key_that_comes_new_is_taken_after_the_pause() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    let (old, new) = (Key::new("old"), Key::new("new"));
+    let sign_on = SignOn::start(vec![old.jwk()]).await;
+    let api = sign_on.api(&database);
+    let of = |key: &Key| key.sign(&sign_on.claims(&json!({})));
+    assert_eq!(with_jwt(&api, &of(&old), &[]).await, StatusCode::OK);
+    *sign_on.keys.lock().unwrap() = vec![new.jwk()];
+    let token = of(&new);
+    let taken = async {
+        while with_jwt(&api, &token, &[]).await != StatusCode::OK {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), taken)
+        .await
+        .expect("keys are fetched again within the pause");
+    assert_eq!(sign_on.asked.load(Ordering::SeqCst), 2);
+    // What is published no more is good no more.
+    assert_eq!(
+        with_jwt(&api, &of(&old), &[]).await,
+        StatusCode::UNAUTHORIZED
+    );
 }

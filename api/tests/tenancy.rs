@@ -76,9 +76,7 @@ async fn furnish(api: &TestApi, org: &str, team: Option<&str>) -> Theirs {
 }
 
 /// The operations that the router describes, with the parts of the path filled in.
-async fn operations(theirs: &Theirs) -> Vec<(Method, String, String)> {
-    let database = TestDatabase::sqlite().await.expect("a database");
-    let document = TestApi::on(&database).get("/openapi.json").await.json();
+fn operations(document: &Value, theirs: &Theirs) -> Vec<(Method, String, String)> {
     let mut operations = Vec::new();
     for (template, item) in document["paths"].as_object().expect("paths") {
         let mut path = template.clone();
@@ -105,12 +103,16 @@ async fn operations(theirs: &Theirs) -> Vec<(Method, String, String)> {
 }
 
 /// Asks for everything of somebody else's, as `stranger`.
-async fn nothing_leads_across(owner: (&str, Option<&str>), stranger: (&str, Option<&str>)) {
+pub(crate) async fn nothing_leads_across(
+    owner: (&str, Option<&str>),
+    stranger: (&str, Option<&str>),
+) {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let theirs = furnish(&api, owner.0, owner.1).await;
+        let document = api.get("/openapi.json").await.json();
         let mut crossed = 0;
-        for (method, path, template) in operations(&theirs).await {
+        for (method, path, template) in operations(&document, &theirs) {
             let answer = ask(&api, &method, &path, stranger).await;
             if path != template {
                 crossed += 1;
@@ -140,11 +142,28 @@ async fn nothing_leads_across(owner: (&str, Option<&str>), stranger: (&str, Opti
         }
         assert!(crossed >= 20, "only {crossed} ways were tried");
         // The owner finds all of it as it was.
-        for (method, path, template) in operations(&theirs).await {
+        for (method, path, template) in operations(&document, &theirs) {
             if method == Method::GET && !path.contains("question-bank") {
                 let answer = ask(&api, &method, &path, owner).await;
                 assert!(answer.status.is_success(), "{template}: {}", answer.text());
             }
+        }
+        // And may change it: what was refused above was there to be refused.
+        let number = operations(&document, &theirs).len();
+        for number in 0..number {
+            let (method, _, template) = &operations(&document, &theirs)[number];
+            if method == Method::GET || !template.contains('{') {
+                continue;
+            }
+            let theirs = furnish(&api, owner.0, owner.1).await;
+            let (method, path, template) = &operations(&document, &theirs)[number];
+            let answer = ask(&api, method, path, owner).await;
+            assert_ne!(
+                answer.status,
+                StatusCode::NOT_FOUND,
+                "{method} {template}: {}",
+                answer.text()
+            );
         }
     })
     .await;
@@ -175,7 +194,8 @@ async fn everything_below_api_asks_who_it_is() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let theirs = furnish(&api, "acme", None).await;
-        for (method, path, template) in operations(&theirs).await {
+        let document = api.get("/openapi.json").await.json();
+        for (method, path, template) in operations(&document, &theirs) {
             let request = crate::support::request(method.clone(), &path, Body::from("{}"));
             let answer = api.send(request).await;
             let open = !path.starts_with("/api/");
@@ -188,6 +208,97 @@ async fn everything_below_api_asks_who_it_is() {
         }
         let unknown = api.get("/api/v1/nowhere").await;
         assert_eq!(unknown.status, StatusCode::UNAUTHORIZED);
+    })
+    .await;
+}
+
+/// What the tests above take the ways from is all that there is: a route that is not described would
+/// be tried by none of them.
+#[test]
+fn no_way_below_api_escapes_the_description() {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let mut files = vec![format!("{sources}/routes.rs"), format!("{sources}/lib.rs")];
+    let folder = std::fs::read_dir(format!("{sources}/routes")).unwrap();
+    files.extend(folder.map(|file| file.unwrap().path().display().to_string()));
+    assert!(files.len() > 15, "{files:?}");
+    let mut plain = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for way in [".route_service(", ".nest(", ".nest_service("] {
+            assert!(!text.contains(way), "{file} has {way}");
+        }
+        for rest in text.split(".route(").skip(1) {
+            plain += 1;
+            let path = rest.trim_start();
+            assert!(
+                path.starts_with('"') && !path.starts_with("\"/api"),
+                "{file}: {}",
+                path.lines().next().unwrap_or_default()
+            );
+        }
+    }
+    assert!(plain >= 3, "the pages at / and /admin are plain routes");
+}
+
+#[tokio::test]
+async fn figures_and_names_of_one_team_say_nothing_to_another() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        furnish(&api, "acme", Some("red")).await;
+        for (who, tasks, dead) in [
+            (("acme", Some("red")), 1, 1),
+            (("acme", None), 1, 1),
+            (("acme", Some("blue")), 0, 0),
+            (("umbrella", Some("red")), 0, 0),
+            (("umbrella", None), 0, 0),
+        ] {
+            let board = ask(&api, &Method::GET, "/api/v1/leaderboard", who).await;
+            let board = board.json();
+            assert_eq!(board["tasks"], tasks, "{who:?}: {board}");
+            let rows = board["leaderboard"].as_array().map(Vec::len);
+            assert_eq!(rows, Some(tasks), "{who:?}");
+            let queues = ask(&api, &Method::GET, "/api/v1/queues", who).await.json();
+            let counted: u64 = queues["queues"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|queue| queue["dead"].as_u64().unwrap())
+                .sum();
+            assert_eq!(counted, dead, "{who:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_of_a_request_leads_to_nobody_elses_task() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(database, GATEWAY);
+        let body =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let create = async |org, team| {
+            let body = Body::from(body.to_string());
+            let who = (org, team, "member");
+            let mut asking = from_gateway(Method::POST, "/api/v1/tasks", body, who);
+            let key = "build-17".parse().unwrap();
+            asking.headers_mut().insert("idempotency-key", key);
+            api.send(asking).await
+        };
+        let first = create("acme", Some("red")).await;
+        assert_eq!(first.status, StatusCode::CREATED);
+        let id = first.json()["id"].as_str().unwrap().to_owned();
+        // Another organisation has names of its own.
+        let elsewhere = create("umbrella", Some("red")).await;
+        assert_eq!(elsewhere.status, StatusCode::CREATED);
+        assert_eq!(elsewhere.header("idempotency-replayed"), None);
+        assert_ne!(elsewhere.json()["id"], first.json()["id"]);
+        // Another team of the same one is told that the name is taken, and not by what.
+        let beside = create("acme", Some("blue")).await;
+        assert_eq!(beside.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(!beside.text().contains(&id), "{}", beside.text());
+        let again = create("acme", Some("red")).await;
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_eq!(again.json()["id"], first.json()["id"]);
     })
     .await;
 }

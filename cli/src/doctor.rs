@@ -1,6 +1,5 @@
 //! `membreak doctor`: what is installed, reachable and configured, and how to mend what is not.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use agents::sandbox::Mode;
 use platform::doorbell::Doorbell as _;
 use platform::doorbell::redis::RedisDoorbell;
 use platform::parts::Platform;
-use platform::settings::Environment;
+use platform::settings::{self, Environment};
 use platform::telemetry::chain;
 use serde::Serialize;
 
@@ -85,9 +84,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             )
         })),
     }
-    let file: BTreeMap<String, String> = dotenvy::dotenv_iter()
-        .map(|lines| lines.filter_map(Result::ok).collect())
-        .unwrap_or_default();
+    let file = settings::file::entries()?;
     let effective = effective::settings(&Environment, &file);
     let failed = findings
         .iter()
@@ -161,6 +158,7 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     }
     findings.push(writable("work folder", &settings.worker.work_dir).await);
     findings.push(address(settings).await);
+    findings.extend(sign_on(settings).await);
     findings.push(sandbox(settings));
     agents(settings, findings).await;
 }
@@ -250,15 +248,47 @@ async fn writable(what: &str, folder: &Path) -> Finding {
 
 async fn address(settings: &Settings) -> Finding {
     let address = format!("{}:{}", settings.api.host, settings.api.port);
-    match tokio::net::TcpListener::bind(&address).await {
-        Ok(_) => Finding::ok("address", format!("{address} is free")),
-        Err(error) => Finding::bad(
-            Verdict::Warn,
+    let listener = match tokio::net::TcpListener::bind(&address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            return Finding::bad(
+                Verdict::Warn,
+                "address",
+                format!("{address}: {error}"),
+                "is the service running already? else choose another HOST or PORT",
+            );
+        }
+    };
+    let may_listen = match listener.local_addr() {
+        Ok(found) => settings.api.may_listen(found).map_err(anyhow::Error::from),
+        Err(error) => Err(error.into()),
+    };
+    match may_listen {
+        Ok(()) => Finding::ok("address", format!("{address} is free")),
+        Err(refused) => Finding::bad(
+            Verdict::Fail,
             "address",
-            format!("{address}: {error}"),
-            "is the service running already? else choose another HOST or PORT",
+            format!("the service would not start: {refused}"),
+            "HOST=127.0.0.1, or SSO_ENABLED=true with a proof",
         ),
     }
+}
+
+/// Whether the keys of the gateway's tokens can be had; nothing where they are not needed.
+async fn sign_on(settings: &Settings) -> Option<Finding> {
+    let auth = &settings.api.auth;
+    if !auth.enabled {
+        return None;
+    }
+    Some(match api::count_sign_on_keys(auth).await? {
+        Ok(count) => Finding::ok("sign-on service", format!("publishes {count} keys")),
+        Err(problem) => Finding::bad(
+            Verdict::Fail,
+            "sign-on service",
+            format!("its keys cannot be had: {problem}"),
+            "check SSO_SERVICE_URL; keys are read from .well-known/jwks.json below it",
+        ),
+    })
 }
 
 fn sandbox(settings: &Settings) -> Finding {

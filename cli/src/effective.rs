@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use platform::parts::is_secret_setting;
-use platform::settings::Source;
+use platform::settings::{Source, without_credentials};
 use serde::Serialize;
 
 /// Every setting with its default and what it is for; a test holds it against what the code reads.
@@ -90,7 +90,9 @@ fn effective(
     };
     let value = match set {
         Some(_) if is_secret_setting(name) => Some("(set)".to_owned()),
-        Some(value) => Some(without_password(&value)),
+        // Elsewhere an @ is no sign of a password: the version of a model has one.
+        Some(value) if is_address(name, &value) => Some(without_credentials(&value)),
+        Some(value) => Some(value),
         None => Some(usual.to_owned()).filter(|usual| !usual.is_empty()),
     };
     Effective {
@@ -102,20 +104,8 @@ fn effective(
     }
 }
 
-/// An address without its password; any other text as it is.
-fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        None => text.to_owned(),
-        Some((user, host)) => {
-            let user = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:…@{host}{path}")
-        }
-    }
+fn is_address(name: &str, value: &str) -> bool {
+    name.contains("URL") || name.contains("PROXY") || value.contains("://")
 }
 
 #[cfg(test)]
@@ -127,6 +117,16 @@ mod tests {
         let source = [
             ("GATEWAY_SECRET", "the secret of the gateway"),
             ("DATABASE_URL", "postgres://ada:quokka@db:5432/membreak"),
+            ("HTTPS_PROXY", "ada:quokka@proxy:3128"),
+            (
+                "FORGE_URLS",
+                "https://github.com,https://ada:quokka@forge.example",
+            ),
+            (
+                "OPENAI_BASE_URL",
+                "https://models.example/v1?api_key=quokka",
+            ),
+            ("JUDGES", "anthropic:sonnet@2026"),
             ("PORT", "9000"),
         ];
         let file = BTreeMap::from([("PORT".to_owned(), "9000".to_owned())]);
@@ -143,6 +143,11 @@ mod tests {
             of("DATABASE_URL").value.as_deref(),
             Some("postgres://ada:…@db:5432/membreak")
         );
+        assert_eq!(of("JUDGES").value.as_deref(), Some("anthropic:sonnet@2026"));
+        for setting in &settings {
+            let shown = setting.value.as_deref().unwrap_or_default();
+            assert!(!shown.contains("quokka"), "{}: {shown}", setting.name);
+        }
         assert_eq!(of("PORT").origin, Origin::File);
         assert_eq!(of("DATABASE_URL").origin, Origin::Environment);
         let usual = of("LEASE_SECONDS");

@@ -66,10 +66,12 @@ fn main() -> ExitCode {
     {
         return agents::control::program::main(args);
     }
-    // A missing file is none; what stands in the environment goes before it. Before any thread is
-    // there, because the environment belongs to the whole process.
-    dotenvy::dotenv().ok();
+    let file = platform::settings::file::load();
     let arguments = Arguments::parse();
+    if let Err(error) = file {
+        complain(&platform::telemetry::chain(&error));
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

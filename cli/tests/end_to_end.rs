@@ -365,4 +365,27 @@ fn the_doctor_finds_what_is_there_and_names_bad_settings() {
     let unreachable = doctor("REDIS_URL", "redis://:verysecret1@127.0.0.1:1/");
     assert_eq!(unreachable.status.code(), Some(1));
     assert!(!String::from_utf8_lossy(&unreachable.stdout).contains("verysecret1"));
+    // What would not start is not told to be well.
+    let open = doctor("HOST", "0.0.0.0");
+    assert_eq!(open.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&open.stdout).contains("ALLOW_PUBLIC_BIND"));
+    let file = folder.path().join(".env");
+    std::fs::write(
+        &file,
+        "SSO_ENABLED=true\nSSO_SERVICE_URL=http://127.0.0.1:1\n",
+    )
+    .unwrap();
+    let unreachable = doctor("LOG_LEVEL", "info");
+    assert_eq!(unreachable.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unreachable.stdout).contains("its keys cannot be had"));
+    std::fs::write(
+        &file,
+        "SSO_ENABLED=true\nGATEWAY_SECRET=verysecret1 verysecret1\n",
+    )
+    .unwrap();
+    let bad = doctor("LOG_LEVEL", "info");
+    assert_eq!(bad.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&bad.stderr).into_owned();
+    assert!(told.contains(".env, line 2 (GATEWAY_SECRET)"), "{told}");
+    assert!(!told.contains("verysecret1"), "{told}");
 }

@@ -16,7 +16,8 @@ pub struct Model {
     pub team_id: Option<String>,
     pub at: DateTimeUtc,
     pub actor_kind: ActorKind,
-    /// The user's id, or the token's; none for the local user.
+    /// The user's id, or the token's; none for the local user and for the
+    /// service itself.
     pub actor: Option<String>,
     /// What was done, such as `task.create`.
     pub action: String,

@@ -131,6 +131,8 @@ words! {
         User = "user",
         /// A machine with a token.
         Token = "token",
+        /// The service by itself, such as a worker that turns a webhook off.
+        System = "system",
     }
 
     /// Who is to blame when a run does not end with a measurement.

@@ -22,4 +22,4 @@ pub mod statistics;
 pub mod leaderboard;
 
 /// The version of the instrument. Figures of different versions are never averaged.
-pub const INSTRUMENT_VERSION: &str = "3";
+pub const INSTRUMENT_VERSION: &str = "4";

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use migration::Direction;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 
-use crate::settings::Reader;
+use crate::settings::{Reader, without_credentials};
 
 /// How long a writer waits for another one on SQLite.
 const BUSY: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ pub struct DatabaseSettings {
 impl std::fmt::Debug for DatabaseSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DatabaseSettings")
-            .field("url", &address(&self.url))
+            .field("url", &self.address())
             .field("max_connections", &self.max_connections)
             .finish()
     }
@@ -69,7 +69,7 @@ impl DatabaseSettings {
 
     /// The address without credentials, for people.
     pub fn address(&self) -> String {
-        address(&self.url)
+        without_credentials(&self.url)
     }
 }
 
@@ -79,15 +79,6 @@ fn is_sqlite(url: &str) -> bool {
 
 fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
-}
-
-fn address(url: &str) -> String {
-    let Ok(mut parsed) = url::Url::parse(url) else {
-        return url.split(':').next().unwrap_or_default().to_owned();
-    };
-    // Only an address without a host refuses this, and such a one has no password.
-    let _no_password = parsed.set_password(None);
-    parsed.to_string()
 }
 
 /// Connects, without touching the schema. SQLite: write-ahead log, foreign keys, busy timeout; the

@@ -3,8 +3,14 @@
 //! A section struct stands beside the code it configures and reads itself from a [`Source`]; a
 //! process composes sections. `std::env::var` appears in this file only.
 
+mod credentials;
+pub mod file;
+
+use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
+
+pub use credentials::without_credentials;
 
 /// Longer spans are taken for mistakes, and would not fit a database's time.
 const LONGEST_SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -13,6 +19,11 @@ const LONGEST_SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub trait Source {
     /// The value of a setting; an empty one counts as not set.
     fn get(&self, name: &str) -> Option<String>;
+
+    /// Whether a setting is there and is no text, so that it would be taken for one that is not set.
+    fn has_no_text(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// The environment of the process.
@@ -30,6 +41,10 @@ impl Environment {
 impl Source for Environment {
     fn get(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn has_no_text(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
     }
 }
 
@@ -88,6 +103,8 @@ pub struct SettingErrors(pub Vec<SettingError>);
 pub struct Reader<'a> {
     source: &'a dyn Source,
     errors: Vec<SettingError>,
+    /// Settings that are set to something that is no text.
+    no_text: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Reader<'a> {
@@ -96,12 +113,25 @@ impl<'a> Reader<'a> {
         Self {
             source,
             errors: Vec::new(),
+            no_text: RefCell::default(),
         }
+    }
+
+    /// What is set. A value that is no text is noted: as good as not set, it could leave a door open.
+    fn get(&self, name: &'static str) -> Option<String> {
+        let value = self.source.get(name);
+        if value.is_none() && self.source.has_no_text(name) {
+            let mut no_text = self.no_text.borrow_mut();
+            if !no_text.contains(&name) {
+                no_text.push(name);
+            }
+        }
+        value
     }
 
     /// The text of a setting.
     pub fn text(&self, name: &'static str) -> Option<String> {
-        self.source.get(name)
+        self.get(name)
     }
 
     /// A setting that parses, or its default. A bad value is noted and the default returned, so
@@ -111,7 +141,7 @@ impl<'a> Reader<'a> {
         T: std::str::FromStr,
         T::Err: fmt::Display,
     {
-        match self.source.get(name) {
+        match self.get(name) {
             None => default,
             Some(text) => match text.trim().parse() {
                 Ok(value) => value,
@@ -125,7 +155,7 @@ impl<'a> Reader<'a> {
 
     /// A yes-or-no setting: `true`/`false`, `1`/`0`, `yes`/`no`, `on`/`off`.
     pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
-        let Some(text) = self.source.get(name) else {
+        let Some(text) = self.get(name) else {
             return default;
         };
         match text.trim().to_ascii_lowercase().as_str() {
@@ -140,7 +170,7 @@ impl<'a> Reader<'a> {
 
     /// A span of time in seconds, such as `60` or `0.5`.
     pub fn seconds(&mut self, name: &'static str, default: Duration) -> Duration {
-        let Some(text) = self.source.get(name) else {
+        let Some(text) = self.get(name) else {
             return default;
         };
         let seconds = text.trim().parse().ok();
@@ -155,7 +185,7 @@ impl<'a> Reader<'a> {
 
     /// The parts of a setting between commas, trimmed, without empty ones; none if it is not set.
     pub fn list(&self, name: &'static str) -> Option<Vec<String>> {
-        let text = self.source.get(name)?;
+        let text = self.get(name)?;
         Some(
             text.split(',')
                 .map(str::trim)
@@ -167,7 +197,7 @@ impl<'a> Reader<'a> {
 
     /// A setting that must not be seen.
     pub fn secret(&self, name: &'static str) -> Option<Secret> {
-        self.source.get(name).map(Secret::new)
+        self.get(name).map(Secret::new)
     }
 
     /// A variable whose name a user chose, in a file that a setting names.
@@ -179,25 +209,57 @@ impl<'a> Reader<'a> {
     pub fn refuse(&mut self, name: &'static str, problem: impl Into<String>) {
         let mut problem = problem.into();
         // What may hold a password is not repeated.
-        let is_private = ["URL", "SECRET", "KEY", "TOKEN"]
+        let is_private = ["URL", "SECRET", "KEY", "TOKEN", "PROXY"]
             .iter()
             .any(|word| name.contains(word));
-        if let Some(value) = self.source.get(name)
-            && !is_private
-            && !problem.starts_with(value.trim())
-            && !problem.contains(&format!("{value:?}"))
-        {
-            problem = format!("{value:?} {problem}");
+        if let Some(value) = self.get(name).filter(|_| !is_private) {
+            let shown = without_credentials(&value);
+            if !problem.starts_with(shown.trim()) && !problem.contains(&format!("{shown:?}")) {
+                problem = format!("{shown:?} {problem}");
+            }
         }
         self.errors.push(SettingError { name, problem });
     }
 
     /// The value, unless something was wrong.
-    pub fn finish<T>(self, value: T) -> Result<T, SettingErrors> {
+    pub fn finish<T>(mut self, value: T) -> Result<T, SettingErrors> {
+        let no_text = self.no_text.take();
+        self.errors
+            .extend(no_text.into_iter().map(|name| SettingError {
+                name,
+                problem: "is set to bytes that are no text (UTF-8)".to_owned(),
+            }));
         if self.errors.is_empty() {
             Ok(value)
         } else {
             Err(SettingErrors(self.errors))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One setting of bytes that are no text.
+    struct Bytes;
+
+    impl Source for Bytes {
+        fn get(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn has_no_text(&self, name: &str) -> bool {
+            name == "SSO_ENABLED"
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_not_taken_for_none() {
+        let mut reader = Reader::new(&Bytes);
+        let off = reader.flag("SSO_ENABLED", false) | reader.flag("OTHER", false);
+        let refused = reader.finish(off).unwrap_err();
+        let names: Vec<_> = refused.0.iter().map(|error| error.name).collect();
+        assert_eq!(names, ["SSO_ENABLED"]);
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 use platform::parts::{Platform, PlatformSettings};
-use platform::settings::{Environment, Reader};
+use platform::settings::{self, Environment, Reader};
 use platform::telemetry::{self, TelemetrySettings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -35,10 +35,9 @@ fn main() -> anyhow::Result<ExitCode> {
     {
         return Ok(agents::control::program::main(args));
     }
-    // A missing file is none; what stands in the environment goes before it. Before any thread is
-    // there, because the environment belongs to the whole process.
-    dotenvy::dotenv().ok();
+    let file = settings::file::load();
     let options = Options::parse();
+    file?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -45,6 +45,8 @@ fn judges(stub: Option<&JudgeStub>) -> JudgeSettings {
                 model: "m-literal".to_owned(),
                 base_url: stub.url().parse().unwrap(),
                 key: Secret::new("sk-judge-of-a-test"),
+                name: None,
+                family: Some("family of a test".to_owned()),
             })
             .collect(),
         wait: Duration::from_millis(1),

@@ -14,8 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use entity::status::{DeliveryStatus, TaskStatus};
-use entity::{TaskId, WebhookId, webhook, webhook_delivery};
+use entity::status::{ActorKind, DeliveryStatus, TaskStatus};
+use entity::{TaskId, WebhookId, audit_event, webhook, webhook_delivery};
 use platform::settings::Secret;
 use platform::webhooks::{announce, new_secret, signature};
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, Set, TransactionTrait};
@@ -137,7 +137,18 @@ async fn a_receiver_that_is_gone_is_told_no_more() {
     let webhook = webhook::Entity::find()
         .one(&installation.platform.database)
         .await;
-    assert!(!webhook.unwrap().unwrap().enabled);
+    let webhook = webhook.unwrap().unwrap();
+    assert!(!webhook.enabled);
+    // Nobody asked for it, so that somebody will ask who did it.
+    let written = audit_event::Entity::of(&webhook.org_id)
+        .all(&installation.platform.database)
+        .await
+        .unwrap();
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0].action, "webhook.disable");
+    assert_eq!(written[0].subject, Some(webhook.id.to_string()));
+    assert_eq!(written[0].actor_kind, ActorKind::System);
+    assert_eq!(written[0].actor, None);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ const LONGEST: usize = 200;
 
 const NO_PROOF: ApiError =
     ApiError::Unauthorized("The request does not prove that it comes from the gateway");
+const CONTRADICTED: ApiError = ApiError::Unauthorized("The headers contradict the gateway's token");
 
 /// Who the gateway says it is.
 pub(super) async fn caller_of(
@@ -33,20 +34,29 @@ pub(super) async fn caller_of(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Caller, ApiError> {
-    let claims = proof(settings, keys, headers, peer).await?.claims();
-    let org = agreed(&ORG, headers, claims.org_id)?;
-    let user = agreed(&USER, headers, claims.sub)?;
-    let team = agreed(&TEAM, headers, claims.team_id)?;
-    let email = agreed(&EMAIL, headers, claims.email)?;
-    let role = agreed(&ROLE, headers, claims.role)?;
+    let proof = proof(settings, keys, headers, peer).await?;
+    let claims = &proof.claims;
+    let org = proof.told(&ORG, headers, claims.org_id.as_deref())?;
+    let user = proof.told(&USER, headers, claims.sub.as_deref())?;
+    let email = proof.told(&EMAIL, headers, claims.email.as_deref())?;
+    let team = match proof.told(&TEAM, headers, claims.team_id.as_deref())? {
+        // Without a team a caller sees the whole organisation: to name one only takes away.
+        None => header(&TEAM, headers)?,
+        told => told,
+    };
     let (Some(org), Some(user)) = (org, user) else {
         return Err(ApiError::Unauthorized(
-            "The gateway tells neither X-User-ID nor X-Org-ID, or only one of them",
+            "Organisation or user is not told by what proves that it is the gateway",
         ));
     };
-    let role = match role {
-        // Who is not said to may change anything may not.
-        None => Role::Viewer,
+    let role = match proof.told(&ROLE, headers, claims.role.as_deref())? {
+        // Who is not said to may change anything may not, whatever a header claims that nothing proves.
+        None => match header(&ROLE, headers)? {
+            Some(word) if !word.eq_ignore_ascii_case(Role::Viewer.as_str()) => {
+                return Err(CONTRADICTED);
+            }
+            _ => Role::Viewer,
+        },
         Some(word) => word
             .to_ascii_lowercase()
             .parse()
@@ -64,56 +74,70 @@ pub(super) async fn caller_of(
 }
 
 /// What proved that a request comes from the gateway.
-enum Proof {
-    /// Something that says nothing of the caller.
-    Plain,
-    Token(Claims),
+struct Proof {
+    /// Whether the headers do too. A token alone proves nothing of them: whoever has it may have
+    /// written them.
+    of_headers: bool,
+    /// Of a token that is valid; else none of them.
+    claims: Claims,
 }
 
 impl Proof {
-    fn claims(self) -> Claims {
-        match self {
-            Self::Plain => Claims::default(),
-            Self::Token(claims) => claims,
+    /// What is told of the caller: by the token or, where it says nothing and something else proves the
+    /// headers, by the header.
+    fn told(
+        &self,
+        name: &HeaderName,
+        headers: &HeaderMap,
+        claim: Option<&str>,
+    ) -> Result<Option<String>, ApiError> {
+        match (header(name, headers)?, claim) {
+            (Some(header), Some(claim)) if header != claim => Err(CONTRADICTED),
+            (_, Some(claim)) => within_limits(claim.to_owned()).map(Some),
+            (header, None) => Ok(header.filter(|_| self.of_headers)),
         }
     }
 }
 
-/// A proof that is offered and wrong is refused, whatever else would do.
+/// Everything that is offered must be right: a proof that is wrong is refused whatever else would do.
 async fn proof(
     settings: &AuthSettings,
     keys: Option<&Keys>,
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Proof, ApiError> {
-    if let (Some(secret), Some(given)) = (&settings.gateway_secret, headers.get(SECRET)) {
-        // Digests are equally long: not even the length of the secret can be measured.
-        let expected = Sha256::digest(secret.expose().as_bytes());
-        let given = Sha256::digest(given.as_bytes());
-        return if bool::from(expected.as_slice().ct_eq(given.as_slice())) {
-            Ok(Proof::Plain)
-        } else {
-            Err(NO_PROOF)
-        };
-    }
-    let token = match single(&TOKEN, headers)? {
-        Some(token) => Some(token),
-        None => bearer(headers).map(str::to_owned),
-    };
-    if let (Some(keys), Some(token)) = (keys, token) {
-        return keys.verify(&token).await.map(Proof::Token);
-    }
-    let trusted = peer.is_some_and(|peer| {
+    let mut of_headers = peer.is_some_and(|peer| {
         let ip = peer.ip().to_canonical();
         settings
             .trusted_gateways
             .iter()
             .any(|net| net.contains(&ip))
     });
-    if trusted {
-        Ok(Proof::Plain)
-    } else {
-        Err(NO_PROOF)
+    if let Some(secret) = &settings.gateway_secret {
+        // Digests are equally long: not even the length of the secret can be measured.
+        let expected = Sha256::digest(secret.expose().as_bytes());
+        for given in headers.get_all(SECRET) {
+            let given = Sha256::digest(given.as_bytes());
+            if !bool::from(expected.as_slice().ct_eq(given.as_slice())) {
+                return Err(NO_PROOF);
+            }
+            of_headers = true;
+        }
+    }
+    let token = match single(&TOKEN, headers)? {
+        Some(token) => Some(token),
+        None => bearer(headers).map(str::to_owned),
+    };
+    match (keys, token) {
+        (Some(keys), Some(token)) => Ok(Proof {
+            of_headers,
+            claims: keys.verify(&token).await?,
+        }),
+        _ if of_headers => Ok(Proof {
+            of_headers,
+            claims: Claims::default(),
+        }),
+        _ => Err(NO_PROOF),
     }
 }
 
@@ -139,27 +163,15 @@ fn single(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
     }
 }
 
-/// What header and token say, if they do not contradict each other.
-fn agreed(
-    name: &HeaderName,
-    headers: &HeaderMap,
-    claim: Option<String>,
-) -> Result<Option<String>, ApiError> {
-    let header = single(name, headers)?;
-    let value = match (header, claim) {
-        (Some(header), Some(claim)) if header != claim => {
-            return Err(ApiError::Unauthorized(
-                "The headers contradict the gateway's token",
-            ));
-        }
-        (header, claim) => claim.or(header),
-    };
-    if value
-        .as_ref()
-        .is_some_and(|value| value.len() > LONGEST || value.contains(char::is_control))
-    {
+/// What a header says.
+fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    single(name, headers)?.map(within_limits).transpose()
+}
+
+fn within_limits(value: String) -> Result<String, ApiError> {
+    if value.len() > LONGEST || value.contains(char::is_control) {
         return Err(ApiError::Unauthorized(
-            "A header that tells who calls is too long",
+            "Something that tells who calls is too long",
         ));
     }
     Ok(value)

@@ -2,22 +2,26 @@
 //!
 //! Keys are kept for ten minutes. A token that names a key which is not there has them fetched again,
 //! so that a rotation is noticed at once, but not more than every ten seconds: a stream of invented
-//! names costs the service nothing. While it does not answer, the keys that are there go on.
+//! names costs the service nothing. While it does not answer, the keys that are there go on, for a
+//! day: a key that was withdrawn must not be good for ever. One request fetches; others wait for it
+//! only where there is no key for them to go on with.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::{JwkSet, PublicKeyUse};
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use platform::telemetry::chain;
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use crate::error::ApiError;
 use crate::settings::auth::JwtSettings;
 
-/// How long keys are believed.
+/// After how long keys are fetched again.
 const FRESH: Duration = Duration::from_secs(600);
+/// How long keys are believed that cannot be fetched again.
+const BELIEVED: Duration = Duration::from_secs(24 * 3600);
 /// Between two attempts to fetch keys.
 const PAUSE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,6 +55,40 @@ pub(super) struct Keys {
     settings: JwtSettings,
     client: reqwest::Client,
     known: Mutex<Known>,
+    /// Held by the request that fetches.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+/// What is known of a key, at a time.
+enum Found {
+    Fresh(DecodingKey),
+    /// To be fetched again when possible; good until then.
+    Aged(DecodingKey),
+    /// There are keys, and this is none of them.
+    Unknown,
+    /// There are no keys to go by.
+    Nothing,
+}
+
+impl Known {
+    fn find(&self, name: &str) -> Found {
+        let Some(age) = self
+            .fetched
+            .map(|at| at.elapsed())
+            .filter(|age| *age < BELIEVED)
+        else {
+            return Found::Nothing;
+        };
+        match self.keys.get(name) {
+            Some(key) if age < FRESH => Found::Fresh(key.clone()),
+            Some(key) => Found::Aged(key.clone()),
+            None => Found::Unknown,
+        }
+    }
+
+    fn may_ask(&self) -> bool {
+        self.asked.is_none_or(|at| at.elapsed() >= PAUSE)
+    }
 }
 
 impl Keys {
@@ -64,6 +102,7 @@ impl Keys {
             // Building fails only where the system has no random numbers; the default panics then.
             client: client.unwrap_or_default(),
             known: Mutex::default(),
+            fetching: tokio::sync::Mutex::default(),
         }
     }
 
@@ -93,31 +132,50 @@ impl Keys {
         }
     }
 
+    /// The key of a name; none, where the service publishes others.
     async fn key(&self, name: &str) -> Result<Option<DecodingKey>, ApiError> {
-        // Held while fetching: of many requests one asks, the others wait for its answer.
-        let mut known = self.known.lock().await;
-        let fresh = known.fetched.is_some_and(|at| at.elapsed() < FRESH);
-        let found = known.keys.get(name).cloned();
-        let may_ask = known.asked.is_none_or(|at| at.elapsed() >= PAUSE);
-        if (fresh && found.is_some()) || !may_ask {
-            return Ok(found);
+        let (found, may_ask) = self.with_known(|known| (known.find(name), known.may_ask()));
+        let turn = match found {
+            Found::Fresh(key) => return Ok(Some(key)),
+            // Somebody else fetches already, or did a moment ago.
+            Found::Aged(key) if !may_ask => return Ok(Some(key)),
+            Found::Aged(key) => match self.fetching.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(Some(key)),
+            },
+            Found::Unknown | Found::Nothing => self.fetching.lock().await,
+        };
+        // Whoever was here before may have fetched what is wanted.
+        if self.with_known(|known| known.may_ask()) {
+            self.with_known(|known| known.asked = Some(Instant::now()));
+            match self.fetch().await {
+                Ok(keys) => self.with_known(|known| {
+                    known.keys = keys;
+                    known.fetched = Some(Instant::now());
+                }),
+                Err(problem) => {
+                    tracing::warn!("the keys of the sign-on service cannot be had: {problem}");
+                }
+            }
         }
-        known.asked = Some(Instant::now());
-        match self.fetch().await {
-            Ok(keys) => {
-                known.keys = keys;
-                known.fetched = Some(Instant::now());
-                Ok(known.keys.get(name).cloned())
-            }
-            Err(problem) if known.keys.is_empty() => {
-                tracing::warn!("the keys of the sign-on service cannot be had: {problem}");
-                Err(ApiError::NoKeys)
-            }
-            Err(problem) => {
-                tracing::warn!("going on with older keys of the sign-on service: {problem}");
-                Ok(found)
-            }
+        drop(turn);
+        match self.with_known(|known| known.find(name)) {
+            Found::Fresh(key) | Found::Aged(key) => Ok(Some(key)),
+            Found::Unknown => Ok(None),
+            Found::Nothing => Err(ApiError::NoKeys),
         }
+    }
+
+    fn with_known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many keys the sign-on service publishes.
+    ///
+    /// # Errors
+    /// What is wrong with its answer, or with the way to it.
+    pub(super) async fn count(&self) -> Result<usize, String> {
+        self.fetch().await.map(|keys| keys.len())
     }
 
     async fn fetch(&self) -> Result<HashMap<String, DecodingKey>, String> {
@@ -149,5 +207,26 @@ impl Keys {
             return Err("it publishes no key that can be used".to_owned());
         }
         Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_cannot_be_fetched_again_are_believed_for_a_day() {
+        let known = |age: Duration| Known {
+            keys: HashMap::from([("a".to_owned(), DecodingKey::from_secret(b"key"))]),
+            fetched: Instant::now().checked_sub(age),
+            asked: None,
+        };
+        assert!(matches!(known(FRESH / 2).find("a"), Found::Fresh(_)));
+        assert!(matches!(known(FRESH).find("a"), Found::Aged(_)));
+        assert!(matches!(known(FRESH).find("b"), Found::Unknown));
+        let hour = Duration::from_secs(3600);
+        assert!(matches!(known(BELIEVED - hour).find("a"), Found::Aged(_)));
+        assert!(matches!(known(BELIEVED).find("a"), Found::Nothing));
+        assert!(matches!(Known::default().find("a"), Found::Nothing));
     }
 }

@@ -57,14 +57,14 @@ pub(crate) struct AuditPage {
 pub(crate) struct AuditView {
     id: Uuid,
     at: DateTime<Utc>,
-    /// `local`, `user` or `token`.
+    /// `local`, `user`, `token`, or `system`: the service by itself.
     #[schema(value_type = String)]
     actor_kind: ActorKind,
     /// The user's id, or the token's.
     actor: Option<String>,
     team_id: Option<String>,
     /// Such as `task.create`, `task.cancel`, `task.retry`, `task.judge`, `token.create`,
-    /// `token.revoke`, `webhook.create`, `webhook.delete`, `job.retry`, `job.discard`.
+    /// `token.revoke`, `webhook.create`, `webhook.delete`, `webhook.disable`, `job.retry`, `job.discard`.
     action: String,
     /// The id of what it was done to.
     subject: Option<String>,

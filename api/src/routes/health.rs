@@ -10,9 +10,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use entity::status::JobState;
-use entity::{job, worker};
+use entity::worker;
 use platform::telemetry::chain;
-use sea_orm::{DbErr, QuerySelect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -20,11 +19,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::figures::Counted;
 use crate::known::told_by;
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
 
+/// All that is told here of an agent that a worker cannot use.
+const UNUSABLE: &str = "It cannot be used; GET /api/v1/agents says why";
 const SERVICE: &str = "Memory-Break Orchestrator";
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -222,10 +224,14 @@ async fn queue_problem(api: &ApiState) -> Option<String> {
     responses(
         (status = 200, description = "It works, if not all of it", body = DetailedHealth),
         (status = 503, description = "It does not work", body = DetailedHealth)))]
-async fn show_detailed_health(State(api): State<ApiState>) -> Response {
-    let (database, queue) = tokio::join!(database_problem(&api), queue_problem(&api));
+async fn show_detailed_health(State(running): State<Running>) -> Response {
+    let api = &running.api;
+    let (database, queue) = tokio::join!(database_problem(api), queue_problem(api));
     let queues = match &database {
-        Ok(_) => queue_figures(&api).await.unwrap_or_default(),
+        Ok(_) => match running.figures.of(&api.platform.database).await {
+            Ok(counted) => queue_figures(&counted),
+            Err(_) => BTreeMap::new(),
+        },
         Err(_) => BTreeMap::new(),
     };
     let no_workers = Vec::new();
@@ -273,35 +279,22 @@ async fn show_detailed_health(State(api): State<ApiState>) -> Response {
     responses(
         (status = 200, description = "The figures", body = MetricsView),
         (status = 503, description = "The database does not answer", body = ErrorBody)))]
-async fn show_metrics(State(api): State<ApiState>) -> Result<Json<MetricsView>, ApiError> {
-    let counting = || ApiError::database("counting jobs and workers");
-    let queues = queue_figures(&api).await.map_err(counting())?;
-    let workers = scope::live_workers()
-        .all(&api.platform.database)
-        .await
-        .map_err(counting())?;
+async fn show_metrics(State(running): State<Running>) -> Result<Json<MetricsView>, ApiError> {
+    let database = &running.api.platform.database;
+    let counted = running.figures.of(database).await?;
+    let queues = queue_figures(&counted);
     Ok(Json(MetricsView {
-        worker_metrics: worker_figures(&workers, &queues),
-        agent_metrics: agent_figures(&workers),
+        worker_metrics: worker_figures(&counted.workers, &queues),
+        agent_metrics: agent_figures(&counted.workers),
         queue_metrics: queues,
     }))
 }
 
-/// The jobs by queue and state, counted by the database.
-async fn queue_figures(api: &ApiState) -> Result<BTreeMap<String, QueueFigures>, DbErr> {
-    let counts: Vec<(String, JobState, i64)> = scope::jobs_of_all()
-        .select_only()
-        .column(job::Column::Queue)
-        .column(job::Column::State)
-        .column_as(sea_orm::ColumnTrait::count(&job::Column::Id), "count")
-        .group_by(job::Column::Queue)
-        .group_by(job::Column::State)
-        .into_tuple()
-        .all(&api.platform.database)
-        .await?;
+/// The jobs by queue and state.
+fn queue_figures(counted: &Counted) -> BTreeMap<String, QueueFigures> {
     let mut queues: BTreeMap<String, QueueFigures> = BTreeMap::new();
-    for (queue, state, count) in counts {
-        let figures = queues.entry(queue).or_default();
+    for (queue, state, count) in &counted.jobs {
+        let (figures, count) = (queues.entry(queue.clone()).or_default(), *count);
         match state {
             JobState::Queued => figures.length = count,
             JobState::Leased => figures.started_count = count,
@@ -310,7 +303,7 @@ async fn queue_figures(api: &ApiState) -> Result<BTreeMap<String, QueueFigures>,
             JobState::Cancelled => figures.cancelled_count = count,
         }
     }
-    Ok(queues)
+    queues
 }
 
 fn worker_figures(
@@ -341,7 +334,8 @@ fn agent_figures(workers: &[worker::Model]) -> AgentFigures {
             version_info: VersionInfo {
                 version: found.version,
             },
-            error: found.problem,
+            // Anybody may ask, and what a worker says has paths of its machine in it.
+            error: found.problem.map(|_| UNUSABLE.to_owned()),
         };
         let known = agents.entry(found.name).or_insert_with(|| seen.clone());
         if seen.available && !known.available {

@@ -72,7 +72,7 @@ async fn stream_events(
     let Place::At(after) = place else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    Ok(sse::follow(&running, &task, Followed::Task, wanted, after))
+    sse::follow(&running, &caller, &task, Followed::Task, wanted, after)
 }
 
 /// Where a client that has seen the events up to some number goes on.
@@ -236,7 +236,7 @@ async fn follow_agent(
         runs,
         log_type,
     };
-    Ok(sse::follow(running, &task, followed, wanted, after))
+    sse::follow(running, caller, &task, followed, wanted, after)
 }
 
 /// Which events a client wants to hear of.

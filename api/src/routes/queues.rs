@@ -307,7 +307,7 @@ async fn dead_job(
     caller: &Caller,
     id: &str,
 ) -> Result<(job::Model, FoundTask), ApiError> {
-    let id: JobId = fields::id(id)?;
+    let id: JobId = fields::id("job_id", id)?;
     let database = &api.platform.database;
     let no_job = || ApiError::NotFound("Job not found".to_owned());
     let job = scope::jobs(caller)
@@ -333,7 +333,8 @@ async fn retry_dead_job(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let (job, task) = dead_job(&api, &caller, &id).await?;
-    retrying::retry_job(&api.platform, &task, &job, &caller.actor())
+    let most = api.settings.limits.active_tasks;
+    retrying::retry_job(&api.platform, &task, &job, &caller.actor(), most)
         .await
         .map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)

@@ -115,7 +115,8 @@ async fn retry_runs(
     fields.finish()?;
     let task = scope::task(&api.platform.database, &caller, &id).await?;
     let which = Which::Agents(agents);
-    let runs = retry_task(&api.platform, &task, &which, &caller.actor())
+    let most = api.settings.limits.active_tasks;
+    let runs = retry_task(&api.platform, &task, &which, &caller.actor(), most)
         .await
         .map_err(refused)?;
     let view = Retried {
@@ -128,6 +129,7 @@ async fn retry_runs(
 pub(super) fn refused(refused: Refused) -> ApiError {
     match refused {
         Refused::Database(error) => ApiError::database("trying again")(error),
+        Refused::TooManyTasks(most) => ApiError::TooManyTasks(most),
         Refused::NotEnded
         | Refused::BeingJudged
         | Refused::NothingToRetry { .. }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use entity::status::TaskStatus;
-use entity::{TaskId, agent_run, task};
+use entity::{agent_run, task};
 use sea_orm::sea_query::{BinOper, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Select, SqlErr};
 use serde::{Deserialize, Serialize};
@@ -187,13 +187,13 @@ async fn create_task(
     let mut new = new_task(fields, &api.settings, &known, &caller)?;
     new.name = name;
     let most = api.settings.limits.active_tasks;
-    if most > 0 && active_tasks(api, &caller, most).await? >= most {
-        // The last of them may have been made by an equal request, a moment ago.
-        let again = made_before(api, &caller, new.name.as_ref()).await?;
-        return again.ok_or(ApiError::TooManyTasks(most));
-    }
-    match tasks::create_task(&api.platform, new.clone()).await {
-        Ok(task) => Ok((StatusCode::CREATED, Json(TaskView::from(task))).into_response()),
+    match tasks::create_task(&api.platform, new.clone(), most).await {
+        Ok(None) => {
+            // The last of them may have been made by an equal request, a moment ago.
+            let again = made_before(api, &caller, new.name.as_ref()).await?;
+            again.ok_or(ApiError::TooManyTasks(most))
+        }
+        Ok(Some(task)) => Ok((StatusCode::CREATED, Json(TaskView::from(task))).into_response()),
         // Of two equal requests at once the second finds the task of the first.
         Err(error)
             if new.name.is_some()
@@ -255,21 +255,6 @@ async fn made_before(
     let replayed = [(REPLAYED, "true")];
     let answer = (StatusCode::CREATED, replayed, Json(TaskView::from(found)));
     Ok(Some(answer.into_response()))
-}
-
-/// How many tasks of an organisation have not ended; counts no further than `most`.
-async fn active_tasks(api: &ApiState, caller: &Caller, most: u64) -> Result<u64, ApiError> {
-    let open = [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
-    let found: Vec<TaskId> = task::Entity::visible_to(&caller.org)
-        .select_only()
-        .column(task::Column::Id)
-        .filter(task::Column::Status.is_in(open))
-        .limit(most)
-        .into_tuple()
-        .all(&api.platform.database)
-        .await
-        .map_err(ApiError::database("counting tasks"))?;
-    Ok(u64::try_from(found.len()).unwrap_or(u64::MAX))
 }
 
 /// Lists tasks, newest first.

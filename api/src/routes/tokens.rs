@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use entity::status::Role;
+use entity::status::{ActorKind, Role};
 use entity::{TokenId, api_token};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
@@ -148,13 +148,17 @@ async fn list_tokens(
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "administration", request_body = CreateToken,
     responses(
         (status = 201, description = "The token", body = NewTokenView),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody),
+        (status = 403, description = "The caller is no administrator, or is a token itself", body = ErrorBody),
         (status = 422, description = "The request is not valid", body = ErrorBody)))]
 async fn create_token(
     State(api): State<ApiState>,
     Admin(caller): Admin,
     Body(mut fields): Body,
 ) -> Result<(StatusCode, Json<NewTokenView>), ApiError> {
+    // One that leaks would else outlive its end, and its being revoked, in those that it made.
+    if caller.kind == ActorKind::Token {
+        return Err(ApiError::Forbidden("A token makes no tokens; people do"));
+    }
     let name = fields.short_text("name", 100);
     if fields.given("name").is_none() {
         fields.missing("name");
@@ -222,7 +226,7 @@ async fn revoke_token(
     Admin(caller): Admin,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let id: TokenId = fields::id(&id)?;
+    let id: TokenId = fields::id("token_id", &id)?;
     let revoking = || ApiError::database("revoking a token");
     let found = scope::tokens(&caller)
         .filter(api_token::Column::Id.eq(id))

@@ -209,7 +209,7 @@ async fn create_webhook(
 }
 
 async fn webhook_of(api: &ApiState, caller: &Caller, id: &str) -> Result<webhook::Model, ApiError> {
-    let id: WebhookId = fields::id(id)?;
+    let id: WebhookId = fields::id("webhook_id", id)?;
     scope::webhooks(caller)
         .filter(webhook::Column::Id.eq(id))
         .one(&api.platform.database)

@@ -54,10 +54,14 @@ impl AuthSettings {
         }
         let mut trusted_gateways = Vec::new();
         for text in reader.list("TRUSTED_GATEWAYS").unwrap_or_default() {
-            let net = text
+            let net: Result<IpNet, _> = text
                 .parse()
                 .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             match net {
+                Ok(net) if net.prefix_len() == 0 => reader.refuse(
+                    "TRUSTED_GATEWAYS",
+                    format!("{text:?} is every address, and so no proof of anything"),
+                ),
                 Ok(net) => trusted_gateways.push(net),
                 Err(_) => reader.refuse(
                     "TRUSTED_GATEWAYS",
@@ -125,7 +129,7 @@ impl JwtSettings {
             Ok(_) | Err(_) => {
                 reader.refuse(
                     "SSO_SERVICE_URL",
-                    format!("{base:?} is no base address such as https://sso.example.com"),
+                    "is no base address such as https://sso.example.com",
                 );
                 return None;
             }

@@ -24,6 +24,9 @@ pub struct LimitSettings {
     pub stalled_client: Duration,
     /// `MAX_CONNECTIONS`, 20000.
     pub connections: usize,
+    /// `MAX_STREAMS_PER_CALLER`: streams of events at once. 0: any number; not set:
+    /// [`Self::STREAMS`], and any number for the local user.
+    pub streams_per_caller: Option<usize>,
 }
 
 impl Default for LimitSettings {
@@ -37,11 +40,16 @@ impl Default for LimitSettings {
             header_timeout: Duration::from_secs(20),
             stalled_client: Duration::from_secs(60),
             connections: 20_000,
+            streams_per_caller: None,
         }
     }
 }
 
 impl LimitSettings {
+    /// Streams that a caller may follow at once where nothing else is said: many times what the pages
+    /// of one person hold open, and few enough that no caller can use all connections up.
+    pub const STREAMS: usize = 100;
+
     /// Reads what is set; problems are noted in `reader`.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let usual = Self::default();
@@ -54,6 +62,10 @@ impl LimitSettings {
             header_timeout: reader.seconds("HEADER_TIMEOUT_SECONDS", usual.header_timeout),
             stalled_client: reader.seconds("STALLED_CLIENT_SECONDS", usual.stalled_client),
             connections: reader.parsed("MAX_CONNECTIONS", usual.connections),
+            streams_per_caller: reader
+                .text("MAX_STREAMS_PER_CALLER")
+                .is_some()
+                .then(|| reader.parsed("MAX_STREAMS_PER_CALLER", Self::STREAMS)),
         };
         if !(1024..=64 * 1024 * 1024).contains(&settings.body_bytes) {
             reader.refuse("MAX_BODY_BYTES", "must be from 1024 to 67108864");

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::Utc;
-use entity::status::{DeliveryStatus, FailureCause};
-use entity::{DeliveryId, task, webhook, webhook_delivery};
+use entity::status::{ActorKind, DeliveryStatus, FailureCause};
+use entity::{AuditId, DeliveryId, audit_event, task, webhook, webhook_delivery};
+use platform::database::clock;
 use platform::jobs::ledger;
 use platform::redaction::Redactor;
 use platform::settings::Secret;
@@ -81,16 +82,8 @@ pub(crate) async fn deliver(
         .filter(webhook_delivery::Column::Id.eq(delivery.id))
         .exec(&transaction)
         .await?;
-    // Whoever is gone does not want to hear again.
     if code == Some(StatusCode::GONE) {
-        webhook::Entity::update_many()
-            .set(webhook::ActiveModel {
-                enabled: Set(false),
-                ..Default::default()
-            })
-            .filter(webhook::Column::Id.eq(webhook.id))
-            .exec(&transaction)
-            .await?;
+        turn_off(&transaction, &webhook).await?;
     }
     let Some(problem) = problem else {
         ledger::finish(&transaction, &job.lease).await?;
@@ -105,6 +98,41 @@ pub(crate) async fn deliver(
         Retry::After(wait(worker.settings.webhooks.wait, job.lease.attempt))
     };
     Err(failed(retry, &problem))
+}
+
+/// Whoever is gone does not want to hear again. Nobody asked for it, so it is written down who did it.
+async fn turn_off(
+    transaction: &impl ConnectionTrait,
+    webhook: &webhook::Model,
+) -> Result<(), DbErr> {
+    let turned = webhook::Entity::update_many()
+        .set(webhook::ActiveModel {
+            enabled: Set(false),
+            ..Default::default()
+        })
+        .filter(webhook::Column::Id.eq(webhook.id))
+        .filter(webhook::Column::Enabled.eq(true))
+        .exec(transaction)
+        .await?;
+    if turned.rows_affected == 0 {
+        return Ok(());
+    }
+    let row = audit_event::ActiveModel {
+        id: Set(AuditId::new()),
+        org_id: Set(webhook.org_id.clone()),
+        team_id: Set(webhook.team_id.clone()),
+        at: Set(clock::of_this_host()),
+        actor_kind: Set(ActorKind::System),
+        actor: Set(None),
+        action: Set("webhook.disable".to_owned()),
+        subject: Set(Some(webhook.id.to_string())),
+        details: Set(json!({ "status_code": StatusCode::GONE.as_u16() })),
+        correlation_id: Set(None),
+    };
+    audit_event::Entity::insert(row)
+        .exec_without_returning(transaction)
+        .await?;
+    Ok(())
 }
 
 fn failed(retry: Retry, problem: &str) -> StageError {
