@@ -87,6 +87,7 @@ fn operations(document: &Value, theirs: &Theirs) -> Vec<(Method, String, String)
             ("{webhook_id}", &theirs.webhook),
             ("{agent}", "claude"),
             ("{name}", "transcript"),
+            ("{number}", "1"),
         ] {
             path = path.replace(name, value);
         }

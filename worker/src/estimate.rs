@@ -14,8 +14,7 @@ use evaluation::probe::ProbeSet;
 use serde::Serialize;
 
 use crate::judges::battery_requests;
-use crate::material::OWN_PROMPT;
-use crate::stages::recalls::MOST_FACTS;
+use crate::material::{MOST_FACTS, OWN_PROMPT};
 
 /// What an answer takes, in tokens, with some thinking; also what is said around a tool call.
 const ANSWER: u64 = 300;

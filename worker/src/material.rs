@@ -6,6 +6,8 @@ use evaluation::probe::{Dimension, ProbeSet};
 use evaluation::pull_request::PullRequest;
 use serde::{Deserialize, Serialize};
 
+/// Facts that one free recall is held against, at most.
+pub(crate) const MOST_FACTS: usize = 40;
 /// The private artifact that runs read.
 pub(crate) const MATERIAL: &str = ".material.json";
 

@@ -185,7 +185,6 @@ impl RunView {
         let dimensions = belongings
             .scores
             .into_iter()
-            // By break, oldest first: the last break's figures are kept.
             .map(|score| (score.dimension.to_string(), score.into()))
             .collect();
         Self {

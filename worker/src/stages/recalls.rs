@@ -17,13 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, StageError, Text, Worker};
 use crate::judges::Judge;
-use crate::material::Material;
+use crate::material::{MOST_FACTS, Material};
 use crate::phases::{open, recall::artifact};
 use crate::result::JudgePart;
 use crate::stages::prepare::OPEN_FACTS;
 
-/// Facts that one free recall is held against, at most.
-pub(crate) const MOST_FACTS: usize = 40;
 /// What most of the jurors say. A juror is a model that may rank and is not kept from judging the
 /// agent; one of them is a jury.
 pub(crate) const JURY: &str = "jury";
