@@ -117,7 +117,7 @@ fn settings_are_shown_without_passwords() {
     .unwrap();
     let shown = format!("{settings:?} {}", settings.database.address());
     assert!(!shown.contains("p4ssword"), "{shown}");
-    assert!(shown.contains("postgres://me@db/x"), "{shown}");
+    assert!(shown.contains("postgres://me:…@db/x"), "{shown}");
     let redacted = settings.redactor();
     assert_eq!(redacted.redact("it is p4ssword"), "it is [redacted]");
 }
@@ -232,7 +232,7 @@ async fn what_cannot_be_connected_to_is_named_without_its_password() {
     };
     let error = chain(&failed.err().expect("it is no PostgreSQL"));
     assert!(
-        error.contains(&format!("postgres://me@{address}/x")),
+        error.contains(&format!("postgres://me:…@{address}/x")),
         "{error}"
     );
     assert!(!error.contains("p4ssword"), "{error}");
