@@ -365,7 +365,7 @@ fn pair(documents: &[ResultDocument], agents: &Agents) -> anyhow::Result<(String
 ///
 /// Within: the pooled variance, weighted by degrees of freedom. Between: the variance of the means
 /// holds what is left of the trials' own, `within² / trials`, which is taken away (the analysis of
-/// variance of a random effect; Searle, Casella and McCulloch, Variance Components, 1992, 3.6). It
+/// variance of a random effect; Searle, Casella and `McCulloch`, Variance Components, 1992, 3.6). It
 /// can be less than nothing, and is nothing then.
 fn spreads(differences: &[Vec<f64>]) -> anyhow::Result<(f64, f64)> {
     let filled: Vec<&Vec<f64>> = differences.iter().filter(|one| !one.is_empty()).collect();

@@ -56,7 +56,10 @@ mod tests {
         let plain = judge("deterministic/1", false, true);
         let found = |judges: &[Judge]| ranking_judge(judges.to_vec());
         assert_eq!(found(&[]).as_deref(), Some("deterministic/1"));
-        assert_eq!(found(&[plain.clone()]).as_deref(), Some("deterministic/1"));
+        assert_eq!(
+            found(std::slice::from_ref(&plain)).as_deref(),
+            Some("deterministic/1")
+        );
         let (a, b, c) = (
             judge("a", true, true),
             judge("b", true, true),

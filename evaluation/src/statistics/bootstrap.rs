@@ -32,9 +32,10 @@ const FEW: usize = 10;
 /// Cluster means that differ by less than this differ by rounding only.
 const ROUNDING: f64 = 1e-9;
 
-/// The 95 % interval of the mean of all values, for any number of clusters: Student's t over the
-/// clusters where there are few, [`cluster_bootstrap`] where there are ten or more, and what a
-/// sample without spread allows ([`without_spread`]) where all clusters say the same.
+/// The 95 % interval of the mean of all values, for any number of clusters.
+///
+/// Student's t over the clusters where there are few, [`cluster_bootstrap`] where there are ten or
+/// more, and what a sample without spread allows ([`without_spread`]) where all clusters say the same.
 ///
 /// The standard error is that of a ratio (Cochran, Sampling Techniques, 1977, 6.3), because clusters
 /// may differ in size. `possible` is what a value can be at all; the interval ends there. None with

@@ -65,7 +65,7 @@ pub(super) fn request(model: &JudgeModel, prompt: &str, form: Form) -> Option<Re
         Api::OpenAi => (
             "chat/completions".to_owned(),
             "authorization",
-            completion(name, prompt, form, schema),
+            completion(name, prompt, form, &schema),
         ),
         Api::Anthropic => (
             "v1/messages".to_owned(),
@@ -118,7 +118,7 @@ pub(super) fn request(model: &JudgeModel, prompt: &str, form: Form) -> Option<Re
     })
 }
 
-fn completion(model: &str, prompt: &str, form: Form, schema: Value) -> Value {
+fn completion(model: &str, prompt: &str, form: Form, schema: &Value) -> Value {
     let mut body = json!({
         "model": model,
         "messages": [{"role": "user", "content": prompt}],
