@@ -24,6 +24,24 @@ fn found(text: &str) -> (bool, bool, bool) {
 }
 
 #[test]
+fn an_order_of_calls_says_nothing_of_what_is_returned() {
+    let fact = AtomicFact {
+        statement: "`add` returns `u32`.".to_owned(),
+        subjects: vec!["add".to_owned()],
+        values: vec!["u32".to_owned()],
+        distractors: vec!["bool".to_owned()],
+        kind: FactKind::Returns,
+        ..AtomicFact::default()
+    };
+    let order = judge_deterministic(&fact, "calls in this order: empty -> add -> confirm");
+    assert!(!order.claimed, "{order:?}");
+    let signature = judge_deterministic(&fact, "add() -> u32");
+    assert!(signature.claimed && signature.value_right, "{signature:?}");
+    let wrong = judge_deterministic(&fact, "add() -> bool");
+    assert!(wrong.claimed && !wrong.value_right, "{wrong:?}");
+}
+
+#[test]
 fn a_claim_names_subject_and_value_in_one_sentence() {
     for right in [
         "MAX_RETRIES is 17",

@@ -161,30 +161,37 @@ pub fn try_jury(members: &[Arc<Tried>]) -> BatteryResult {
 /// What the battery found of the judges of this process, for as long as it holds. A process has one
 /// set of judges, prompts and battery, so that a judge's name says all of its configuration.
 #[derive(Debug, Default)]
-pub(crate) struct TriedJudges(Mutex<HashMap<String, (Instant, Arc<Tried>)>>);
+pub(crate) struct TriedJudges {
+    known: Mutex<HashMap<String, (Instant, Arc<Tried>)>>,
+    /// Held while a judge is tried: runs that end together are not to pay for the battery each.
+    trying: tokio::sync::Mutex<()>,
+}
 
 impl TriedJudges {
     /// What was found of a judge, and whether that was just now. What left a case unread is not
     /// kept: a provider that was down may be back for the next task.
     pub(crate) async fn of(&self, judge: &dyn Judge, holds: Duration) -> (Arc<Tried>, bool) {
-        let known = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(judge.name())
-            .filter(|(at, _)| at.elapsed() < holds)
-            .map(|(_, tried)| Arc::clone(tried));
-        if let Some(known) = known {
+        if let Some(known) = self.known(judge.name(), holds) {
+            return (known, false);
+        }
+        let _alone = self.trying.lock().await;
+        if let Some(known) = self.known(judge.name(), holds) {
             return (known, false);
         }
         let tried = Arc::new(try_judge(judge).await);
         if tried.result.unread.hits == 0 {
             let entry = (Instant::now(), Arc::clone(&tried));
-            self.0
+            self.known
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(judge.name().to_owned(), entry);
         }
         (tried, true)
+    }
+
+    fn known(&self, judge: &str, holds: Duration) -> Option<Arc<Tried>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, tried) = known.get(judge)?;
+        (at.elapsed() < holds).then(|| Arc::clone(tried))
     }
 }

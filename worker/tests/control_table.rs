@@ -240,8 +240,9 @@ async fn trials(material: &Material, folder: &Path, agent: &str) -> Vec<(RunScor
     material.ask(fresh.as_ref(), Arm::Cold, &mut cold).await;
     let mut runs = Vec::new();
     for trial in 1..=TRIALS {
-        // Of its own for every run: else what a lossy control keeps were the same everywhere.
-        let seed = sha2::Sha256::digest(format!("{}/{trial}", material.probes.hash()));
+        // Of its own for every run, as the worker gives them: else what lossy controls keep were the
+        // same everywhere, or as lucky for one share as for the next.
+        let seed = sha2::Sha256::digest(format!("{}/{agent}/{trial}", material.probes.hash()));
         let seed = seed
             .iter()
             .take(8)

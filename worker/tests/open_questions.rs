@@ -86,7 +86,8 @@ async fn measured(
 fn open<'a>(result: &'a ResultDocument, agent: &str, arm: &str) -> Vec<&'a OpenPart> {
     let runs = result.runs.iter().filter(|run| run.agent == agent);
     runs.flat_map(|run| &run.open)
-        .filter(|part| part.arm == arm)
+        // The jury of this one model says the same.
+        .filter(|part| part.arm == arm && part.judge != "jury")
         .collect()
 }
 
@@ -208,7 +209,8 @@ async fn judging_again_judges_open_answers_too() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     worker.stop().await;
-    for part in after.runs.iter().flat_map(|run| &run.open) {
+    let judged = after.runs.iter().flat_map(|run| &run.open);
+    for part in judged.filter(|part| part.judge != "jury") {
         let expected = if part.arm == "cold" { 0.0 } else { 1.0 };
         assert_eq!(part.recall, Some(expected), "{part:?}");
     }
@@ -250,10 +252,13 @@ async fn cold_answers_are_asked_once_and_taken_over() {
             .artifact(id, Some(run.id), "open_purpose_cold")
             .await;
         let asked = headings(&installation, id, run.id).await;
-        let of_cold = |what: &str| asked.iter().any(|line| line.contains(what));
+        let of_cold = |what: &str| {
+            let mut lines = asked.iter();
+            lines.any(|line| line.contains(what) && line.ends_with(" of cold"))
+        };
         // Whoever asked the probes asked these too; nobody else did.
-        assert_eq!(of_cold("purpose of cold"), of_cold("AR-01 of cold"));
-        fresh += usize::from(of_cold("purpose of cold"));
+        assert_eq!(of_cold("purpose"), of_cold("AR-"));
+        fresh += usize::from(of_cold("purpose"));
     }
     assert!(fresh >= 1);
 }

@@ -38,7 +38,7 @@ pub(super) struct Word {
 
 static WORDS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r"(?i)\b(?:defined|defines?|declared|declares?|implemented|implements?|located|lives|used|uses?|using|called|calls?|imported|imports?|referenced|references|tested|tests?|covered|covers?|returned|returns?|returning|yields|takes?|taking|accepts|receives|parameters?|arguments?)\b|->",
+        r"(?i)\b(?:defined|defines?|declared|declares?|implemented|implements?|located|lives|used|uses?|using|called|calls?|imported|imports?|referenced|references|tested|tests?|covered|covers?|returned|returns?|returning|yields|takes?|taking|accepts|receives|parameters?|arguments?)\b|\)[ \t]*->",
     )
     .expect("the pattern is valid")
 });
@@ -103,7 +103,8 @@ fn meaning(word: &str, shape: Shape) -> (Relation, Side) {
         }
         _ if word.starts_with("cover") => (Relation::Test, side(passive)),
         _ if word.starts_with("test") => (Relation::Test, Side::After),
-        _ if word.starts_with("return") || matches!(word, "yields" | "->") => {
+        // An arrow only after parameters: `a -> b -> c` is an order.
+        _ if word.starts_with("return") || word == "yields" || word.ends_with("->") => {
             (Relation::Returns, Side::After)
         }
         _ => (Relation::Takes, Side::After),

@@ -242,14 +242,10 @@ async fn saved(
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
 
-/// How often a run has been tried again: by workers, which begin to count anew when somebody has it made
-/// again, and by people, who were counted then.
+/// How often a run has been tried again. What failed, and what people had made again, is counted
+/// already; a worker that was lost has counted nothing.
 fn retries(so_far: i32, attempt: i32) -> i32 {
-    if attempt > 1 {
-        so_far.saturating_add(1).max(attempt - 1)
-    } else {
-        so_far
-    }
+    so_far.max(attempt.saturating_sub(1))
 }
 
 /// Marks the run as running. A run that starts over forgets what an earlier attempt measured, but not
