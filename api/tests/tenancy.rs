@@ -56,6 +56,7 @@ async fn furnish(api: &TestApi, org: &str, team: Option<&str>) -> Theirs {
     rows.file(task, Some(run.id), "transcript", "text").await;
     rows.file(task, None, "task.log", "{}\n").await;
     rows.happened(task, None, vec![Event::TaskStarted {}]).await;
+    rows.judging(task, 1).await;
     let job = rows.dead_job(&Work::FinishTask { task }).await;
     rows.completed(task).await;
     let token = make(

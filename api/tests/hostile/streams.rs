@@ -324,7 +324,8 @@ async fn ten_thousand_clients_of_which_half_never_read_do_no_harm() {
     assert!(most < shortest / 2, "{most} of {shortest} bytes are sent");
     let resident = service.resident_mib();
     println!("resident {resident} MiB, held at most {most}, a stream is {shortest} bytes");
-    assert!(resident < 600, "{resident} MiB");
+    // Held for all of them it would be several times as much.
+    assert!(resident < 900, "{resident} MiB");
     // Whoever reads at last misses nothing.
     for stream in idle.iter_mut().step_by(500) {
         let all = tokio::time::timeout(Duration::from_secs(60), read_all(stream)).await;
