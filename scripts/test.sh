@@ -133,7 +133,7 @@ fi
 
 check "demo" demo
 check "interface against its description" env CHECK_DATABASE_URL="$TEST_DATABASE_URL" \
-    CHECK_API="$built/api" scripts/check-api.sh
+    CHECK_BUILD="$built" scripts/check-api.sh
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
