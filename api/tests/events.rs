@@ -216,6 +216,14 @@ async fn a_number_that_is_none_is_refused() {
             .insert("last-event-id", "-3".parse().unwrap());
         let answer = api.send(asking).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let both = format!("{}?after=0", stream_of(task));
+        let mut asking = request(Method::GET, &both, Body::empty());
+        asking
+            .headers_mut()
+            .insert("last-event-id", "]>'".parse().unwrap());
+        let answer = api.send(asking).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(answer.text().contains("last-event-id"));
     })
     .await;
 }

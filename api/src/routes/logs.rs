@@ -255,24 +255,29 @@ fn asked_events(query: &mut Fields) -> Wanted {
     }
 }
 
-/// The number that a client has seen already: `?after=`, or what browsers send by themselves.
+/// The number that a client has seen already: `?after=`, or what browsers send by themselves. Both are
+/// looked at, so that a wrong one is refused also where the other counts.
 fn asked_after(query: &mut Fields, headers: &HeaderMap) -> i64 {
-    if let Some(after) = query.integer("after", 0, i64::MAX) {
-        return after;
-    }
-    let Some(header) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else {
-        return 0;
-    };
+    let after = query.integer("after", 0, i64::MAX);
+    let seen = last_event_id(query, headers);
+    after.or(seen).unwrap_or_default()
+}
+
+/// `Last-Event-ID`, where there is one.
+fn last_event_id(query: &mut Fields, headers: &HeaderMap) -> Option<i64> {
+    let header = headers
+        .get(LAST_EVENT_ID)
+        .filter(|value| !value.is_empty())?;
     let given = header.to_str().unwrap_or_default();
-    match given.parse() {
-        Ok(after) if after >= 0 => after,
-        Ok(_) | Err(_) => {
-            let loc = vec![json!("header"), json!("last-event-id")];
-            let msg = "Input should be the number of an event of this task";
-            query.refuse(Problem::new("int_parsing", loc, msg, json!(given)));
-            0
-        }
+    if let Ok(seen) = given.parse()
+        && seen >= 0
+    {
+        return Some(seen);
     }
+    let loc = vec![json!("header"), json!("last-event-id")];
+    let msg = "Input should be the number of an event of this task";
+    query.refuse(Problem::new("int_parsing", loc, msg, json!(given)));
+    None
 }
 
 /// The log files of a task.
