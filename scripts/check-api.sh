@@ -20,7 +20,9 @@ cd "$project"
 
 version=4.32.5
 tools=$project/target/schemathesis
-if [ ! -x "$tools/bin/schemathesis" ] || [ "$(cat "$tools/version" 2>/dev/null)" != "$version" ]; then
+# It names its interpreter by a whole path: where the folder was moved, it is there and does not run.
+if [ "$(cat "$tools/version" 2>/dev/null)" != "$version" ] ||
+    ! "$tools/bin/schemathesis" --version >/dev/null 2>&1; then
     need python3 python3
     # Debian's Python comes without what makes environments.
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_package python3-venv

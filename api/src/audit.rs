@@ -4,7 +4,8 @@ use entity::status::ActorKind;
 use entity::{AuditId, audit_event};
 use platform::database::clock;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
+use sea_orm::sea_query::InsertStatement;
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryTrait};
 use serde_json::Value;
 
 /// The organisation of the local user.
@@ -44,6 +45,19 @@ pub(crate) async fn record(
     subject: Option<String>,
     details: Value,
 ) -> Result<(), DbErr> {
+    transaction
+        .execute(&insert(actor, action, subject, details))
+        .await?;
+    Ok(())
+}
+
+/// What notes it, to be executed together with the change.
+pub(crate) fn insert(
+    actor: &Actor,
+    action: &'static str,
+    subject: Option<String>,
+    details: Value,
+) -> InsertStatement {
     let row = audit_event::ActiveModel {
         id: Set(AuditId::new()),
         org_id: Set(actor.org.clone()),
@@ -56,8 +70,5 @@ pub(crate) async fn record(
         details: Set(details),
         correlation_id: Set(actor.correlation_id.clone()),
     };
-    audit_event::Entity::insert(row)
-        .exec_without_returning(transaction)
-        .await?;
-    Ok(())
+    audit_event::Entity::insert(row).into_query()
 }

@@ -140,6 +140,8 @@ pub(crate) fn request_hash(fields: &Fields) -> String {
         ("target_context_tokens", None),
         ("seal_before_break", None),
         ("breaks", Some(json!(1))),
+        ("probes_per_prompt", Some(json!(1))),
+        ("open_questions", Some(json!(true))),
         ("max_cost_usd", None),
         ("question_bank", None),
     ];

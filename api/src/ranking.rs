@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use entity::status::{Dimension, FailureCause, RunStatus};
 use entity::{RunId, agent_run};
 use evaluation::leaderboard::{
-    Comparison, Estimate, NO_BREAK, Outcome, Row, RunResult, SEAL_BROKEN, UNKNOWN,
+    Comparison, Estimate, NO_BREAK, Outcome, Row, RunResult, UNKNOWN, why_void,
 };
 use evaluation::probe;
 use evaluation::scoring::{DimensionScore, RunScore};
 use sea_orm::FromQueryResult;
+use sea_orm::sea_query::{Expr, SimpleExpr};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -223,6 +224,13 @@ pub(crate) struct MeasuredRun {
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) completed_at: Option<DateTime<Utc>>,
     pub(crate) model: Option<String>,
+    /// What broke its seal, as far as it was noted.
+    pub(crate) void_reason: Option<String>,
+}
+
+/// The last field of [`MeasuredRun`], which is no column.
+pub(crate) fn void_reason() -> SimpleExpr {
+    Expr::cust(r#""agent_run"."stats" ->> 'void_reason'"#)
 }
 
 /// The columns of [`MeasuredRun`].
@@ -257,7 +265,7 @@ impl MeasuredRun {
             RunStatus::Queued | RunStatus::Running | RunStatus::Judging => Outcome::Unfinished,
             RunStatus::Error => failed(UNKNOWN),
             RunStatus::Cancelled => failed(FailureCause::Cancelled.as_str()),
-            RunStatus::Done if self.seal_broken => void(SEAL_BROKEN),
+            RunStatus::Done if self.seal_broken => void(why_void(self.void_reason.as_deref())),
             RunStatus::Done if !self.compression_detected => void(NO_BREAK),
             RunStatus::Done => Outcome::Measured,
         }

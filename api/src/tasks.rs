@@ -7,16 +7,17 @@ use chrono::{DateTime, SubsecRound, Utc};
 use entity::status::{Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger};
 use entity::task::{self, Source};
 use entity::{RunId, TaskId, agent_run};
+use platform::database::together;
 use platform::events::{self, Event, NewEvent};
 use platform::jobs::ledger;
 use platform::jobs::{self, Ring, Work};
 use platform::parts::Platform;
 use platform::telemetry::chain;
 use platform::webhooks;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, InsertStatement};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, Set, TransactionTrait,
+    QueryFilter, QueryOrder, QueryTrait, Set, TransactionTrait,
 };
 use serde_json::json;
 
@@ -103,31 +104,30 @@ pub async fn create_task(
     let by = new.by.clone();
     let events = i64::try_from(happened.len()).unwrap_or(i64::MAX);
     let task = task_row(id, new, events, now)?;
-    let transaction = platform.database.begin().await?;
-    task::Entity::insert(task.clone().into_active_model().reset_all())
-        .exec_without_returning(&transaction)
-        .await?;
-    if !is_room(&transaction, &by.org, most).await? {
-        transaction.rollback().await?;
-        return Ok(None);
-    }
-    for rows in rows.chunks(ROWS_AT_ONCE) {
-        agent_run::Entity::insert_many(rows.to_vec())
-            .exec_without_returning(&transaction)
-            .await?;
-    }
-    let ring = jobs::enqueue(&transaction, &Work::PrepareTask { task: id }).await?;
+    let first = task::Entity::insert(task.clone().into_active_model().reset_all()).into_query();
+    let mut others: Vec<InsertStatement> = rows
+        .chunks(ROWS_AT_ONCE)
+        .map(|rows| agent_run::Entity::insert_many(rows.to_vec()).into_query())
+        .collect();
+    let (job, ring) = jobs::first(&platform.database, &Work::PrepareTask { task: id })?;
+    others.push(job);
     let details = json!({ "agents": task.agents, "trials": task.trials, "pr_url": task.pr_url });
-    audit::record(
-        &transaction,
-        &by,
-        "task.create",
-        Some(id.to_string()),
-        details,
-    )
-    .await?;
-    events::begin(&transaction, id, &happened, &platform.redactor).await?;
-    transaction.commit().await?;
+    let subject = Some(id.to_string());
+    others.push(audit::insert(&by, "task.create", subject, details));
+    others.extend(events::first(id, &happened, &platform.redactor)?);
+    if most == 0 && together::is_one_statement(&platform.database, 1 + others.len()) {
+        others.insert(0, first);
+        together::insert(&platform.database, others).await?;
+    } else {
+        let transaction = platform.database.begin().await?;
+        transaction.execute(&first).await?;
+        if !is_room(&transaction, &by.org, most).await? {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
+        together::insert(&transaction, others).await?;
+        transaction.commit().await?;
+    }
     tracing::info!(task.id = %id, "created task {id}");
     platform.waker.wake(id).await;
     ring_bell(platform, &[ring]).await;

@@ -46,7 +46,7 @@ async fn agents_are_ranked_over_all_tasks_of_the_organisation() {
         let void = RunRow {
             agent: "gemini",
             trial: 2,
-            seal_broken: true,
+            void_reason: Some("compaction"),
             ..RunRow::default()
         };
         api.rows().run(task, void).await;
@@ -65,7 +65,7 @@ async fn agents_are_ranked_over_all_tasks_of_the_organisation() {
         assert_eq!(first["overall_score"], 0.75);
         assert!(first["score"]["low"].as_f64() < Some(0.75), "{first}");
         assert_eq!(first["differs"], json!([]));
-        let why = "a tool was used where only memory was allowed";
+        let why = "its context was compacted while it was asked";
         assert_eq!(board["left_out"][why], 1);
 
         for (query, expected) in [

@@ -210,12 +210,14 @@ async fn a_number_that_is_none_is_refused() {
             .await;
         let answer = api.get(&format!("{}?after=latest", stream_of(task))).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-        let mut asking = request(Method::GET, &stream_of(task), Body::empty());
-        asking
-            .headers_mut()
-            .insert("last-event-id", "-3".parse().unwrap());
-        let answer = api.send(asking).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        for bad in ["-3", "", " ", "9223372036854775808"] {
+            let mut asking = request(Method::GET, &stream_of(task), Body::empty());
+            asking
+                .headers_mut()
+                .insert("last-event-id", bad.parse().unwrap());
+            let answer = api.send(asking).await;
+            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad:?}");
+        }
         let both = format!("{}?after=0", stream_of(task));
         let mut asking = request(Method::GET, &both, Body::empty());
         asking

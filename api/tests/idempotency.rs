@@ -1,5 +1,7 @@
 //! A request that is sent twice makes one task.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -40,19 +42,76 @@ async fn a_request_that_is_sent_again_is_answered_with_its_task() {
     .await;
 }
 
+/// A value of every field that says something else than its default.
+const OTHERWISE: [(&str, &str); 15] = [
+    ("agents", r#"["gemini"]"#),
+    ("rubric", r#"["AR"]"#),
+    ("max_files", "7"),
+    ("trials", "2"),
+    ("seed", "2"),
+    ("trigger", r#""manual""#),
+    ("pass_mark", "0.25"),
+    ("target_context_tokens", "5000"),
+    ("seal_before_break", "true"),
+    ("breaks", "2"),
+    ("probes_per_prompt", "4"),
+    ("open_questions", "false"),
+    ("max_cost_usd", "3.5"),
+    ("question_bank", r#""never looked at""#),
+    ("pr_url", r#""https://github.com/acme/widgets/pull/2""#),
+];
+
+#[tokio::test]
+async fn a_request_that_differs_in_any_field_is_another_request() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let description = api.get("/openapi.json").await.json();
+        let described = &description["components"]["schemas"]["CreateTask"]["properties"];
+        // Where the commits come from otherwise than from `pr_url`.
+        let local = ["repo", "base", "head"];
+        let described: BTreeSet<&str> = described
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !local.contains(name))
+            .collect();
+        assert_eq!(described, OTHERWISE.iter().map(|(name, _)| *name).collect());
+        let body =
+            json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
+        let first = api.send(keyed("build-17", &body)).await;
+        assert_eq!(first.status, StatusCode::CREATED);
+        for (name, value) in OTHERWISE {
+            let mut other = body.clone();
+            other[name] = serde_json::from_str(value).unwrap();
+            let refused = api.send(keyed("build-17", &other)).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{name}");
+            assert_eq!(
+                refused.json()["detail"][0]["loc"][1],
+                "idempotency-key",
+                "{name}"
+            );
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn of_many_equal_requests_at_once_one_makes_a_task() {
     on_both_engines(async |database| {
-        let api = TestApi::on(database);
         let body =
             json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
-        let sending = (0..8).map(|_| api.send(keyed("once", &body)));
-        let answers = futures::future::join_all(sending).await;
-        for answer in &answers {
-            assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
-            assert_eq!(answer.json()["id"], answers[0].json()["id"]);
+        // Without a limit a task is written in another way, where the engine can.
+        for (key, most, tasks) in [("once", "1000", 1), ("at-once", "0", 2)] {
+            let api = TestApi::with(database, [("MAX_ACTIVE_TASKS", most)]);
+            let sending = (0..8).map(|_| api.send(keyed(key, &body)));
+            let answers = futures::future::join_all(sending).await;
+            for answer in &answers {
+                assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+                assert_eq!(answer.json()["id"], answers[0].json()["id"]);
+            }
+            assert_eq!(api.get("/api/v1/tasks").await.json()["total"], tasks);
         }
-        assert_eq!(api.get("/api/v1/tasks").await.json()["total"], 1);
     })
     .await;
 }

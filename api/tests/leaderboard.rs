@@ -27,18 +27,18 @@ async fn only_measurements_are_ranked_and_the_others_say_why_not() {
             ..RunRow::default()
         };
         api.rows().run(task, good).await;
-        for (trial, status, broke, seal_broken) in [
-            (1, RunStatus::Done, true, true),
-            (2, RunStatus::Done, false, false),
-            (3, RunStatus::Error, false, false),
-            (4, RunStatus::Queued, false, false),
+        for (trial, status, broke, void_reason) in [
+            (1, RunStatus::Done, true, Some("tool_call")),
+            (2, RunStatus::Done, false, None),
+            (3, RunStatus::Error, false, None),
+            (4, RunStatus::Queued, false, None),
         ] {
             let row = RunRow {
                 agent: "iflow",
                 trial,
                 status,
                 broke,
-                seal_broken,
+                void_reason,
                 score: None,
                 cause: None,
             };

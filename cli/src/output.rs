@@ -85,10 +85,11 @@ fn runs_table(runs: &[RunPart]) -> Table {
             ),
             None => "no break".to_owned(),
         };
-        let end = match (&run.failure_cause, run.seal_broken) {
-            (Some(cause), _) => format!("{} ({cause})", run.status),
-            (None, true) => format!("{} (seal broken)", run.status),
-            (None, false) => run.status.to_string(),
+        let end = match (&run.failure_cause, run.seal_broken, &run.void_reason) {
+            (Some(cause), ..) => format!("{} ({cause})", run.status),
+            (None, true, Some(why)) => format!("{} (void: {})", run.status, why.replace('_', " ")),
+            (None, true, None) => format!("{} (void)", run.status),
+            (None, false, _) => run.status.to_string(),
         };
         let mut first = true;
         let mut row = |dimension: &str, figures: [String; 5]| {

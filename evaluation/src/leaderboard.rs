@@ -52,8 +52,19 @@ pub enum Outcome {
 /// The one cause of failures that speaks of the agent.
 pub const AGENT: &str = "agent";
 
-/// Why a run whose seal was broken is void.
+/// Why a run whose seal was broken by the use of a tool is void.
 pub const SEAL_BROKEN: &str = "a tool was used where only memory was allowed";
+
+/// Why a run that is void is so, in words; `reason` is what was noted of it: `tool_call`, `canary` or
+/// `compaction`. Nothing was noted of the oldest runs.
+pub fn why_void(reason: Option<&str>) -> &'static str {
+    match reason {
+        Some("tool_call") => SEAL_BROKEN,
+        Some("canary") => "a file was read where only memory was allowed",
+        Some("compaction") => "its context was compacted while it was asked",
+        Some(_) | None => "it was not asked from its memory alone",
+    }
+}
 
 /// Why a run without a break is none.
 pub const NO_BREAK: &str = "there was no break of its context";

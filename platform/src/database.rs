@@ -6,6 +6,7 @@
 //! break a deadlock.
 
 pub mod clock;
+pub mod together;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use entity::status::Level;
 use entity::{RunId, TaskId, task, task_event};
 use sea_orm::ActiveValue::{NotSet, Set};
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::sea_query::{Expr, ExprTrait as _, InsertStatement, Query};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -191,7 +191,7 @@ pub struct NewEvent {
 }
 
 /// How many events one statement writes; engines limit how many values it may carry.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 100;
 
 /// Appends events of one task, in order, redacted. Wake the readers after the commit.
 ///
@@ -226,25 +226,37 @@ pub async fn append(
     store(transaction, task, last - count, events, redactor).await
 }
 
-/// Stores the first events of a task that is made in the same transaction, with their number as its
+/// What stores the first events of a task that is made together with them, with their number as its
 /// counter. Wake the readers after the commit.
-pub async fn begin(
-    transaction: &impl ConnectionTrait,
+pub fn first(
     task: TaskId,
     events: &[NewEvent],
     redactor: &Redactor,
-) -> Result<(), DbErr> {
-    store(transaction, task, 0, events, redactor).await
+) -> Result<Vec<InsertStatement>, DbErr> {
+    inserts(task, 0, events, redactor)
 }
 
 async fn store(
     transaction: &impl ConnectionTrait,
     task: TaskId,
-    mut seq: i64,
+    seq: i64,
     events: &[NewEvent],
     redactor: &Redactor,
 ) -> Result<(), DbErr> {
+    for insert in inserts(task, seq, events, redactor)? {
+        transaction.execute(&insert).await?;
+    }
+    Ok(())
+}
+
+fn inserts(
+    task: TaskId,
+    mut seq: i64,
+    events: &[NewEvent],
+    redactor: &Redactor,
+) -> Result<Vec<InsertStatement>, DbErr> {
     let at = clock::of_this_host();
+    let mut inserts = Vec::new();
     for events in events.chunks(AT_ONCE) {
         let mut rows = Vec::with_capacity(events.len());
         for new in events {
@@ -260,11 +272,9 @@ async fn store(
                 payload: Set(payload(&new.event, redactor)?),
             });
         }
-        task_event::Entity::insert_many(rows)
-            .exec_without_returning(transaction)
-            .await?;
+        inserts.push(task_event::Entity::insert_many(rows).into_query());
     }
-    Ok(())
+    Ok(inserts)
 }
 
 /// The event as it is stored: all of it, tag included, without secrets.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use entity::status::{JobKind, JobState};
 use entity::{DeliveryId, JobId, RunId, TaskId, job};
-use sea_orm::sea_query::{Expr, OnConflict, Query};
+use sea_orm::sea_query::{Expr, InsertStatement, OnConflict, Query};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, RuntimeErr,
 };
@@ -134,6 +134,21 @@ pub async fn enqueue(connection: &impl ConnectionTrait, work: &Work) -> Result<R
     rings.pop().ok_or_else(|| DbErr::RecordNotInserted)
 }
 
+/// What puts the first work of a task into the ledger that is made together with it, and its ring.
+pub fn first(
+    connection: &impl ConnectionTrait,
+    work: &Work,
+) -> Result<(InsertStatement, Ring), DbErr> {
+    let ring = Ring {
+        queue: work.queue(),
+        job_id: JobId::new(),
+        epoch: 0,
+    };
+    let mut insert = into_ledger();
+    add(&mut insert, connection, work, ring.job_id)?;
+    Ok((insert, ring))
+}
+
 /// Like [`enqueue`], for many at once; the rings are in the order of the works.
 pub async fn enqueue_all(
     connection: &impl ConnectionTrait,
@@ -172,49 +187,9 @@ async fn insert(
     connection: &impl ConnectionTrait,
     works: &[Work],
 ) -> Result<HashMap<String, Ring>, DbErr> {
-    let mut insert = Query::insert();
-    insert.into_table(job::Entity).columns([
-        job::Column::Id,
-        job::Column::TaskId,
-        job::Column::RunId,
-        job::Column::Kind,
-        job::Column::Queue,
-        job::Column::WorkKey,
-        job::Column::Work,
-        job::Column::State,
-        job::Column::Attempt,
-        job::Column::MaxAttempts,
-        job::Column::Epoch,
-        job::Column::AvailableAt,
-        job::Column::RungAt,
-        job::Column::CancelRequested,
-        job::Column::CreatedAt,
-        job::Column::UpdatedAt,
-    ]);
+    let mut insert = into_ledger();
     for work in works {
-        let stored = serde_json::to_value(work).map_err(|error| DbErr::Json(error.to_string()))?;
-        let now = || clock::now(connection);
-        insert
-            .values([
-                Expr::val(JobId::new()),
-                Expr::val(work.task()),
-                Expr::val(work.run()),
-                Expr::val(work.kind()),
-                Expr::val(work.queue()),
-                Expr::val(work.key()),
-                Expr::val(stored),
-                Expr::val(JobState::Queued),
-                Expr::val(0),
-                Expr::val(LedgerSettings::default().max_attempts),
-                Expr::val(0_i64),
-                now(),
-                // The caller rings after the commit; the sweeper waits a little for that.
-                now(),
-                Expr::val(false),
-                now(),
-                now(),
-            ])
-            .map_err(|error| DbErr::Query(RuntimeErr::Internal(error.to_string())))?;
+        add(&mut insert, connection, work, JobId::new())?;
     }
     insert.on_conflict(
         OnConflict::column(job::Column::WorkKey)
@@ -237,4 +212,60 @@ async fn insert(
         rings.insert(row.try_get_by_index(0)?, ring);
     }
     Ok(rings)
+}
+
+fn into_ledger() -> InsertStatement {
+    let mut insert = Query::insert();
+    insert.into_table(job::Entity).columns([
+        job::Column::Id,
+        job::Column::TaskId,
+        job::Column::RunId,
+        job::Column::Kind,
+        job::Column::Queue,
+        job::Column::WorkKey,
+        job::Column::Work,
+        job::Column::State,
+        job::Column::Attempt,
+        job::Column::MaxAttempts,
+        job::Column::Epoch,
+        job::Column::AvailableAt,
+        job::Column::RungAt,
+        job::Column::CancelRequested,
+        job::Column::CreatedAt,
+        job::Column::UpdatedAt,
+    ]);
+    insert
+}
+
+/// Adds the row of a job.
+fn add(
+    insert: &mut InsertStatement,
+    connection: &impl ConnectionTrait,
+    work: &Work,
+    id: JobId,
+) -> Result<(), DbErr> {
+    let stored = serde_json::to_value(work).map_err(|error| DbErr::Json(error.to_string()))?;
+    let now = || clock::now(connection);
+    insert
+        .values([
+            Expr::val(id),
+            Expr::val(work.task()),
+            Expr::val(work.run()),
+            Expr::val(work.kind()),
+            Expr::val(work.queue()),
+            Expr::val(work.key()),
+            Expr::val(stored),
+            Expr::val(JobState::Queued),
+            Expr::val(0),
+            Expr::val(LedgerSettings::default().max_attempts),
+            Expr::val(0_i64),
+            now(),
+            // The caller rings after the commit; the sweeper waits a little for that.
+            now(),
+            Expr::val(false),
+            now(),
+            now(),
+        ])
+        .map_err(|error| DbErr::Query(RuntimeErr::Internal(error.to_string())))?;
+    Ok(())
 }

@@ -23,7 +23,9 @@ use utoipa_axum::routes;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Fields, Query};
-use crate::ranking::{MeasuredRun, RUN, RankView, SessionComparisonView, measured, run_result};
+use crate::ranking::{
+    MeasuredRun, RUN, RankView, SessionComparisonView, measured, run_result, void_reason,
+};
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
@@ -159,6 +161,7 @@ async fn show_board(
     };
     let runs = newest()
         .columns(RUN)
+        .column_as(void_reason(), "void_reason")
         .column(agent_run::Column::TaskId)
         .column(task::Column::PrUrl)
         .column_as(task::Column::QuestionBank.is_not_null(), "imported")

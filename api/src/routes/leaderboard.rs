@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use entity::score;
 use entity::status::{Dimension, RunStatus};
-use evaluation::leaderboard::{NO_BREAK, Row, SEAL_BROKEN, leaderboard};
+use evaluation::leaderboard::{NO_BREAK, Row, leaderboard, why_void};
 use evaluation::probe;
 use evaluation::scoring::DimensionScore;
 use sea_orm::{FromQueryResult, QuerySelect};
@@ -22,6 +22,7 @@ use crate::fields::Path;
 use crate::found::FoundTask;
 use crate::ranking::{
     Best, MeasuredRun, RUN, RankView, SessionComparisonView, best, measured, run_result,
+    void_reason,
 };
 use crate::running::Running;
 use crate::scope;
@@ -87,6 +88,7 @@ pub(super) async fn ranking_of(
     let rows = scope::measured_runs_of(task)
         .select_only()
         .columns(RUN)
+        .column_as(void_reason(), "void_reason")
         .columns(FIGURES)
         .into_model::<MeasuredRow>()
         .all(database)
@@ -225,7 +227,7 @@ fn why_unranked(run: &MeasuredRun) -> Option<String> {
             Some(cause) => format!("it failed ({cause})"),
             None => "it failed".to_owned(),
         }),
-        RunStatus::Done if run.seal_broken => Some(SEAL_BROKEN.to_owned()),
+        RunStatus::Done if run.seal_broken => Some(why_void(run.void_reason.as_deref()).to_owned()),
         RunStatus::Done if !run.compression_detected => Some(NO_BREAK.to_owned()),
         RunStatus::Done => None,
     }

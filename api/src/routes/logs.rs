@@ -265,9 +265,7 @@ fn asked_after(query: &mut Fields, headers: &HeaderMap) -> i64 {
 
 /// `Last-Event-ID`, where there is one.
 fn last_event_id(query: &mut Fields, headers: &HeaderMap) -> Option<i64> {
-    let header = headers
-        .get(LAST_EVENT_ID)
-        .filter(|value| !value.is_empty())?;
+    let header = headers.get(LAST_EVENT_ID)?;
     let given = header.to_str().unwrap_or_default();
     if let Ok(seen) = given.parse()
         && seen >= 0

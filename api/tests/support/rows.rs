@@ -25,7 +25,8 @@ pub(crate) struct RunRow {
     pub(crate) trial: i32,
     pub(crate) status: RunStatus,
     pub(crate) broke: bool,
-    pub(crate) seal_broken: bool,
+    /// What broke its seal.
+    pub(crate) void_reason: Option<&'static str>,
     pub(crate) score: Option<f64>,
     pub(crate) cause: Option<FailureCause>,
 }
@@ -37,7 +38,7 @@ impl Default for RunRow {
             trial: 1,
             status: RunStatus::Done,
             broke: true,
-            seal_broken: false,
+            void_reason: None,
             score: Some(0.5),
             cause: None,
         }
@@ -126,10 +127,10 @@ impl Rows<'_> {
             status: row.status,
             phase: None,
             milestones: json!({"milestone_0": "repo_loaded"}),
-            stats: json!({"turns": 3}),
+            stats: json!({"turns": 3, "void_reason": row.void_reason}),
             breaks: json!([]),
             compression_detected: row.broke,
-            seal_broken: row.seal_broken,
+            seal_broken: row.void_reason.is_some(),
             baseline: Some("fork".to_owned()),
             checkpoint: Some(json!({"stage": "broken"})),
             agent_version: Some("1.0".to_owned()),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use entity::status::{FailureCause, RunStatus};
 use evaluation::INSTRUMENT_VERSION;
 use evaluation::leaderboard::{
-    Estimate, IMPORTED, NO_BREAK, Outcome, RunResult, SEAL_BROKEN, UNKNOWN, leaderboard,
+    Estimate, IMPORTED, NO_BREAK, Outcome, RunResult, UNKNOWN, leaderboard, why_void,
 };
 use evaluation::probe::Dimension;
 use evaluation::scoring::{DimensionScore, RunScore};
@@ -160,7 +160,7 @@ fn outcome(run: &RunPart) -> Outcome {
         RunStatus::Queued | RunStatus::Running | RunStatus::Judging => Outcome::Unfinished,
         RunStatus::Error => failed(UNKNOWN),
         RunStatus::Cancelled => failed(FailureCause::Cancelled.as_str()),
-        RunStatus::Done if run.seal_broken => void(SEAL_BROKEN),
+        RunStatus::Done if run.seal_broken => void(why_void(run.void_reason.as_deref())),
         RunStatus::Done if !run.compression_detected => void(NO_BREAK),
         RunStatus::Done => Outcome::Measured,
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use entity::status::{Arm, FailureCause, RunStatus};
 use entity::{ProbeId, RunId, agent_run, score, task};
 use evaluation::leaderboard::{
-    self, Estimate, NO_BREAK, Outcome, Row, RunResult, SEAL_BROKEN, UNKNOWN, leaderboard,
+    self, Estimate, NO_BREAK, Outcome, Row, RunResult, UNKNOWN, leaderboard, why_void,
 };
 use evaluation::scoring::{DimensionScore, RunScore};
 use evaluation::statistics::{Pair, paired};
@@ -76,7 +76,7 @@ fn outcome(run: &agent_run::Model) -> Outcome {
         RunStatus::Queued | RunStatus::Running | RunStatus::Judging => Outcome::Unfinished,
         RunStatus::Error => failed(UNKNOWN),
         RunStatus::Cancelled => failed(FailureCause::Cancelled.as_str()),
-        RunStatus::Done if run.seal_broken => void(SEAL_BROKEN),
+        RunStatus::Done if run.seal_broken => void(why_void(run.stats["void_reason"].as_str())),
         RunStatus::Done if !run.compression_detected => void(NO_BREAK),
         RunStatus::Done => Outcome::Measured,
     }
