@@ -12,7 +12,7 @@ mod sessions;
 pub(crate) mod reading;
 pub(crate) mod study;
 mod plan;
-mod manifest;
+pub(crate) mod manifest;
 pub(crate) mod breaking;
 pub(crate) mod deep_dive;
 pub(crate) mod recall;

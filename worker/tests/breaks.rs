@@ -373,6 +373,49 @@ async fn a_run_that_is_lost_between_two_breaks_goes_on_and_tells_each_break_once
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_another_set_up_began_starts_over() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    // Lost after the break, with answers of the baseline.
+    let first = ScriptedAdapter::new(Script {
+        hang_at: Some("CONSTANT_5_"),
+        ..Script::default()
+    });
+    let worker = installation.start("w1", vec![Arc::<ScriptedAdapter>::clone(&first) as _]);
+    first.hanging.notified().await;
+    worker.ended.abort();
+    let _ = worker.ended.await;
+    let begun = installation.runs(id).await[0].clone();
+    assert!(begun.checkpoint.is_some());
+    // The sealed session of this one has its tools: another agent, as far as figures go.
+    let second: Arc<dyn AgentAdapter> = ScriptedAdapter::new(Script {
+        keeps_tools: true,
+        ..Script::default()
+    });
+    let other = installation.start("w2", vec![second]);
+    installation.ended(id).await;
+    other.stop().await;
+    let kinds: Vec<String> = installation
+        .events(id)
+        .await
+        .into_iter()
+        .map(|event| event.kind)
+        .filter(|kind| kind.starts_with("run_"))
+        .collect();
+    assert!(!kinds.iter().any(|kind| kind == "run_resumed"), "{kinds:?}");
+    let run = &installation.runs(id).await[0];
+    assert_eq!(run.status, RunStatus::Done, "{run:?}");
+    assert_ne!(run.manifest, begun.manifest);
+    let answers = installation.answers(run.id).await;
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.created_at > begun.updated_at)
+    );
+    assert_eq!(answers.len(), 3 * 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_lost_attempts_spent_counts_to_the_limit() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;

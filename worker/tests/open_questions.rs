@@ -264,6 +264,27 @@ async fn cold_answers_are_asked_once_and_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_an_open_question_compacts_makes_the_run_void() {
+    for no_fork in [false, true] {
+        let installation = Installation::new().await;
+        let id = prepared_task(&installation, 1).await;
+        with_open_facts(&installation, id).await;
+        let script = Script {
+            no_fork,
+            compacts_at: Some("What could break"),
+            ..Script::default()
+        };
+        let adapter: Arc<dyn AgentAdapter> = ScriptedAdapter::new(script);
+        let worker = installation.start("w1", vec![adapter]);
+        installation.ended(id).await;
+        worker.stop().await;
+        let run = &installation.result(id).await.runs[0];
+        assert!(run.seal_broken, "no_fork: {no_fork}: {run:?}");
+        assert_eq!(run.void_reason.as_deref(), Some("compaction"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_cannot_be_copied_is_asked_after_the_closed_probes() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;

@@ -32,7 +32,12 @@ const TELL_EVERY: usize = 8;
 const ROWS: usize = 100;
 /// What must be the same in the manifests of two runs for the one to take over the cold answers of
 /// the other, beside what the rows say.
-const COLD_KEY: [&str; 3] = ["instrument_version", "sandbox", "configuration_hash"];
+const COLD_KEY: [&str; 4] = [
+    "instrument_version",
+    "prompt_hash",
+    "sandbox",
+    "configuration_hash",
+];
 /// Runs whose cold answers are looked at.
 const MOST_SOURCES: u64 = 100;
 
@@ -354,7 +359,6 @@ async fn copy_cold(running: &mut Running) -> Result<Option<RunId>, StageError> {
         .filter(agent_run::Column::SealBroken.eq(false))
         .filter(task::Column::OrgId.eq(running.task.org_id.as_str()))
         .filter(task::Column::ProbeSetHash.eq(hash))
-        .filter(task::Column::PromptHash.eq(prompts::version()))
         .filter(task::Column::ProbesPerPrompt.eq(running.task.probes_per_prompt))
         .group_by(answer::Column::RunId)
         .having(

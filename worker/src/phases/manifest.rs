@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use entity::agent_run;
+use agents::adapter::Profile;
+use entity::{agent_run, task};
 use evaluation::leaderboard::{GENERATED, IMPORTED, PROBES, RUBRIC};
 use evaluation::probe::Dimension;
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
-use super::running::{Running, seed};
-use crate::job::StageError;
+use super::running::{Running, breaks_planned, seed};
+use crate::job::{StageError, Worker};
 use crate::settings::agents::origin;
 
 /// The artifact's name.
@@ -31,22 +32,21 @@ fn rubric(asked: &Value) -> String {
     known.join(", ")
 }
 
-impl Running {
-    /// Stores the manifest: whole, for people, and what must be the same, with the run.
-    pub(crate) async fn keep_manifest(&mut self, program: &str) -> Result<(), StageError> {
-        let text = serde_json::to_string_pretty(&self.manifest(program))?;
-        self.keep(MANIFEST, "application/json", &text).await?;
-        let change = agent_run::ActiveModel {
-            manifest: Set(Some(self.comparable())),
-            ..self.progress_row()
-        };
-        self.write(change, Vec::new()).await
-    }
+/// How a run is set up, as far as that is known before it begins.
+pub(crate) struct SetUp<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) task: &'a task::Model,
+    pub(crate) profile: &'a Profile,
+    /// Of the agent's program.
+    pub(crate) version: &'a str,
+    pub(crate) model: Option<&'a str>,
+}
 
+impl SetUp<'_> {
     /// What must be the same in two runs for their figures to be averaged, whatever pull request
     /// they are of. Of the context it is what was asked for: what the material needs differs from
     /// pull request to pull request, and the size of the break follows from either.
-    pub(super) fn comparable(&self) -> Value {
+    pub(crate) fn comparable(&self) -> Value {
         let settings = &self.worker.settings;
         json!({
             "instrument_version": evaluation::INSTRUMENT_VERSION,
@@ -55,10 +55,10 @@ impl Running {
             "prompt_hash": prompts::version(),
             "trigger": self.task.trigger,
             "seal_before_break": self.task.seal_before_break,
-            "breaks": self.breaks_planned(),
-            "configuration_hash": self.configuration_hash(),
+            "breaks": breaks_planned(self.task, self.profile),
+            "configuration_hash": settings.agents.configuration_hash(self.profile),
             "probes_per_prompt": self.task.probes_per_prompt,
-            "baseline": if self.forks() { "fork" } else { "split" },
+            "baseline": if self.profile.capabilities.fork { "fork" } else { "split" },
             "sandbox": self.worker.sandbox.report().words,
             (RUBRIC): rubric(&self.task.rubric),
             "context_tokens": self.task.target_context_tokens.map_or_else(
@@ -72,11 +72,29 @@ impl Running {
             (PROBES): if self.task.question_bank.is_some() { IMPORTED } else { GENERATED },
         })
     }
+}
 
-    /// SHA-256 of how the agent is set up.
-    fn configuration_hash(&self) -> String {
-        let agents = &self.worker.settings.agents;
-        agents.configuration_hash(self.adapter.profile())
+impl Running {
+    /// Stores the manifest: whole, for people, and what must be the same, with the run.
+    pub(crate) async fn keep_manifest(&mut self, program: &str) -> Result<(), StageError> {
+        let text = serde_json::to_string_pretty(&self.manifest(program))?;
+        self.keep(MANIFEST, "application/json", &text).await?;
+        let change = agent_run::ActiveModel {
+            manifest: Set(Some(self.comparable())),
+            ..self.progress_row()
+        };
+        self.write(change, Vec::new()).await
+    }
+
+    pub(super) fn comparable(&self) -> Value {
+        SetUp {
+            worker: &self.worker,
+            task: &self.task,
+            profile: self.adapter.profile(),
+            version: &self.version,
+            model: self.model.as_deref(),
+        }
+        .comparable()
     }
 
     fn manifest(&self, program: &str) -> Value {
@@ -99,7 +117,7 @@ impl Running {
                 "program": program,
                 "model": self.model,
                 "capabilities": profile.capabilities,
-                "configuration_hash": self.configuration_hash(),
+                "configuration_hash": settings.agents.configuration_hash(profile),
                 "environment": environment.keys().collect::<Vec<_>>(),
                 "endpoints": endpoints,
                 "model_stub": self.figures.model_stub,

@@ -106,7 +106,7 @@ async fn keep(
 ) -> Result<(), StageError> {
     let heading = format!("{} of {}", topic.as_str(), arm.as_str());
     running.note(&heading, text, turn);
-    running.check_seal(turn).await?;
+    running.check_asked(turn, &heading).await?;
     let name = artifact(topic, arm, running.break_index);
     running.keep(&name, "text/markdown", &turn.text).await?;
     running.check_spending()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agents::adapter::{AgentAdapter, AgentSession, SessionSpec, Turn};
+use agents::adapter::{AgentAdapter, AgentSession, Profile, SessionSpec, Turn};
 use chrono::Utc;
 use entity::status::Level;
 use entity::{ProbeId, agent_run, task};
@@ -101,6 +101,15 @@ pub(crate) struct Running {
     pub(super) spent_elsewhere: f64,
 }
 
+/// How many breaks a run is to go through. The halves of a split baseline are used up by one.
+pub(super) fn breaks_planned(task: &task::Model, profile: &Profile) -> i32 {
+    if profile.capabilities.fork {
+        task.breaks
+    } else {
+        FIRST_BREAK
+    }
+}
+
 impl Running {
     #[expect(
         clippy::too_many_arguments,
@@ -194,7 +203,7 @@ impl Running {
             self.breaks
                 .retain(|seen| seen["break"].as_i64().is_none_or(|index| index <= after));
         }
-        let Figures { sandbox, bill, .. } = std::mem::replace(&mut self.figures, saved.figures);
+        let Figures { bill, .. } = std::mem::replace(&mut self.figures, saved.figures);
         // Nor is what the lost attempt saw and spent after its checkpoint undone.
         self.figures.bill.known_usd = self.figures.bill.known_usd.max(bill.known_usd);
         if self.seal_broken {
@@ -202,10 +211,6 @@ impl Running {
             let (canary, void_reason) = (told("canary"), told("void_reason"));
             self.figures.canary = canary.or(self.figures.canary.take());
             self.figures.void_reason = void_reason.or(self.figures.void_reason.take());
-        }
-        if self.figures.sandbox != sandbox {
-            // Another machine, or another setting, than before.
-            self.figures.sandbox = format!("{}; then {sandbox}", self.figures.sandbox);
         }
         // What the lost attempt said after its checkpoint was billed, and is not known.
         self.figures.bill.lose();
@@ -417,13 +422,9 @@ impl Running {
         self.adapter.profile().capabilities.fork
     }
 
-    /// How many breaks the run is to go through. The halves of a split baseline are used up by one.
+    /// How many breaks the run is to go through.
     pub(crate) fn breaks_planned(&self) -> i32 {
-        if self.forks() {
-            self.task.breaks
-        } else {
-            FIRST_BREAK
-        }
+        breaks_planned(&self.task, self.adapter.profile())
     }
 
     /// How the break is to come about.

@@ -25,6 +25,7 @@ use crate::job::{Job, StageError, Who, Worker};
 use crate::material::{MATERIAL, Material};
 use crate::phases::billing::Bill;
 use crate::phases::checkpoint::{Saved, Stage};
+use crate::phases::manifest::SetUp;
 use crate::phases::running::{Broken, Running, Session, phase};
 use crate::phases::{arms, breaking, deep_dive, open, recall, study};
 
@@ -57,8 +58,15 @@ pub(crate) async fn run_agent(
             )));
         }
     };
-    let saved = saved(worker, &run, adapter.as_ref()).await?;
     let model = worker.settings.agents.model(adapter.profile());
+    let set_up = SetUp {
+        worker,
+        task: &task,
+        profile: adapter.profile(),
+        version: &version,
+        model: model.as_deref(),
+    };
+    let saved = saved(worker, &run, adapter.as_ref(), &set_up).await?;
     begin_attempt(worker, job, &task, &run, &version, model, saved.as_ref()).await?;
     let material = material(worker, task_id).await?;
     let probes = probes(worker, task_id).await?;
@@ -217,15 +225,24 @@ async fn end_well(running: &mut Running) -> Result<(), StageError> {
     Ok(())
 }
 
-/// What an earlier attempt left to go on from, where the adapter can.
+/// What an earlier attempt left to go on from, where the adapter can and nothing has changed since:
+/// what one version was asked before the break is no baseline for another one after it.
 async fn saved(
     worker: &Worker,
     run: &agent_run::Model,
     adapter: &dyn AgentAdapter,
+    set_up: &SetUp<'_>,
 ) -> Result<Option<Saved>, StageError> {
     let Some(pointer) = &run.checkpoint else {
         return Ok(None);
     };
+    if run.manifest.as_ref() != Some(&set_up.comparable()) {
+        warn!(
+            run.id = %run.id,
+            "run {} was begun with another program, prompts or settings; it starts over", run.id
+        );
+        return Ok(None);
+    }
     if !adapter.profile().capabilities.resume {
         return Ok(None);
     }
