@@ -60,6 +60,8 @@ pub(crate) struct RankView {
     rank_high: Option<usize>,
     /// Cause → runs that ended without a measurement. Only `agent` speaks of the agent.
     failures: BTreeMap<String, usize>,
+    /// Reason → runs that came to their end and are no measurement, in no other figure of the row.
+    void: BTreeMap<String, usize>,
     /// What is not the same in all runs that were averaged, such as the agent's version.
     differs: Vec<String>,
 }
@@ -177,6 +179,7 @@ impl RankView {
             rank_low: row.ranks.map(|ranks| ranks.low),
             rank_high: row.ranks.map(|ranks| ranks.high),
             failures: row.failures,
+            void: row.void,
             differs: row.differs,
         }
     }

@@ -13,8 +13,8 @@ use crate::scoring::RunScore;
 use crate::statistics::{DesignEffect, RankInterval, Unit, cluster_interval, mean};
 
 pub use comparing::Comparison;
-pub use judge::{JURY, Judge, ranking_judge};
-pub use row::run_retention;
+pub use judge::{JURY, Judge, RECALL_JUDGE, ranking_identity, ranking_judge};
+pub use row::{retention_estimate, run_retention};
 
 /// What the leaderboard needs to know of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,17 @@ pub enum Outcome {
 
 /// The one cause of failures that speaks of the agent.
 pub const AGENT: &str = "agent";
+
+/// The name of the pull request that a session stands on. Changes of a local repository have no address
+/// of their own: here each is the pull request between its two commits.
+pub fn pull_request_of(pr_url: &str, base: Option<&str>, head: Option<&str>) -> String {
+    match (base, head) {
+        (Some(base), Some(head)) if pr_url.starts_with("file:") => {
+            format!("{pr_url}#{base}..{head}")
+        }
+        _ => pr_url.to_owned(),
+    }
+}
 
 /// Why a run whose seal was broken by the use of a tool is void.
 pub const SEAL_BROKEN: &str = "a tool was used where only memory was allowed";
@@ -130,6 +141,9 @@ pub struct Row {
     pub recall: Estimate,
     /// Cause → runs that ended without a measurement. Only the cause [`AGENT`] speaks of the agent.
     pub failures: BTreeMap<String, usize>,
+    /// Reason → runs that came to their end and are no measurement. They are neither attempts nor
+    /// scores: what counts is a selection, which this tells.
+    pub void: BTreeMap<String, usize>,
     /// What is not the same in all the runs that were averaged.
     pub differs: Vec<String>,
     pub passed: bool,

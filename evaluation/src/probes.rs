@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-pub use self::checks::{failures, prove, without};
+pub use self::checks::{failures, of_dimensions, prove, without};
 pub(crate) use self::leaks::stem;
 pub use self::leaks::{Leak, leaks};
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use evaluation::facts::FactSheet;
 use evaluation::grading::{ABSTENTION, Verdict, grade};
 use evaluation::probe::{Dimension, Grader, Key, Probe, ProbeKind, ProbeSet, Version};
-use evaluation::probes::{ProbePlan, generate};
+use evaluation::probes::{ProbePlan, generate, of_dimensions};
 
 const KINDS: [ProbeKind; 14] = [
     ProbeKind::ChangedFiles,
@@ -421,6 +421,43 @@ fn only_the_dimensions_of_the_plan_are_asked() {
             .all(|probe| probe.dimension == Dimension::Lru)
     );
     assert!(set.teaching.is_empty());
+}
+
+#[test]
+fn a_set_that_is_narrowed_teaches_and_reports_only_what_it_asks() {
+    let asked = BTreeSet::from([Dimension::Ar, Dimension::Sf]);
+    for set in many() {
+        let kinds = |set: &ProbeSet| {
+            let mut kinds: BTreeMap<ProbeKind, usize> = BTreeMap::new();
+            for probe in &set.probes {
+                *kinds.entry(probe.kind).or_default() += 1;
+            }
+            kinds
+        };
+        let narrow = of_dimensions(set.clone(), &asked);
+        assert!(narrow.probes.len() < set.probes.len() && !narrow.probes.is_empty());
+        assert!(
+            narrow
+                .probes
+                .iter()
+                .all(|probe| asked.contains(&probe.dimension))
+        );
+        assert_eq!(narrow.report.made, kinds(&narrow));
+        let labels: BTreeSet<&String> = narrow.probes.iter().map(|probe| &probe.label).collect();
+        let taught: BTreeSet<&String> = narrow
+            .teaching
+            .iter()
+            .flat_map(|lesson| &lesson.probes)
+            .collect();
+        assert!(taught.is_subset(&labels), "{taught:?}");
+        assert!(!taught.is_empty() && narrow.teaching.len() < set.teaching.len());
+        let dropped = narrow.report.dropped_by_kind.values();
+        let by_kind: usize = dropped.flat_map(BTreeMap::values).sum();
+        let dropped: usize = narrow.report.dropped.values().sum();
+        assert_eq!(dropped, by_kind);
+        let all = of_dimensions(set.clone(), &Dimension::ALL.into());
+        assert_eq!(&all, set);
+    }
 }
 
 #[test]

@@ -34,9 +34,14 @@ fn estimate(value: &evaluation::leaderboard::Estimate) -> String {
 
 /// The runs of an agent that ended without a measurement, by cause.
 fn failures(row: &crate::result::RowPart) -> String {
-    let told = row.failures.iter();
-    let told: Vec<String> = told
-        .map(|(cause, count)| format!("{cause} {count}"))
+    counts(&row.failures)
+}
+
+/// Each with its number.
+fn counts(of: &std::collections::BTreeMap<String, usize>) -> String {
+    let told: Vec<String> = of
+        .iter()
+        .map(|(what, count)| format!("{what} {count}"))
         .collect();
     told.join(", ")
 }

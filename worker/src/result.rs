@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use rows::answers::claims;
-pub(crate) use rows::board::{ranking_judge, row_part};
+pub(crate) use rows::board::{ranking_identity, ranking_judge, row_part};
 pub use rows::result_document;
 
 /// The whole result of a task. Only grows within one schema number.
@@ -573,6 +573,9 @@ pub struct RowPart {
     /// Cause → runs that ended without a measurement. Only `agent` counts against the agent.
     #[serde(default)]
     pub failures: BTreeMap<String, usize>,
+    /// Reason → runs that came to their end and are no measurement, in no other figure of the row.
+    #[serde(default)]
+    pub void: BTreeMap<String, usize>,
     /// What is not the same in all runs of the row, such as `agent.version`: they were averaged all
     /// the same.
     #[serde(default)]

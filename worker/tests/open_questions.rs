@@ -271,7 +271,7 @@ async fn a_conversation_that_an_open_question_compacts_makes_the_run_void() {
         with_open_facts(&installation, id).await;
         let script = Script {
             no_fork,
-            compacts_at: Some("What could break"),
+            compacts_at: Some("What is the pull request for"),
             ..Script::default()
         };
         let adapter: Arc<dyn AgentAdapter> = ScriptedAdapter::new(script);

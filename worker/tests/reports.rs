@@ -208,6 +208,7 @@ fn tasks_are_ranked_together_by_session_and_what_differs_is_told() {
         4
     );
     let row = &all.leaderboard[0];
+    assert!(row.void.is_empty());
     assert_eq!((row.agent.as_str(), row.trials), ("one", 4));
     assert!(
         row.differs
@@ -326,6 +327,106 @@ fn runs_that_were_asked_other_dimensions_are_told() {
     let told = ["max_turns: 20 | 9", "rubric: AR | AR, SF"];
     assert_eq!(all.leaderboard[0].differs, told);
     assert_eq!(all.differs, told);
+}
+
+#[test]
+fn runs_of_one_task_are_of_the_version_that_measured_each() {
+    let mut mixed = document();
+    mixed.task.instrument_version = format!("0, {}", evaluation::INSTRUMENT_VERSION);
+    for run in &mut mixed.runs {
+        let version = if run.trial == 1 {
+            "0"
+        } else {
+            evaluation::INSTRUMENT_VERSION
+        };
+        run.manifest = [("instrument_version".to_owned(), version.to_owned())].into();
+    }
+    let all = across(&[mixed], 0.5);
+    assert_eq!(all.runs, 2);
+    let why = "measured by another version of the instrument";
+    assert_eq!(all.left_out[why], 2);
+}
+
+#[test]
+fn free_recall_that_others_judged_is_told() {
+    let mut by_jury = document();
+    by_jury.judging = serde_json::from_value(json!({
+        "number": 1, "agreement": null, "judges": [
+            {"name": "m", "model": "m-1", "prompt_version": "0123456789", "may_rank": true,
+             "false_accept": {}, "false_reject": {}, "cases": 1, "unread": 0},
+            {"name": "jury", "may_rank": true,
+             "false_accept": {}, "false_reject": {}, "cases": 1, "unread": 0},
+        ]
+    }))
+    .unwrap();
+    for part in by_jury.runs.iter_mut().flat_map(|run| &mut run.recall) {
+        part.judge = "jury".to_owned();
+    }
+    let told = ["free_recall_judge: deterministic/1 | jury of m (m-1, prompts 01234567)"];
+    let all = across(&[document(), by_jury.clone()], 0.5);
+    assert_eq!(all.leaderboard[0].differs, told);
+    assert_eq!(across(&[by_jury.clone(), by_jury], 0.5).differs.len(), 0);
+}
+
+#[test]
+fn changes_of_a_local_repository_are_pull_requests_of_their_own() {
+    let change = |head: &str| {
+        let mut document = document();
+        document.task.pr_url = "file:///srv/widgets".to_owned();
+        document.task.base = Some("aaaa".to_owned());
+        document.task.head = Some(head.to_owned());
+        document
+    };
+    let row = |documents: &[ResultDocument]| across(documents, 0.5).leaderboard[0].clone();
+    let two = row(&[change("bbbb"), change("cccc")]);
+    assert_eq!(
+        (two.unit.as_str(), two.pull_requests),
+        ("pull_request", Some(2))
+    );
+    let one = row(&[change("bbbb"), change("bbbb")]);
+    assert_eq!((one.unit.as_str(), one.pull_requests), ("session", Some(1)));
+}
+
+#[test]
+fn runs_that_are_void_are_told_beside_those_that_count() {
+    let mut document = document();
+    document.runs[0].seal_broken = true;
+    document.runs[0].void_reason = Some("tool_call".to_owned());
+    let all = across(&[document], 0.5);
+    let rows = all.leaderboard.iter();
+    let one = rows.clone().find(|row| row.agent == "one").unwrap();
+    assert_eq!((one.trials, one.attempts), (1, Some(1)));
+    let why = "a tool was used where only memory was allowed";
+    assert_eq!(one.void, [(why.to_owned(), 1)].into());
+    let told = format!("{why} 1");
+    let report = of_across(&all);
+    for text in [html(&report), csv_across(&all).unwrap()] {
+        assert!(text.contains(&told), "{text}");
+    }
+}
+
+#[test]
+fn a_forgetting_curve_is_of_the_same_runs_at_every_break() {
+    let mut document = document();
+    // Lost between its breaks.
+    document.runs[0].by_break.truncate(1);
+    let curve = |document: &ResultDocument| {
+        let plots = plots(document);
+        let plot = plots.iter().find(|plot| plot.name == "forgetting").unwrap();
+        let tree = parsed(&plot.svg);
+        let text = tree.descendants().filter_map(|node| node.text());
+        text.collect::<Vec<_>>().join("\n")
+    };
+    let told = curve(&document);
+    assert!(told.contains("one: 0.50, 0.25 (1 of 2 runs)"), "{told}");
+    // More is kept than there was: the interval goes as far as the figure.
+    for run in &mut document.runs {
+        for part in &mut run.by_break {
+            part.kept_of_first = Some(1.25);
+        }
+    }
+    let told = curve(&document);
+    assert!(!told.contains("1.00]"), "{told}");
 }
 
 #[test]

@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use entity::status::{Dimension, RunStatus};
 use entity::{RunId, TaskId, agent_run, judging, recall, score, task};
 use evaluation::INSTRUMENT_VERSION;
-use evaluation::leaderboard::{Judge, Outcome, Row, RunResult, leaderboard, ranking_judge};
+use evaluation::leaderboard::{
+    Judge, Outcome, RECALL_JUDGE, Row, RunResult, leaderboard, pull_request_of, ranking_identity,
+    ranking_judge,
+};
 use evaluation::probe;
 use evaluation::scoring::DimensionScore;
 use sea_orm::{
@@ -163,7 +166,11 @@ async fn show_board(
         .columns(RUN)
         .column_as(void_reason(), "void_reason")
         .column(agent_run::Column::TaskId)
-        .column(task::Column::PrUrl)
+        .columns([
+            task::Column::PrUrl,
+            task::Column::BaseSha,
+            task::Column::HeadSha,
+        ])
         .column_as(task::Column::QuestionBank.is_not_null(), "imported")
         .into_model::<BoardRun>()
         .all(database)
@@ -208,6 +215,8 @@ struct BoardRun {
     run: MeasuredRun,
     task_id: TaskId,
     pr_url: String,
+    base_sha: Option<String>,
+    head_sha: Option<String>,
     /// Its probes are those of a question bank that came with the request.
     imported: bool,
 }
@@ -294,16 +303,16 @@ struct BoardRecall {
     judges: Value,
 }
 
-/// Run → what the judge that may rank found recovered.
-fn recovered(recalls: Vec<BoardRecall>) -> HashMap<RunId, f64> {
+/// Run → what the judge that may rank found recovered, and who that is.
+fn recovered(recalls: Vec<BoardRecall>) -> HashMap<RunId, (f64, String)> {
     recalls
         .into_iter()
-        .filter(|found| {
-            let judges = serde_json::from_value::<Vec<Judge>>(found.judges.clone());
-            let ranking = judges.ok().and_then(ranking_judge);
-            ranking.is_some_and(|ranking| ranking == found.judge)
+        .filter_map(|found| {
+            let judges: Vec<Judge> = serde_json::from_value(found.judges).ok()?;
+            let identity = ranking_identity(&judges)?;
+            let ranking = ranking_judge(judges)?;
+            (ranking == found.judge).then_some((found.run_id, (found.recall, identity)))
         })
-        .map(|found| (found.run_id, found.recall))
         .collect()
 }
 
@@ -323,7 +332,7 @@ fn board(
             .or_default()
             .insert(measured(score.dimension), score.into());
     }
-    let recovered = recovered(recalls);
+    let mut recovered = recovered(recalls);
     let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
     let mut results: Vec<RunResult> = Vec::new();
     let mut tasks = std::collections::BTreeSet::new();
@@ -335,8 +344,14 @@ fn board(
         }
         let own = by_run.remove(&found.run.id).unwrap_or_default();
         let session = format!("{}/{}", found.task_id, found.run.trial);
-        let mut result = run_result(&found.run, own, &found.pr_url, session);
-        result.recall = recovered.get(&found.run.id).copied();
+        let (base, head) = (found.base_sha.as_deref(), found.head_sha.as_deref());
+        let pull_request = pull_request_of(&found.pr_url, base, head);
+        let mut result = run_result(&found.run, own, &pull_request, session);
+        if let Some((recall, judge)) = recovered.remove(&found.run.id) {
+            result.recall = Some(recall);
+            // Tasks may have been judged by others.
+            result.manifest.insert(RECALL_JUDGE.to_owned(), judge);
+        }
         match &result.outcome {
             Outcome::Measured => {
                 tasks.insert(found.task_id);

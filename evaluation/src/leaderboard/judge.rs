@@ -12,6 +12,37 @@ pub struct Judge {
     pub model: Option<String>,
     /// Whether its figures on the adversarial battery let it rank agents.
     pub may_rank: bool,
+    /// SHA-256 of the templates that it is asked with.
+    #[serde(default)]
+    pub prompt_version: Option<String>,
+}
+
+/// The name, in what is compared of runs, of who judged their free recall.
+pub const RECALL_JUDGE: &str = "free_recall_judge";
+
+/// The judge whose recall is on the board, with what makes it another one: its models and prompts. Of a
+/// jury those of all jurors that may rank.
+pub fn ranking_identity(judges: &[Judge]) -> Option<String> {
+    let ranking = ranking_judge(judges.iter().cloned())?;
+    let mut of: Vec<String> = judges
+        .iter()
+        .filter(|judge| judge.model.is_some() && judge.may_rank)
+        .filter(|judge| ranking == JURY || judge.name == ranking)
+        .map(|judge| {
+            let model = judge.model.as_deref().unwrap_or_default();
+            let prompts = judge.prompt_version.as_deref().unwrap_or("?");
+            let prompts = prompts.get(..8).unwrap_or(prompts);
+            format!("{} ({model}, prompts {prompts})", judge.name)
+        })
+        .collect();
+    of.sort();
+    Some(if of.is_empty() {
+        ranking
+    } else if ranking == JURY {
+        format!("{ranking} of {}", of.join(" and "))
+    } else {
+        of.join(" and ")
+    })
 }
 
 /// The verdicts of several models together.
@@ -44,7 +75,7 @@ pub fn ranking_judge(judges: impl IntoIterator<Item = Judge>) -> Option<String> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Judge, ranking_judge};
+    use super::{Judge, ranking_identity, ranking_judge};
 
     #[test]
     fn only_who_may_rank_is_heard() {
@@ -52,6 +83,7 @@ mod tests {
             name: name.to_owned(),
             model: model.then(|| name.to_owned()),
             may_rank,
+            prompt_version: Some("0123456789abcdef".to_owned()),
         };
         let plain = judge("deterministic/1", false, true);
         let found = |judges: &[Judge]| ranking_judge(judges.to_vec());
@@ -77,6 +109,16 @@ mod tests {
             found(&[plain.clone(), a.clone(), b]).as_deref(),
             Some("jury")
         );
-        assert_eq!(found(&[plain.clone(), c]), None);
+        assert_eq!(found(&[plain.clone(), c.clone()]), None);
+        let identity = |judges: &[Judge]| ranking_identity(judges);
+        assert_eq!(
+            identity(&[plain.clone()]).as_deref(),
+            Some("deterministic/1")
+        );
+        assert_eq!(
+            identity(&[plain.clone(), a.clone(), c.clone(), jury(true)]).as_deref(),
+            Some("jury of a (a, prompts 01234567)")
+        );
+        assert_eq!(identity(&[plain, a, jury(false)]), None);
     }
 }

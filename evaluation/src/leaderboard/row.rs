@@ -18,11 +18,11 @@ pub(super) fn row(agent: &str, runs: &[&RunResult], pass_mark: f64, seed: u64) -
         .filter(|run| is_measured(run))
         .collect();
     let mut failures: BTreeMap<String, usize> = BTreeMap::new();
-    let mut void: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut void: BTreeMap<String, usize> = BTreeMap::new();
     for run in runs {
         match &run.outcome {
             Outcome::Failed { cause } => *failures.entry(cause.clone()).or_default() += 1,
-            Outcome::Void { why } => *void.entry(why).or_default() += 1,
+            Outcome::Void { why } => *void.entry(why.clone()).or_default() += 1,
             Outcome::Measured | Outcome::Unfinished => {}
         }
     }
@@ -61,6 +61,7 @@ pub(super) fn row(agent: &str, runs: &[&RunResult], pass_mark: f64, seed: u64) -
         item_retention: estimated(&counted, seed, 1.0, |run| items(&run.score)),
         recall: estimated(&counted, seed, 1.0, |run| run.recall.into_iter().collect()),
         failures,
+        void,
         differs: differs(&counted, &[]),
         duration_ms: mean_duration(&counted),
     }
@@ -80,12 +81,22 @@ fn estimated(
     within(&clusters, seed, most)
 }
 
+/// The mean of one share of what was known per session (its pull request, its shares), with its
+/// interval. As a retention it ends at 1.25.
+pub fn retention_estimate<'a>(
+    sessions: impl IntoIterator<Item = (&'a str, Vec<f64>)>,
+    seed: u64,
+) -> Estimate {
+    let (_, clusters) = by_unit(sessions);
+    within(&clusters, seed, MOST_RETENTION)
+}
+
 /// More failures than measurements: the rest is a selection of what went well.
 fn why_unranked(
     measured: usize,
     failed: usize,
     failures: &BTreeMap<String, usize>,
-    void: &BTreeMap<&str, usize>,
+    void: &BTreeMap<String, usize>,
 ) -> Option<String> {
     let attempts = measured + failed;
     if measured > 0 {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{Evidence, FactSheet, fact_sheet};
 use crate::grading::{Verdict, grade};
-use crate::probe::{Combine, Dimension, Grader, Probe, ProbeSet};
+use crate::probe::{Combine, Dimension, Grader, Probe, ProbeKind, ProbeSet};
 use crate::probes::candidate::FEWEST_DISTRACTORS;
 use crate::probes::dimension_of;
 use crate::probes::leaks::{Leak, Questions, stem, subjects};
@@ -47,18 +47,58 @@ pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> Pr
         false
     });
     set.report.made.retain(|_, made| *made > 0);
+    teach_no_more(&mut set, |label| failed.contains_key(label));
+    for dimension in asked {
+        set.tell_why_without(dimension);
+    }
+    set
+}
+
+/// Leaves out the probes of other dimensions, with the teaching that is for them alone and what the
+/// report says of them: as if they had not been asked for.
+pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet {
+    let mut others = BTreeSet::new();
+    set.probes.retain(|probe| {
+        let is_asked = asked.contains(&probe.dimension);
+        if !is_asked {
+            others.insert(probe.label.clone());
+        }
+        is_asked
+    });
+    teach_no_more(&mut set, |label| others.contains(label));
+    let report = &mut set.report;
+    let is_asked = |kind: &ProbeKind| asked.contains(&dimension_of(*kind));
+    report.made.retain(|kind, _| is_asked(kind));
+    report.candidates.retain(|kind, _| is_asked(kind));
+    for (kind, reasons) in std::mem::take(&mut report.dropped_by_kind) {
+        if is_asked(&kind) {
+            report.dropped_by_kind.insert(kind, reasons);
+            continue;
+        }
+        for (reason, count) in reasons {
+            if let Some(dropped) = report.dropped.get_mut(&reason) {
+                *dropped = dropped.saturating_sub(count);
+            }
+        }
+    }
+    report.dropped.retain(|_, count| *count > 0);
+    let words: BTreeSet<&str> = asked.iter().map(|one| one.as_str()).collect();
+    report
+        .without
+        .retain(|word, _| words.contains(word.as_str()));
+    set
+}
+
+/// Takes away what is taught for these probes alone.
+fn teach_no_more(set: &mut ProbeSet, is_gone: impl Fn(&String) -> bool) {
     for lesson in &mut set.teaching {
         let meant = lesson.probes.len();
-        lesson.probes.retain(|label| !failed.contains_key(label));
+        lesson.probes.retain(|label| !is_gone(label));
         if meant > 0 && lesson.probes.is_empty() {
             lesson.text.clear();
         }
     }
     set.teaching.retain(|lesson| !lesson.text.is_empty());
-    for dimension in asked {
-        set.tell_why_without(dimension);
-    }
-    set
 }
 
 /// Label → why the probe cannot be used.

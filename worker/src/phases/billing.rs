@@ -39,6 +39,13 @@ impl Bill {
         }
     }
 
+    /// Whether the stored figures tell of turns of an earlier attempt.
+    pub(crate) fn is_begun(stats: &Value) -> bool {
+        ["/bill/turns", "/bill/lost", "/bill/known_usd"]
+            .iter()
+            .any(|name| stats.pointer(name).and_then(Value::as_f64) > Some(0.0))
+    }
+
     /// Adds a turn.
     pub(crate) fn add(&mut self, turn: &Turn) {
         let first = self.turns == 0;

@@ -182,8 +182,9 @@ impl Running {
             .agents
             .asks_stub(running.adapter.profile());
         running.figures.bill = Bill::after(&running.run.stats);
-        if running.run.started_at.is_some() {
-            // What an earlier attempt said was billed, and is not known.
+        if running.run.started_at.is_some() || Bill::is_begun(&running.run.stats) {
+            // What an earlier attempt said was billed, and is not known. One that people had made
+            // again has not started yet.
             running.figures.bill.lose();
         }
         running.enter(phase::PREPARE).await?;

@@ -1,11 +1,13 @@
 //! One leaderboard over several tasks. Intervals resample pull requests, as soon as there are two.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use entity::RunId;
 use entity::status::{FailureCause, RunStatus};
 use evaluation::INSTRUMENT_VERSION;
 use evaluation::leaderboard::{
-    Estimate, IMPORTED, NO_BREAK, Outcome, RunResult, UNKNOWN, leaderboard, why_void,
+    Estimate, IMPORTED, NO_BREAK, Outcome, RECALL_JUDGE, RunResult, UNKNOWN, leaderboard,
+    pull_request_of, why_void,
 };
 use evaluation::probe::Dimension;
 use evaluation::scoring::{DimensionScore, RunScore};
@@ -14,7 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::result::{
-    DimensionPart, ResultDocument, RiskCoveragePart, RowPart, RunPart, ranking_judge, row_part,
+    DimensionPart, ResultDocument, RiskCoveragePart, RowPart, RunPart, ranking_identity,
+    ranking_judge, row_part,
 };
 
 use super::risk::risk_coverage;
@@ -53,6 +56,9 @@ pub struct Across {
     /// The runs that count, for the plots.
     #[serde(skip)]
     pub measured: Vec<RunPart>,
+    /// The pull request of each of them.
+    #[serde(skip)]
+    pub pull_requests: HashMap<RunId, String>,
 }
 
 /// Two agents by the overall scores of the sessions that both have.
@@ -80,18 +86,27 @@ pub fn across(documents: &[ResultDocument], pass_mark: f64) -> Across {
     let mut results = Vec::new();
     let mut tasks = BTreeSet::new();
     let mut measured = Vec::new();
+    let mut pull_requests = HashMap::new();
     for document in documents {
         let judge = ranking_judge(&document.judging);
+        let identity = ranking_identity(&document.judging);
         for run in &document.runs {
             if let Some(reason) = why_apart(document, run) {
                 *left_out.entry(reason.to_owned()).or_default() += 1;
                 continue;
             }
-            let result = result(document, run, judge.as_deref());
+            let mut result = result(document, run, judge.as_deref());
+            if let (Some(_), Some(identity)) = (result.recall, &identity) {
+                // Tasks may have been judged by others.
+                result
+                    .manifest
+                    .insert(RECALL_JUDGE.to_owned(), identity.clone());
+            }
             match &result.outcome {
                 Outcome::Measured => {
                     tasks.insert(document.task.id);
                     measured.push(run.clone());
+                    pull_requests.insert(run.id, result.pull_request.clone());
                 }
                 Outcome::Void { why } => *left_out.entry(why.clone()).or_default() += 1,
                 Outcome::Unfinished => {
@@ -131,6 +146,7 @@ pub fn across(documents: &[ResultDocument], pass_mark: f64) -> Across {
             why_apart(document, run).is_none() && outcome(run) == Outcome::Measured
         }),
         measured,
+        pull_requests,
     }
 }
 
@@ -138,13 +154,20 @@ pub fn across(documents: &[ResultDocument], pass_mark: f64) -> Across {
 fn why_apart(document: &ResultDocument, run: &RunPart) -> Option<&'static str> {
     if run.model_stub {
         Some("the model was a stub")
-    } else if document.task.instrument_version != INSTRUMENT_VERSION {
+    } else if version(document, run) != INSTRUMENT_VERSION {
         Some("measured by another version of the instrument")
     } else if document.task.question_bank.as_deref() == Some(IMPORTED) {
         Some("its probes are those of an imported question bank")
     } else {
         None
     }
+}
+
+/// The version of the instrument that measured a run: after an upgrade not that of the task's others.
+fn version<'a>(document: &'a ResultDocument, run: &'a RunPart) -> &'a str {
+    run.manifest
+        .get("instrument_version")
+        .unwrap_or(&document.task.instrument_version)
 }
 
 fn outcome(run: &RunPart) -> Outcome {
@@ -185,7 +208,11 @@ fn result(document: &ResultDocument, run: &RunPart, judge: Option<&str>) -> RunR
     RunResult {
         agent: run.agent.clone(),
         trial: run.trial.unsigned_abs(),
-        pull_request: document.task.pr_url.clone(),
+        pull_request: pull_request_of(
+            &document.task.pr_url,
+            document.task.base.as_deref(),
+            document.task.head.as_deref(),
+        ),
         session: format!("{}/{}", document.task.id, run.trial),
         outcome: outcome(run),
         recall: judge.and_then(|judge| recall(run, judge)),

@@ -101,8 +101,10 @@ pub fn of_task(document: &ResultDocument) -> Report {
         Section {
             title: "Leaderboard",
             note: "Only runs that came to their end, had a break and kept their seal. Score: mean \
-                   grade after the break. In brackets: 95 % intervals that resample whole sessions; \
-                   a single trial has none. Ranks: those that the data do not exclude.",
+                   grade after the break. In brackets: 95 % intervals over whole sessions (Student's \
+                   t over fewer than ten, resampled over more); a single trial has none, and \
+                   sessions that all say the same are no certainty. Ranks: those that the data do \
+                   not exclude.",
             parts: vec![
                 board(&document.leaderboard),
                 plot("score"),
@@ -114,7 +116,8 @@ pub fn of_task(document: &ResultDocument) -> Report {
             title: "Comparisons",
             note: "The same probes in the same trials. A difference is claimed only where its \
                    interval excludes 0; else it is a tie, and the last column tells what so many \
-                   trials could have shown.",
+                   trials could have shown. Equal differences of fewer than six trials are a tie, \
+                   however large: so few could be equal by chance.",
             parts: vec![comparisons(document)],
         },
         Section {
@@ -304,7 +307,8 @@ fn attempts(ranked: &[RowPart], unranked: &[RowPart]) -> Part {
         "measured",
         "attempts",
         "failure rate",
-        "without a measurement",
+        "failed",
+        "void",
         "why not ranked",
         "without probes",
     ];
@@ -317,12 +321,14 @@ fn attempts(ranked: &[RowPart], unranked: &[RowPart]) -> Part {
             attempts.map_or_else(|| "–".to_owned(), |count| count.to_string()),
             estimate(&row.failure_rate),
             super::failures(row),
+            super::counts(&row.void),
             row.why_unranked.clone().unwrap_or_default(),
             row.dimensions_without_probes.join(", "),
         ]
     });
     Table::part(
-        "Attempts: measurements and what the agent failed; other causes are not its attempts",
+        "Attempts: measurements and what the agent failed; other causes are not its attempts. Void \
+         runs came to their end and are in no figure",
         &head,
         rows,
     )

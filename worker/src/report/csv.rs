@@ -140,6 +140,7 @@ pub fn csv_across(across: &Across) -> Result<String, csv::Error> {
         "design_effect",
         "effective_n",
         "dimensions_without_probes",
+        "void",
     ])?;
     let count = |count: Option<usize>| count.map(|count| count.to_string()).unwrap_or_default();
     for row in across.leaderboard.iter().chain(&across.unranked_agents) {
@@ -167,6 +168,7 @@ pub fn csv_across(across: &Across) -> Result<String, csv::Error> {
             number(effect.map(|effect| effect.effective_n)),
         ]);
         record.push(row.dimensions_without_probes.join(" "));
+        record.push(super::counts(&row.void));
         lines.write_record(record)?;
     }
     finished(lines)

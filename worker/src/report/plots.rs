@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use evaluation::leaderboard::estimate;
+use evaluation::leaderboard::{estimate, retention_estimate};
 
 use super::across::Across;
 use super::figure;
@@ -37,7 +37,7 @@ pub fn plots(document: &ResultDocument) -> Vec<Plot> {
         scores(&document.leaderboard),
         retention(runs),
         context(runs),
-        forgetting(runs),
+        forgetting(runs, |_| ""),
         attribution(runs),
         risk_coverage(&document.risk_coverage),
     ]
@@ -52,7 +52,9 @@ pub(super) fn plots_across(across: &Across) -> Vec<Plot> {
     [
         scores(&across.leaderboard),
         retention(runs),
-        forgetting(runs),
+        forgetting(runs, |run| {
+            across.pull_requests.get(&run.id).map_or("", String::as_str)
+        }),
         attribution(runs),
         risk_coverage(&across.risk_coverage),
     ]
@@ -66,8 +68,11 @@ fn short(name: &str) -> String {
     if name.chars().count() <= 26 {
         return name.to_owned();
     }
-    let start: String = name.chars().take(25).collect();
-    format!("{start}…")
+    // The end tells snapshots of a model apart.
+    let letters: Vec<char> = name.chars().collect();
+    let start: String = letters.iter().take(13).collect();
+    let end: String = letters[letters.len() - 12..].iter().collect();
+    format!("{start}…{end}")
 }
 
 /// An axis of shares along the bottom; gives the place of a share.
@@ -275,8 +280,12 @@ fn thousands(tokens: f64) -> String {
     }
 }
 
-/// What is left of what was known before the first break, by number of breaks.
-fn forgetting(runs: &[RunPart]) -> Option<Plot> {
+/// What is left of what was known before the first break, by number of breaks. A line is of the same runs
+/// at every break: those that came through all of them.
+fn forgetting<'a>(
+    runs: &'a [RunPart],
+    pull_request: impl Fn(&'a RunPart) -> &'a str,
+) -> Option<Plot> {
     let title = "Forgetting curve: what is left of what was known before the first break";
     let most = runs.iter().map(|run| run.by_break.len()).max()?;
     if most < 2 {
@@ -314,12 +323,19 @@ fn forgetting(runs: &[RunPart]) -> Option<Plot> {
         let colour = COLOURS[at % COLOURS.len()];
         let mut line = vec![(x(0), y(1.0))];
         let mut told = Vec::new();
-        for number in 1..=most {
-            let kept: Vec<f64> = own
-                .iter()
-                .filter_map(|run| run.by_break.get(number - 1)?.kept_of_first)
-                .collect();
-            let found = estimate(&kept, 1);
+        let breaks = own.iter().map(|run| run.by_break.len()).max().unwrap_or(0);
+        let whole: Vec<(&str, Vec<f64>)> = own
+            .iter()
+            .map(|run| {
+                let kept = run.by_break.iter().filter_map(|seen| seen.kept_of_first);
+                (pull_request(run), kept.collect())
+            })
+            .filter(|(_, kept): &(_, Vec<f64>)| kept.len() == breaks)
+            .collect();
+        for number in 0..breaks {
+            let sessions = whole.iter().map(|(name, kept)| (*name, vec![kept[number]]));
+            let found = retention_estimate(sessions, 1);
+            let number = number + 1;
             if let Some(mean) = found.mean {
                 // A little apart, so that intervals of several agents can be told apart.
                 let place = x(number) + 5.0 * (at as f64 - agents.len() as f64 / 2.0);
@@ -338,9 +354,13 @@ fn forgetting(runs: &[RunPart]) -> Option<Plot> {
         }
         let below = floor + 58.0 + 18.0 * at as f64;
         drawing.dot((80.0, below - 4.0), colour);
-        let label = format!("{}: {}", short(agent), told.join(", "));
+        let mut words = told.join(", ");
+        if whole.len() < own.len() {
+            words = format!("{words} ({} of {} runs)", whole.len(), own.len());
+        }
+        let label = format!("{}: {words}", short(agent));
         drawing.text((92.0, below), Anchor::Start, &label);
-        says.push(format!("{agent} {}", told.join(", ")));
+        says.push(format!("{agent} {words}"));
     }
     Some(Plot {
         name: "forgetting",

@@ -3,7 +3,7 @@
 pub(crate) mod answers;
 pub(crate) mod board;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use entity::status::{Dimension, JudgingStatus, Topic};
 use entity::{RunId, TaskId, agent_run, judging, probe, recall, score, task};
@@ -173,12 +173,14 @@ fn judging_part(number: i32, row: Option<judging::Model>) -> Result<JudgingPart,
     })
 }
 
-/// The version that measured, by the manifests of the runs. Runs of the first version had none.
+/// The version that measured, by the manifests of the runs; several, with commas, where runs were tried
+/// again after an upgrade. Runs of the first version had none.
 fn instrument_version(runs: &[agent_run::Model]) -> String {
-    let told = runs.iter().find_map(|run| {
-        let version = run.manifest.as_ref()?.get("instrument_version")?;
-        Some(version.as_str()?.to_owned())
-    });
+    let told: BTreeSet<&str> = runs
+        .iter()
+        .filter_map(|run| run.manifest.as_ref()?.get("instrument_version")?.as_str())
+        .collect();
+    let told = (!told.is_empty()).then(|| told.into_iter().collect::<Vec<_>>().join(", "));
     let began = runs.iter().any(|run| run.agent_version.is_some());
     let now = if began {
         "1"

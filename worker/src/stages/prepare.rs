@@ -7,7 +7,7 @@ use entity::{ProbeId, TaskId, agent_run, probe, task};
 use evaluation::claims::{OpenFact, Topic, open_facts};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::{Dimension, ProbeSet};
-use evaluation::probes::{ProbePlan, generate, prove, without};
+use evaluation::probes::{ProbePlan, generate, of_dimensions, prove, without};
 use evaluation::pull_request::PullRequest;
 use evaluation::question_bank::QuestionBank;
 use platform::events::{Event, NewEvent};
@@ -251,11 +251,8 @@ fn banked(
             header.base, header.head, pull_request.base, pull_request.head
         )));
     }
-    let mut probes = bank.probes;
-    probes
-        .probes
-        .retain(|probe| plan.at_most.contains_key(&probe.dimension));
-    Ok(probes)
+    let asked = plan.at_most.keys().copied().collect();
+    Ok(of_dimensions(bank.probes, &asked))
 }
 
 /// Stores the documents. Before the transaction that makes them count: it holds a lock, and an

@@ -153,12 +153,24 @@ pub(super) fn manifest(run: &agent_run::Model) -> BTreeMap<String, String> {
 
 /// The judge whose recall is on the board.
 pub(crate) fn ranking_judge(judging: &JudgingPart) -> Option<String> {
+    leaderboard::ranking_judge(judges(judging))
+}
+
+/// The same judge, with what makes it another one than that of another task.
+pub(crate) fn ranking_identity(judging: &JudgingPart) -> Option<String> {
+    leaderboard::ranking_identity(&judges(judging))
+}
+
+fn judges(judging: &JudgingPart) -> Vec<leaderboard::Judge> {
     let judges = judging.judges.iter();
-    leaderboard::ranking_judge(judges.map(|judge| leaderboard::Judge {
-        name: judge.name.clone(),
-        model: judge.model.clone(),
-        may_rank: judge.may_rank,
-    }))
+    judges
+        .map(|judge| leaderboard::Judge {
+            name: judge.name.clone(),
+            model: judge.model.clone(),
+            may_rank: judge.may_rank,
+            prompt_version: judge.prompt_version.clone(),
+        })
+        .collect()
 }
 
 /// What a run recovered in its free recall after the first break, by this judge.
@@ -200,6 +212,7 @@ pub(crate) fn row_part(row: Row) -> RowPart {
         recall: row.recall.mean,
         free_recall: row.recall,
         failures: row.failures,
+        void: row.void,
         differs: row.differs,
         passed: row.passed,
     }
