@@ -67,6 +67,8 @@ async fn agents_are_ranked_over_all_tasks_of_the_organisation() {
         assert_eq!(first["differs"], json!([]));
         let why = "its context was compacted while it was asked";
         assert_eq!(board["left_out"][why], 1);
+        assert_eq!(board["leaderboard"][1]["void"], json!({why: 1}));
+        assert_eq!(first["void"], json!({}));
 
         for (query, expected) in [
             ("agent=claude", vec![("claude", 3)]),

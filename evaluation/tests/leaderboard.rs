@@ -85,7 +85,10 @@ fn runs_that_do_not_count_change_nothing() {
         outcome: Outcome::Unfinished,
         ..run("new", 1, 1.0, None)
     });
-    let board = leaderboard(&all, 0.5, 1);
+    let mut board = leaderboard(&all, 0.5, 1);
+    // It is told beside what counts, and that is all.
+    let told: BTreeMap<String, usize> = std::mem::take(&mut board.ranked[0].void);
+    assert_eq!(told, BTreeMap::from([(why.clone(), 1)]));
     assert_eq!(board.ranked, leaderboard(&counting, 0.5, 1).ranked);
     let unranked: Vec<(&str, Option<&str>)> = board
         .unranked
