@@ -18,8 +18,11 @@ use crate::output;
 /// How often the judging is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What a judging waits in. It is one job from its votes to its documents, and nobody asked this
-/// program to run the agents of whatever else waits in the same database.
+/// What a judging waits in.
+///
+/// It is one job from its votes to its documents, and nobody asked this program to run the agents of
+/// whatever else waits in the same database. What else is to be judged there may be judged meanwhile:
+/// a worker chooses among queues, not among tasks.
 const QUEUE: &str = "judge";
 
 #[derive(Debug, clap::Args)]
