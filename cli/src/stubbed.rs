@@ -65,8 +65,11 @@ impl Stubbed {
             return Ok(None);
         }
         if let Some(path) = &options.stub_record {
-            // Not found out when everything is done.
-            tokio::fs::write(path, "")
+            // Not found out when everything is done; what stands there stays until then.
+            tokio::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
                 .await
                 .with_context(|| Misuse(format!("--stub-record {}", path.display())))?;
         }

@@ -69,6 +69,18 @@ fn wrong_use_ends_with_two_and_names_what_was_wrong() {
         (&["eval", url, control, "--out", &below], &below, "--out"),
         (&["demo", control, "--out", &below], &below, "--out"),
         (
+            &[
+                "eval",
+                url,
+                control,
+                "--model-stub",
+                "--stub-record",
+                &below,
+            ],
+            &below,
+            "--stub-record",
+        ),
+        (
             &["plan", "--difference", "10"],
             "--difference",
             "at most 1, not 10",
