@@ -41,6 +41,43 @@ need_cargo() {
         die "cargo is missing: install Rust 1.94 or newer (https://rustup.rs) and try again"
 }
 
+# setting NAME: what the programs take for a setting: the environment, or else the file .env of the
+# project or of the nearest folder above it. Nothing where it is not set. The file is read as the
+# programs read it and never run: to a shell `&`, `;` and spaces of a value would mean something else.
+# Escapes and references to other variables stay as they are written.
+setting() {
+    local name=$1 folder=$project value
+    if [ -n "${!name+set}" ]; then
+        printf '%s\n' "${!name}"
+        return 0
+    fi
+    while [ ! -f "$folder/.env" ]; do
+        [ "$folder" != / ] || return 0
+        folder=$(dirname "$folder")
+    done
+    # Of several lines the first counts.
+    value=$(sed -E -n -e '1s/^\xef\xbb\xbf//' -e 's/[[:space:]]+$//' \
+        -e "/^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*=[[:space:]]*/{s///;p;q;}" \
+        "$folder/.env")
+    case $value in
+    \'*) value=${value#\'} value=${value%%\'*} ;;
+    \"*) value=${value#\"} value=${value%%\"*} ;;
+    \#*) value='' ;;
+    *) value=${value%%[[:space:]]*} ;;
+    esac
+    printf '%s\n' "$value"
+}
+
+# number_setting NAME DEFAULT: a setting that must be a whole number.
+number_setting() {
+    local value
+    value=$(setting "$1")
+    case ${value:=$2} in
+    *[!0-9]*) die "$1 is no number: $value" ;;
+    esac
+    printf '%s\n' "$value"
+}
+
 # free_port: a port on 127.0.0.1 that nobody listens on now.
 free_port() {
     local port

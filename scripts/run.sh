@@ -8,38 +8,24 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$project"
 
-# What the caller sets goes before what the file says.
-given=$(export -p)
-if [ -f .env ]; then
-    set -a
-    # shellcheck disable=SC1091
-    . ./.env
-    set +a
-    eval "$given"
-fi
-
+# The programs read .env by themselves: here only what decides what is started is asked for, and of what
+# they are to have nothing is set that is set already.
 logs=$project/logs
 mkdir -p "$logs"
-export STORAGE_DIR=${STORAGE_DIR:-$project/storage}
-case $STORAGE_DIR in
-*://*) : ;;
-*) mkdir -p "$STORAGE_DIR" ;;
-esac
-if [ -z "${DATABASE_URL:-}" ]; then
-    mkdir -p "$project/data"
+if [ -z "$(setting DATABASE_URL)" ]; then
     export DATABASE_URL="sqlite://$project/data/membreak.db?mode=rwc"
 fi
-export HOST=${HOST:-127.0.0.1} PORT=${PORT:-8000}
-workers=${WORKERS:-1}
+port=$(number_setting PORT 8000)
+workers=$(number_setting WORKERS 1)
 
 need_cargo
 need git git
 need curl curl
 
-if [ -z "${REDIS_URL:-}" ]; then
+if [ -z "$(setting REDIS_URL)" ]; then
     need redis-server redis-server
     if ! alive "$logs/redis.pid"; then
-        redis_port=${REDIS_PORT:-$(free_port)}
+        redis_port=$(number_setting REDIS_PORT "$(free_port)")
         printf '%s\n' "$redis_port" >"$logs/redis.port"
         redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no \
             --dir "$logs" >"$logs/redis.log" 2>&1 &
@@ -70,7 +56,7 @@ start() {
 }
 
 start api "$target/api"
-base=http://127.0.0.1:$PORT
+base=http://127.0.0.1:$port
 wait_for 30 curl -fsS "$base/health/liveness" || die "the API does not answer; see $logs/api.log"
 for number in $(seq 1 "$workers"); do
     start "worker-$number" "$target/worker"

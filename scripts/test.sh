@@ -108,7 +108,7 @@ built=${CARGO_TARGET_DIR:-$project/target}/debug
 demo() {
     local document=$scratch/demo.json
     "$built/membreak" demo --json --trials 1 >"$document" || return 1
-    jq -e '.schema == 1 and (.runs | length) == 7' "$document" >/dev/null
+    jq -e '.schema == 1 and (.runs | length) == 8' "$document" >/dev/null
 }
 
 check "formatting" cargo fmt --all --check

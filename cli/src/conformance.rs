@@ -10,6 +10,7 @@ use serde_json::json;
 use testkit::conformance::{self, Check, Outcome, Subject};
 
 use crate::embedded::{Settings, told};
+use crate::misuse::Misuse;
 use crate::output::{say, say_json};
 
 #[derive(Debug, clap::Args)]
@@ -31,8 +32,17 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
     let setup = settings.worker.agents.setup();
     let all = adapters::all(&setup.context("finding this executable")?);
-    let adapter = adapters::adapter_for(&all, &options.agent)
-        .map_err(|failure| anyhow::anyhow!(failure.message))?;
+    let adapter = adapters::adapter_for(&all, &options.agent).map_err(|failure| {
+        let known: Vec<&str> = all
+            .iter()
+            .map(|adapter| adapter.profile().name.as_str())
+            .collect();
+        Misuse(format!(
+            "{}; there are {}",
+            failure.message,
+            known.join(", ")
+        ))
+    })?;
     let subject = Subject {
         adapter,
         sandbox: settings

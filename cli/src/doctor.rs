@@ -1,6 +1,7 @@
 //! `membreak doctor`: what is installed, reachable and configured, and how to mend what is not.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -123,15 +124,14 @@ fn tell(settings: &[Effective], all: bool) {
     let count = settings.iter().filter(set).count();
     let rest = settings.len() - count;
     say("");
-    if all {
-        say(&format!(
-            "{count} settings are set, {rest} are at their defaults:"
-        ));
-    } else {
-        say(&format!(
-            "{count} settings are set; {rest} are at their defaults (--settings tells all):"
-        ));
-    }
+    say(&match (count, all) {
+        (0, true) => "no setting is set; the defaults are:".to_owned(),
+        (0, false) => "no setting is set; --settings tells the defaults".to_owned(),
+        (_, true) => format!("settings: {count} set, {rest} at their defaults:"),
+        (_, false) => {
+            format!("settings: {count} set, {rest} at their defaults, which --settings tells too:")
+        }
+    });
     let mut section = "";
     for setting in settings.iter().filter(|setting| all || set(setting)) {
         if setting.section != section {
@@ -154,9 +154,9 @@ async fn look_at(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(database(settings).await);
     findings.push(redis(settings).await);
     if !settings.platform.storage.contains("://") {
-        findings.push(writable("storage", Path::new(&settings.platform.storage)).await);
+        findings.push(writable("storage", Path::new(&settings.platform.storage)));
     }
-    findings.push(writable("work folder", &settings.worker.work_dir).await);
+    findings.push(writable("work folder", &settings.worker.work_dir));
     findings.push(address(settings).await);
     findings.extend(sign_on(settings).await);
     findings.push(sandbox(settings));
@@ -185,11 +185,21 @@ async fn git() -> Finding {
 }
 
 async fn database(settings: &Settings) -> Finding {
-    // Redis is looked at on its own; the artifact store below.
-    let alone = platform::parts::PlatformSettings {
+    if let Some(file) = file_to_make(&settings.platform.database.url) {
+        return to_be_made("database", &file, "choose another DATABASE_URL");
+    }
+    // Redis is looked at on its own, and so is a storage that is a folder: to connect would make it.
+    let Ok(nowhere) = tempfile::tempdir() else {
+        let fix = "set TMPDIR to a folder that can be written";
+        return Finding::bad(Verdict::Fail, "database", "no temporary folder", fix);
+    };
+    let mut alone = platform::parts::PlatformSettings {
         redis_url: None,
         ..settings.platform.clone()
     };
+    if !alone.storage.contains("://") {
+        alone.storage = nowhere.path().display().to_string();
+    }
     match Platform::connect(&alone).await {
         Ok(_) => Finding::ok("database", "reachable, schema up to date"),
         Err(error) => Finding::bad(
@@ -228,22 +238,56 @@ async fn redis(settings: &Settings) -> Finding {
     }
 }
 
-async fn writable(what: &str, folder: &Path) -> Finding {
-    let probe = folder.join(format!(".doctor-{}", std::process::id()));
-    let tried = async {
-        tokio::fs::create_dir_all(folder).await?;
-        tokio::fs::write(&probe, b"x").await?;
-        tokio::fs::remove_file(&probe).await
-    };
-    match tried.await {
+/// The file of an SQLite database that is not there and that the service would make.
+fn file_to_make(url: &str) -> Option<PathBuf> {
+    let rest = url.strip_prefix("sqlite:")?;
+    let (path, query) = rest.strip_prefix("//").unwrap_or(rest).split_once('?')?;
+    let file = Path::new(path);
+    (query.contains("mode=rwc") && !path.is_empty() && path != ":memory:" && !file.exists())
+        .then(|| file.to_owned())
+}
+
+fn writable(what: &str, folder: &Path) -> Finding {
+    let fix = "choose another folder (STORAGE_DIR, WORK_DIR), or change its owner";
+    if !folder.exists() {
+        return to_be_made(what, folder, fix);
+    }
+    match can_be_written(folder) {
         Ok(()) => Finding::ok(what, format!("{} can be written", folder.display())),
         Err(error) => Finding::bad(
             Verdict::Fail,
             what,
             format!("{}: {error}", folder.display()),
-            "choose another folder (STORAGE_DIR, WORK_DIR), or change its owner",
+            fix,
         ),
     }
+}
+
+/// What is not there is left so: to look must not change anything.
+fn to_be_made(what: &str, path: &Path, fix: &str) -> Finding {
+    let tried = std::path::absolute(path).and_then(|path| {
+        match path.ancestors().skip(1).find(|folder| folder.exists()) {
+            Some(folder) => can_be_written(folder),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    });
+    match tried {
+        Ok(()) => Finding::ok(
+            what,
+            format!("{} is not there and would be made", path.display()),
+        ),
+        Err(error) => Finding::bad(
+            Verdict::Fail,
+            what,
+            format!("{} cannot be made: {error}", path.display()),
+            fix,
+        ),
+    }
+}
+
+/// Tries it with a file that has no name.
+fn can_be_written(folder: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(folder).map(drop)
 }
 
 async fn address(settings: &Settings) -> Finding {

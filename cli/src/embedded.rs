@@ -64,9 +64,15 @@ impl Embedded {
         let setup = settings.worker.agents.setup();
         let adapters = agents::adapters::all(&setup.context("finding this executable")?);
         let address = (settings.api.host.as_str(), settings.api.port);
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("listening on {}:{}", address.0, address.1))?;
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
+                " (does the service run already? else choose another PORT, or --port)"
+            } else {
+                ""
+            };
+            let doing = format!("listening on {}:{}{hint}", address.0, address.1);
+            anyhow::Error::new(error).context(doing)
+        })?;
         let address = listener
             .local_addr()
             .context("asking for the own address")?;

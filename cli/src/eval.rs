@@ -8,6 +8,7 @@ use entity::status::{Dimension, Trigger};
 use serde_json::json;
 
 use crate::evaluation::{Common, evaluate};
+use crate::misuse::Misuse;
 use crate::stubbed;
 
 #[derive(Debug, clap::Args)]
@@ -93,7 +94,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(file) = &options.question_bank {
         let bank = tokio::fs::read_to_string(file)
             .await
-            .with_context(|| format!("reading the question bank {}", file.display()))?;
+            .with_context(|| Misuse(format!("--question-bank {}", file.display())))?;
         request["question_bank"] = json!(bank);
     }
     let local = match &options.repo {
@@ -118,7 +119,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 async fn repository(folder: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let folder = tokio::fs::canonicalize(folder)
         .await
-        .with_context(|| format!("there is no repository {}", folder.display()))?;
+        .with_context(|| Misuse(format!("--repo {}", folder.display())))?;
     let objects = ask(&folder, "--git-common-dir").await?;
     // A bare repository has no working tree.
     let top = match ask(&folder, "--show-toplevel").await {
@@ -139,7 +140,11 @@ async fn ask(folder: &Path, what: &str) -> anyhow::Result<PathBuf> {
         .context("starting git (is it installed?)")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::bail!("{} is no git repository: {}", folder.display(), said.trim());
+        anyhow::bail!(Misuse(format!(
+            "--repo {} is no git repository: {}",
+            folder.display(),
+            said.trim()
+        )));
     }
     let path = String::from_utf8(output.stdout).context("a path that is not UTF-8")?;
     tokio::fs::canonicalize(path.trim_end())

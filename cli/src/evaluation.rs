@@ -11,10 +11,12 @@ use entity::TaskId;
 use futures::StreamExt as _;
 use platform::events::Event;
 use platform::settings::{Environment, Source};
+use reqwest::StatusCode;
 use serde_json::Value;
 use worker::result::{ResultDocument, result_document};
 
 use crate::embedded::{Embedded, Settings, told};
+use crate::misuse::Misuse;
 use crate::output;
 use crate::progress::Progress;
 use crate::stubbed::{self, Stubbed};
@@ -28,7 +30,8 @@ pub(crate) struct Common {
     /// Print one JSON document, and nothing else, on standard output.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the result, the report, transcripts and the log into this folder.
+    /// Write the result, the report, transcripts and the log into this folder, which must be new or
+    /// empty.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// No progress on standard error.
@@ -46,6 +49,8 @@ pub(crate) struct Common {
 pub(crate) struct Evaluated {
     pub(crate) document: ResultDocument,
     pub(crate) cancelled: bool,
+    /// Something that was to be written is not, as standard error has told.
+    pub(crate) incomplete: bool,
 }
 
 impl Evaluated {
@@ -53,7 +58,7 @@ impl Evaluated {
     pub(crate) fn exit_code(&self) -> ExitCode {
         if self.cancelled {
             ExitCode::from(130)
-        } else if self.document.leaderboard.is_empty() {
+        } else if self.incomplete || self.document.leaderboard.is_empty() {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
@@ -135,6 +140,9 @@ pub(crate) async fn evaluate(
     common: &Common,
     stubbed: Option<&stubbed::Stubbing>,
 ) -> anyhow::Result<Evaluated> {
+    if let Some(out) = &common.out {
+        output::prepare_folder(out).await?;
+    }
     let folder = tempfile::tempdir().context("making a temporary folder")?;
     let mut source = Private::new(folder.path(), local_roots)?;
     let mut settings = Settings::read(&source).map_err(|errors| told(&errors))?;
@@ -148,13 +156,22 @@ pub(crate) async fn evaluate(
         output::complain("the models are a stub: the figures say nothing of any model");
     }
     platform::telemetry::init(&settings.telemetry)?;
+    let most = settings.worker.max_context_tokens;
+    if let Some(asked) = request["target_context_tokens"].as_u64()
+        && asked > most
+    {
+        output::complain(&format!(
+            "--context-tokens {asked} is more than MAX_CONTEXT_TOKENS={most}, so that the break comes \
+             within {most}; raise that setting too"
+        ));
+    }
     let mut embedded = Embedded::start(settings).await?;
     if let Some(stub) = &stub {
         stub.serve(&embedded.platform);
     }
     let api = embedded.url("/api/v1");
     let followed = tokio::select! {
-        followed = follow(&api, request, common.quiet || common.json) => followed,
+        followed = follow(&api, request, common.quiet) => followed,
         error = embedded.failed() => return Err(error),
     };
     let outcome = match followed {
@@ -163,27 +180,43 @@ pub(crate) async fn evaluate(
                 .await
                 .context("reading the result")?
                 .context("the task is gone")?;
-            if let Some(out) = &common.out {
-                output::write_files(&embedded.platform, &document, out).await?;
-            }
-            Ok(Evaluated {
-                document,
-                cancelled,
-            })
+            let written = match &common.out {
+                Some(out) => output::write_files(&embedded.platform, &document, out).await,
+                None => Ok(()),
+            };
+            Ok((document, cancelled, written))
         }
         Err(error) => Err(error),
     };
-    embedded.stop().await?;
-    if let Some(stub) = stub {
-        stub.finish().await?;
-    }
-    let evaluated = outcome?;
+    let stopped = embedded.stop().await;
+    let recorded = match stub {
+        Some(stub) => stub.finish().await,
+        None => Ok(()),
+    };
+    let (document, cancelled, written) = outcome?;
+    // What was measured may be paid for: it is told whatever else goes wrong.
     if common.json {
-        output::say_json(&evaluated.document)?;
+        output::say_json(&document)?;
     } else {
-        output::say_result(&evaluated.document);
+        output::say_result(&document);
     }
-    Ok(evaluated)
+    if common.quiet {
+        // Progress would have told it.
+        output::tell_failure(&document);
+    }
+    let mut incomplete = false;
+    for error in [written, stopped, recorded]
+        .into_iter()
+        .filter_map(Result::err)
+    {
+        output::complain(&format!("{error:#}"));
+        incomplete = true;
+    }
+    Ok(Evaluated {
+        document,
+        cancelled,
+        incomplete,
+    })
 }
 
 /// Creates the task and follows it to its end; whether it was cancelled.
@@ -201,7 +234,14 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
     let status = answer.status();
     let body: Value = answer.json().await.context("reading the created task")?;
     if !status.is_success() {
-        bail!("the task was refused: {}", refusal(&body));
+        let refused = format!("the task was refused: {}", refusal(&body, request));
+        if matches!(
+            status,
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
+        ) {
+            bail!(Misuse(refused));
+        }
+        bail!(refused);
     }
     let task: TaskId = body
         .get("id")
@@ -234,8 +274,11 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
     }
 }
 
-/// What a refused request is told, in one line.
-fn refusal(body: &Value) -> String {
+/// A refused value that is longer, such as a question bank, is not repeated.
+const LONGEST_REPEATED: usize = 200;
+
+/// What a refused request is told, in one line, with the values that were refused.
+fn refusal(body: &Value, request: &Value) -> String {
     match body.get("detail") {
         Some(Value::Array(problems)) => problems
             .iter()
@@ -255,15 +298,51 @@ fn refusal(body: &Value) -> String {
                     .get("msg")
                     .and_then(Value::as_str)
                     .unwrap_or_default();
-                format!("{}: {message}", place.join("."))
+                let value = problem.get("input").and_then(repeated);
+                let value = value.map_or_else(String::new, |value| format!(" {value}"));
+                let hint = hint(problem);
+                format!("{}{value}: {message}{hint}", place.join("."))
             })
             .collect::<Vec<_>>()
             .join("; "),
-        // Other refusals say what is wrong in `error`.
-        Some(_) | None => match body.get("error").and_then(Value::as_str) {
-            Some(error) => error.to_owned(),
-            None => body.to_string(),
-        },
+        // Other refusals say what is wrong in `error`. They may be about a source of a task.
+        Some(_) | None => {
+            let error = body.get("error").and_then(Value::as_str);
+            let error = error.map_or_else(|| body.to_string(), str::to_owned);
+            let source = request.get("pr_url").filter(|url| {
+                url.as_str()
+                    .is_some_and(|url| !url.is_empty() && !error.contains(url))
+            });
+            match source.and_then(repeated) {
+                Some(url) => format!("{url}: {error}"),
+                None => error,
+            }
+        }
+    }
+}
+
+/// A value of a request, as it is told again.
+fn repeated(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+            Some(value.to_string()).filter(|text| text.len() <= LONGEST_REPEATED)
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// What may follow an agent's name, where that is what was refused.
+fn hint(problem: &Value) -> &'static str {
+    let of_agents = problem["loc"][1] == "agents";
+    if of_agents
+        && problem["input"]
+            .as_str()
+            .is_some_and(|input| input.contains(':'))
+    {
+        "; behind a colon control-lossy takes a share from 0 to 1, and no other control anything; \
+         other agents take a model"
+    } else {
+        ""
     }
 }
 
@@ -287,7 +366,7 @@ async fn watch(
                 answer.status()
             );
         }
-        if answer.status() == reqwest::StatusCode::NO_CONTENT {
+        if answer.status() == StatusCode::NO_CONTENT {
             return Ok(());
         }
         let mut bytes = answer.bytes_stream();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use api::judging::judge_again;
+use api::judging::{Refused, judge_again};
 use entity::status::JudgingStatus;
 use entity::{TaskId, judging};
 use platform::parts::Platform;
@@ -17,6 +17,13 @@ use crate::output;
 
 /// How often the judging is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What a judging waits in.
+///
+/// It is one job from its votes to its documents, and nobody asked this program to run the agents of
+/// whatever else waits in the same database. What else is to be judged there may be judged meanwhile:
+/// a worker chooses among queues, not among tasks.
+const QUEUE: &str = "judge";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -32,6 +39,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     // Nobody is served meanwhile.
     "127.0.0.1".clone_into(&mut settings.api.host);
     settings.api.port = 0;
+    settings.worker.queues = vec![QUEUE.to_owned()];
     let judges: Vec<String> = settings
         .worker
         .judges
@@ -79,7 +87,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Asks for a judging and waits until it is done.
 async fn follow(platform: &Platform, task: TaskId) -> anyhow::Result<()> {
-    let asked = judge_again(platform, task, &api::audit::Actor::local()).await?;
+    let asked = judge_again(platform, task, &api::audit::Actor::local())
+        .await
+        .map_err(|refused| match refused {
+            Refused::Gone => anyhow::anyhow!(output::no_task(task)),
+            Refused::NotDone | Refused::Waiting | Refused::Database(_) => refused.into(),
+        })?;
     loop {
         let row = judging::Entity::find_by_id(asked.id)
             .one(&platform.database)

@@ -8,6 +8,7 @@ mod eval;
 mod evaluation;
 mod forge;
 mod judge;
+mod misuse;
 mod plan;
 mod report;
 mod output;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::misuse::Misuse;
 use crate::output::complain;
 
 /// Measures how much coding agents forget when their context is compacted.
@@ -100,6 +102,10 @@ fn main() -> ExitCode {
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
-        ExitCode::FAILURE
+        if error.is::<Misuse>() {
+            ExitCode::from(2)
+        } else {
+            ExitCode::FAILURE
+        }
     })
 }

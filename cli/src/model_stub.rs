@@ -13,6 +13,7 @@ use serde_json::json;
 use testkit::model_stub::{Fault, Keep, KeySource, ModelStub, Rules};
 
 use crate::embedded::{Settings, told};
+use crate::misuse::Misuse;
 use crate::output::{say, say_json};
 
 /// How often the file of requests is written on.
@@ -74,9 +75,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(path) => {
             let text = tokio::fs::read(path)
                 .await
-                .with_context(|| format!("reading {}", path.display()))?;
-            serde_json::from_slice(&text)
-                .with_context(|| format!("{} is no answer key", path.display()))?
+                .with_context(|| Misuse(format!("--key-file {}", path.display())))?;
+            serde_json::from_slice(&text).with_context(|| {
+                Misuse(format!("--key-file {} is no answer key", path.display()))
+            })?
         }
         None => AnswerKey::default(),
     };

@@ -4,11 +4,14 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use comfy_table::{CellAlignment, Table, presets};
+use entity::TaskId;
 use platform::artifacts;
 use platform::parts::Platform;
 use worker::result::{ResultDocument, RowPart, RunPart};
+
+use crate::misuse::Misuse;
 
 /// A figure that is not defined.
 const UNDEFINED: &str = "–";
@@ -28,6 +31,27 @@ pub(crate) fn complain(text: &str) {
 pub(crate) fn say_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
     say(&serde_json::to_string_pretty(document).context("writing JSON")?);
     Ok(())
+}
+
+/// What is said of a task that is not there.
+pub(crate) fn no_task(id: TaskId) -> String {
+    format!(
+        "there is no task {id} in the database that DATABASE_URL names; `demo` and `eval` leave only what \
+         --out wrote"
+    )
+}
+
+/// Tells why nothing, or not all, was measured.
+pub(crate) fn tell_failure(document: &ResultDocument) {
+    if let Some(error) = &document.task.error {
+        complain(error);
+    } else if document.leaderboard.is_empty() {
+        for run in &document.runs {
+            if let Some(error) = &run.error {
+                complain(&format!("{} #{}: {error}", run.agent, run.trial));
+            }
+        }
+    }
 }
 
 /// The result as tables.
@@ -57,6 +81,11 @@ pub(crate) fn say_result(document: &ResultDocument) {
     }
     say(&runs_table(&document.runs).to_string());
     say(&leaderboard_table(document).to_string());
+    for row in &document.unranked_agents {
+        if let Some(why) = &row.why_unranked {
+            say(&format!("{} is not ranked: {why}", row.agent));
+        }
+    }
     say(
         "cold: never saw the pull request · base: just before the break · post: after it · kept: \
          retention · – : not defined",
@@ -162,15 +191,11 @@ fn leaderboard_table(document: &ResultDocument) -> Table {
     right_aligned(table, 2)
 }
 
-/// What the agent failed of what it attempted, and why it has no rank.
+/// What the agent failed of what it attempted.
 fn failed(row: &RowPart) -> String {
     let attempts = row.attempts.unwrap_or(row.trials);
     let failed = attempts.saturating_sub(row.trials);
-    let mut told = format!("{failed} of {attempts}");
-    if let Some(why) = &row.why_unranked {
-        told.push_str(&format!(" - not ranked: {why}"));
-    }
-    told
+    format!("{failed} of {attempts}")
 }
 
 fn right_aligned(mut table: Table, from: usize) -> Table {
@@ -182,6 +207,31 @@ fn right_aligned(mut table: Table, from: usize) -> Table {
 
 fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| UNDEFINED.to_owned(), |value| format!("{value:.2}"))
+}
+
+/// Makes the folder of a result, before anything is done that may have to be paid for.
+///
+/// It must be new or empty. Whatever stands there is the user's, an earlier result too; and beside
+/// files of another evaluation nobody could tell what belongs to which. Hidden files do not count:
+/// none is written.
+pub(crate) async fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
+    let unusable = || Misuse(format!("--out {} cannot be used", folder.display()));
+    tokio::fs::create_dir_all(folder)
+        .await
+        .with_context(unusable)?;
+    let mut entries = tokio::fs::read_dir(folder).await.with_context(unusable)?;
+    while let Some(entry) = entries.next_entry().await.with_context(unusable)? {
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            bail!(Misuse(format!(
+                "--out {} is not empty ({} is there): name a new folder, or an empty one",
+                folder.display(),
+                name.display()
+            )));
+        }
+    }
+    tempfile::tempfile_in(folder).with_context(unusable)?;
+    Ok(())
 }
 
 /// Writes the result and everything that was recorded into a folder.

@@ -74,7 +74,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 .await
                 .context("reading the result")?;
             let Some(document) = document else {
-                bail!("there is no task {id} in the database of the settings (DATABASE_URL)");
+                bail!(output::no_task(TaskId(id)));
             };
             match options.format {
                 Format::Csv => report::csv(&document).context("writing CSV")?,

@@ -13,6 +13,7 @@ use testkit::model_stub::{Keep, KeySource, ModelStub, Rules};
 use tokio::sync::OnceCell;
 
 use crate::embedded::Settings;
+use crate::misuse::Misuse;
 
 /// How the models are replaced.
 #[derive(Clone, Debug, clap::Args)]
@@ -62,6 +63,15 @@ impl Stubbed {
     pub(crate) async fn start(options: &Stubbing) -> anyhow::Result<Option<Self>> {
         if !options.model_stub {
             return Ok(None);
+        }
+        if let Some(path) = &options.stub_record {
+            // Not found out when everything is done; what stands there stays until then.
+            tokio::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .await
+                .with_context(|| Misuse(format!("--stub-record {}", path.display())))?;
         }
         let key = Arc::<TaskKey>::default();
         let asked = Arc::clone(&key);

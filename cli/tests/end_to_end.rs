@@ -69,6 +69,11 @@ fn the_demo_measures_every_control_as_the_protocol_says() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.ends_with("membreak: all controls measured as they must\n"),
+        "{told}"
+    );
     assert_eq!(document["schema"], 1);
     for dimension in ["AR", "TTL", "LRU", "SF"] {
         let probes = document["task"]["probes"][dimension]
@@ -89,10 +94,15 @@ fn the_demo_measures_every_control_as_the_protocol_says() {
                 "{run}"
             );
         }
-        for run in runs(&document, "control-vague") {
-            assert_eq!(run["dimensions"][dimension]["post"], 0.0, "{run}");
+        for agent in ["control-vague", "control-silent"] {
+            for run in runs(&document, agent) {
+                let figures = &run["dimensions"][dimension];
+                assert_eq!(figures["post"], 0.0, "{run}");
+                assert_eq!(figures["retention"], Value::Null, "{run}");
+            }
         }
     }
+    assert_eq!(runs(&document, "control-silent").len(), 2);
     for run in runs(&document, "control-stale") {
         assert!(
             run["dimensions"]["SF"]["post"].as_f64().expect("a score") < 0.1,
@@ -279,11 +289,14 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
         .to_owned();
     assert!(told.contains("empty"), "{told}");
 
+    // Quietly, too, a failure is told.
+    assert!(String::from_utf8_lossy(&empty.stderr).contains("empty"));
+
     let hostile = eval("--upload-pack=touch x", "control-perfect");
-    assert_eq!(hostile.status.code(), Some(1));
+    assert_eq!(hostile.status.code(), Some(2));
 
     let unknown = eval("HEAD", "copilot");
-    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(unknown.status.code(), Some(2));
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(
         told.contains("agents") && told.contains("control-perfect"),
@@ -308,11 +321,11 @@ fn wrong_use_is_told_apart_from_failure() {
     );
     let refused = membreak(&[
         "eval",
-        "https://gitlab.com/a/b/pull/1",
+        "https://github.com/a/b/issues/1",
         "--agents",
         "control-vague",
     ]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(told.contains("Invalid GitHub PR URL format"), "{told}");
 }

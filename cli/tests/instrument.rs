@@ -120,7 +120,7 @@ fn a_curve_over_three_breaks_its_files_and_its_questions_again() {
         "--question-bank",
         &bank.to_string_lossy(),
     ]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("hash"), "{said}");
 }
@@ -132,6 +132,22 @@ fn a_plan_says_what_a_design_can_show_and_where_its_spreads_come_from() {
     assert!(plan["spreads"].as_str().expect("told").contains("assumed"));
     let cheapest = plan["cheapest"].as_array().expect("one is enough");
     assert!(cheapest[0].as_u64() > Some(1));
+    // No design that is said to be enough has fewer runs.
+    let runs = |pull_requests: &Value, trials: &Value| {
+        pull_requests.as_u64().expect("a count") * trials.as_u64().expect("a count")
+    };
+    let least = runs(&cheapest[0], &cheapest[1]);
+    for list in ["needed", "designs"] {
+        for one in plan[list].as_array().expect("a list") {
+            if one["enough"] != false && one["pull_requests"] != 1 {
+                assert!(
+                    runs(&one["pull_requests"], &one["trials"]) >= least,
+                    "{one}"
+                );
+            }
+        }
+    }
+    assert_eq!((&cheapest[0], &cheapest[1]), (&json!(36), &json!(1)));
     // A larger difference takes fewer runs.
     let larger = document(&membreak(&["plan", "--difference", "0.3", "--json"]));
     assert!(larger["cheapest"][0].as_u64() < cheapest[0].as_u64());
@@ -148,7 +164,7 @@ fn a_plan_says_what_a_design_can_show_and_where_its_spreads_come_from() {
     assert_eq!(document(&given)["spreads"], "as given");
     for wrong in ["0", "-1", "1.5", "NaN"] {
         let output = membreak(&["plan", &format!("--difference={wrong}")]);
-        assert_eq!(output.status.code(), Some(1), "{wrong}");
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("--difference"));
     }
 }
@@ -170,7 +186,7 @@ fn scores(pull_request: u32, agents: &[(&str, [f64; 3])]) -> Value {
         .collect();
     json!({
         "schema": 1,
-        "task": {"id": "0190b3b8-0000-7000-8000-000000000000", "status": "done", "repo": "a/b",
+        "task": {"id": format!("0190b3b8-0000-7000-8000-{pull_request:012}"), "status": "done", "repo": "a/b",
                  "pr_url": format!("https://forge.example/a/b/pull/{pull_request}"), "base": null,
                  "head": null, "seed": 1, "trials": 3, "pass_mark": 0.5, "instrument_version": "1",
                  "probe_set_hash": null, "prompt_hash": null, "probes": {}, "changed_files": [],
@@ -208,7 +224,7 @@ fn a_plan_from_results_takes_the_spread_of_trials_out_of_that_of_pull_requests()
         membreak(&args)
     };
     let refused = plan(&[]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("one, three, two: name two"), "{said}");
     let plan = document(&plan(&["--agents", "one,two"]));
@@ -224,6 +240,86 @@ fn a_plan_from_results_takes_the_spread_of_trials_out_of_that_of_pull_requests()
     let effect = of_three.next().expect("there is one")["design_effect"].as_f64();
     assert!((effect.expect("a figure") - (1.0 + 2.0 * 0.712_575)).abs() < 1e-3);
     assert!(plan["needed"][2]["pull_requests"].as_u64() > Some(3));
+}
+
+/// What is in the results decides how many pull requests they are.
+#[test]
+fn a_plan_counts_what_it_measures_with_and_tells_what_differs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, document: &Value| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, document.to_string()).expect("a file");
+        file.to_string_lossy().into_owned()
+    };
+    let plan = |files: &[&String]| {
+        let mut args = vec![
+            "plan",
+            "--difference",
+            "0.2",
+            "--json",
+            "--agents",
+            "one,two",
+        ];
+        for file in files {
+            args.extend(["--from", file]);
+        }
+        membreak(&args)
+    };
+    let both = |number, ones| scores(number, &[("two", [0.25; 3]), ("one", ones)]);
+    // Two changes of one local repository, and one of them again from a copy elsewhere.
+    let local = |number, ones, folder: &str, head: &str| {
+        let mut document = both(number, ones);
+        document["task"]["pr_url"] = json!(format!("file://{folder}"));
+        document["task"]["base"] = json!("aaaa");
+        document["task"]["head"] = json!(head);
+        document
+    };
+    let first = write("1.json", &local(1, [0.3, 0.5, 0.4], "/here", "bbbb"));
+    let mut other_model = local(2, [0.6, 0.7, 0.8], "/here", "cccc");
+    for (run, model) in other_model["runs"]
+        .as_array_mut()
+        .expect("runs")
+        .iter_mut()
+        .zip(0..)
+    {
+        run["manifest"] = json!({"model": (model % 2).to_string(), "trigger": "auto"});
+    }
+    let second = write("2.json", &other_model);
+    let copy = write("3.json", &local(3, [0.3, 0.5, 0.4], "/there", "bbbb"));
+    let alone = write("4.json", &scores(4, &[("one", [0.5; 3])]));
+    let output = plan(&[&first, &second, &copy, &alone, &first]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let document = document(&output);
+    assert_eq!(
+        document["spreads"],
+        "measured: one − two in 3 results of 2 pull requests"
+    );
+    let task = |number: u32| format!("task 0190b3b8-0000-7000-8000-{number:012}");
+    for note in [
+        format!(
+            "{first} is of {} once more and is not counted again",
+            task(1)
+        ),
+        "not the same in all runs of one: model".to_owned(),
+        "not the same in all runs of two: model".to_owned(),
+        format!("{} has no trial with scores of one and two", task(4)),
+    ] {
+        assert!(told.contains(&note), "{note}: {told}");
+        let notes = document["notes"].as_array().expect("notes");
+        assert!(notes.contains(&json!(note)), "{notes:?}");
+    }
+    // Figures that are not compared are not mixed either.
+    let mut newer = both(5, [0.5; 3]);
+    newer["task"]["instrument_version"] = json!("2");
+    let mut stub = both(6, [0.5; 3]);
+    stub["model_stub"] = json!(true);
+    let (newer, stub) = (write("5.json", &newer), write("6.json", &stub));
+    for (file, named) in [(&newer, "(1, 2)"), (&stub, "a model stub")] {
+        let output = plan(&[&first, &second, file]);
+        assert_eq!(output.status.code(), Some(2), "{named}");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(named), "{told}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 pub(crate) mod agents;
 pub mod judges;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use platform::settings::{Reader, Secret};
@@ -179,16 +179,16 @@ fn is_base_url(text: &str) -> bool {
     })
 }
 
-/// Where the worker keeps its mirrors, checkouts and HOMEs: below the storage, where that is a
-/// folder of this machine.
+/// Where the worker keeps its mirrors, checkouts and HOMEs: below the storage, unless that is a bucket,
+/// which is no folder of this machine.
 fn work_dir(reader: &mut Reader<'_>) -> PathBuf {
     if let Some(folder) = reader.text("WORK_DIR") {
         return absolute(PathBuf::from(folder));
     }
-    match reader.text("STORAGE_DIR") {
-        Some(storage) if !storage.contains("://") => absolute(PathBuf::from(storage).join("work")),
-        Some(_) | None => absolute(PathBuf::from("work")),
-    }
+    let storage = reader.text("STORAGE_DIR");
+    let storage = storage.as_deref().unwrap_or("storage");
+    let above = if storage.contains("://") { "" } else { storage };
+    absolute(Path::new(above).join("work"))
 }
 
 /// Agents and git run in other folders than the worker: a relative path would mean another place.
@@ -221,6 +221,19 @@ mod tests {
         let errors = reader.finish(settings).expect_err("six bad settings");
         let names: Vec<_> = errors.0.iter().map(|error| error.name).collect();
         assert_eq!(names.len(), 6, "{names:?}");
+    }
+
+    #[test]
+    fn the_work_folder_is_below_the_storage_also_where_neither_is_set() {
+        let of = |source: &dyn platform::settings::Source| work_dir(&mut Reader::new(source));
+        let here = |path: &str| std::path::absolute(path).expect("a folder");
+        assert_eq!(of(&[] as &[(&str, &str); 0]), here("storage/work"));
+        assert_eq!(of(&[("STORAGE_DIR", "/kept")]), Path::new("/kept/work"));
+        assert_eq!(of(&[("STORAGE_DIR", "s3://kept/here")]), here("work"));
+        assert_eq!(
+            of(&[("STORAGE_DIR", "/kept"), ("WORK_DIR", "/fast")]),
+            Path::new("/fast")
+        );
     }
 
     #[test]

@@ -1,0 +1,15 @@
+//! What was asked for wrongly, kept apart from what failed: the exit status is 2.
+
+use std::fmt;
+
+/// The program was called with something that it cannot work with. Names what was refused.
+#[derive(Debug)]
+pub(crate) struct Misuse(pub(crate) String);
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
