@@ -53,11 +53,11 @@ pub enum Outcome {
 pub const AGENT: &str = "agent";
 
 /// The name of the pull request that a session stands on. Changes of a local repository have no address
-/// of their own: here each is the pull request between its two commits.
+/// of their own: here each is named by its two commits, wherever the copy lies.
 pub fn pull_request_of(pr_url: &str, base: Option<&str>, head: Option<&str>) -> String {
     match (base, head) {
         (Some(base), Some(head)) if pr_url.starts_with("file:") => {
-            format!("{pr_url}#{base}..{head}")
+            format!("{base}...{head}")
         }
         _ => pr_url.to_owned(),
     }

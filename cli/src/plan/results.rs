@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
+use evaluation::leaderboard::pull_request_of;
 use evaluation::statistics::{mean, standard_deviation};
 use worker::result::{ResultDocument, TaskPart};
 
@@ -118,13 +119,9 @@ pub(super) async fn measured(files: &[PathBuf], agents: &Agents) -> anyhow::Resu
     })
 }
 
-/// What a task measured. In a local repository that is a change between two commits, wherever the
-/// repository is kept: the address says only the folder.
+/// What a task measured.
 fn pull_request(task: &TaskPart) -> String {
-    match (&task.base, &task.head) {
-        (Some(base), Some(head)) if task.pr_url.starts_with("file:") => format!("{base}...{head}"),
-        (Some(_), Some(_)) | (None, _) | (_, None) => task.pr_url.clone(),
-    }
+    pull_request_of(&task.pr_url, task.base.as_deref(), task.head.as_deref())
 }
 
 /// Refuses results whose figures cannot be held against each other.
