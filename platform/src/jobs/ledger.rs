@@ -356,8 +356,9 @@ pub async fn hand_back(transaction: &impl ConnectionTrait, lease: &Lease) -> Res
 }
 
 /// Asks for all unfinished jobs of a task to be cancelled: queued ones are `cancelled` at once,
-/// leased ones are marked for their worker. Returns how many are still leased. What follows an earlier
-/// end of the task ([`AFTERWARDS`]) goes on, and is not counted.
+/// leased ones are marked for their worker. Returns how many are still leased.
+///
+/// What follows an earlier end of the task ([`AFTERWARDS`]) goes on, and is not counted.
 ///
 /// Before anything of the task or its runs is written in the same transaction, because rows are
 /// locked in the order job, run, task.
