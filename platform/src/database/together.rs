@@ -14,10 +14,9 @@ pub fn is_one_statement(connection: &impl ConnectionTrait, inserts: usize) -> bo
     connection.get_database_backend() == DbBackend::Postgres && inserts <= AT_ONCE
 }
 
-/// Executes INSERTs without ON CONFLICT and RETURNING, at most 100 rows each.
-///
-/// Rows may refer to rows of the others: on PostgreSQL references are looked at when the statement
-/// ends, elsewhere the INSERTs are executed in their order.
+/// Executes INSERTs without ON CONFLICT and RETURNING, at most 100 rows each. Rows may refer to rows of
+/// the others: on PostgreSQL references are looked at when the statement ends, elsewhere the INSERTs are
+/// executed in their order.
 ///
 /// In a transaction, where [`is_one_statement`] does not say otherwise.
 pub async fn insert(
