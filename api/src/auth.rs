@@ -1,6 +1,7 @@
 //! Finds out who sends a request, before any route sees it.
 //!
-//! * A token of ours (`Authorization: Bearer mbk_…`) speaks for itself.
+//! * A token of ours (`Authorization: Bearer mbk_…`) speaks for itself; what else is offered as proof
+//!   must be right all the same.
 //! * Else, with single sign-on, the gateway in front tells who it is, in the headers `X-User-ID`,
 //!   `X-User-Email`, `X-Org-ID`, `X-Team-ID` and `X-User-Role`, and proves that it is the gateway.
 //!   Without proof these headers are worth nothing.
@@ -49,7 +50,10 @@ pub(crate) async fn caller_of(
 ) -> Result<Caller, ApiError> {
     let found = if let Some(token) = bearer(headers).filter(|token| tokens::is_ours(token)) {
         auth.refusals.may_try(peer, token)?;
-        let found = tokens::caller_of(database, token).await;
+        let found = match gateway::check(settings, auth.keys.as_ref(), headers).await {
+            Ok(()) => tokens::caller_of(database, token).await,
+            Err(why) => Err(why),
+        };
         if found.is_ok() {
             auth.refusals.was_good(token);
         }

@@ -18,8 +18,8 @@ use crate::problem::Problem;
 use crate::settings::ApiSettings;
 use crate::tasks::NewTask;
 
-const NO_PULL_REQUEST: &str =
-    "Invalid GitHub PR URL format. Expected: https://github.com/owner/repo/pull/number";
+/// What is asked where nothing else is said.
+const GITHUB: &str = "https://github.com";
 /// The agents of a request that names none.
 const DEFAULT_AGENTS: [&str; 3] = ["iflow", "claude", "gemini"];
 /// Breaks per run; each asks all probes twice.
@@ -82,7 +82,7 @@ pub(crate) fn new_task(
     fields.finish()?;
     let Some(asked) = asked else {
         // Without a source a problem was noted, and `finish` has returned it.
-        return Err(ApiError::Refused(NO_PULL_REQUEST.to_owned()));
+        return Err(no_pull_request(settings));
     };
     let Origin {
         pr_url,
@@ -329,31 +329,37 @@ struct Origin {
 
 fn origin(asked: Asked, settings: &ApiSettings) -> Result<Origin, ApiError> {
     match asked {
-        Asked::PullRequest { text, url } => forge_origin(text, &url, settings)
-            .ok_or_else(|| ApiError::Refused(NO_PULL_REQUEST.to_owned())),
+        Asked::PullRequest { text, url } => forge_origin(text, &url, settings),
         Asked::Local { path, base, head } => local_origin(path, base, head, settings),
     }
 }
 
-fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Option<Origin> {
-    if !url.username().is_empty() || url.password().is_some() {
-        return None;
-    }
-    let base_url = settings
+fn no_pull_request(settings: &ApiSettings) -> ApiError {
+    let forge = settings.forge_urls.first().map_or(GITHUB, String::as_str);
+    ApiError::Refused(format!(
+        "Invalid GitHub PR URL format. Expected: {forge}/owner/repo/pull/number"
+    ))
+}
+
+fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Result<Origin, ApiError> {
+    let (owner, name, number) = pull_request_of(url).ok_or_else(|| no_pull_request(settings))?;
+    let known = settings
         .forge_urls
         .iter()
-        .find(|forge| Url::parse(forge).is_ok_and(|forge| forge.origin() == url.origin()))?;
-    let mut parts = url.path_segments()?;
-    let owner = parts.next().filter(|name| is_name(name))?.to_owned();
-    let name = parts.next().filter(|name| is_name(name))?.to_owned();
-    parts.next().filter(|word| *word == "pull")?;
-    let number = parts.next()?;
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    // No forge counts further; a number that no signed 32 bits can hold is a typing error.
-    let number: i32 = number.parse().ok().filter(|number| *number > 0)?;
-    Some(Origin {
+        .find(|forge| Url::parse(forge).is_ok_and(|forge| forge.origin() == url.origin()));
+    let Some(base_url) = known else {
+        // Of GitHub alone, these words say what is wrong.
+        return Err(if settings.forge_urls == [GITHUB] {
+            no_pull_request(settings)
+        } else {
+            ApiError::Refused(format!(
+                "{} is none of the forges that this service knows: {} (FORGE_URLS)",
+                url.origin().ascii_serialization(),
+                settings.forge_urls.join(", ")
+            ))
+        });
+    };
+    Ok(Origin {
         pr_url: text,
         repo: format!("{owner}/{name}"),
         pr_number: Some(number.into()),
@@ -364,6 +370,24 @@ fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Option<Origi
             number: number.unsigned_abs().into(),
         },
     })
+}
+
+/// Owner, repository and number, where an address is that of a pull request.
+fn pull_request_of(url: &Url) -> Option<(String, String, i32)> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return None;
+    }
+    let mut parts = url.path_segments()?;
+    let owner = parts.next().filter(|name| is_name(name))?.to_owned();
+    let name = parts.next().filter(|name| is_name(name))?.to_owned();
+    parts.next().filter(|word| *word == "pull")?;
+    let number = parts.next()?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // No forge counts further; a number that no signed 32 bits can hold is a typing error.
+    let number: i32 = number.parse().ok().filter(|number| *number > 0)?;
+    Some((owner, name, number))
 }
 
 /// What forges allow in the names of owners and repositories.
@@ -411,7 +435,7 @@ mod tests {
     fn read(text: &str) -> Option<Origin> {
         let source = [("FORGE_URLS", "https://github.com,http://127.0.0.1:3000")];
         let settings = ApiSettings::read(&mut Reader::new(&source));
-        forge_origin(text.to_owned(), &Url::parse(text).unwrap(), &settings)
+        forge_origin(text.to_owned(), &Url::parse(text).unwrap(), &settings).ok()
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Puts the judging of a finished task into the ledger.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use entity::status::{JudgingStatus, TaskStatus};
 use entity::{JudgingId, TaskId, judging, task};
 use platform::jobs::{self, Work};
 use platform::parts::Platform;
 use platform::telemetry::chain;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    TransactionTrait,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, TransactionTrait,
 };
 use tracing::warn;
 
@@ -38,21 +38,13 @@ pub async fn judge_again(
     by: &Actor,
 ) -> Result<judging::Model, Refused> {
     let transaction = platform.database.begin().await?;
-    // Also takes the lock on the task's row, so that of two that ask at once one is refused.
     let now = Utc::now();
-    let done = task::Entity::update_many()
-        .set(task::ActiveModel {
-            updated_at: Set(now),
-            ..Default::default()
-        })
-        .filter(task::Column::Id.eq(id))
-        .filter(task::Column::Status.eq(TaskStatus::Done))
-        .exec(&transaction)
-        .await?;
+    // Of two that ask at once one is refused.
+    let done = lock_done(&transaction, id, now).await?;
     let Some(task) = find(&transaction, id).await? else {
         return Err(Refused::Gone);
     };
-    if done.rows_affected == 0 {
+    if !done {
         return Err(Refused::NotDone);
     }
     let newest = newest(&transaction, id).await?;
@@ -101,23 +93,39 @@ pub async fn judge_again(
     Ok(row)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the caller has found the task within the organisation"
-)]
-async fn find(
-    connection: &impl sea_orm::ConnectionTrait,
+/// Takes the lock on the row of a task that is done. False: it is not.
+pub(crate) async fn lock_done(
+    transaction: &impl ConnectionTrait,
     id: TaskId,
-) -> Result<Option<task::Model>, DbErr> {
-    task::Entity::find_by_id(id).one(connection).await
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let locked = task::Entity::update_many()
+        .set(task::ActiveModel {
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(id))
+        .filter(task::Column::Status.eq(TaskStatus::Done))
+        .exec(transaction)
+        .await?;
+    Ok(locked.rows_affected == 1)
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "the caller has found the task within the organisation"
 )]
-async fn newest(
-    connection: &impl sea_orm::ConnectionTrait,
+async fn find(connection: &impl ConnectionTrait, id: TaskId) -> Result<Option<task::Model>, DbErr> {
+    task::Entity::find_by_id(id).one(connection).await
+}
+
+/// The newest judging of a task.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller has found the task within the organisation"
+)]
+pub(crate) async fn newest(
+    connection: &impl ConnectionTrait,
     id: TaskId,
 ) -> Result<Option<judging::Model>, DbErr> {
     judging::Entity::find()

@@ -29,6 +29,7 @@ mod identify;
 mod connections;
 mod request;
 mod cursor;
+mod dead_jobs;
 mod known;
 mod creation;
 mod frames;

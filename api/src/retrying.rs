@@ -1,13 +1,13 @@
-//! Makes runs again that gave no measurement, and brings dead jobs back.
+//! Makes runs again that gave no measurement.
 //!
 //! A run that the agent itself failed is a measurement: making it again until it succeeds would make
 //! the agent look better than it is, so it is not made again.
 
-use chrono::{DateTime, Utc};
-use entity::status::{FailureCause, JobState, JudgingStatus, Level, RunStatus, TaskStatus};
-use entity::{JobId, RunId, TaskId, agent_run, job, judging, task, webhook_delivery};
+use chrono::Utc;
+use entity::status::{FailureCause, JobKind, JobState, Level, RunStatus, TaskStatus};
+use entity::{RunId, TaskId, agent_run, job, task};
 use platform::events::{self, Event, NewEvent};
-use platform::jobs::{self, Ring, Work};
+use platform::jobs::{self, AFTERWARDS, Ring, Work};
 use platform::parts::Platform;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -37,6 +37,12 @@ pub(crate) enum Refused {
     TooManyTasks(u64),
     #[error("The job is not dead")]
     NotDead,
+    #[error("The task is not done: only what has been answered can be judged again")]
+    NotDone,
+    #[error(
+        "The task was asked to be judged again since, and only the newest judging is tried again"
+    )]
+    Overtaken,
     #[error("the database did not do what was asked")]
     Database(#[from] DbErr),
 }
@@ -67,7 +73,7 @@ pub(crate) async fn retry_task(
     Ok(count)
 }
 
-async fn begin_again(
+pub(crate) async fn begin_again(
     transaction: &impl ConnectionTrait,
     platform: &Platform,
     task: &FoundTask,
@@ -139,14 +145,11 @@ async fn begin_again(
     let open: Vec<_> = open_jobs(transaction, task.id).await?;
     if open
         .iter()
-        .any(|job| matches!(job.kind, entity::status::JobKind::JudgeTask))
+        .any(|job| matches!(job.kind, JobKind::JudgeTask))
     {
         return Err(Refused::BeingJudged);
     }
-    if open
-        .iter()
-        .any(|job| !matches!(job.kind, entity::status::JobKind::DeliverWebhook))
-    {
+    if open.iter().any(|job| !AFTERWARDS.contains(&job.kind)) {
         return Err(Refused::NotEnded);
     }
     let ids: Vec<RunId> = again.iter().map(|run| run.id).collect();
@@ -163,6 +166,11 @@ async fn begin_again(
             seal_broken: Set(false),
             breaks: Set(json!([])),
             milestones: Set(json!({})),
+            stats: Set(json!({})),
+            baseline: Set(None),
+            agent_version: Set(None),
+            model: Set(None),
+            manifest: Set(None),
             started_at: Set(None),
             completed_at: Set(None),
             updated_at: Set(now),
@@ -176,6 +184,7 @@ async fn begin_again(
         .filter(agent_run::Column::Id.is_in(ids.iter().copied()))
         .exec(transaction)
         .await?;
+    keep_bills(transaction, &again).await?;
     // A unit of work is in the ledger once: what was done or given up makes room for the new one.
     let mut works: Vec<Work> = Vec::new();
     let mut gone: Vec<String> = vec![Work::FinishTask { task: task.id }.key()];
@@ -266,132 +275,23 @@ async fn open_jobs(
         .await
 }
 
-/// Brings a dead job back: a run is made again, a judging or a message to a webhook tried again.
-pub(crate) async fn retry_job(
-    platform: &Platform,
-    task: &FoundTask,
-    dead: &job::Model,
-    by: &Actor,
-    most: u64,
-) -> Result<(), Refused> {
-    if dead.state != JobState::Failed {
-        return Err(Refused::NotDead);
-    }
-    let work: Work = serde_json::from_value(dead.work.clone())
-        .map_err(|error| DbErr::Json(error.to_string()))?;
-    let transaction = platform.database.begin().await?;
-    let now = Utc::now();
-    // Of several who try it again at once, or discard it meanwhile, one comes first.
-    if !is_still_dead(&transaction, dead.id, now).await? {
-        return Err(Refused::NotDead);
-    }
-    let rings = match &work {
-        Work::PrepareTask { .. } | Work::FinishTask { .. } => {
-            let all = Which::Agents(Vec::new());
-            begin_again(&transaction, platform, task, &all, by, most)
-                .await?
-                .1
-        }
-        Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
-            begin_again(&transaction, platform, task, &Which::Run(*run), by, most)
-                .await?
-                .1
-        }
-        Work::JudgeTask { judging, .. } => {
-            if !remove(&transaction, dead.id).await? {
-                return Err(Refused::NotDead);
-            }
-            judging::Entity::update_many()
-                .set(judging::ActiveModel {
-                    status: Set(JudgingStatus::Queued),
-                    error_message: Set(None),
-                    completed_at: Set(None),
-                    ..Default::default()
-                })
-                .filter(judging::Column::TaskId.eq(task.id))
-                .filter(judging::Column::Number.eq(*judging))
-                .exec(&transaction)
-                .await?;
-            vec![jobs::enqueue(&transaction, &work).await?]
-        }
-        Work::DeliverWebhook { delivery, .. } => {
-            if !remove(&transaction, dead.id).await? {
-                return Err(Refused::NotDead);
-            }
-            webhook_delivery::Entity::update_many()
-                .set(webhook_delivery::ActiveModel {
-                    status: Set(entity::status::DeliveryStatus::Queued),
-                    error_message: Set(None),
-                    ..Default::default()
-                })
-                .filter(webhook_delivery::Column::Id.eq(*delivery))
-                .exec(&transaction)
-                .await?;
-            vec![jobs::enqueue(&transaction, &work).await?]
-        }
-    };
-    let details = json!({ "work": work.key(), "at": now });
-    audit::record(
-        &transaction,
-        by,
-        "job.retry",
-        Some(dead.id.to_string()),
-        details,
-    )
-    .await?;
-    transaction.commit().await?;
-    platform.waker.wake(task.id).await;
-    ring_bell(platform, &rings).await;
-    Ok(())
-}
-
-/// Takes a dead job off the list. What it was for stays as it is.
-pub(crate) async fn discard_job(
-    platform: &Platform,
-    dead: &job::Model,
-    by: &Actor,
-) -> Result<(), Refused> {
-    let transaction = platform.database.begin().await?;
-    if !remove(&transaction, dead.id).await? {
-        return Err(Refused::NotDead);
-    }
-    let details = json!({ "work": dead.work_key, "error": dead.last_error });
-    audit::record(
-        &transaction,
-        by,
-        "job.discard",
-        Some(dead.id.to_string()),
-        details,
-    )
-    .await?;
-    transaction.commit().await?;
-    Ok(())
-}
-
-/// Locks a dead job. False: it is not dead any more.
-async fn is_still_dead(
+/// What was spent stays spent.
+async fn keep_bills(
     transaction: &impl ConnectionTrait,
-    dead: JobId,
-    now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    let locked = job::Entity::update_many()
-        .set(job::ActiveModel {
-            updated_at: Set(now),
-            ..Default::default()
-        })
-        .filter(job::Column::Id.eq(dead))
-        .filter(job::Column::State.eq(JobState::Failed))
-        .exec(transaction)
-        .await?;
-    Ok(locked.rows_affected == 1)
-}
-
-/// Whether there was such a dead job.
-async fn remove(transaction: &impl ConnectionTrait, dead: JobId) -> Result<bool, DbErr> {
-    let removed = job::Entity::delete_many()
-        .filter(job::Column::Id.eq(dead))
-        .filter(job::Column::State.eq(JobState::Failed))
-        .exec(transaction)
-        .await?;
-    Ok(removed.rows_affected == 1)
+    again: &[&agent_run::Model],
+) -> Result<(), DbErr> {
+    for run in again {
+        let Some(bill) = run.stats.get("bill") else {
+            continue;
+        };
+        agent_run::Entity::update_many()
+            .set(agent_run::ActiveModel {
+                stats: Set(json!({ "bill": bill })),
+                ..Default::default()
+            })
+            .filter(agent_run::Column::Id.eq(run.id))
+            .exec(transaction)
+            .await?;
+    }
+    Ok(())
 }

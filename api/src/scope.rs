@@ -1,11 +1,12 @@
 //! The only doors to rows: a task through its organisation, everything else through a task that
 //! was found that way. `clippy.toml` of this crate forbids every other way in.
 
-use entity::status::{Arm, JobKind, JobState, RunStatus, TaskStatus, Topic};
+use entity::status::{Arm, JobState, RunStatus, TaskStatus, Topic};
 use entity::{
     RunId, TaskId, TokenId, agent_run, api_token, artifact, audit_event, job, judging, recall,
     score, task, task_event, webhook, webhook_delivery, worker,
 };
+use platform::jobs::AFTERWARDS;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, JoinType, PaginatorTrait,
@@ -278,8 +279,7 @@ pub(crate) async fn open_jobs(
     job::Entity::find()
         .filter(job::Column::TaskId.eq(task))
         .filter(job::Column::State.is_in([JobState::Queued, JobState::Leased]))
-        // They follow the end of a task.
-        .filter(job::Column::Kind.is_not_in([JobKind::JudgeTask, JobKind::DeliverWebhook]))
+        .filter(job::Column::Kind.is_not_in(AFTERWARDS))
         .count(database)
         .await
 }

@@ -302,6 +302,26 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_nothing_can_count_is_refused() {
+        for (name, most) in [
+            ("MAX_ACTIVE_TASKS", "1000000"),
+            ("MAX_CONNECTIONS", "1000000"),
+            ("MAX_BODY_BYTES", "67108864"),
+            ("MAX_RUNS_PER_TASK", "100000"),
+            ("RATE_LIMIT_PER_MINUTE", "1000000"),
+        ] {
+            read([(name, most)]).unwrap();
+            let more = most.parse::<u64>().unwrap() + 1;
+            let refused = read([(name, more.to_string().as_str())]).unwrap_err();
+            assert!(
+                refused.contains(name) && refused.contains(most),
+                "{refused}"
+            );
+        }
+        read([("MAX_ACTIVE_TASKS", "0")]).unwrap();
+    }
+
+    #[test]
     fn only_loopback_is_open_without_being_told() {
         let settings = read([]).unwrap();
         assert!(settings.may_listen(([127, 0, 0, 1], 8000).into()).is_ok());

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use entity::status::{FailureCause, JobState, Level, RunStatus, TaskStatus};
-use entity::{TaskId, job};
+use entity::{DeliveryId, TaskId, job};
 use platform::events::{self, Event, NewEvent};
-use platform::jobs::ledger;
+use platform::jobs::{self, Ring, Work, ledger};
 use sea_orm::{ActiveModelTrait, Set, TransactionTrait};
 use serde_json::json;
 use testkit::database::on_both_engines;
@@ -170,6 +170,43 @@ async fn of_two_who_cancel_only_one_does() {
         let kinds = api.rows().kinds_of(id.parse().unwrap()).await;
         let completed = kinds.iter().filter(|kind| *kind == "completed").count();
         assert_eq!(completed, 1);
+    })
+    .await;
+}
+
+/// A task that was tried again may be called off while the end before that is still told of.
+#[tokio::test]
+async fn messages_about_an_earlier_end_are_sent_all_the_same() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let id = api
+            .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
+            .await;
+        let task: TaskId = id.parse().unwrap();
+        let platform = &api.state.platform;
+        let messages = [0; 2].map(|_| Work::DeliverWebhook {
+            task,
+            delivery: DeliveryId::new(),
+        });
+        let rings = jobs::enqueue_all(&platform.database, &messages)
+            .await
+            .unwrap();
+        let lease = ledger::claim(&platform.database, &rings[0], "a worker", &platform.ledger)
+            .await
+            .unwrap();
+        assert!(lease.is_some());
+        let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let state_of = async |ring: &Ring| {
+            let jobs = api.rows().jobs_of(task).await;
+            let job = jobs.into_iter().find(|job| job.id == ring.job_id).unwrap();
+            (job.state, job.cancel_requested)
+        };
+        assert_eq!(state_of(&rings[0]).await, (JobState::Leased, false));
+        assert_eq!(state_of(&rings[1]).await, (JobState::Queued, false));
+        // Nobody holds work of the task, so its log is closed.
+        let kinds = api.rows().kinds_of(task).await;
+        assert_eq!(kinds.last().unwrap(), "completed");
     })
     .await;
 }

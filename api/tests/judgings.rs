@@ -23,6 +23,9 @@ async fn a_finished_task_is_judged_again_once_at_a_time() {
         );
         let jobs = api.rows().jobs_of(task).await;
         assert_eq!((jobs.len(), jobs[0].kind), (1, JobKind::JudgeTask));
+        // It has graded nothing yet.
+        let one = api.get(&format!("/api/v1/tasks/{task}/judgings/2")).await;
+        assert_eq!(one.json()["answers"], json!(null), "{}", one.text());
         // Until it is done there is no second one, and the old figures are shown.
         let again = api.post(&path, &json!({})).await;
         assert_eq!(again.status, 409);

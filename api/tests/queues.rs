@@ -2,9 +2,8 @@
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use entity::TaskId;
-use entity::status::{FailureCause, RunStatus, TaskStatus};
-use entity::task;
+use entity::status::{FailureCause, JudgingStatus, RunStatus, TaskStatus};
+use entity::{JobId, TaskId, task};
 use platform::jobs::Work;
 use sea_orm::Set;
 use serde_json::{Value, json};
@@ -151,6 +150,76 @@ async fn what_is_done_is_counted_now_and_then_and_what_waits_at_once() {
         let fresh = api.rebuilt();
         let after = fresh.get("/api/v1/queues").await.json();
         assert_eq!(queue(&after, "prepare")["cancelled"], 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_the_judgings_that_died_only_the_newest_is_tried_again() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        let task = TaskId::new();
+        rows.task(task, TaskStatus::Done, &["claude"]).await;
+        for number in 1..=3 {
+            rows.judging(task, number).await;
+        }
+        rows.judging_is(task, 2, JudgingStatus::Error).await;
+        let shown = task::ActiveModel {
+            judging: Set(3),
+            ..Default::default()
+        };
+        rows.change(task, shown).await;
+        let old = rows.dead_job(&Work::JudgeTask { task, judging: 2 }).await;
+        let retry = async |job: JobId| {
+            let path = format!("/api/v1/queues/dead/{job}/retry");
+            api.send(request(Method::POST, &path, Body::empty())).await
+        };
+        let refused = retry(old).await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+        assert!(refused.text().contains("newest"), "{}", refused.text());
+        // It stays on the list.
+        assert_eq!(api.get("/api/v1/queues/dead").await.json()["total"], 1);
+        let (done, error) = (JudgingStatus::Done, JudgingStatus::Error);
+        assert_eq!(rows.judgings_of(task).await, [done, error, done]);
+
+        // One that only lacks its documents keeps its figures.
+        let newest = rows.dead_job(&Work::JudgeTask { task, judging: 3 }).await;
+        assert_eq!(retry(newest).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(rows.judgings_of(task).await, [done, error, done]);
+
+        rows.judging_is(task, 3, error).await;
+        let newest = rows.dead_job(&Work::JudgeTask { task, judging: 3 }).await;
+        assert_eq!(retry(newest).await.status, StatusCode::NO_CONTENT);
+        let waits = JudgingStatus::Queued;
+        assert_eq!(rows.judgings_of(task).await, [done, error, waits]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_judging_is_not_tried_again_while_runs_are_made_again() {
+    on_both_engines(async |database| {
+        let api = TestApi::on(database);
+        let rows = api.rows();
+        let task = TaskId::new();
+        rows.task(task, TaskStatus::Done, &["claude"]).await;
+        let run = rows.run(task, RunRow::default()).await;
+        rows.failed(run.id, FailureCause::Provider).await;
+        rows.judging(task, 1).await;
+        rows.judging(task, 2).await;
+        rows.judging_is(task, 2, JudgingStatus::Error).await;
+        let dead = rows.dead_job(&Work::JudgeTask { task, judging: 2 }).await;
+        let again = api
+            .post(&format!("/api/v1/tasks/{task}/retry"), &json!({}))
+            .await;
+        assert_eq!(again.status, StatusCode::ACCEPTED, "{}", again.text());
+        let retry = format!("/api/v1/queues/dead/{dead}/retry");
+        let refused = api.send(request(Method::POST, &retry, Body::empty())).await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+        assert!(refused.text().contains("not done"), "{}", refused.text());
+        assert_eq!(rows.judgings_of(task).await[1], JudgingStatus::Error);
+        assert_eq!(api.get("/api/v1/queues/dead").await.json()["total"], 1);
     })
     .await;
 }

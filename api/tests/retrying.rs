@@ -5,7 +5,7 @@ use entity::TaskId;
 use entity::status::{FailureCause, JobState, RunStatus, TaskStatus};
 use entity::task;
 use platform::jobs::Work;
-use sea_orm::Set;
+use sea_orm::{ActiveModelTrait, IntoActiveModel, Set};
 use serde_json::json;
 use testkit::database::on_both_engines;
 
@@ -44,6 +44,10 @@ async fn only_what_was_not_the_agents_fault_is_made_again() {
         let done = rows.run(task, run_of("iflow")).await;
         rows.failed(by_provider.id, FailureCause::Provider).await;
         rows.failed(by_agent.id, FailureCause::Agent).await;
+        let bill = json!({"known_usd": 0.25, "turns": 3, "lost": 0});
+        let mut spent = by_provider.clone().into_active_model();
+        spent.stats = Set(json!({"turns": 3, "bill": bill}));
+        spent.update(&api.state.platform.database).await.unwrap();
         let work = Work::RunAgent {
             task,
             run: by_provider.id,
@@ -62,6 +66,16 @@ async fn only_what_was_not_the_agents_fault_is_made_again() {
         assert_eq!(status(by_provider.id), RunStatus::Queued);
         let retries = |id| runs.iter().find(|run| run.id == id).unwrap().retry_count;
         assert_eq!((retries(by_provider.id), retries(done.id)), (1, 0));
+        // Nothing of the lost try is shown but what it cost.
+        let again = runs.iter().find(|run| run.id == by_provider.id).unwrap();
+        assert_eq!(again.stats, json!({ "bill": bill }));
+        assert_eq!(
+            (&again.baseline, &again.agent_version, &again.model),
+            (&None, &None, &None)
+        );
+        assert_eq!((&again.manifest, &again.checkpoint), (&None, &None));
+        let stays = runs.iter().find(|run| run.id == done.id).unwrap();
+        assert_eq!((&stays.stats, &stays.model), (&done.stats, &done.model));
         assert_eq!(status(by_agent.id), RunStatus::Error);
         assert_eq!(status(done.id), RunStatus::Done);
         assert_eq!(rows.find_task(task).await.status, TaskStatus::Running);

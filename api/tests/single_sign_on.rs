@@ -583,3 +583,43 @@ async fn a_key_that_comes_new_is_taken_after_the_pause() {
         StatusCode::UNAUTHORIZED
     );
 }
+
+#[tokio::test]
+async fn beside_a_token_of_ours_what_is_offered_must_be_right_too() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    let (key, foreign) = (Key::new("a"), Key::new("a"));
+    let sign_on = SignOn::start(vec![key.jwk()]).await;
+    let url = format!("http://{}", sign_on.address);
+    let settings = [
+        GATEWAY[0],
+        GATEWAY[1],
+        ("SSO_SERVICE_URL", url.as_str()),
+        ("SSO_ALGORITHM", "ES256"),
+    ];
+    let api = TestApi::with(&database, settings);
+    let body = Body::from(json!({"name": "nightly"}).to_string());
+    let who = ("acme", None, "admin");
+    let made = api
+        .send(from_gateway(Method::POST, "/api/v1/tokens", body, who))
+        .await;
+    let bearer = format!("Bearer {}", made.json()["token"].as_str().unwrap());
+    let ours = ("authorization", bearer.as_str());
+    let (good, bad) = (
+        key.sign(&sign_on.claims(&json!({}))),
+        foreign.sign(&sign_on.claims(&json!({}))),
+    );
+    for (headers, expected) in [
+        (vec![ours], 200),
+        (vec![ours, ("x-gateway-secret", SECRET)], 200),
+        (vec![ours, ("x-gateway-secret", "wrong")], 401),
+        (vec![ours, ("x-gateway-token", &good)], 200),
+        (vec![ours, ("x-gateway-token", &bad)], 401),
+    ] {
+        let answer = status(&api, &headers).await;
+        assert_eq!(answer.as_u16(), expected, "{headers:?}");
+    }
+    // Without single sign-on there is no gateway to be proved.
+    let alone = TestApi::with(&database, [("GATEWAY_SECRET", SECRET)]);
+    let headers = [ours, ("x-gateway-secret", "wrong")];
+    assert_eq!(status(&alone, &headers).await, StatusCode::OK);
+}

@@ -376,3 +376,33 @@ async fn a_task_of_another_organisation_does_not_exist() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_pull_request_of_a_forge_that_is_not_known_is_refused_in_words_that_help() {
+    on_both_engines(async |database| {
+        let api = TestApi::with(
+            database,
+            [(
+                "FORGE_URLS",
+                "https://git.example.com, https://forge.example",
+            )],
+        );
+        let body = json!({"pr_url": PULL_REQUEST, "agents": ["claude"]});
+        let answer = api.post("/api/v1/tasks", &body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        let told = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(!told.contains("Invalid"), "{told}");
+        for word in ["https://github.com ", "FORGE_URLS", "https://forge.example"] {
+            assert!(told.contains(word), "{word} is missing in {told}");
+        }
+        // What is none is told what would be one here.
+        let body = json!({"pr_url": "https://git.example.com/acme", "agents": ["claude"]});
+        let answer = api.post("/api/v1/tasks", &body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert_eq!(
+            answer.json()["error"],
+            "Invalid GitHub PR URL format. Expected: https://git.example.com/owner/repo/pull/number"
+        );
+    })
+    .await;
+}

@@ -16,6 +16,8 @@ pub struct Model {
     pub task_id: TaskId,
     /// The number of the event `completed` that it tells of.
     pub event_seq: i64,
+    /// How the task ended, as the message tells it. None: the message is older than this column.
+    pub ending: Option<Json>,
     pub status: DeliveryStatus,
     pub attempts: i32,
     /// What the receiver answered last; none where it did not.

@@ -24,6 +24,7 @@ mod m20261128_000013_add_task_estimate;
 mod m20261128_000014_add_open_questions;
 mod m20261128_000015_add_recall_jurors;
 mod m20261128_000016_add_score_rates;
+mod m20261128_000017_add_delivery_ending;
 
 use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait, async_trait};
 use sea_orm_migration::sea_orm::{
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000014_add_open_questions::Migration),
             Box::new(m20261128_000015_add_recall_jurors::Migration),
             Box::new(m20261128_000016_add_score_rates::Migration),
+            Box::new(m20261128_000017_add_delivery_ending::Migration),
         ]
     }
 }

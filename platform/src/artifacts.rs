@@ -87,13 +87,16 @@ impl ArtifactStore {
             url: storage.to_owned(),
             source,
         };
+        if let Some(scheme) = foreign_scheme(storage) {
+            return Err(unusable(generic(format!("{scheme:?} is no kind of store"))));
+        }
         let objects: Arc<dyn ObjectStore> = if is_bucket(storage) {
             let url = url::Url::parse(storage).map_err(|error| unusable(generic(error)))?;
             let (bucket, prefix) =
                 object_store::parse_url_opts(&url, Environment.all()).map_err(unusable)?;
             Arc::new(PrefixStore::new(bucket, prefix))
         } else {
-            let folder = Path::new(storage.strip_prefix("file://").unwrap_or(storage));
+            let folder = folder_of(storage);
             std::fs::create_dir_all(folder).map_err(|error| unusable(generic(error)))?;
             Arc::new(LocalFileSystem::new_with_prefix(folder).map_err(unusable)?)
         };
@@ -390,6 +393,18 @@ fn of_run(run: Option<RunId>) -> SimpleExpr {
 /// Whether `STORAGE_DIR` names a bucket and not a folder.
 pub(crate) fn is_bucket(storage: &str) -> bool {
     storage.starts_with("s3://") || storage.starts_with("gs://")
+}
+
+/// The folder that `STORAGE_DIR` names, where it names one.
+pub(crate) fn folder_of(storage: &str) -> &Path {
+    Path::new(storage.strip_prefix("file://").unwrap_or(storage))
+}
+
+/// The scheme of an address that is none of ours. Taken for the name of a folder, what is written
+/// would stay where nobody looks for it.
+pub(crate) fn foreign_scheme(storage: &str) -> Option<&str> {
+    let (scheme, _) = storage.split_once("://")?;
+    (!["file", "s3", "gs"].contains(&scheme)).then_some(scheme)
 }
 
 fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {

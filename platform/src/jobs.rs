@@ -50,6 +50,10 @@ pub enum Work {
     },
 }
 
+/// Work that follows the end of a task: it is no part of what a task is to do until then, and goes on
+/// when the task begins again.
+pub const AFTERWARDS: [JobKind; 2] = [JobKind::JudgeTask, JobKind::DeliverWebhook];
+
 /// The queue of messages to webhooks.
 const WEBHOOKS: &str = "webhook";
 /// Attempts per message to a webhook. With waits that grow fourfold from ten seconds, the last is

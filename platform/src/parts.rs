@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sea_orm::DatabaseConnection;
 
-use crate::artifacts::{ArtifactStore, is_bucket};
+use crate::artifacts::{ArtifactStore, folder_of, foreign_scheme, is_bucket};
 use crate::database::{self, DatabaseSettings};
 use crate::doorbell::Doorbell;
 use crate::doorbell::embedded::EmbeddedDoorbell;
@@ -72,9 +72,16 @@ impl PlatformSettings {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         let storage = reader.text("STORAGE_DIR");
         let home = match &storage {
-            Some(folder) if !is_bucket(folder) => PathBuf::from(folder),
+            Some(folder) if !is_bucket(folder) => folder_of(folder).to_owned(),
             Some(_) | None => PathBuf::from("data"),
         };
+        if storage.as_deref().and_then(foreign_scheme).is_some() {
+            reader.refuse(
+                "STORAGE_DIR",
+                "begins with a scheme that is none of file://, s3:// and gs://, in small letters; a \
+                 folder is named without one",
+            );
+        }
         let database = DatabaseSettings::read(reader, &home);
         let redis_url = reader.secret("REDIS_URL");
         if let Some(url) = &redis_url

@@ -15,6 +15,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{
     ColumnTrait as _, Condition, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
 };
+use serde_json::{Value, json};
 use sha2::Sha256;
 use url::{Host, Url};
 
@@ -53,6 +54,7 @@ pub async fn announce(
             webhook_id: Set(webhook.id),
             task_id: Set(task.id),
             event_seq: Set(task.event_seq),
+            ending: Set(Some(ending(&task))),
             status: Set(DeliveryStatus::Queued),
             attempts: Set(0),
             status_code: Set(None),
@@ -69,6 +71,17 @@ pub async fn announce(
         });
     }
     jobs::enqueue_all(transaction, &works).await
+}
+
+/// How a task ended, as a message tells it. It is kept with the message: a task may be tried again
+/// before its receiver has heard how it ended.
+pub fn ending(task: &task::Model) -> Value {
+    json!({
+        "status": task.status,
+        "failure_cause": task.failure_cause,
+        "error_message": task.error_message,
+        "completed_at": task.completed_at,
+    })
 }
 
 /// A new secret.

@@ -247,7 +247,7 @@ async fn long_text_is_redacted_whole() {
 async fn a_place_that_cannot_be_used_is_an_error() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let inside = file.path().join("store").display().to_string();
-    for storage in [inside.as_str(), "s3://"] {
+    for storage in [inside.as_str(), "s3://", "ftp://a/b"] {
         let opened = ArtifactStore::open(storage, Redactor::default());
         assert!(opened.is_err(), "{storage}");
     }

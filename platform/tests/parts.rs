@@ -53,6 +53,25 @@ fn the_database_is_beside_the_artifacts() {
     let settings = read(&[("STORAGE_DIR", "s3://bucket/mb")]).unwrap();
     assert_eq!(settings.database.url, "sqlite://data/membreak.db?mode=rwc");
     assert_eq!(settings.storage, "s3://bucket/mb");
+    let settings = read(&[("STORAGE_DIR", "file:///srv/mb")]).unwrap();
+    assert_eq!(
+        settings.database.url,
+        "sqlite:///srv/mb/membreak.db?mode=rwc"
+    );
+}
+
+#[test]
+fn a_store_of_another_kind_is_not_taken_for_a_folder() {
+    for storage in ["ftp://a/b", "S3://a/b", "gcs://a/b", "az://a/b", "://a"] {
+        let errors = read(&[("STORAGE_DIR", storage)]).unwrap_err();
+        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("STORAGE_DIR"), "{told:?}");
+        assert!(
+            told[0].contains(storage) && told[0].contains("gs://"),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]

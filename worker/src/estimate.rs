@@ -89,7 +89,8 @@ struct TokensExpected {
 pub(crate) struct Expected {
     /// By agent; controls ask no model, and are not among them.
     agents: BTreeMap<String, AgentExpected>,
-    /// US dollars of all agents whose model has a listed price; none where no model has one.
+    /// US dollars of all agents whose model has a listed price; none where no model has one, or none
+    /// is asked.
     cost_usd: Option<f64>,
     /// Agents whose cost is not known, and so not in it.
     without_cost: Vec<String>,
@@ -133,7 +134,7 @@ impl Expected {
             .collect();
         let known: Vec<f64> = agents.values().filter_map(|one| one.cost_usd).collect();
         Self {
-            cost_usd: (!known.is_empty() || agents.is_empty()).then(|| known.iter().sum()),
+            cost_usd: (!known.is_empty()).then(|| known.iter().sum()),
             without_cost: agents
                 .iter()
                 .filter(|(_, one)| one.cost_usd.is_none())
@@ -305,6 +306,13 @@ mod tests {
         let unlisted = expected("m-1", &probes(), 1);
         assert_eq!(unlisted.cost_usd, None);
         assert_eq!(unlisted.without_cost, ["a"]);
+    }
+
+    #[test]
+    fn what_asks_no_model_has_no_cost_that_is_known() {
+        let controls = Expected::of(BTreeMap::new(), &probes(), ONE, 100_000, 1);
+        assert_eq!(controls.cost_usd, None);
+        assert_eq!(controls.exceeds(0.0), None);
     }
 
     #[test]

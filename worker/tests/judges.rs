@@ -18,6 +18,7 @@ use platform::jobs::{Work, enqueue};
 use platform::settings::{Reader, Secret};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use std::collections::BTreeMap;
+use testkit::builders;
 use testkit::judge_stub::{Answer, Asked, JudgeStub};
 use worker::judges::{Judge, Llm, try_judge};
 use worker::settings::judges::{Api, JudgeModel};
@@ -486,6 +487,8 @@ async fn a_jury_ranks_by_those_that_may() {
         jury.false_accept
     );
     for judge in &result.judging.judges[1..4] {
+        let tried = judge.tried_at.as_deref().unwrap();
+        assert!(tried.ends_with('Z'), "{tried}");
         assert!(judge.tokens.unwrap().input > 0);
         // Two runs, two arms, five requests at most for each.
         assert!(judge.votes_tokens.unwrap().input > 0, "{judge:?}");
@@ -749,6 +752,28 @@ async fn documents_of_a_judging_are_written_after_a_crash() {
     let new = installation.artifact(id, None, "result.json").await;
     let new: serde_json::Value = serde_json::from_str(&new).unwrap();
     assert_eq!(new["judging"]["number"], 2);
+}
+
+/// Waiting for ever, it would keep the task from being judged at all.
+#[tokio::test]
+async fn a_judging_of_a_task_that_is_measured_again_is_not_left_waiting() {
+    let installation = Installation::new().await;
+    let mut row = builders::task();
+    row.status = TaskStatus::Running;
+    let database = &installation.platform.database;
+    let id = builders::store(database, row).await.unwrap().id;
+    let row = asked(&installation, id, 2).await;
+    let worker = installation.start("w1", Vec::new());
+    let find = async || {
+        let found = judging::Entity::find_by_id(row.id).one(database).await;
+        found.unwrap().unwrap()
+    };
+    eventually(async || find().await.status != JudgingStatus::Queued).await;
+    worker.stop().await;
+    let row = find().await;
+    assert_eq!(row.status, JudgingStatus::Error);
+    let why = row.error_message.unwrap();
+    assert!(why.contains("the task is running"), "{why}");
 }
 
 /// Without the fact sheet nobody can judge free recall: it is ungraded, and says why.

@@ -19,7 +19,7 @@ use agents::control::{ControlProgram, KEY_FILE, SUBCOMMAND};
 use agents::failure::Cause;
 use agents::sandbox::Mode;
 use entity::status::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
-use entity::{ProbeId, TaskId, agent_run, task};
+use entity::{ProbeId, TaskId, agent_run, job, task};
 use platform::jobs::{Work, enqueue};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use support::scripted::{Script, ScriptedAdapter, cancel, prepared_task, prepared_task_of};
@@ -314,6 +314,67 @@ async fn cancelling_ends_a_running_task_within_seconds() {
     worker.stop().await;
     let left = std::fs::read_dir(installation.work_dir().join("runs")).unwrap();
     assert_eq!(left.count(), 0);
+}
+
+/// As a task that was cancelled is left when one of its two runs is made again. Returns that run, and
+/// the other one.
+async fn half_made_again(script: Script) -> (Installation, TaskId, [agent_run::Model; 2]) {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 2).await;
+    let database = &installation.platform.database;
+    let off = installation.runs(id).await[0].id;
+    job::Entity::delete_many()
+        .filter(job::Column::RunId.eq(off))
+        .exec(database)
+        .await
+        .unwrap();
+    agent_run::Entity::update_many()
+        .set(agent_run::ActiveModel {
+            status: Set(RunStatus::Cancelled),
+            failure_cause: Set(Some(FailureCause::Cancelled)),
+            error_message: Set(Some("Task cancelled".to_owned())),
+            ..Default::default()
+        })
+        .filter(agent_run::Column::Id.eq(off))
+        .exec(database)
+        .await
+        .unwrap();
+    let adapter = ScriptedAdapter::new(script);
+    let worker = installation.start("w1", all(&adapter));
+    installation.ended(id).await;
+    worker.stop().await;
+    let runs = installation.runs(id).await;
+    let [again, off] = [false, true].map(|is_off| {
+        let mut runs = runs.iter().filter(|run| (run.id == off) == is_off);
+        runs.next().unwrap().clone()
+    });
+    (installation, id, [again, off])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_ends_by_the_runs_that_were_made_again_after_it_was_cancelled() {
+    let (installation, id, [again, off]) = half_made_again(Script::default()).await;
+    assert_eq!(again.status, RunStatus::Done);
+    assert_eq!(off.status, RunStatus::Cancelled);
+    assert_eq!(installation.task(id).await.status, TaskStatus::Done);
+    let result = installation.artifact(id, None, "result.json").await;
+    assert!(result.contains(&again.id.to_string()), "{result}");
+    assert!(installation.result(id).await.leaderboard[0].trials == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_after_a_cancellation_is_why_the_task_failed() {
+    let (installation, id, [again, _]) = half_made_again(Script {
+        fail: Some((100, Cause::AgentCrashed)),
+        ..Script::default()
+    })
+    .await;
+    assert_eq!(again.status, RunStatus::Error);
+    let task = installation.task(id).await;
+    assert_eq!(task.status, TaskStatus::Error);
+    assert_eq!(task.failure_cause, Some(FailureCause::Agent));
+    let why = task.error_message.unwrap();
+    assert!(why.contains("told to fail"), "{why}");
 }
 
 /// What a run measured, whatever its ids are.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use entity::status::{ActorKind, DeliveryStatus, TaskStatus};
-use entity::{TaskId, WebhookId, audit_event, webhook, webhook_delivery};
+use entity::status::{ActorKind, DeliveryStatus, FailureCause, TaskStatus};
+use entity::{TaskId, WebhookId, audit_event, task, webhook, webhook_delivery};
 use platform::settings::Secret;
 use platform::webhooks::{announce, new_secret, signature};
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, Set, TransactionTrait};
@@ -55,6 +55,10 @@ async fn ended(installation: &Installation, url: &str) -> (TaskId, Secret) {
     let database = &installation.platform.database;
     let mut task = builders::task();
     task.status = TaskStatus::Done;
+    // All that a message tells of an end, so that it can be seen in it.
+    task.failure_cause = Some(FailureCause::Budget);
+    task.error_message = Some("it was dear".to_owned());
+    task.completed_at = Some(builders::some_time());
     let task = task.into_active_model().reset_all();
     let task = task.insert(database).await.unwrap();
     let secret = new_secret();
@@ -171,4 +175,36 @@ async fn a_receiver_inside_this_network_is_not_told_unless_that_is_wanted() {
     assert!(told.attempts > 0);
     assert_ne!(told.status, DeliveryStatus::Delivered);
     assert!(heard.lock().unwrap().is_empty());
+}
+
+/// A receiver that was away hears late of it, and the task may have been tried again meanwhile.
+#[tokio::test]
+async fn a_message_tells_how_the_task_ended_also_when_it_has_begun_again() {
+    let (url, heard) = receiver(&[204]).await;
+    let installation = Installation::new().await;
+    let database = &installation.platform.database;
+    let (task, _) = ended(&installation, &url).await;
+    task::ActiveModel {
+        id: Set(task),
+        status: Set(TaskStatus::Running),
+        failure_cause: Set(None),
+        error_message: Set(None),
+        completed_at: Set(None),
+        ..Default::default()
+    }
+    .update(database)
+    .await
+    .unwrap();
+    let worker = installation.start("w", Vec::new());
+    let told = settled(&installation).await;
+    worker.stop().await;
+    assert_eq!(told.status, DeliveryStatus::Delivered);
+    let heard = heard.lock().unwrap();
+    let body: Value = serde_json::from_str(&heard[0].1).unwrap();
+    assert_eq!(body["data"]["status"], "done");
+    assert_eq!(body["data"]["failure_cause"], "budget");
+    assert_eq!(body["data"]["error_message"], "it was dear");
+    let completed = body["data"]["completed_at"].as_str().unwrap();
+    let completed: chrono::DateTime<chrono::Utc> = completed.parse().unwrap();
+    assert_eq!(completed, builders::some_time());
 }

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
+use entity::status::JudgingStatus;
 use entity::{RunId, judging, recall, score};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde::Serialize;
@@ -58,8 +59,8 @@ pub(crate) struct JudgingView {
 pub(crate) struct JudgedView {
     #[serde(flatten)]
     judging: JudgingView,
-    /// The file of the task with the grade that this judging gave every answer.
-    answers: String,
+    /// The file of the task with the grade that this judging gave every answer; null unless it is done.
+    answers: Option<String>,
     runs: Vec<JudgedRunView>,
 }
 
@@ -298,10 +299,10 @@ async fn show_judging(
             }
         })
         .collect();
-    let answers = if number == task.judging {
-        "answers.jsonl".to_owned()
-    } else {
-        format!("judging-{number}-answers.jsonl")
+    let answers = match row.status {
+        JudgingStatus::Done if number == task.judging => Some("answers.jsonl".to_owned()),
+        JudgingStatus::Done => Some(format!("judging-{number}-answers.jsonl")),
+        JudgingStatus::Queued | JudgingStatus::Error => None,
     };
     Ok(Json(JudgedView {
         judging: JudgingView::new(row, task.judging),

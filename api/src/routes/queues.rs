@@ -21,10 +21,11 @@ use uuid::Uuid;
 
 use crate::caller::{Admin, Caller};
 use crate::cursor::{Cursor, asked_cursor};
+use crate::dead_jobs::{discard_job, retry_job};
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{self, Path, Query};
 use crate::found::FoundTask;
-use crate::retrying::{self, discard_job};
+use crate::retrying::Refused;
 use crate::routes::retrying::refused;
 use crate::running::Running;
 use crate::scope;
@@ -334,7 +335,7 @@ async fn retry_dead_job(
 ) -> Result<StatusCode, ApiError> {
     let (job, task) = dead_job(&api, &caller, &id).await?;
     let most = api.settings.limits.active_tasks;
-    retrying::retry_job(&api.platform, &task, &job, &caller.actor(), most)
+    retry_job(&api.platform, &task, &job, &caller.actor(), most)
         .await
         .map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
@@ -355,7 +356,7 @@ async fn discard_dead_job(
     let (job, task) = dead_job(&api, &caller, &id).await?;
     // A sweep may still have to end the run by it.
     if !task.status.is_final() {
-        return Err(refused(retrying::Refused::NotEnded));
+        return Err(refused(Refused::NotEnded));
     }
     discard_job(&api.platform, &job, &caller.actor())
         .await

@@ -133,6 +133,8 @@ pub(super) fn refused(refused: Refused) -> ApiError {
         Refused::NotEnded
         | Refused::BeingJudged
         | Refused::NothingToRetry { .. }
-        | Refused::NotDead => ApiError::NotYet(refused.to_string()),
+        | Refused::NotDead
+        | Refused::NotDone
+        | Refused::Overtaken => ApiError::NotYet(refused.to_string()),
     }
 }

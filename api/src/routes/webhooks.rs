@@ -282,6 +282,7 @@ impl From<webhook_delivery::Model> for DeliveryView {
             webhook_id: _,
             task_id,
             event_seq: _,
+            ending: _,
             status,
             attempts,
             status_code,

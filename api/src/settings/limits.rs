@@ -50,6 +50,10 @@ impl LimitSettings {
     /// of one person hold open, and few enough that no caller can use all connections up.
     pub const STREAMS: usize = 100;
 
+    /// More than an installation has; far more is more than a database or a semaphore counts.
+    const MOST_TASKS: u64 = 1_000_000;
+    const MOST_CONNECTIONS: usize = 1_000_000;
+
     /// Reads what is set; problems are noted in `reader`.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let usual = Self::default();
@@ -79,6 +83,12 @@ impl LimitSettings {
                 "must be at most 1000000; 0 for no limit",
             );
         }
+        if settings.active_tasks > Self::MOST_TASKS {
+            reader.refuse(
+                "MAX_ACTIVE_TASKS",
+                "must be at most 1000000; 0 for no limit",
+            );
+        }
         for (name, span) in [
             ("REQUEST_TIMEOUT_SECONDS", settings.request_timeout),
             ("HEADER_TIMEOUT_SECONDS", settings.header_timeout),
@@ -88,8 +98,8 @@ impl LimitSettings {
                 reader.refuse(name, "must be at least 0.1");
             }
         }
-        if settings.connections == 0 {
-            reader.refuse("MAX_CONNECTIONS", "must be at least 1");
+        if !(1..=Self::MOST_CONNECTIONS).contains(&settings.connections) {
+            reader.refuse("MAX_CONNECTIONS", "must be from 1 to 1000000");
         }
         settings
     }

@@ -183,6 +183,33 @@ impl Rows<'_> {
         .expect("a judging can be stored");
     }
 
+    /// Changes how a judging stands.
+    pub(crate) async fn judging_is(&self, task: TaskId, number: i32, status: JudgingStatus) {
+        judging::Entity::update_many()
+            .set(judging::ActiveModel {
+                status: Set(status),
+                ..Default::default()
+            })
+            .filter(judging::Column::TaskId.eq(task))
+            .filter(judging::Column::Number.eq(number))
+            .exec(&self.0.database)
+            .await
+            .expect("a judging can be changed");
+    }
+
+    /// How the judgings of a task stand, by number.
+    pub(crate) async fn judgings_of(&self, task: TaskId) -> Vec<JudgingStatus> {
+        judging::Entity::find()
+            .filter(judging::Column::TaskId.eq(task))
+            .order_by_asc(judging::Column::Number)
+            .all(&self.0.database)
+            .await
+            .expect("judgings can be read")
+            .into_iter()
+            .map(|judging| judging.status)
+            .collect()
+    }
+
     /// What a jury of two found of what a run remembers.
     pub(crate) async fn recall(&self, run: RunId, judging: i32, right: i32) {
         recall::Model {

@@ -14,7 +14,7 @@ use sea_orm::sea_query::{Condition, Expr, ExprTrait as _, Query, SimpleExpr, Upd
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, EntityTrait as _, FromQueryResult as _};
 
 use super::rows::{expired, has_attempts_left, in_order};
-use super::{Ring, Work, attempts};
+use super::{AFTERWARDS, Ring, Work, attempts};
 use crate::database::clock;
 use crate::settings::Reader;
 use crate::telemetry::chain;
@@ -358,6 +358,8 @@ pub async fn hand_back(transaction: &impl ConnectionTrait, lease: &Lease) -> Res
 /// Asks for all unfinished jobs of a task to be cancelled: queued ones are `cancelled` at once,
 /// leased ones are marked for their worker. Returns how many are still leased.
 ///
+/// What follows an earlier end of the task ([`AFTERWARDS`]) goes on, and is not counted.
+///
 /// Before anything of the task or its runs is written in the same transaction, because rows are
 /// locked in the order job, run, task.
 pub async fn request_cancel(
@@ -368,6 +370,7 @@ pub async fn request_cancel(
         Condition::all()
             .add(Expr::col(job::Column::TaskId).eq(task))
             .add(Expr::col(job::Column::State).is_in([JobState::Queued, JobState::Leased]))
+            .add(Expr::col(job::Column::Kind).is_not_in(AFTERWARDS))
     };
     let is_queued = || Expr::col(job::Column::State).eq(JobState::Queued);
     let update = Query::update()

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use entity::status::{JobKind, JobState, RunStatus, TaskStatus};
+use entity::status::{JobState, RunStatus, TaskStatus};
 use entity::{JobId, agent_run, job, task};
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::{
@@ -16,16 +16,15 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, FromQueryResult a
 
 use super::ledger::LedgerSettings;
 use super::rows::{expired, has_attempts_left, skip_locked};
-use super::{Ring, Work};
+use super::{AFTERWARDS, Ring, Work};
 use crate::database::clock;
 use crate::telemetry::chain;
 
 /// How many jobs of one queue are rung for: what the carrier is to hold at most. The rest wait in
 /// the ledger until it is their turn.
 const RUNG_PER_QUEUE: i32 = 1000;
-/// Work that is done when a task has ended. Nothing of its own tells whether such a job that failed
-/// was told of, so those that failed lately are named; telling twice changes nothing.
-const AFTERWARDS: [JobKind; 2] = [JobKind::JudgeTask, JobKind::DeliverWebhook];
+/// Nothing tells whether a failed job of those that follow an end ([`AFTERWARDS`]) was told of, so those
+/// that failed lately are named; telling twice changes nothing.
 const LATELY: Duration = Duration::from_secs(120);
 /// How many jobs without an end one sweep names.
 const NAMED_AT_ONCE: u64 = 1000;

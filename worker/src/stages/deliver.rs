@@ -172,21 +172,23 @@ pub(crate) async fn given_up(
 
 /// What is sent. Figures are not: they are asked for, with the caller's rights.
 fn body(task: &task::Model, delivery: &webhook_delivery::Model) -> Value {
+    let ending = delivery.ending.clone();
+    let ending = ending.unwrap_or_else(|| webhooks::ending(task));
     json!({
         "type": "task.completed",
         "timestamp": Utc::now(),
         "data": {
             "task_id": task.id,
-            "status": task.status,
+            "status": ending["status"],
             "repo": task.repo,
             "pr_url": task.pr_url,
             "pr_number": task.pr_number,
             "agents": task.agents,
             "trials": task.trials,
-            "failure_cause": task.failure_cause,
-            "error_message": task.error_message,
+            "failure_cause": ending["failure_cause"],
+            "error_message": ending["error_message"],
             "created_at": task.created_at,
-            "completed_at": task.completed_at,
+            "completed_at": ending["completed_at"],
             "event_id": delivery.event_seq,
             "leaderboard_url": format!("/api/v1/tasks/{}/leaderboard", task.id),
         },

@@ -140,8 +140,11 @@ pub(crate) async fn follow_up(
         .all(transaction)
         .await?;
     if statuses.iter().all(|status| status.is_final()) {
-        // Runs are cancelled with their task only, and then nothing is left to sum up.
-        if statuses.contains(&RunStatus::Cancelled) {
+        // Where some are not, they were made again after a cancellation, and the others were not.
+        let all_cancelled = statuses
+            .iter()
+            .all(|status| *status == RunStatus::Cancelled);
+        if all_cancelled {
             return end_task(transaction, task_id, TaskStatus::Cancelled, None, redactor).await;
         }
         if let Some(rings) = close_cancelled(transaction, task_id, redactor).await? {

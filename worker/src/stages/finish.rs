@@ -180,10 +180,12 @@ fn problem(document: &ResultDocument) -> Option<TaskProblem> {
     {
         return None;
     }
-    let first = document.runs.iter().find_map(|run| {
-        let message = run.error.as_ref()?;
-        Some((run, message))
-    });
+    // What failed says more than what was called off before it.
+    let told = |status| {
+        let mut runs = document.runs.iter().filter(move |run| run.status == status);
+        runs.find_map(|run| Some((run, run.error.as_ref()?)))
+    };
+    let first = told(RunStatus::Error).or_else(|| told(RunStatus::Cancelled));
     Some(match first {
         Some((run, message)) => TaskProblem {
             cause: run.failure_cause.unwrap_or(FailureCause::Harness),

@@ -1,7 +1,7 @@
 //! Judges a finished task again, without running its agents: new figures beside the old ones.
 
 use chrono::Utc;
-use entity::status::{JudgingStatus, RunStatus};
+use entity::status::{JudgingStatus, RunStatus, TaskStatus};
 use entity::{TaskId, agent_run, judging, task};
 use platform::jobs::ledger;
 use platform::redaction::Redactor;
@@ -39,8 +39,11 @@ pub(crate) async fn judge_task(
         // An earlier attempt came as far as its figures.
         return leave_documents(worker, job, task_id, number).await;
     }
-    if row.status != JudgingStatus::Queued || !task.status.is_final() {
+    if row.status != JudgingStatus::Queued {
         return end_job(worker, job).await;
+    }
+    if task.status != TaskStatus::Done {
+        return refuse(worker, job, &task, number).await;
     }
     let judges = judging_of(worker, job, task_id, number).await?;
     let material = material(worker, task_id).await?;
@@ -101,6 +104,26 @@ pub(crate) async fn judge_task(
     transaction.commit().await?;
 
     leave_documents(worker, job, task_id, number).await
+}
+
+/// Ends a judging for which there is nothing to judge, so that another one can be asked for.
+async fn refuse(
+    worker: &Worker,
+    job: &Job,
+    task: &task::Model,
+    number: i32,
+) -> Result<(), StageError> {
+    let message = format!(
+        "the task is {}, and only what is done can be judged again",
+        task.status
+    );
+    let transaction = worker.begin(job).await?;
+    let redactor = &worker.platform.redactor;
+    failed(&transaction, task.id, number, &message, redactor).await?;
+    ledger::finish(&transaction, &job.lease).await?;
+    transaction.commit().await?;
+    warn!(task.id = %task.id, "judging {number} was not made: {message}");
+    Ok(())
 }
 
 /// Writes the documents of a judging whose figures are shown, and ends its job. Those of the judging

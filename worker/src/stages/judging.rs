@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agents::event::Tokens;
-use chrono::Utc;
+use chrono::{SecondsFormat, Utc};
 use entity::status::{JudgingStatus, Topic};
 use entity::{JudgingId, TaskId, agent_run, judging, task};
 use evaluation::judging::{BatteryResult, Rate, gate};
@@ -164,7 +164,7 @@ fn tried(worker: &Worker, judge: &dyn Judge, tried: &Tried, now: bool) -> JudgeP
             .and_then(|juror| juror.family)
             .map(str::to_owned),
         battery: Some(tried.battery.clone()),
-        tried_at: Some(tried.at.to_rfc3339()),
+        tried_at: Some(tried.at.to_rfc3339_opts(SecondsFormat::Micros, true)),
         tokens: tokens.filter(|_| is_model).map(tokens_part),
         cost_usd: cost_usd.filter(|_| is_model),
         model,

@@ -1,0 +1,26 @@
+//! What a message to a webhook tells, kept with it: the task may begin again before it is heard.
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::schema::json_binary_null;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+const TABLE: &str = "webhook_delivery";
+const COLUMN: &str = "ending";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let change = Table::alter()
+            .table(TABLE)
+            .add_column(json_binary_null(COLUMN))
+            .to_owned();
+        manager.alter_table(change).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let change = Table::alter().table(TABLE).drop_column(COLUMN).to_owned();
+        manager.alter_table(change).await
+    }
+}
