@@ -112,11 +112,11 @@ mod tests {
         assert_eq!(found(&[plain.clone(), c.clone()]), None);
         let identity = |judges: &[Judge]| ranking_identity(judges);
         assert_eq!(
-            identity(&[plain.clone()]).as_deref(),
+            identity(std::slice::from_ref(&plain)).as_deref(),
             Some("deterministic/1")
         );
         assert_eq!(
-            identity(&[plain.clone(), a.clone(), c.clone(), jury(true)]).as_deref(),
+            identity(&[plain.clone(), a.clone(), c, jury(true)]).as_deref(),
             Some("jury of a (a, prompts 01234567)")
         );
         assert_eq!(identity(&[plain, a, jury(false)]), None);
