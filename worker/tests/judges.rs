@@ -450,6 +450,62 @@ async fn measured_of(agents: &[&str], models: Vec<JudgeModel>) -> (Installation,
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_pays_for_a_judge_that_another_one_was_first_with_is_on_the_bill() {
+    let installation = Installation::new().await;
+    let repository = build(installation.folder.path());
+    let agents = ["control-perfect"];
+    let id = support::controls::task(&installation, &repository, &agents, 1, Trigger::Manual).await;
+    let database = installation.platform.database.clone();
+    // While this run has the judge tried, another one stores what it has found and paid.
+    let is_stored = std::sync::Once::new();
+    let stub = JudgeStub::start(move |asked: &Asked| {
+        is_stored.call_once(|| {
+            let judges = serde_json::json!([{
+                "name": "openai:m-fair", "model": "m-fair", "prompt_version": null,
+                "false_accept": {}, "false_reject": {}, "cases": 1, "unread": 0, "may_rank": true,
+                "why": null, "tokens": {"input": 1_000_000, "cached": 0, "output": 5},
+                "cost_usd": null,
+            }]);
+            let row = judging::ActiveModel {
+                id: Set(JudgingId::new()),
+                task_id: Set(id),
+                number: Set(1),
+                status: Set(JudgingStatus::Done),
+                judges: Set(judges),
+                agreement: Set(None),
+                error_message: Set(None),
+                created_by: Set(None),
+                created_at: Set(chrono::Utc::now()),
+                completed_at: Set(None),
+            };
+            let storing = row.insert(&database);
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(storing).unwrap()
+            });
+        });
+        fair(asked)
+    })
+    .await
+    .unwrap();
+    let worker = WorkerSettings {
+        judges: settings(vec![model(&stub, Api::OpenAi, "m-fair")]),
+        ..installation.settings("w1")
+    };
+    let worker = installation.start_with(worker, support::controls::controls());
+    installation.ended(id).await;
+    worker.stop().await;
+    let result = installation.result(id).await;
+    let [judge] = result.judging.judges.as_slice() else {
+        panic!("{:?}", result.judging);
+    };
+    assert_eq!(judge.cases, 1, "what was stored first stays");
+    let tokens = judge.tokens.unwrap();
+    assert!(tokens.input > 1_000_000 && tokens.output > 5, "{tokens:?}");
+    // One of the two did not tell.
+    assert_eq!(judge.cost_usd, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_jury_ranks_by_those_that_may() {
     let (fair, other) = (
         JudgeStub::start(fair).await.unwrap(),

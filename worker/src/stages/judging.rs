@@ -14,7 +14,7 @@ use evaluation::statistics::{cohens_kappa, krippendorff_alpha};
 use platform::artifacts;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
 };
 
 use super::recalls::{JURY, VoteLine, votes_artifact};
@@ -68,8 +68,9 @@ pub(crate) async fn judging_of(
         judges.push(jury(worker, &jurors));
     }
     let transaction = worker.begin(job).await?;
+    let id = JudgingId::new();
     let row = judging::ActiveModel {
-        id: Set(JudgingId::new()),
+        id: Set(id),
         task_id: Set(task),
         number: Set(number),
         status: Set(JudgingStatus::Done),
@@ -103,10 +104,63 @@ pub(crate) async fn judging_of(
         )
         .exec_without_returning(&transaction)
         .await?;
+    let is_first = judging::Entity::find_by_id(id).one(&transaction).await?;
+    let judges = match is_first {
+        Some(_) => judges,
+        None => with_bills(&transaction, task, number, judges).await?,
+    };
     transaction.commit().await?;
-    Ok(stored(&worker.platform.database, task, number)
-        .await?
-        .unwrap_or(judges))
+    Ok(judges)
+}
+
+/// The judges that another run of the task has stored before this one, which has paid for some of the
+/// same: they get that bill too.
+async fn with_bills(
+    transaction: &impl ConnectionTrait,
+    task: TaskId,
+    number: i32,
+    own: Vec<JudgePart>,
+) -> Result<Vec<JudgePart>, StageError> {
+    let of_this = Condition::all()
+        .add(judging::Column::TaskId.eq(task))
+        .add(judging::Column::Number.eq(number));
+    // Of two that add their bills one waits for the other.
+    judging::Entity::update_many()
+        .set(judging::ActiveModel {
+            number: Set(number),
+            ..Default::default()
+        })
+        .filter(of_this.clone())
+        .exec(transaction)
+        .await?;
+    let Some(mut judges) = stored(transaction, task, number).await? else {
+        return Ok(own);
+    };
+    for own in &own {
+        if let Some(part) = judges.iter_mut().find(|part| part.name == own.name) {
+            add_bill(part, own);
+        }
+    }
+    judging::Entity::update_many()
+        .set(judging::ActiveModel {
+            judges: Set(serde_json::to_value(&judges)?),
+            ..Default::default()
+        })
+        .filter(of_this)
+        .exec(transaction)
+        .await?;
+    Ok(judges)
+}
+
+/// What the battery was billed for, twice; not known where one of them is not.
+fn add_bill(part: &mut JudgePart, own: &JudgePart) {
+    part.tokens = part.tokens.zip(own.tokens).map(|(one, other)| TokensPart {
+        input: one.input + other.input,
+        cached: one.cached + other.cached,
+        output: one.output + other.output,
+    });
+    let costs = part.cost_usd.zip(own.cost_usd);
+    part.cost_usd = costs.map(|(one, other)| one + other);
 }
 
 async fn stored(
