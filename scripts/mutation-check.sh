@@ -14,9 +14,10 @@ need_cargo
 need git git
 need patch patch
 
-# Always the same place, so that a second run compiles little.
+# Always the same place, so that a second run compiles little. With a target folder of its own: cargo
+# takes two copies of a workspace for the same, so that a mutant would pass for the project's own build.
 tree=$project/target/mutations/tree
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$project/target}
+export CARGO_TARGET_DIR=$project/target/mutations/target
 rm -rf "$tree"
 mkdir -p "$tree"
 # Deleted files are still listed by git. As if just written (-m): else what an earlier run built of a

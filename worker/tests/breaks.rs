@@ -513,11 +513,57 @@ async fn what_other_runs_spend_is_seen_in_the_middle_of_a_phase() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_cost_before_it_was_made_again_is_not_left_out() {
+    let installation = Installation::new().await;
+    let id = prepared_task(&installation, 1).await;
+    let run = installation.runs(id).await[0].clone();
+    // As a retry leaves it: nothing but the bill, and not started.
+    let mut row: entity::agent_run::ActiveModel = run.into();
+    row.stats = Set(
+        serde_json::json!({"bill": {"known_usd": 4.0, "turns": 9, "cost_usd": 4.0,
+        "turns_without_tokens": 0, "turns_without_cost": 0, "lost": 0, "tokens": null,
+        "cost_source": "program"}}),
+    );
+    row.update(&installation.platform.database).await.unwrap();
+    let adapter: Arc<dyn AgentAdapter> = ScriptedAdapter::new(Script {
+        costs: Some(0.25),
+        ..Script::default()
+    });
+    let worker = installation.start("w1", vec![adapter]);
+    installation.ended(id).await;
+    worker.stop().await;
+    let stored = &installation.runs(id).await[0];
+    assert!(
+        stored.stats["bill"]["known_usd"].as_f64() > Some(4.0),
+        "{stored:?}"
+    );
+    let run = &installation.result(id).await.runs[0];
+    assert_eq!(run.status, RunStatus::Done);
+    assert_eq!(
+        run.cost_usd, None,
+        "of the last try alone it would be too little"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cold_answers_are_those_of_an_agent_that_was_set_up_in_the_same_way() {
     let installation = Installation::new().await;
     let mut copied = Vec::new();
-    // The second is the first again; the third has its tools in the sealed session.
-    for keeps_tools in [false, false, true] {
+    // The second is the first again; the third has its tools in the sealed session. Before the fourth
+    // all that there are turn out to have been asked by other prompts.
+    for (keeps_tools, other_prompts) in
+        [(false, false), (false, false), (true, false), (false, true)]
+    {
+        if other_prompts {
+            let every = entity::agent_run::Entity::find();
+            for run in every.all(&installation.platform.database).await.unwrap() {
+                let mut manifest = run.manifest.clone().unwrap();
+                manifest["prompt_hash"] = "others".into();
+                let mut row: entity::agent_run::ActiveModel = run.into();
+                row.manifest = Set(Some(manifest));
+                row.update(&installation.platform.database).await.unwrap();
+            }
+        }
         let id = prepared_task(&installation, 1).await;
         let adapter: Arc<dyn AgentAdapter> = ScriptedAdapter::new(Script {
             keeps_tools,
@@ -533,7 +579,7 @@ async fn cold_answers_are_those_of_an_agent_that_was_set_up_in_the_same_way() {
         let cold = answers.iter().filter(|answer| answer.arm == Arm::Cold);
         copied.push(cold.filter(|answer| answer.copied_from.is_some()).count());
     }
-    assert_eq!(copied, [0, 8, 0]);
+    assert_eq!(copied, [0, 8, 0, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,8 @@ pub fn is_one_statement(connection: &impl ConnectionTrait, inserts: usize) -> bo
 /// Executes INSERTs without ON CONFLICT and RETURNING, at most 100 rows each.
 ///
 /// Rows may refer to rows of the others: on PostgreSQL references are looked at when the statement ends,
-/// elsewhere the INSERTs are executed in their order. In a transaction, where [`is_one_statement`] does not say otherwise.
+/// elsewhere the INSERTs are executed in their order. In a transaction, where [`is_one_statement`] does not
+/// say otherwise.
 pub async fn insert(
     connection: &impl ConnectionTrait,
     inserts: Vec<InsertStatement>,
