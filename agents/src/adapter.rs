@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::{Cost, Tokens};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{AgentEvent, Compaction, CompactionTrigger, Cost, Tokens, ToolCall, Usage};
+use crate::event::{AgentEvent, Compaction, CompactionTrigger, ToolCall, Usage};
 use crate::failure::Failure;
 use crate::sandbox::Sandbox;
 

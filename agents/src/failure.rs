@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::vocabulary::FailureCause;
 use serde::{Deserialize, Serialize};
 
 /// No attempt waits longer, whatever a provider asks for: a lease of a queue is not for sale.
@@ -36,21 +37,10 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
 }
 
-/// Who answers for a cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Blame {
-    Provider,
-    Agent,
-    Harness,
-    Cancelled,
-    Budget,
-}
-
 /// What follows from a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    pub blame: Blame,
+    pub blame: FailureCause,
     /// Whether another attempt may end better.
     pub retry: bool,
     /// How long to wait before the second attempt, in units that the caller chooses; each further
@@ -64,14 +54,14 @@ impl Cause {
     /// The one table of what follows from each cause.
     pub fn policy(self) -> Policy {
         let (blame, retry, wait, counts) = match self {
-            Self::RateLimited => (Blame::Provider, true, 4, false),
-            Self::ProviderDown => (Blame::Provider, true, 1, false),
-            Self::Refused => (Blame::Provider, false, 0, false),
-            Self::AgentCrashed => (Blame::Agent, true, 0, true),
-            Self::TimedOut => (Blame::Agent, false, 0, true),
-            Self::OutOfBudget => (Blame::Budget, false, 0, false),
-            Self::Harness => (Blame::Harness, false, 0, false),
-            Self::Cancelled => (Blame::Cancelled, false, 0, false),
+            Self::RateLimited => (FailureCause::Provider, true, 4, false),
+            Self::ProviderDown => (FailureCause::Provider, true, 1, false),
+            Self::Refused => (FailureCause::Provider, false, 0, false),
+            Self::AgentCrashed => (FailureCause::Agent, true, 0, true),
+            Self::TimedOut => (FailureCause::Agent, false, 0, true),
+            Self::OutOfBudget => (FailureCause::Budget, false, 0, false),
+            Self::Harness => (FailureCause::Harness, false, 0, false),
+            Self::Cancelled => (FailureCause::Cancelled, false, 0, false),
         };
         Policy {
             blame,

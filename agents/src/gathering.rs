@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use domain::{Cost, Tokens};
+
 use crate::adapter::Turn;
-use crate::event::{AgentEvent, Compaction, Cost, Tokens, ToolCall, Usage};
+use crate::event::{AgentEvent, Compaction, ToolCall, Usage};
 
 /// The turn as far as it was read, and the events that are not yet handed on.
 #[derive(Debug, Default)]

@@ -4,7 +4,8 @@
 //! of them says so ([`CostSource::PriceTable`]). A model that is not listed has no cost, and neither
 //! has a turn whose price depends on something that we do not know.
 
-use crate::event::{Cost, CostSource, Tokens};
+use domain::vocabulary::CostSource;
+use domain::{Cost, Tokens};
 
 /// The day on which the table was made; prices of Anthropic's models are of [`ANTHROPIC_AS_OF`].
 pub const AS_OF: &str = "2026-03-01";

@@ -20,7 +20,7 @@ mod rows;
 use anyhow::Context;
 use chrono::{TimeDelta, Utc};
 use clap::Parser;
-use entity::status::{FailureCause, JudgingStatus, RunStatus, TaskStatus};
+use domain::vocabulary::{FailureCause, JudgingStatus, RunStatus, TaskStatus};
 use entity::{JudgingId, TaskId, judging, task};
 use evaluation::probe::{GeneratorReport, ProbeSet};
 use platform::events::Event;

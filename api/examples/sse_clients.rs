@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use entity::status::Level;
+use domain::vocabulary::Level;
 use entity::{TaskId, task};
 use platform::events::redis_waker::RedisWaker;
 use platform::events::{self, Event, NewEvent, Waker};
@@ -156,7 +156,7 @@ async fn running_task(database: &DatabaseConnection) -> anyhow::Result<TaskId> {
     let task = task.context("there is no task")?;
     task::Entity::update(task::ActiveModel {
         id: sea_orm::Set(task.id),
-        status: sea_orm::Set(entity::status::TaskStatus::Running),
+        status: sea_orm::Set(domain::vocabulary::TaskStatus::Running),
         ..Default::default()
     })
     .exec(database)

@@ -1,6 +1,6 @@
 //! Writes down who changed what, in the transaction that changes it.
 
-use entity::status::ActorKind;
+use domain::vocabulary::ActorKind;
 use entity::{AuditId, audit_event};
 use platform::database::clock;
 use sea_orm::ActiveValue::Set;

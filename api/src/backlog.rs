@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use domain::vocabulary::JobState;
 use entity::job;
-use entity::status::JobState;
 use moka::future::Cache;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, QueryFilter, QuerySelect, Select};

@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use entity::status::{ActorKind, Role};
+use domain::vocabulary::{ActorKind, Role};
 
 use crate::audit::{Actor, LOCAL};
 use crate::error::ApiError;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use entity::status::{Dimension, Trigger};
+use domain::vocabulary::{Dimension, Trigger};
 use entity::task::Source;
 use evaluation::question_bank::QuestionBank;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Brings dead jobs back, or takes them off the list.
 
 use chrono::{DateTime, Utc};
-use entity::status::{DeliveryStatus, JobState, JudgingStatus};
+use domain::vocabulary::{DeliveryStatus, JobState, JudgingStatus};
 use entity::{JobId, TaskId, job, judging, webhook_delivery};
 use platform::jobs::{self, Work};
 use platform::parts::Platform;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entity::status::JobState;
+use domain::vocabulary::JobState;
 use entity::{job, worker};
 use sea_orm::{DatabaseConnection, DbErr, QuerySelect};
 use tokio::sync::Mutex;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use entity::status::TaskStatus;
+use domain::vocabulary::TaskStatus;
 use entity::{TaskId, task};
 use sea_orm::{DbBackend, DerivePartialModel, FromQueryResult, PartialModelTrait};
 use serde_json::Value;

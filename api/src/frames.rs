@@ -1,7 +1,7 @@
 //! Events as they go over the wire: made once, sent to everybody who follows their task.
 
 use bytes::Bytes;
-use entity::status::Level;
+use domain::vocabulary::Level;
 use entity::{RunId, task_event};
 use serde_json::{Map, Value, json};
 

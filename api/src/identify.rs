@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use entity::status::Role;
+use domain::vocabulary::Role;
 
 use crate::auth;
 use crate::error::ApiError;

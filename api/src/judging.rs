@@ -1,7 +1,7 @@
 //! Puts the judging of a finished task into the ledger.
 
 use chrono::{DateTime, Utc};
-use entity::status::{JudgingStatus, TaskStatus};
+use domain::vocabulary::{JudgingStatus, TaskStatus};
 use entity::{JudgingId, TaskId, judging, task};
 use platform::jobs::{self, Work};
 use platform::parts::Platform;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use entity::status::{Dimension, FailureCause, RunStatus};
+use domain::vocabulary::{Dimension, FailureCause, RunStatus};
 use entity::{RunId, agent_run};
 use evaluation::leaderboard::{
     Comparison, Estimate, NO_BREAK, Outcome, Row, RunResult, UNKNOWN, why_void,
@@ -139,7 +139,7 @@ impl From<Comparison> for SessionComparisonView {
 impl RankView {
     pub(crate) fn new(row: Row, asked: &[Dimension]) -> Self {
         let scores = asked.iter().map(|dimension| {
-            let score = row.scores.get(&measured(*dimension)).copied().flatten();
+            let score = row.scores.get(dimension).copied().flatten();
             (dimension.to_string(), score)
         });
         Self {
@@ -278,7 +278,7 @@ impl MeasuredRun {
 /// What a leaderboard needs to know of a run; `session` is what it shares with runs of other agents.
 pub(crate) fn run_result(
     run: &MeasuredRun,
-    dimensions: BTreeMap<probe::Dimension, DimensionScore>,
+    dimensions: BTreeMap<Dimension, DimensionScore>,
     pull_request: &str,
     session: String,
 ) -> RunResult {
@@ -321,14 +321,4 @@ fn duration_ms(run: &MeasuredRun) -> Option<u64> {
 )]
 fn seconds(duration_ms: u64) -> f64 {
     duration_ms as f64 / 1000.0
-}
-
-/// The stored word in the instrument's own vocabulary.
-pub(crate) fn measured(dimension: Dimension) -> probe::Dimension {
-    match dimension {
-        Dimension::Ar => probe::Dimension::Ar,
-        Dimension::Ttl => probe::Dimension::Ttl,
-        Dimension::Lru => probe::Dimension::Lru,
-        Dimension::Sf => probe::Dimension::Sf,
-    }
 }

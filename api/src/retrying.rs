@@ -4,7 +4,7 @@
 //! the agent look better than it is, so it is not made again.
 
 use chrono::Utc;
-use entity::status::{FailureCause, JobKind, JobState, Level, RunStatus, TaskStatus};
+use domain::vocabulary::{FailureCause, JobKind, JobState, Level, RunStatus, TaskStatus};
 use entity::{RunId, TaskId, agent_run, job, task};
 use platform::events::{self, Event, NewEvent};
 use platform::jobs::{self, AFTERWARDS, Ring, Work};

@@ -1,7 +1,7 @@
 //! How many tasks of an organisation may be open at once (`MAX_ACTIVE_TASKS`), also where many are
 //! opened at the same time.
 
-use entity::status::TaskStatus;
+use domain::vocabulary::TaskStatus;
 use entity::task;
 use sea_orm::sea_query::Expr;
 use sea_orm::{

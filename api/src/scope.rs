@@ -1,7 +1,7 @@
 //! The only doors to rows: a task through its organisation, everything else through a task that
 //! was found that way. `clippy.toml` of this crate forbids every other way in.
 
-use entity::status::{Arm, JobState, RunStatus, TaskStatus, Topic};
+use domain::vocabulary::{Arm, JobState, RunStatus, TaskStatus, Topic};
 use entity::{
     RunId, TaskId, TokenId, agent_run, api_token, artifact, audit_event, job, judging, recall,
     score, task, task_event, webhook, webhook_delivery, worker,

@@ -8,7 +8,7 @@ use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use chrono::Utc;
-use entity::status::{Level, RunStatus};
+use domain::vocabulary::{Level, RunStatus};
 use entity::{RunId, TaskId};
 use futures::Stream;
 use platform::telemetry::chain;

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use domain::vocabulary::ActorKind;
 use entity::TokenId;
-use entity::status::ActorKind;
 use platform::telemetry::chain;
 use sea_orm::DatabaseConnection;
 

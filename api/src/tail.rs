@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use entity::status::{RunStatus, TaskStatus};
+use domain::vocabulary::{RunStatus, TaskStatus};
 use entity::{RunId, TaskId};
 use moka::future::Cache;
 use platform::events::{self, Waker};

@@ -1,7 +1,7 @@
 //! What clients are told of a task.
 
 use chrono::{DateTime, Utc};
-use entity::status::{FailureCause, TaskStatus, Trigger};
+use domain::vocabulary::{FailureCause, TaskStatus, Trigger};
 use entity::{TaskId, task};
 use sea_orm::DerivePartialModel;
 use sea_orm::sea_query::{Expr, ExprTrait};

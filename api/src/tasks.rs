@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use entity::status::{Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger};
+use domain::vocabulary::{
+    Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger,
+};
 use entity::task::{self, Source};
 use entity::{RunId, TaskId, agent_run};
 use platform::database::together;

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use chrono::{TimeDelta, Utc};
-use entity::status::TaskStatus;
+use domain::vocabulary::TaskStatus;
 use entity::{TaskId, TokenId, api_token};
 use sea_orm::{ActiveModelTrait, Set};
 use serde_json::{Value, json};

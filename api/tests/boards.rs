@@ -1,6 +1,6 @@
 //! Ranking agents over all tasks.
 
-use entity::status::{RunStatus, TaskStatus};
+use domain::vocabulary::{RunStatus, TaskStatus};
 use entity::{TaskId, task};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};

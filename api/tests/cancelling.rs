@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use entity::status::{FailureCause, JobState, Level, RunStatus, TaskStatus};
+use domain::vocabulary::{FailureCause, JobState, Level, RunStatus, TaskStatus};
 use entity::{DeliveryId, TaskId, job};
 use platform::events::{self, Event, NewEvent};
 use platform::jobs::{self, Ring, Work, ledger};

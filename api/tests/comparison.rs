@@ -1,7 +1,7 @@
 //! Agents side by side.
 
+use domain::vocabulary::{RunStatus, TaskStatus};
 use entity::TaskId;
-use entity::status::{RunStatus, TaskStatus};
 use serde_json::Value;
 use testkit::database::on_both_engines;
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use entity::status::Level;
-use entity::status::{RunStatus, TaskStatus};
+use domain::vocabulary::{Level, RunStatus, TaskStatus};
 use entity::{TaskId, task_event};
 use futures::StreamExt;
 use platform::events::{Event, NewEvent, append};

@@ -1,7 +1,7 @@
 //! Judging a finished task again, and exporting its questions.
 
+use domain::vocabulary::{JobKind, TaskStatus};
 use entity::TaskId;
-use entity::status::{JobKind, TaskStatus};
 use serde_json::json;
 use testkit::database::on_both_engines;
 

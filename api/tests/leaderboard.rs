@@ -1,7 +1,7 @@
 //! Ranking the agents of a task.
 
+use domain::vocabulary::{FailureCause, RunStatus, TaskStatus};
 use entity::TaskId;
-use entity::status::{FailureCause, RunStatus, TaskStatus};
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, StatusCode};
-use entity::status::{FailureCause, TaskStatus};
+use domain::vocabulary::{FailureCause, TaskStatus};
 use entity::{TaskId, TokenId, api_token};
 use futures::StreamExt;
 use platform::jobs::Work;

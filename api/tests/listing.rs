@@ -2,8 +2,8 @@
 
 use axum::http::StatusCode;
 use chrono::{SubsecRound, TimeDelta, Utc};
+use domain::vocabulary::TaskStatus;
 use entity::TaskId;
-use entity::status::TaskStatus;
 use entity::task;
 use sea_orm::Set;
 use serde_json::Value;

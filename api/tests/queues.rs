@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
-use entity::status::{FailureCause, JudgingStatus, RunStatus, TaskStatus};
+use domain::vocabulary::{FailureCause, JudgingStatus, RunStatus, TaskStatus};
 use entity::{JobId, TaskId, task};
 use platform::jobs::Work;
 use sea_orm::Set;

@@ -1,8 +1,8 @@
 //! Making runs again that gave no measurement.
 
 use axum::http::StatusCode;
+use domain::vocabulary::{FailureCause, JobState, RunStatus, TaskStatus};
 use entity::TaskId;
-use entity::status::{FailureCause, JobState, RunStatus, TaskStatus};
 use entity::task;
 use platform::jobs::Work;
 use sea_orm::{ActiveModelTrait, IntoActiveModel, Set};

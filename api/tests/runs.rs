@@ -1,8 +1,8 @@
 //! The runs of a task.
 
 use axum::http::StatusCode;
+use domain::vocabulary::TaskStatus;
 use entity::TaskId;
-use entity::status::TaskStatus;
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
 

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use chrono::{DateTime, Utc};
-use entity::status::{Dimension, RunStatus, TaskStatus};
+use domain::vocabulary::{Dimension, RunStatus, TaskStatus};
 use entity::{RunId, ScoreId, TaskId, agent_run, score, task};
 use futures::StreamExt;
 use platform::events::Event;

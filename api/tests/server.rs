@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::vocabulary::TaskStatus;
 use entity::TaskId;
-use entity::status::TaskStatus;
 use testkit::database::TestDatabase;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

@@ -3,8 +3,8 @@
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
+use domain::vocabulary::TaskStatus;
 use entity::TaskId;
-use entity::status::TaskStatus;
 use entity::task;
 use platform::events::Event;
 use platform::jobs::Work;

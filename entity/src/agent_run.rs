@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::{FailureCause, RunStatus};
 use crate::{RunId, TaskId};
+use domain::vocabulary::{FailureCause, RunStatus};
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

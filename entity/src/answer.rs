@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::{Arm, Attribution, Verdict};
 use crate::{AnswerId, ProbeId, RunId};
+use domain::vocabulary::{Arm, Attribution, Verdict};
 
 /// One answer; unique by run, probe, arm and break.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

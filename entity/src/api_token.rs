@@ -4,7 +4,7 @@ use sea_orm::Select;
 use sea_orm::entity::prelude::*;
 
 use crate::TokenId;
-use crate::status::Role;
+use domain::vocabulary::Role;
 
 /// One token.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

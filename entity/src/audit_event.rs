@@ -4,7 +4,7 @@ use sea_orm::Select;
 use sea_orm::entity::prelude::*;
 
 use crate::AuditId;
-use crate::status::ActorKind;
+use domain::vocabulary::ActorKind;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

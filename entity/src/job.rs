@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::{JobKind, JobState};
 use crate::{JobId, RunId, TaskId};
+use domain::vocabulary::{JobKind, JobState};
 
 /// One job. Only the ledger writes it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::JudgingStatus;
 use crate::{JudgingId, TaskId};
+use domain::vocabulary::JudgingStatus;
 
 /// Unique by task and number.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -2,8 +2,6 @@
 //!
 //! An entity knows its columns and who may see its rows; it does no I/O.
 
-pub mod id;
-pub mod status;
 pub mod task;
 pub mod agent_run;
 pub mod probe;
@@ -20,7 +18,8 @@ pub mod webhook;
 pub mod webhook_delivery;
 pub mod audit_event;
 
-pub use id::{
+pub use domain::vocabulary as status;
+pub use domain::{
     AnswerId, ArtifactId, AuditId, DeliveryId, JobId, JudgingId, ProbeId, RecallId, RunId, ScoreId,
     TaskId, TokenId, WebhookId,
 };

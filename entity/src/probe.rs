@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::Dimension;
 use crate::{ProbeId, TaskId};
+use domain::vocabulary::Dimension;
 
 /// One probe of a task; every agent and trial of the task gets the same.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -3,8 +3,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::{Arm, Topic};
 use crate::{RecallId, RunId};
+use domain::vocabulary::{Arm, Topic};
 
 /// Unique by run, judging, topic, arm, break and judge.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::Dimension;
 use crate::{RunId, ScoreId};
+use domain::vocabulary::Dimension;
 
 /// Unique by run, judging, dimension and break; what is judged again is added, and nothing replaced.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

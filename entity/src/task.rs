@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::TaskId;
-use crate::status::{FailureCause, TaskStatus, Trigger};
+use domain::vocabulary::{FailureCause, TaskStatus, Trigger};
 
 /// One task.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

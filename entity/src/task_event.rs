@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::Level;
 use crate::{RunId, TaskId};
+use domain::vocabulary::Level;
 
 /// One event. `seq` counts within the task without a gap and in the order of commits, which a
 /// database's own counter does not promise.

@@ -2,8 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::status::DeliveryStatus;
 use crate::{DeliveryId, TaskId, WebhookId};
+use domain::vocabulary::DeliveryStatus;
 
 /// Unique by webhook, task and event: a task that is tried again ends again.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]

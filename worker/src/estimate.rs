@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use agents::adapter::{AgentAdapter, SessionSpec};
-use agents::event::Tokens;
 use agents::prices;
+use domain::Tokens;
 use evaluation::judging::FACTS_AT_ONCE;
 use evaluation::probe::ProbeSet;
 use serde::Serialize;

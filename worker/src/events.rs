@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agents::event::AgentEvent;
-use agents::failure::{Blame, Cause, Failure};
-use entity::status::{FailureCause, Level};
+use agents::failure::{Cause, Failure};
+use domain::vocabulary::{FailureCause, Level};
 use platform::events::{Event, NewEvent};
 use platform::telemetry::chain;
 use tokio::sync::{mpsc, oneshot};
@@ -26,17 +26,6 @@ const WAITING: usize = 256;
 /// How often a batch is tried before the run fails.
 const TRIES: u32 = 4;
 
-/// Who is to blame, in the words that are stored.
-pub(crate) fn failure_cause(blame: Blame) -> FailureCause {
-    match blame {
-        Blame::Provider => FailureCause::Provider,
-        Blame::Agent => FailureCause::Agent,
-        Blame::Harness => FailureCause::Harness,
-        Blame::Cancelled => FailureCause::Cancelled,
-        Blame::Budget => FailureCause::Budget,
-    }
-}
-
 /// What follows from a failure of an agent.
 fn stage_error(failure: &Failure) -> StageError {
     if failure.cause == Cause::Cancelled {
@@ -44,7 +33,7 @@ fn stage_error(failure: &Failure) -> StageError {
     }
     let policy = failure.cause.policy();
     StageError::Failed {
-        cause: failure_cause(policy.blame),
+        cause: policy.blame,
         retry: if policy.retry {
             Retry::As(failure.clone())
         } else {

@@ -11,7 +11,7 @@ use agents::adapter::AgentAdapter;
 use agents::failure::Failure;
 use agents::sandbox::Sandbox;
 use bytes::Bytes;
-use entity::status::{FailureCause, Level};
+use domain::vocabulary::{FailureCause, Level};
 use entity::{RunId, TaskId, agent_run};
 use platform::artifacts::{ArtifactError, Staged};
 use platform::events::{Event, NewEvent};

@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use agents::event::Tokens;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use domain::Tokens;
 use evaluation::claims::{AtomicFact, Finding, judge_deterministic};
 use evaluation::grading::GRADER;
 use evaluation::judging::{

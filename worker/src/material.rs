@@ -1,8 +1,8 @@
 //! What a task is prepared to: the pull request and the probes that all of its runs share.
 
-use entity::status::Dimension as StoredDimension;
+use domain::vocabulary::Dimension;
 use evaluation::claims::OpenFact;
-use evaluation::probe::{Dimension, ProbeSet};
+use evaluation::probe::ProbeSet;
 use evaluation::pull_request::PullRequest;
 use serde::{Deserialize, Serialize};
 
@@ -67,26 +67,6 @@ pub(crate) fn planned_context(
 pub(crate) fn diff_that_fits(context: u64) -> usize {
     let content = context.max(LEAST_CONTEXT).saturating_sub(AROUND) * 2 / 3 * 4;
     usize::try_from(content.saturating_sub(TAUGHT)).unwrap_or(usize::MAX)
-}
-
-/// The instrument's word for a stored one.
-pub(crate) fn dimension(stored: StoredDimension) -> Dimension {
-    match stored {
-        StoredDimension::Ar => Dimension::Ar,
-        StoredDimension::Ttl => Dimension::Ttl,
-        StoredDimension::Lru => Dimension::Lru,
-        StoredDimension::Sf => Dimension::Sf,
-    }
-}
-
-/// The stored word for one of the instrument.
-pub(crate) fn stored_dimension(dimension: Dimension) -> StoredDimension {
-    match dimension {
-        Dimension::Ar => StoredDimension::Ar,
-        Dimension::Ttl => StoredDimension::Ttl,
-        Dimension::Lru => StoredDimension::Lru,
-        Dimension::Sf => StoredDimension::Sf,
-    }
 }
 
 /// The diff as agents read it.

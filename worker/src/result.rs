@@ -7,8 +7,8 @@ pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 
+use domain::vocabulary::{FailureCause, TaskStatus};
 use entity::TaskId;
-use entity::status::{FailureCause, TaskStatus};
 use evaluation::leaderboard::Estimate;
 use evaluation::statistics::{DesignEffect, Unit};
 use schemars::JsonSchema;
@@ -110,7 +110,7 @@ pub struct RunPart {
     pub manifest: BTreeMap<String, String>,
     pub trial: i32,
     #[schemars(with = "String")]
-    pub status: entity::status::RunStatus,
+    pub status: domain::vocabulary::RunStatus,
     #[schemars(with = "Option<String>")]
     pub failure_cause: Option<FailureCause>,
     pub error: Option<String>,

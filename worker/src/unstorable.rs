@@ -39,7 +39,8 @@ fn changes(redactor: &Redactor, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use evaluation::probe::{Combine, Dimension, GeneratorReport, Key, ProbeKind};
+    use domain::vocabulary::Dimension;
+    use evaluation::probe::{Combine, GeneratorReport, Key, ProbeKind};
 
     use super::*;
 

@@ -11,7 +11,7 @@ mod support;
 use std::sync::Arc;
 
 use agents::adapter::AgentAdapter;
-use entity::status::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
+use domain::vocabulary::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
 use entity::{TaskId, task};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use support::Installation;

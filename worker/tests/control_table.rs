@@ -21,17 +21,17 @@ use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, KEY_FILE};
 use agents::event::CompactionTrigger;
 use agents::sandbox::Sandbox;
-use entity::status::{RunStatus, TaskStatus, Trigger};
+use domain::vocabulary::{Arm, Dimension, RunStatus, TaskStatus, Trigger};
 use entity::task::Source;
 use evaluation::facts::fact_sheet;
 use evaluation::grading::grade;
 use evaluation::leaderboard::{
     Estimate, Outcome, RunResult, SEAL_BROKEN, estimate_of, leaderboard,
 };
-use evaluation::probe::{Dimension, ProbeSet};
+use evaluation::probe::ProbeSet;
 use evaluation::probes::{ProbePlan, generate, prove};
 use evaluation::pull_request::PullRequest;
-use evaluation::scoring::{Arm, DimensionScore, Graded, RunScore, score_run};
+use evaluation::scoring::{DimensionScore, Graded, RunScore, score_run};
 use futures::{StreamExt, stream};
 use prompts::{DeepDive, Prompt, Study};
 use sha2::Digest as _;

@@ -10,7 +10,7 @@ mod support;
 
 use std::time::Duration;
 
-use entity::status::{JobState, JudgingStatus, TaskStatus, Trigger};
+use domain::vocabulary::{JobState, JudgingStatus, TaskStatus, Trigger};
 use entity::{JudgingId, TaskId, artifact, job, judging, recall, score, task};
 use evaluation::claims::{AtomicFact, FactKind, Finding, judge_deterministic};
 use evaluation::judging::{BatteryResult, FALSE_ACCEPT_LIMIT, battery, gate, sample_facts};

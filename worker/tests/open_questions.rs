@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
-use entity::status::{JudgingStatus, TaskStatus, Trigger};
+use domain::vocabulary::{JudgingStatus, TaskStatus, Trigger};
 use entity::{JudgingId, RunId, TaskId, judging, task};
 use platform::jobs::{Work, enqueue};
 use platform::settings::Secret;

@@ -12,7 +12,7 @@ mod support;
 use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
 use agents::sandbox::Mode;
-use entity::status::{FailureCause, Level, RunStatus, TaskStatus, Trigger};
+use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus, Trigger};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use support::Installation;
 use support::controls::{controls, task};

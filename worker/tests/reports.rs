@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use entity::status::{FailureCause, RunStatus, TaskStatus};
+use domain::vocabulary::{FailureCause, RunStatus, TaskStatus};
 use serde_json::json;
 use worker::report::{
     across, across_schema, csv, csv_across, html, json_schema, markdown, markdown_alone, of_across,

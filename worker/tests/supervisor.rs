@@ -18,7 +18,7 @@ use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, KEY_FILE, SUBCOMMAND};
 use agents::failure::Cause;
 use agents::sandbox::Mode;
-use entity::status::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
+use domain::vocabulary::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
 use entity::{ProbeId, TaskId, agent_run, job, task};
 use platform::jobs::{Work, enqueue};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
@@ -467,7 +467,7 @@ async fn a_stopping_worker_hands_back_what_it_cannot_finish() {
         .unwrap();
     assert_eq!(
         (job.state, job.attempt),
-        (entity::status::JobState::Queued, 0)
+        (domain::vocabulary::JobState::Queued, 0)
     );
     let second = ScriptedAdapter::new(Script::default());
     let other = installation.start("w2", all(&second));

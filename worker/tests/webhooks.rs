@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use entity::status::{ActorKind, DeliveryStatus, FailureCause, TaskStatus};
+use domain::vocabulary::{ActorKind, DeliveryStatus, FailureCause, TaskStatus};
 use entity::{TaskId, WebhookId, audit_event, task, webhook, webhook_delivery};
 use platform::settings::Secret;
 use platform::webhooks::{announce, new_secret, signature};

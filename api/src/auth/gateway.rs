@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, HeaderName};
-use entity::status::{ActorKind, Role};
+use domain::vocabulary::{ActorKind, Role};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 

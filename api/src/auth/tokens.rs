@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{TimeDelta, Utc};
-use entity::status::ActorKind;
+use domain::vocabulary::ActorKind;
 use entity::{TokenId, api_token};
 use platform::settings::Secret;
 use platform::telemetry::chain;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use entity::status::{Dimension, RunStatus};
+use domain::vocabulary::{Dimension, RunStatus};
 use entity::{RunId, TaskId, agent_run, judging, recall, score, task};
 use evaluation::INSTRUMENT_VERSION;
 use evaluation::leaderboard::{
@@ -325,12 +325,12 @@ fn board(
     let most = usize::try_from(MOST_RUNS).unwrap_or(usize::MAX);
     let is_cut = runs.len() > most;
     runs.truncate(most);
-    let mut by_run: HashMap<RunId, BTreeMap<probe::Dimension, DimensionScore>> = HashMap::new();
+    let mut by_run: HashMap<RunId, BTreeMap<Dimension, DimensionScore>> = HashMap::new();
     for score in scores {
         by_run
             .entry(score.run_id)
             .or_default()
-            .insert(measured(score.dimension), score.into());
+            .insert(score.dimension, score.into());
     }
     let mut recovered = recovered(recalls);
     let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
@@ -366,7 +366,8 @@ fn board(
     let board = leaderboard(&results, asked.pass_mark, SEED);
     let views = |rows: Vec<Row>| {
         let rows = rows.into_iter();
-        rows.map(|row| RankView::new(row, Dimension::ALL)).collect()
+        rows.map(|row| RankView::new(row, &Dimension::ALL))
+            .collect()
     };
     BoardView {
         instrument_version: INSTRUMENT_VERSION,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use domain::vocabulary::{RunStatus, TaskStatus};
 use entity::agent_run;
-use entity::status::{RunStatus, TaskStatus};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -147,7 +147,7 @@ impl From<agent_run::Model> for ComparedView {
         let first_break = run.breaks.get(0).and_then(|first| first.get("trigger"));
         let metrics = ComparedMetrics {
             total_tokens: number("total_tokens"),
-            hit_limit: run.failure_cause == Some(entity::status::FailureCause::Budget),
+            hit_limit: run.failure_cause == Some(domain::vocabulary::FailureCause::Budget),
             compression_detected: run.compression_detected,
             deep_dive_iterations: number("deep_dive_iterations").or_else(|| number("turns")),
             detection_method: first_break.and_then(Value::as_str).map(str::to_owned),

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use entity::status::JobState;
+use domain::vocabulary::JobState;
 use entity::worker;
 use platform::telemetry::chain;
 use serde::Serialize;

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use entity::status::JudgingStatus;
+use domain::vocabulary::JudgingStatus;
 use entity::{RunId, judging, recall, score};
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde::Serialize;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use domain::vocabulary::{Dimension, RunStatus};
 use entity::score;
-use entity::status::{Dimension, RunStatus};
 use evaluation::leaderboard::{NO_BREAK, Row, leaderboard, why_void};
 use evaluation::probe;
 use evaluation::scoring::DimensionScore;
@@ -146,7 +146,7 @@ struct MeasuredRow {
 }
 
 impl MeasuredRow {
-    fn split(self) -> (MeasuredRun, Option<(probe::Dimension, DimensionScore)>) {
+    fn split(self) -> (MeasuredRun, Option<(Dimension, DimensionScore)>) {
         let count = |value: Option<i32>| value.and_then(|value| usize::try_from(value).ok());
         let score = self.dimension.map(|dimension| {
             let score = DimensionScore {
@@ -164,14 +164,14 @@ impl MeasuredRow {
                 partial_rate: self.partial_rate,
                 unreadable_rate: self.unreadable_rate,
             };
-            (measured(dimension), score)
+            (dimension, score)
         });
         (self.run, score)
     }
 }
 
 fn rank(task: &FoundTask, asked: &[Dimension], rows: Vec<MeasuredRow>) -> LeaderboardView {
-    let mut runs: Vec<(MeasuredRun, BTreeMap<probe::Dimension, DimensionScore>)> = Vec::new();
+    let mut runs: Vec<(MeasuredRun, BTreeMap<Dimension, DimensionScore>)> = Vec::new();
     for row in rows {
         let (run, score) = row.split();
         if runs.last().is_none_or(|(last, _)| last.id != run.id) {

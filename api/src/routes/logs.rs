@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use entity::status::RunStatus;
+use domain::vocabulary::RunStatus;
 use entity::{RunId, agent_run};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, QueryFilter, QuerySelect};
 use serde::Serialize;

@@ -11,7 +11,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use entity::status::JobState;
+use domain::vocabulary::JobState;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

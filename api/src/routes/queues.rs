@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use entity::status::{JobKind, JobState};
+use domain::vocabulary::{JobKind, JobState};
 use entity::{JobId, job};
 use platform::telemetry::chain;
 use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};

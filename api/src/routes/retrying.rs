@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use domain::vocabulary::{JobState, TaskStatus};
 use entity::job;
-use entity::status::{JobState, TaskStatus};
 use platform::jobs::Ring;
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use entity::status::{ActorKind, Role};
+use domain::vocabulary::{ActorKind, Role};
 use entity::{TokenId, api_token};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, SubsecRound, Utc};
-use entity::status::DeliveryStatus;
+use domain::vocabulary::DeliveryStatus;
 use entity::{WebhookId, webhook, webhook_delivery};
 use platform::webhooks::{address, new_secret};
 use sea_orm::ActiveValue::Set;

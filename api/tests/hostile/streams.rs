@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use domain::vocabulary::TaskStatus;
 use entity::TaskId;
-use entity::status::TaskStatus;
 use nix::sys::socket::{setsockopt, sockopt};
 use platform::events::Event;
 use serde_json::Value;

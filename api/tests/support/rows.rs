@@ -1,7 +1,7 @@
 //! Rows as a worker would leave them.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use entity::status::{
+use domain::vocabulary::{
     Arm, Dimension, FailureCause, JobState, JudgingStatus, Level, RunStatus, TaskStatus, Topic,
     Trigger,
 };

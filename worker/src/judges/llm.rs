@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use agents::event::Tokens;
 use agents::prices;
 use async_trait::async_trait;
+use domain::Tokens;
 use evaluation::claims::{AtomicFact, Finding};
 use evaluation::judging::{FACTS_AT_ONCE, Juror, fence, read_reply};
 use prompts::{FactLine, Prompt};

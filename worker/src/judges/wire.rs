@@ -1,6 +1,6 @@
 //! The three interfaces: what is sent, and where text and tokens stand in the reply.
 
-use agents::event::Tokens;
+use domain::Tokens;
 use evaluation::judging::reply_schema;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};

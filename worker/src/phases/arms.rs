@@ -3,7 +3,7 @@
 
 use agents::adapter::{Access, Turn};
 use chrono::Utc;
-use entity::status::{Arm, Attribution, Level};
+use domain::vocabulary::{Arm, Attribution, Level};
 use entity::{AnswerId, ProbeId, RunId, agent_run, answer, probe, task};
 use evaluation::grading::numbered_parts;
 use evaluation::probe::Probe;

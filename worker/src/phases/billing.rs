@@ -1,7 +1,8 @@
 //! What a run was billed for: whole, or missing.
 
 use agents::adapter::Turn;
-use agents::event::{CostSource, Tokens};
+use domain::Tokens;
+use domain::vocabulary::CostSource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -101,7 +102,7 @@ impl Bill {
 
 #[cfg(test)]
 mod tests {
-    use agents::event::Cost;
+    use domain::Cost;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use agents::event::{Compaction, CompactionTrigger, Proof, ReinjectedKind};
+use domain::vocabulary::Level;
 use entity::agent_run;
-use entity::status::Level;
 use platform::events::Event;
 use sea_orm::ActiveValue::Set;
 use serde::{Deserialize, Serialize};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use agents::adapter::Profile;
+use domain::vocabulary::Dimension;
 use entity::{agent_run, task};
 use evaluation::leaderboard::{GENERATED, IMPORTED, PROBES, RUBRIC};
-use evaluation::probe::Dimension;
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 

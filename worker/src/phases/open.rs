@@ -3,9 +3,8 @@
 //! the pull request, which shows what can be guessed.
 
 use agents::adapter::{Access, Turn};
-use entity::status::Arm;
+use domain::vocabulary::{Arm, OpenTopic};
 use entity::{RunId, agent_run};
-use evaluation::claims::Topic;
 use futures::future::try_join_all;
 use platform::artifacts;
 use prompts::{Open, Prompt};
@@ -16,7 +15,7 @@ use super::running::{Running, Session};
 use crate::job::StageError;
 
 /// The artifact that holds the answer to an open question.
-pub(crate) fn artifact(topic: Topic, arm: Arm, break_index: i32) -> String {
+pub(crate) fn artifact(topic: OpenTopic, arm: Arm, break_index: i32) -> String {
     let topic = topic.as_str();
     match arm {
         Arm::Cold => format!("open_{topic}_cold"),
@@ -26,10 +25,10 @@ pub(crate) fn artifact(topic: Topic, arm: Arm, break_index: i32) -> String {
 }
 
 /// What there is something to ask about: the same in every arm and run of a task.
-fn topics(running: &Running) -> Vec<Topic> {
+fn topics(running: &Running) -> Vec<OpenTopic> {
     let open = &running.material.open;
-    let known = |topic: &Topic| open.iter().any(|one| one.topic == *topic);
-    Topic::ALL.into_iter().filter(known).collect()
+    let known = |topic: &OpenTopic| open.iter().any(|one| one.topic == *topic);
+    OpenTopic::ALL.into_iter().filter(known).collect()
 }
 
 /// Asks sealed copies; or the session itself, one question after the other, where it cannot be copied.
@@ -75,7 +74,7 @@ pub(crate) async fn cold(running: &mut Running, source: Option<RunId>) -> Result
     answers(running, Arm::Cold, fresh).await
 }
 
-fn question(topic: Topic) -> Result<String, StageError> {
+fn question(topic: OpenTopic) -> Result<String, StageError> {
     let topic = topic.as_str();
     Ok(Open { topic }.render()?)
 }
@@ -83,7 +82,7 @@ fn question(topic: Topic) -> Result<String, StageError> {
 async fn answers(
     running: &mut Running,
     arm: Arm,
-    sessions: Vec<(Topic, Session)>,
+    sessions: Vec<(OpenTopic, Session)>,
 ) -> Result<(), StageError> {
     let asking = sessions.into_iter().map(|(topic, mut session)| async move {
         let text = question(topic)?;
@@ -99,7 +98,7 @@ async fn answers(
 
 async fn keep(
     running: &mut Running,
-    topic: Topic,
+    topic: OpenTopic,
     arm: Arm,
     text: &str,
     turn: &Turn,
@@ -115,7 +114,7 @@ async fn keep(
 async fn taken_over(
     running: &Running,
     source: Option<RunId>,
-    topic: Topic,
+    topic: OpenTopic,
 ) -> Result<Option<String>, StageError> {
     let database = &running.worker.platform.database;
     let Some(source) = source else {

@@ -1,7 +1,7 @@
 //! How the break of a run is to come about.
 
 use agents::adapter::Capabilities;
-use entity::status::Trigger;
+use domain::vocabulary::Trigger;
 
 /// What a task asks for, as far as its agent can do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

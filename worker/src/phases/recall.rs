@@ -2,7 +2,7 @@
 //! the break; and just before it, in a copy, so that there is something to compare it with.
 
 use agents::adapter::Access;
-use entity::status::Arm;
+use domain::vocabulary::Arm;
 use prompts::{MemoryOnly, Prompt};
 
 use super::breaking::of_break;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use agents::adapter::{AgentAdapter, AgentSession, Profile, SessionSpec, Turn};
 use chrono::Utc;
-use entity::status::Level;
+use domain::vocabulary::Level;
 use entity::{ProbeId, agent_run, task};
 use evaluation::probe::Probe;
 use platform::events::{Event, NewEvent};

@@ -2,8 +2,8 @@
 //! whose seal does not hold.
 
 use agents::adapter::Turn;
+use domain::vocabulary::Level;
 use entity::agent_run;
-use entity::status::Level;
 use platform::events::Event;
 use sea_orm::ActiveValue::Set;
 

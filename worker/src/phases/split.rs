@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::vocabulary::Arm;
 use entity::ProbeId;
-use entity::status::Arm;
 use sha2::{Digest, Sha256};
 
 use super::arms::{Origin, ask_all};

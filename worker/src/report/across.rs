@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use domain::vocabulary::{Dimension, FailureCause, RunStatus};
 use entity::RunId;
-use entity::status::{FailureCause, RunStatus};
 use evaluation::INSTRUMENT_VERSION;
 use evaluation::leaderboard::{
     Estimate, IMPORTED, NO_BREAK, Outcome, RECALL_JUDGE, RunResult, UNKNOWN, leaderboard,
     pull_request_of, why_void,
 };
-use evaluation::probe::Dimension;
 use evaluation::scoring::{DimensionScore, RunScore};
 use evaluation::statistics::Unit;
 use schemars::JsonSchema;

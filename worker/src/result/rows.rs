@@ -5,7 +5,7 @@ pub(crate) mod board;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use entity::status::{Dimension, JudgingStatus, Topic};
+use domain::vocabulary::{Dimension, JudgingStatus, Topic};
 use entity::{RunId, TaskId, agent_run, judging, probe, recall, score, task};
 use evaluation::leaderboard::{GENERATED, IMPORTED};
 use sea_orm::{

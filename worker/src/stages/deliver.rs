@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::Utc;
-use entity::status::{ActorKind, DeliveryStatus, FailureCause};
+use domain::vocabulary::{ActorKind, DeliveryStatus, FailureCause};
 use entity::{AuditId, DeliveryId, audit_event, task, webhook, webhook_delivery};
 use platform::database::clock;
 use platform::jobs::ledger;

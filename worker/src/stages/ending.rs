@@ -2,7 +2,7 @@
 //! and each way is written here once.
 
 use chrono::Utc;
-use entity::status::{FailureCause, Level, RunStatus, TaskStatus};
+use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus};
 use entity::{TaskId, agent_run, task, task_event};
 use platform::events::{Event, NewEvent};
 use platform::jobs::{self, Ring, Work};

@@ -1,6 +1,6 @@
 //! Finishes a task: its documents, its status, its last event.
 
-use entity::status::{FailureCause, RunStatus, TaskStatus, Verdict};
+use domain::vocabulary::{FailureCause, RunStatus, TaskStatus, Verdict};
 use entity::{RunId, TaskId, answer, artifact, judging, probe, task};
 use platform::artifacts;
 use platform::events::{self, Event};
@@ -310,7 +310,7 @@ async fn log(worker: &Worker, task: &task::Model, last: &Event) -> Result<String
     let line = json!({
         "seq": after + 1,
         "at": chrono::Utc::now(),
-        "level": entity::status::Level::Info,
+        "level": domain::vocabulary::Level::Info,
         "run": null,
         "event": last,
     });

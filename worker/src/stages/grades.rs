@@ -5,15 +5,12 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::Utc;
-use entity::status::{
-    Arm as StoredArm, Attribution as StoredAttribution, Dimension as StoredDimension,
-    Verdict as StoredVerdict,
-};
+use domain::vocabulary::{Arm, Attribution, Dimension, Verdict};
 use entity::{ProbeId, RunId, ScoreId, TaskId, agent_run, answer, probe, score, task};
-use evaluation::attribution::{Attribution, Sources, attribute, carries};
-use evaluation::grading::{GRADER, Verdict, confidence, grade};
-use evaluation::probe::{Dimension, Probe};
-use evaluation::scoring::{Arm, Graded, RunScore, score_run};
+use evaluation::attribution::{Sources, attribute, carries};
+use evaluation::grading::{GRADER, confidence, grade};
+use evaluation::probe::Probe;
+use evaluation::scoring::{Graded, RunScore, score_run};
 use platform::artifacts;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
@@ -22,7 +19,6 @@ use sea_orm::{
 };
 
 use crate::job::{StageError, Worker};
-use crate::material::{dimension, stored_dimension};
 use crate::phases::breaking::{Evidence, PutBack, evidence_name};
 use crate::phases::running::FIRST_BREAK;
 
@@ -59,14 +55,11 @@ pub(crate) async fn grade_run(
         .filter(answer::Column::RunId.eq(run.id))
         .all(&worker.platform.database)
         .await?;
-    let dimensions: Vec<StoredDimension> = serde_json::from_value(task.rubric.clone())?;
+    let dimensions: Vec<Dimension> = serde_json::from_value(task.rubric.clone())?;
     let asked: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
     let cold_right = cold_right(&answers, probes);
     let mut evidence: BTreeMap<i32, Evidence> = BTreeMap::new();
-    for answer in answers
-        .iter()
-        .filter(|answer| answer.arm == StoredArm::Post)
-    {
+    for answer in answers.iter().filter(|answer| answer.arm == Arm::Post) {
         if let Entry::Vacant(place) = evidence.entry(answer.break_index) {
             place.insert(read_evidence(worker, run, answer.break_index).await?);
         }
@@ -95,21 +88,21 @@ pub(crate) async fn grade_run(
         let one = Graded {
             probe: probe.label.clone(),
             dimension: probe.dimension,
-            arm: arm(answer.arm),
+            arm: answer.arm,
             grade: grade.value,
             verdict: grade.verdict,
         };
         match answer.arm {
-            StoredArm::Cold => cold.push(one),
-            StoredArm::Baseline | StoredArm::Post => {
+            Arm::Cold => cold.push(one),
+            Arm::Baseline | Arm::Post => {
                 graded.entry(answer.break_index).or_default().push(one);
             }
         }
         // What broke the seal stays known, right answer or not, and at every judging.
-        let reread = answer.attribution == Some(StoredAttribution::Reread);
-        let mut attribution = reread.then_some(StoredAttribution::Reread);
+        let reread = answer.attribution == Some(Attribution::Reread);
+        let mut attribution = reread.then_some(Attribution::Reread);
         let mut in_summary = None;
-        if answer.arm == StoredArm::Post && run.compression_detected {
+        if answer.arm == Arm::Post && run.compression_detected {
             let evidence = evidence.get(&answer.break_index).unwrap_or(&nothing);
             let summary = evidence.summary.as_deref();
             in_summary = summary.map(|summary| carries(summary, probe));
@@ -120,7 +113,7 @@ pub(crate) async fn grade_run(
                     reread,
                     cold_right: cold_right.contains(&answer.probe_id),
                 };
-                attribution = Some(stored_attribution(attribute(probe, sources)));
+                attribution = Some(attribute(probe, sources));
             }
         }
         let sure = confidence(&answer.text);
@@ -129,7 +122,7 @@ pub(crate) async fn grade_run(
         row.in_summary = Set(in_summary);
         row.confidence = Set(sure);
         row.grade = Set(Some(grade.value));
-        row.verdict = Set(Some(stored_verdict(grade.verdict)));
+        row.verdict = Set(Some(grade.verdict));
         row.grader = Set(Some(GRADER.to_owned()));
         rows.push(row);
     }
@@ -195,7 +188,7 @@ async fn read_evidence(
 fn cold_right(answers: &[answer::Model], probes: &HashMap<ProbeId, Probe>) -> HashSet<ProbeId> {
     answers
         .iter()
-        .filter(|answer| answer.arm == StoredArm::Cold)
+        .filter(|answer| answer.arm == Arm::Cold)
         .filter(|answer| {
             probes
                 .get(&answer.probe_id)
@@ -250,7 +243,7 @@ async fn store_figures(
                 id: Set(ScoreId::new()),
                 run_id: Set(run),
                 judging: Set(judging),
-                dimension: Set(stored_dimension(dimension)),
+                dimension: Set(dimension),
                 break_index: Set(break_index),
                 n: Set(i32::try_from(figures.n).unwrap_or(i32::MAX)),
                 cold: Set(figures.cold),
@@ -275,33 +268,4 @@ async fn store_figures(
             .await?;
     }
     Ok(())
-}
-
-fn arm(stored: StoredArm) -> Arm {
-    match stored {
-        StoredArm::Cold => Arm::Cold,
-        StoredArm::Baseline => Arm::Baseline,
-        StoredArm::Post => Arm::Post,
-    }
-}
-
-fn stored_attribution(attribution: Attribution) -> StoredAttribution {
-    match attribution {
-        Attribution::Reread => StoredAttribution::Reread,
-        Attribution::Summary => StoredAttribution::Summary,
-        Attribution::Reinjected => StoredAttribution::Reinjected,
-        Attribution::Guessable => StoredAttribution::Guessable,
-        Attribution::Model => StoredAttribution::Model,
-    }
-}
-
-fn stored_verdict(verdict: Verdict) -> StoredVerdict {
-    match verdict {
-        Verdict::Right => StoredVerdict::Right,
-        Verdict::Partial => StoredVerdict::Partial,
-        Verdict::Wrong => StoredVerdict::Wrong,
-        Verdict::Stale => StoredVerdict::Stale,
-        Verdict::Abstained => StoredVerdict::Abstained,
-        Verdict::Unreadable => StoredVerdict::Unreadable,
-    }
 }

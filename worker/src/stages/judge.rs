@@ -1,6 +1,6 @@
 //! Judges a run: a grade for every answer, figures for every dimension, and the run's end.
 
-use entity::status::TaskStatus;
+use domain::vocabulary::TaskStatus;
 use entity::{RunId, TaskId, agent_run, task};
 use platform::jobs::ledger;
 use sea_orm::EntityTrait;

@@ -1,7 +1,7 @@
 //! Judges a finished task again, without running its agents: new figures beside the old ones.
 
 use chrono::Utc;
-use entity::status::{JudgingStatus, RunStatus, TaskStatus};
+use domain::vocabulary::{JudgingStatus, RunStatus, TaskStatus};
 use entity::{TaskId, agent_run, judging, task};
 use platform::jobs::ledger;
 use platform::redaction::Redactor;

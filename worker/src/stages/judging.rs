@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agents::event::Tokens;
 use chrono::{SecondsFormat, Utc};
-use entity::status::{JudgingStatus, Topic};
+use domain::Tokens;
+use domain::vocabulary::{JudgingStatus, Topic};
 use entity::{JudgingId, TaskId, agent_run, judging, task};
 use evaluation::judging::{BatteryResult, Rate, gate};
 use evaluation::leaderboard::Estimate;

@@ -2,11 +2,11 @@
 
 use agents::adapters;
 use chrono::Utc;
-use entity::status::{Dimension as StoredDimension, Level, RunStatus, TaskStatus};
+use domain::vocabulary::{Dimension, Level, OpenTopic, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, agent_run, probe, task};
-use evaluation::claims::{OpenFact, Topic, open_facts};
+use evaluation::claims::{OpenFact, open_facts};
 use evaluation::facts::fact_sheet;
-use evaluation::probe::{Dimension, ProbeSet};
+use evaluation::probe::ProbeSet;
 use evaluation::probes::{ProbePlan, generate, of_dimensions, prove, without};
 use evaluation::pull_request::PullRequest;
 use evaluation::question_bank::QuestionBank;
@@ -21,9 +21,7 @@ use tracing::{info, warn};
 use super::ending;
 use crate::estimate::{Asks, Expected, judging, model_of};
 use crate::job::{Job, StageError, Text, Worker};
-use crate::material::{
-    MATERIAL, Material, diff, diff_that_fits, dimension, planned_context, stored_dimension,
-};
+use crate::material::{MATERIAL, Material, diff, diff_that_fits, planned_context};
 use crate::pull_request::{Resolved, UseLimits, resolve};
 use crate::unstorable::unstorable;
 
@@ -205,7 +203,7 @@ async fn read_facts(
     task: &task::Model,
     resolved: Resolved,
 ) -> Result<Prepared, StageError> {
-    let dimensions: Vec<StoredDimension> = serde_json::from_value(task.rubric.clone())?;
+    let dimensions: Vec<Dimension> = serde_json::from_value(task.rubric.clone())?;
     let dimensions: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
     let plan = ProbePlan::standard(task.seed.cast_unsigned(), &dimensions);
     let pull_request = resolved.pull_request;
@@ -349,7 +347,7 @@ fn expected(
 fn asks(task: &task::Model, prepared: &Prepared) -> Asks {
     Asks {
         per_prompt: u64::from(task.probes_per_prompt.unsigned_abs()),
-        topics: Topic::ALL
+        topics: OpenTopic::ALL
             .iter()
             .filter(|&&topic| prepared.open.iter().any(|one| one.topic == topic))
             .count() as u64,
@@ -397,7 +395,7 @@ async fn hand_on(
             task_id: Set(task.id),
             position: Set(i32::try_from(position).unwrap_or(i32::MAX)),
             label: Set(made.label.clone()),
-            dimension: Set(stored_dimension(made.dimension)),
+            dimension: Set(made.dimension),
             kind: Set(word(&made.kind)?),
             question: Set(made.question.clone()),
             spec: Set(serde_json::to_value(made)?),

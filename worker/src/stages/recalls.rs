@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use agents::adapters::adapter_for;
-use agents::event::Tokens;
 use chrono::Utc;
-use entity::status::{Arm, Topic};
+use domain::Tokens;
+use domain::vocabulary::{Arm, OpenTopic, Topic};
 use entity::{RecallId, agent_run, recall, task};
-use evaluation::claims::Topic as OpenTopic;
 use evaluation::claims::{AtomicFact, Finding, OpenFact, Recall, atomic_facts};
 use evaluation::facts::FactSheet;
 use evaluation::judging::{LeftOut, aliases, left_out, majority, strip_identity};
@@ -85,14 +84,6 @@ impl Facts {
     }
 }
 
-fn stored_topic(topic: OpenTopic) -> Topic {
-    match topic {
-        OpenTopic::Purpose => Topic::Purpose,
-        OpenTopic::Risks => Topic::Risks,
-        OpenTopic::Rollback => Topic::Rollback,
-    }
-}
-
 /// The facts of all topics. A task of an older version has none for open questions.
 pub(crate) async fn facts(
     worker: &Worker,
@@ -107,7 +98,7 @@ pub(crate) async fn facts(
     let of = |topic: OpenTopic| {
         let own = stored.iter().filter(|one| one.topic == topic);
         let facts = own.map(|one| one.fact.clone()).collect();
-        (stored_topic(topic), facts)
+        (topic.into(), facts)
     };
     Ok(Facts {
         free: free_facts(worker, task, material).await?,
@@ -147,7 +138,7 @@ fn texts(break_index: i32) -> Vec<(Topic, Arm, String)> {
         }
         for topic in OpenTopic::ALL {
             let name = open::artifact(topic, *arm, break_index);
-            texts.push((stored_topic(topic), *arm, name));
+            texts.push((topic.into(), *arm, name));
         }
     }
     texts

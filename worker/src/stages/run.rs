@@ -9,7 +9,7 @@ use std::sync::Arc;
 use agents::adapter::{AgentAdapter, Presence};
 use agents::adapters;
 use chrono::Utc;
-use entity::status::{Arm, Level, RunStatus, TaskStatus};
+use domain::vocabulary::{Arm, Level, RunStatus, TaskStatus};
 use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, task};
 use evaluation::probe::Probe;
 use platform::artifacts;

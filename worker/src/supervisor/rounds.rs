@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::Utc;
-use entity::status::{FailureCause, JobKind, JobState};
+use domain::vocabulary::{FailureCause, JobKind, JobState};
 use entity::{JobId, agent_run, job, worker};
 use platform::jobs::ledger::{self, Standing};
 use platform::jobs::{Ring, Work, sweeper};

@@ -1,7 +1,7 @@
 //! Writes what became of a job that did not end itself.
 
 use chrono::Utc;
-use entity::status::{FailureCause, Level, RunStatus, TaskStatus};
+use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus};
 use entity::{RunId, agent_run};
 use platform::events::{Event, NewEvent};
 use platform::jobs::{Ring, Work, ledger};

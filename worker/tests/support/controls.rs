@@ -5,8 +5,8 @@ use std::sync::Arc;
 use agents::adapter::AgentAdapter;
 use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
+use domain::vocabulary::Trigger;
 use entity::TaskId;
-use entity::status::Trigger;
 use platform::jobs::{Work, enqueue};
 use testkit::builders;
 

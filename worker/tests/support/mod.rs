@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
 use agents::sandbox::Mode;
-use entity::status::{Level, TaskStatus};
+use domain::vocabulary::{Level, TaskStatus};
 use entity::{TaskId, agent_run, answer, task, task_event};
 use platform::artifacts::{self, ArtifactStore};
 use platform::doorbell::embedded::EmbeddedDoorbell;

@@ -11,17 +11,15 @@ use agents::adapter::{
     Access, AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile,
     SessionSpec, Stream, Turn,
 };
-use agents::event::{
-    AgentEvent, Compaction, CompactionTrigger, Cost, CostSource, Proof, ToolCall, Usage,
-};
+use agents::event::{AgentEvent, Compaction, CompactionTrigger, Proof, ToolCall, Usage};
 use agents::failure::{Cause, Failure};
 use agents::process::{self, Launch};
 use async_trait::async_trait;
-use entity::status::{JobState, RunStatus, TaskStatus};
+use domain::Cost;
+use domain::vocabulary::{CostSource, Dimension, JobState, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, probe, task};
 use evaluation::probe::{
-    Combine, Dimension, GeneratorReport, Grader, Key, Part, Probe, ProbeKind, ProbeSet, Teaching,
-    Version,
+    Combine, GeneratorReport, Grader, Key, Part, Probe, ProbeKind, ProbeSet, Teaching, Version,
 };
 use evaluation::pull_request::{ChangedFile, Content, FileStatus, PullRequest};
 use platform::jobs::{Work, enqueue_all};

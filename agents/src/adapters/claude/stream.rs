@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use domain::vocabulary::CostSource;
+use domain::{Cost, Tokens};
 use serde_json::{Value, json};
 
 use crate::adapter::Turn;
-use crate::event::{
-    AgentEvent, Compaction, CompactionTrigger, Cost, CostSource, Proof, Reinjected, Tokens,
-    ToolCall, Usage,
-};
+use crate::event::{AgentEvent, Compaction, CompactionTrigger, Proof, Reinjected, ToolCall, Usage};
 use crate::failure::{Cause, Failure};
 use crate::gathering::Gathering;
 use crate::process::Line;

@@ -1,9 +1,10 @@
 //! The rollout: JSON lines, to which a turn adds. What a turn added tells its compactions and how
 //! full the context is.
 
+use domain::Tokens;
 use serde_json::Value;
 
-use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected, ReinjectedKind, Tokens};
+use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected, ReinjectedKind};
 
 /// What the program calls a message of the user, as against one of its own in the same role.
 const OF_THE_USER: &str = "user.text";

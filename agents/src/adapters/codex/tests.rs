@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
+use domain::Tokens;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use super::launch::{Catalogue, Size, settings};
 use super::rollout::{Told, told};
 use super::stream::{Fault, Reading, fault};
 use crate::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
-use crate::event::{AgentEvent, CompactionTrigger, ReinjectedKind, Tokens};
+use crate::event::{AgentEvent, CompactionTrigger, ReinjectedKind};
 use crate::failure::Cause;
 use crate::process::{Ended, Line};
 use crate::sandbox::Sandbox;

@@ -3,9 +3,10 @@
 //! It tells what the event stream is silent of: every request with its tokens and its purpose, and
 //! every attempt at a compression, whether it was applied or not.
 
+use domain::vocabulary::CostSource;
+use domain::{Cost, Tokens};
 use serde_json::Value;
 
-use crate::event::{Cost, CostSource, Tokens};
 use crate::prices;
 
 use super::stream::Stats;

@@ -5,10 +5,10 @@
 
 use std::ffi::OsString;
 
+use domain::Tokens;
 use serde_json::Value;
 
 use crate::adapter::{SessionSpec, Stream};
-use crate::event::Tokens;
 use crate::failure::{Cause, Failure};
 use crate::process::{self, Launch};
 use crate::program::Found;

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use domain::Tokens;
 use serde_json::Value;
 
-use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected, ReinjectedKind, Tokens};
+use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected, ReinjectedKind};
 use crate::failure::{Cause, Failure};
 
 /// The program's word for a compression that was applied.

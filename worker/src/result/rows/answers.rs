@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use entity::status::{Arm, Attribution, Verdict};
+use domain::vocabulary::{Arm, Attribution, Verdict};
 use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe};
 use evaluation::statistics::{Claim, risk_coverage as curve};
 use sea_orm::{

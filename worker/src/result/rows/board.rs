@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use entity::status::{Arm, FailureCause, RunStatus};
+use domain::vocabulary::{Arm, FailureCause, RunStatus};
 use entity::{ProbeId, RunId, agent_run, score, task};
 use evaluation::leaderboard::{
     self, Estimate, NO_BREAK, Outcome, Row, RunResult, UNKNOWN, leaderboard, why_void,
@@ -183,7 +183,7 @@ fn recall_of(own: &Belongings, judge: &str) -> Option<f64> {
 }
 
 pub(crate) fn row_part(row: Row) -> RowPart {
-    let words = |dimensions: Vec<evaluation::probe::Dimension>| {
+    let words = |dimensions: Vec<domain::vocabulary::Dimension>| {
         let words = dimensions.into_iter().map(|one| one.as_str().to_owned());
         words.collect()
     };

@@ -1,0 +1,179 @@
+//! `membreak report`: the report of a task, or of all tasks together, from the database of the
+//! settings.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::ValueEnum;
+use domain::vocabulary::TaskStatus;
+use entity::{TaskId, task};
+use platform::parts::Platform;
+use platform::settings::Environment;
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+use worker::report::{self, Report};
+use worker::result::{ResultDocument, result_document};
+
+use crate::embedded::{Settings, told};
+use crate::output;
+
+/// Tasks that one report stands on, at most: the newest.
+const MOST_TASKS: u64 = 2_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Html,
+    Markdown,
+    Csv,
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["task", "across"]))]
+pub(crate) struct Options {
+    /// The task's id.
+    task: Option<uuid::Uuid>,
+    /// One leaderboard over all tasks that have ended.
+    #[arg(long)]
+    across: bool,
+    /// Only tasks of this repository, `owner/name`.
+    #[arg(long, requires = "across")]
+    repo: Option<String>,
+    /// Only this agent.
+    #[arg(long, requires = "across")]
+    agent: Option<String>,
+    /// Only runs that asked this model.
+    #[arg(long, requires = "across")]
+    model: Option<String>,
+    /// Only tasks that ended on this day (UTC) or later, such as 2026-11-23.
+    #[arg(long, requires = "across", value_name = "DATE")]
+    since: Option<NaiveDate>,
+    /// Only tasks that ended before this day (UTC).
+    #[arg(long, requires = "across", value_name = "DATE")]
+    until: Option<NaiveDate>,
+    /// The score that a dimension must reach to pass.
+    #[arg(long, requires = "across", default_value_t = 0.5)]
+    pass_mark: f64,
+    /// How it is written.
+    #[arg(long, value_enum, default_value = "markdown")]
+    format: Format,
+    /// Into this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let platform = Platform::connect(&settings.platform).await?;
+    let text = match options.task {
+        Some(id) => {
+            let document = result_document(&platform.database, TaskId(id))
+                .await
+                .context("reading the result")?;
+            let Some(document) = document else {
+                bail!(output::no_task(TaskId(id)));
+            };
+            match options.format {
+                Format::Csv => report::csv(&document).context("writing CSV")?,
+                Format::Json => json(&document)?,
+                Format::Html | Format::Markdown => {
+                    written(options.format, &report::of_task(&document))
+                }
+            }
+        }
+        None => {
+            let (documents, is_cut) = documents(&platform, options).await?;
+            let mut across = report::across(&documents, options.pass_mark);
+            across.cut_at_tasks = is_cut.then_some(MOST_TASKS);
+            if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
+                bail!("of {} tasks no run can be ranked", documents.len());
+            }
+            match options.format {
+                Format::Csv => report::csv_across(&across).context("writing CSV")?,
+                Format::Json => json(&across)?,
+                Format::Html | Format::Markdown => {
+                    written(options.format, &report::of_across(&across))
+                }
+            }
+        }
+    };
+    match &options.out {
+        Some(path) => tokio::fs::write(path, &text)
+            .await
+            .with_context(|| format!("writing {}", path.display()))?,
+        None => output::say(text.trim_end()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json(document: &impl serde::Serialize) -> anyhow::Result<String> {
+    let mut text = serde_json::to_string_pretty(document).context("writing JSON")?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn written(format: Format, report: &Report) -> String {
+    match format {
+        Format::Html => report::html(report),
+        Format::Markdown | Format::Csv | Format::Json => report::markdown_alone(report),
+    }
+}
+
+/// The documents of the tasks asked for, each with the runs asked for; and whether there are more
+/// tasks than one report stands on.
+///
+/// Also of tasks that failed or were cancelled: what an agent failed is no less a result.
+async fn documents(
+    platform: &Platform,
+    options: &Options,
+) -> anyhow::Result<(Vec<ResultDocument>, bool)> {
+    let midnight =
+        |day: NaiveDate| -> DateTime<Utc> { day.and_time(chrono::NaiveTime::MIN).and_utc() };
+    let ended = [TaskStatus::Done, TaskStatus::Error, TaskStatus::Cancelled];
+    let mut wanted = task::Entity::find().filter(task::Column::Status.is_in(ended));
+    if let Some(repo) = &options.repo {
+        wanted = wanted.filter(task::Column::Repo.eq(repo.as_str()));
+    }
+    if let Some(day) = options.since {
+        wanted = wanted.filter(task::Column::CompletedAt.gte(midnight(day)));
+    }
+    if let Some(day) = options.until {
+        wanted = wanted.filter(task::Column::CompletedAt.lt(midnight(day)));
+    }
+    let mut tasks: Vec<TaskId> = wanted
+        .select_only()
+        .column(task::Column::Id)
+        .order_by_desc(task::Column::CompletedAt)
+        .limit(MOST_TASKS + 1)
+        .into_tuple()
+        .all(&platform.database)
+        .await
+        .context("listing tasks")?;
+    let most = usize::try_from(MOST_TASKS).unwrap_or(usize::MAX);
+    let is_cut = tasks.len() > most;
+    tasks.truncate(most);
+    let mut documents = Vec::with_capacity(tasks.len());
+    for id in tasks {
+        let document = result_document(&platform.database, id)
+            .await
+            .with_context(|| format!("reading the result of task {id}"))?;
+        let Some(mut document) = document else {
+            continue;
+        };
+        document.runs.retain(|run| {
+            options
+                .agent
+                .as_ref()
+                .is_none_or(|agent| *agent == run.agent)
+                && options
+                    .model
+                    .as_ref()
+                    .is_none_or(|model| run.model.as_ref() == Some(model))
+        });
+        documents.push(document);
+    }
+    Ok((documents, is_cut))
+}

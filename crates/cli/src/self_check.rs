@@ -1,0 +1,190 @@
+//! Whether the controls measured what they must: the protocol's table of controls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
+
+use agents::control::Behaviour;
+use domain::vocabulary::RunStatus;
+use worker::result::{DimensionPart, ResultDocument, RunPart};
+
+/// How improbable what a lossy control keeps may be, to either side, before the instrument is called
+/// broken: its share must lie in the exact (Clopper and Pearson) binomial interval of 99.99 % over all
+/// items that it knew, of all trials together.
+///
+/// Every item is kept or lost by a draw of its own, so that an instrument in order misses this in one
+/// demo of ten thousand, however few the trials. The sample has some thirty items: a share of 0.5 may
+/// be measured as 0.17 to 0.83 in one trial and as 0.3 to 0.7 in three. What is smaller than that is
+/// for `worker/tests/control_table.rs` to see, over two hundred runs.
+const TAIL: f64 = 0.0001 / 2.0;
+
+/// What was found of the controls.
+pub(crate) struct Checked {
+    /// How many controls there were.
+    pub(crate) controls: usize,
+    /// What is wrong, for people.
+    pub(crate) misses: Vec<String>,
+}
+
+/// What a lossy control knew, and what it kept of that.
+#[derive(Default)]
+struct Items {
+    share: f64,
+    known: usize,
+    kept: usize,
+}
+
+/// Holds the control agents of a result against what they must measure; other agents do not matter.
+pub(crate) fn check(document: &ResultDocument) -> Checked {
+    let mut misses = Vec::new();
+    let mut controls = BTreeSet::new();
+    let mut lossy: BTreeMap<&str, Items> = BTreeMap::new();
+    for run in &document.runs {
+        let Ok(control) = Behaviour::of_agent(&run.agent) else {
+            continue;
+        };
+        controls.insert(&run.agent);
+        let found = of_run(control, run);
+        if found.is_empty()
+            && let Behaviour::Lossy(share) = control
+        {
+            let items = lossy.entry(&run.agent).or_default();
+            items.share = share;
+            for part in run.dimensions.values() {
+                items.known += part.known.unwrap_or_default();
+                items.kept += part.kept.unwrap_or_default();
+            }
+        }
+        misses.extend(
+            found
+                .into_iter()
+                .map(|what| format!("{} trial {}: {what}", run.agent, run.trial)),
+        );
+    }
+    for (agent, items) in lossy {
+        if items.known == 0 || !is_draw(items.kept, items.known, items.share) {
+            misses.push(format!(
+                "{agent}: {} of {} items are kept, which cannot be a share of {}",
+                items.kept, items.known, items.share
+            ));
+        }
+    }
+    let voided: Vec<&RunPart> = document.runs.iter().filter(|run| run.seal_broken).collect();
+    for row in &document.leaderboard {
+        if voided.iter().any(|run| run.agent == row.agent) {
+            misses.push(format!("{} is ranked with a broken seal", row.agent));
+        }
+    }
+    Checked {
+        controls: controls.len(),
+        misses,
+    }
+}
+
+/// What of a run is not as it must be.
+fn of_run(control: Behaviour, run: &RunPart) -> Vec<String> {
+    if run.status != RunStatus::Done {
+        let why = run.error.as_deref().unwrap_or("no reason is known");
+        return vec![format!("ended {}: {why}", run.status)];
+    }
+    if !run.compression_detected {
+        return vec!["had no break".to_owned()];
+    }
+    let mut misses = Vec::new();
+    let is_void = control == Behaviour::Cheater;
+    if run.seal_broken != is_void {
+        misses.push(format!("seal_broken is {}", run.seal_broken));
+    }
+    let asked = run.dimensions.iter().filter(|(_, part)| part.n > 0);
+    if !is_void && asked.clone().next().is_none() {
+        misses.push("was asked nothing".to_owned());
+    }
+    for (dimension, part) in asked {
+        if let Some(what) = wrong(control, dimension, part) {
+            misses.push(format!("{dimension}: {what}"));
+        }
+    }
+    misses
+}
+
+/// What of a dimension is not as it must be.
+fn wrong(control: Behaviour, dimension: &str, part: &DimensionPart) -> Option<String> {
+    let is = |figure: Option<f64>, expected: f64| {
+        figure.is_some_and(|figure| (figure - expected).abs() < 1e-9)
+    };
+    let (holds, expected) = match control {
+        Behaviour::Perfect => (
+            is(part.baseline, 1.0) && is(part.post, 1.0),
+            "base and post must be 1",
+        ),
+        Behaviour::Amnesiac => (
+            is(part.baseline, 1.0) && is(part.retention, 0.0),
+            "base must be 1 and retention 0",
+        ),
+        // What it keeps is looked at over all items.
+        Behaviour::Lossy(_) => (is(part.baseline, 1.0), "base must be 1"),
+        Behaviour::Stale => match dimension {
+            "SF" => (
+                part.post.is_some_and(|post| post < 0.1),
+                "post must be below 0.1",
+            ),
+            "AR" => (is(part.post, 1.0), "post must be 1"),
+            _ => (true, ""),
+        },
+        Behaviour::Guesser => (part.retention.is_none(), "retention must not be defined"),
+        Behaviour::Vague | Behaviour::Silent => (
+            is(part.post, 0.0) && part.retention.is_none(),
+            "post must be 0 and retention not defined",
+        ),
+        // Nothing is said of what a void run measured.
+        Behaviour::Cheater => (true, ""),
+    };
+    (!holds).then(|| format!("{expected}, but it is {part:?}"))
+}
+
+/// Whether so many of the known may be kept where each is kept with the probability `share`.
+fn is_draw(kept: usize, known: usize, share: f64) -> bool {
+    let kept = kept.min(known);
+    // Logarithms of factorials: the numbers themselves are soon too large.
+    let factorials: Vec<f64> = iter::once(0.0)
+        .chain((1..=known).scan(0.0, |sum, number| {
+            *sum += (number as f64).ln();
+            Some(*sum)
+        }))
+        .collect();
+    let power = |base: f64, times: usize| match times {
+        0 => 0.0,
+        _ => times as f64 * base.ln(),
+    };
+    let probability = |kept: usize| {
+        let choices = factorials[known] - factorials[kept] - factorials[known - kept];
+        (choices + power(share, kept) + power(1.0 - share, known - kept)).exp()
+    };
+    let at_most: f64 = (0..=kept).map(probability).sum();
+    let at_least: f64 = (kept..=known).map(probability).sum();
+    at_most >= TAIL && at_least >= TAIL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_draw;
+
+    /// The bounds are those of sums of exact fractions (Python's `math.comb` and `fractions`).
+    #[test]
+    fn a_share_is_denied_only_where_no_draw_explains_what_is_kept() {
+        let bounds = |known: usize, share: f64| {
+            let possible: Vec<usize> = (0..=known)
+                .filter(|&kept| is_draw(kept, known, share))
+                .collect();
+            (possible[0], possible[possible.len() - 1])
+        };
+        assert_eq!(bounds(100, 0.5), (31, 69));
+        assert_eq!(bounds(300, 0.5), (116, 184));
+        assert_eq!(bounds(100, 0.9), (77, 99));
+        // What is certain leaves no room, and nothing known denies nothing.
+        assert_eq!(bounds(100, 0.0), (0, 0));
+        assert_eq!(bounds(100, 1.0), (100, 100));
+        assert!(is_draw(0, 0, 0.5));
+        // Many trials are no more than the logarithms can hold.
+        assert!(is_draw(5_000, 10_000, 0.5) && !is_draw(5_300, 10_000, 0.5));
+    }
+}

@@ -1,0 +1,14 @@
+//! Words that every crate shares: ids, closed vocabularies, token counts and costs.
+//!
+//! Each type is defined once. The features `sea-orm`, `utoipa` and `schemars` add the derives that
+//! the database, the API and the JSON schemas need, so that crates without them stay light.
+
+pub mod id;
+pub mod vocabulary;
+pub mod usage;
+
+pub use id::{
+    AnswerId, ArtifactId, AuditId, DeliveryId, JobId, JudgingId, ProbeId, RecallId, RunId, ScoreId,
+    TaskId, TokenId, WebhookId,
+};
+pub use usage::{Cost, Tokens};

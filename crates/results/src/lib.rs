@@ -1,0 +1,1 @@
+//! Run statistics, result documents, the ranking and reports.

@@ -1,0 +1,1 @@
+//! Pull requests and git: mirrors, checkouts, diffs and forges.
