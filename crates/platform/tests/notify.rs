@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use entity::{JobId, TaskId};
-use platform::events::redis_events::RedisEventNotifier;
 use platform::notify::EventNotifier;
 use platform::notify::local::LocalNotifier;
 use platform::notify::redis::RedisNotifier;
+use platform::notify::redis_events::RedisEventNotifier;
 use platform::notify::{Notifier, Subscriber};
 use platform::queue::Notification;
 use platform::settings::{ExposeSecret, SecretString};
@@ -125,7 +125,7 @@ fn listen(notifier: &(impl Notifier + Clone), queues: &[&str], slots: usize) -> 
 
 impl Subscription {
     async fn next(&mut self) -> Notification {
-        tokio::time::timeout(Duration::from_secs(20), self.heard.recv())
+        tokio::time::timeout(Duration::from_secs(20), self.received.recv())
             .await
             .expect("a notification within 20 s")
             .expect("an ear")
@@ -161,7 +161,7 @@ async fn notify_until_received(
             .await
             .expect("a notification that rings");
         if let Ok(Some(received)) =
-            tokio::time::timeout(Duration::from_millis(1_500), subscription.heard.recv()).await
+            tokio::time::timeout(Duration::from_millis(1_500), subscription.received.recv()).await
         {
             assert_eq!(received.job_id, notification.job_id);
             return;
@@ -193,7 +193,8 @@ async fn an_embedded_bell_waits_for_a_free_slot() {
         .notify(std::slice::from_ref(&notification))
         .await
         .expect("a notification that rings");
-    let early = tokio::time::timeout(Duration::from_millis(400), subscription.heard.recv()).await;
+    let early =
+        tokio::time::timeout(Duration::from_millis(400), subscription.received.recv()).await;
     assert!(early.is_err(), "heard without a free slot");
     drop(busy);
     assert_eq!(subscription.next().await, notification);
@@ -234,7 +235,7 @@ async fn a_bell_over_redis_waits_for_a_free_slot_and_leaves_it_to_others() {
         .notify(std::slice::from_ref(&notification))
         .await
         .expect("a notification that rings");
-    let early = tokio::time::timeout(Duration::from_millis(600), busy.heard.recv()).await;
+    let early = tokio::time::timeout(Duration::from_millis(600), busy.received.recv()).await;
     assert!(early.is_err(), "heard without a free slot");
     let mut free = listen(&notifier, &["prepare"], 1);
     assert_eq!(free.next().await, notification);
