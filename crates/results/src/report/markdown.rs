@@ -1,6 +1,6 @@
 //! A report as Markdown. Plots are named, not shown: they are files of their own.
 
-use super::contents::{Part, Report, Table};
+use super::sections::{Part, Report, Table};
 use super::plots::Plot;
 
 /// Writes it, for a place where the plots lie beside it.
