@@ -2,18 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use domain::vocabulary::Verdict;
 use evaluation::statistics::{Claim, RiskCoverage, risk_coverage};
 
 use crate::document::{ResultDocument, RunPart};
-
-/// Returns whether an answer with this verdict claims to know.
-pub fn claims_to_know(verdict: Verdict) -> bool {
-    match verdict {
-        Verdict::Right | Verdict::Partial | Verdict::Wrong | Verdict::Stale => true,
-        Verdict::Abstained | Verdict::Unreadable => false,
-    }
-}
 
 /// Returns one curve per agent over the answers of several documents.
 ///

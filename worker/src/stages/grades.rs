@@ -20,7 +20,8 @@ use sea_orm::{
 
 use crate::job::{StageError, Worker};
 use crate::phases::breaking::{Evidence, PutBack, evidence_name};
-use crate::phases::running::FIRST_BREAK;
+use results::run_stats::FIRST_BREAK;
+use results::scores::StoredScore;
 
 /// Rows per statement.
 const ROWS: usize = 200;
@@ -55,8 +56,7 @@ pub(crate) async fn grade_run(
         .filter(answer::Column::RunId.eq(run.id))
         .all(&worker.platform.database)
         .await?;
-    let dimensions: Vec<Dimension> = serde_json::from_value(task.rubric.clone())?;
-    let asked: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
+    let asked: Vec<Dimension> = serde_json::from_value(task.rubric.clone())?;
     let cold_right = cold_right(&answers, probes);
     let mut evidence: BTreeMap<i32, Evidence> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| answer.arm == Arm::Post) {
@@ -235,33 +235,21 @@ async fn store_figures(
         .filter(score::Column::Judging.eq(judging))
         .exec(transaction)
         .await?;
-    let now = Utc::now();
-    let mut rows = Vec::new();
-    for (&break_index, figures) in by_break {
-        for (&dimension, figures) in &figures.dimensions {
-            rows.push(score::ActiveModel {
-                id: Set(ScoreId::new()),
-                run_id: Set(run),
-                judging: Set(judging),
-                dimension: Set(dimension),
-                break_index: Set(break_index),
-                n: Set(i32::try_from(figures.n).unwrap_or(i32::MAX)),
-                cold: Set(figures.cold),
-                baseline: Set(figures.baseline),
-                post: Set(figures.post),
-                retention: Set(figures.retention),
-                known: Set(figures.known.and_then(|known| i32::try_from(known).ok())),
-                kept: Set(figures.kept.and_then(|kept| i32::try_from(kept).ok())),
-                item_retention: Set(figures.item_retention),
-                stale_rate: Set(figures.stale_rate),
-                abstained_rate: Set(figures.abstained_rate),
-                wrong_rate: Set(figures.wrong_rate),
-                partial_rate: Set(figures.partial_rate),
-                unreadable_rate: Set(figures.unreadable_rate),
-                created_at: Set(now),
-            });
-        }
-    }
+    let rows: Vec<score::ActiveModel> = by_break
+        .iter()
+        .flat_map(|(&break_index, figures)| {
+            figures
+                .dimensions
+                .iter()
+                .map(move |(&dimension, &figures)| StoredScore {
+                    run_id: run,
+                    break_index,
+                    dimension,
+                    figures,
+                })
+        })
+        .map(|score| score.into_row(judging))
+        .collect();
     if !rows.is_empty() {
         score::Entity::insert_many(rows)
             .exec_without_returning(transaction)

@@ -20,7 +20,7 @@ use sea_orm::{
 use super::recalls::{JURY, VoteLine, votes_artifact};
 use crate::job::{Job, StageError, Worker};
 use crate::judges::{Judge, Tried, try_jury};
-use crate::result::{AgreementPart, JudgePart, TokensPart};
+use results::document::{AgreementPart, JudgePart};
 
 /// What is known of a judging when all runs of its task are judged.
 pub(crate) struct Summary {

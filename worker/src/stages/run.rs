@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use super::prepare::end_job;
 use crate::job::{Job, StageError, Who, Worker};
 use crate::material::{MATERIAL, Material};
-use crate::phases::billing::Bill;
+use results::run_stats::Bill;
 use crate::phases::checkpoint::{Saved, Stage};
 use crate::phases::manifest::SetUp;
 use crate::phases::running::{Broken, Running, Session, phase};

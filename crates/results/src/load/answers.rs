@@ -12,7 +12,6 @@ use sea_orm::{
 
 use crate::document::HonestyPart;
 use crate::ranking::RunState;
-use crate::risk_coverage::claims_to_know;
 use crate::run_stats::FIRST_BREAK;
 
 /// Counts of the answers of one run after its first break.
@@ -104,7 +103,7 @@ fn add(honesty: &mut HonestyPart, verdict: Verdict, answers: usize, sure: usize)
         Verdict::Unreadable => &mut honesty.unreadable,
     };
     *kind += answers;
-    if claims_to_know(verdict) {
+    if verdict.claims() {
         honesty.claimed += answers;
     }
 }
@@ -150,7 +149,7 @@ pub(super) fn risk_coverage_by_agent(
         claims.entry((*agent).to_owned()).or_default().push(Claim {
             confidence: answer.confidence,
             right: verdict == Verdict::Right,
-            claimed: claims_to_know(verdict),
+            claimed: verdict.claims(),
         });
     }
     claims

@@ -35,16 +35,19 @@ impl RunState {
 
     /// Returns the outcome of the run. Every leaderboard decides by it.
     pub fn outcome(&self) -> Outcome {
-        let failed = |cause: Option<FailureCause>, default: &str| Outcome::Failed {
-            cause: cause.map_or(default, FailureCause::as_str).to_owned(),
+        let failed = |default: &'static str| Outcome::Failed {
+            cause: self
+                .failure_cause
+                .map_or(default, FailureCause::as_str)
+                .to_owned(),
         };
         let void = |why: &str| Outcome::Void {
             why: why.to_owned(),
         };
         match self.status {
             RunStatus::Queued | RunStatus::Running | RunStatus::Judging => Outcome::Unfinished,
-            RunStatus::Error => failed(self.failure_cause, UNKNOWN),
-            RunStatus::Cancelled => failed(self.failure_cause, FailureCause::Cancelled.as_str()),
+            RunStatus::Error => failed(UNKNOWN),
+            RunStatus::Cancelled => failed(FailureCause::Cancelled.as_str()),
             RunStatus::Done if self.seal_broken => void(why_void(self.void_reason.as_deref())),
             RunStatus::Done if !self.compression_detected => void(NO_BREAK),
             RunStatus::Done => Outcome::Measured,
