@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{ResultDocument, RowPart, RunPart};
 use crate::ranking::{
-    OverallOptions, RankedRecall, RankedRun, RunState, is_stub, overall_leaderboard,
+    INSTRUMENT_VERSION_FIELD, OverallOptions, RankedRecall, RankedRun, RunState, is_stub,
+    overall_leaderboard,
 };
 use crate::risk_coverage;
 
@@ -100,8 +101,11 @@ fn ranked_runs(document: &ResultDocument) -> Vec<RankedRun> {
         document.task.base.as_deref(),
         document.task.head.as_deref(),
     );
-    // Documents of the first versions have no manifests.
-    let is_old = document.runs.iter().all(|run| run.manifest.is_empty());
+    // In documents of the first versions only the task has the version of the instrument.
+    let is_old = document
+        .runs
+        .iter()
+        .all(|run| !run.manifest.contains_key(INSTRUMENT_VERSION_FIELD));
     let recall = |run: &RunPart| -> Option<RankedRecall> {
         Some(RankedRecall {
             value: recall_by(run, judge.as_deref()?)?,
@@ -125,7 +129,7 @@ fn ranked_runs(document: &ResultDocument) -> Vec<RankedRun> {
             },
             pull_request: pull_request.clone(),
             model_stub: run.model_stub || run.model.as_deref().is_some_and(is_stub),
-            instrument_version: match run.manifest.get("instrument_version") {
+            instrument_version: match run.manifest.get(INSTRUMENT_VERSION_FIELD) {
                 Some(version) => Some(version.clone()),
                 None if is_old && run.status == RunStatus::Done => {
                     Some(document.task.instrument_version.clone())

@@ -232,7 +232,11 @@ fn named(scores: &ScoresByDimension) -> BTreeMap<String, DimensionScore> {
 /// Returns the forgetting curve of a run.
 fn by_break(records: &RunRecords) -> Vec<BreakFiguresPart> {
     let first = records.scores_of(FIRST_BREAK);
-    let breaks: BTreeSet<i32> = records.scores.iter().map(|score| score.break_index).collect();
+    let breaks: BTreeSet<i32> = records
+        .scores
+        .iter()
+        .map(|score| score.break_index)
+        .collect();
     breaks
         .into_iter()
         .map(|break_index| {

@@ -21,7 +21,7 @@ mod overall;
 
 pub use overall::{OverallLeaderboard, OverallOptions, overall_leaderboard};
 pub use recall::{RankedRecall, RecallRow, ranking_recalls};
-pub(crate) use rows::is_stub;
+pub(crate) use rows::{INSTRUMENT_VERSION_FIELD, is_stub};
 pub use rows::{RunRow, TaskRow};
 pub use run::{RankedRun, RunState, duration_ms, manifest_fields};
 pub use task::{TaskLeaderboard, UnrankedRun, task_leaderboard};

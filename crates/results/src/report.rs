@@ -9,12 +9,12 @@ mod plots;
 mod svg;
 mod schema;
 
-pub use sections::{Part, Report, Section, Table, of_across, of_task};
 pub use csv::{csv, csv_across};
 pub use html::html;
 pub use markdown::{markdown, markdown_alone};
 pub use plots::{Plot, plots};
 pub use schema::{across_schema, json_schema};
+pub use sections::{Part, Report, Section, Table, of_across, of_task};
 
 /// A figure with two digits.
 fn figure(value: Option<f64>) -> String {

@@ -8,13 +8,13 @@ use entity::agent_run;
 use platform::events::Event;
 use sea_orm::ActiveValue::Set;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::checkpoint::Stage;
 use super::plan::Plan;
 use super::running::{Broken, Running, phase};
-use results::run_stats::{BreakPart, FIRST_BREAK, ReinjectedPart, StoredBreak};
 use crate::job::StageError;
+use results::run_stats::{BreakPart, FIRST_BREAK, ReinjectedPart, StoredBreak};
 
 /// What the judge reads of a break; private, because it is unredacted.
 pub(crate) fn evidence_name(break_index: i32) -> String {
@@ -192,7 +192,7 @@ pub(crate) async fn broke(
         .reinjected
         .iter()
         .map(|put_back| ReinjectedPart {
-            kind: put_back.kind.as_str().to_owned(),
+            kind: kind_of(put_back.kind).to_owned(),
             name: put_back.name.clone(),
             chars: put_back.text.chars().count() as u64,
         })
@@ -206,7 +206,7 @@ pub(crate) async fn broke(
             forced: kind.forced,
             sealed: kind.sealed,
             reading_turns: Some(kind.read),
-            proof: Some(compaction.proof.as_str().to_owned()),
+            proof: Some(proof_of(compaction.proof).to_owned()),
             summary_artifact,
             reinjected,
         },
@@ -231,6 +231,21 @@ pub(crate) async fn broke(
         .save(Stage::Broken, main, snapshot.as_mut(), Some(compaction))
         .await?;
     Ok(Dive::Broke(sessions))
+}
+
+fn kind_of(kind: ReinjectedKind) -> &'static str {
+    match kind {
+        ReinjectedKind::File => "file",
+        ReinjectedKind::Tail => "tail",
+        ReinjectedKind::Memory => "memory",
+    }
+}
+
+fn proof_of(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Reported => "reported",
+        Proof::Structural => "structural",
+    }
 }
 
 /// What was put back, as people read it.

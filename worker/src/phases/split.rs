@@ -9,9 +9,9 @@ use entity::ProbeId;
 use sha2::{Digest, Sha256};
 
 use super::arms::{Origin, ask_all};
-use results::run_stats::{FIRST_BREAK, HalvesPart};
 use super::running::{Running, Session, phase, seed};
 use crate::job::StageError;
+use results::run_stats::{FIRST_BREAK, HalvesPart};
 
 /// Asks its half in the main line, sealed as far as that can be: the workspace is empty meanwhile,
 /// and a tool call is a violation.

@@ -4,9 +4,8 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::Utc;
 use domain::vocabulary::{Arm, Attribution, Dimension, Verdict};
-use entity::{ProbeId, RunId, ScoreId, TaskId, agent_run, answer, probe, score, task};
+use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, score, task};
 use evaluation::attribution::{Sources, attribute, carries};
 use evaluation::grading::{GRADER, confidence, grade};
 use evaluation::probe::Probe;

@@ -44,9 +44,7 @@ impl RecallRow {
 }
 
 /// Returns the free recall of each run by the judge that may rank.
-pub fn ranking_recalls(
-    rows: impl IntoIterator<Item = RecallRow>,
-) -> HashMap<RunId, RankedRecall> {
+pub fn ranking_recalls(rows: impl IntoIterator<Item = RecallRow>) -> HashMap<RunId, RankedRecall> {
     rows.into_iter()
         .filter_map(|row| {
             let judges: Vec<Judge> = serde_json::from_value(row.judges).ok()?;

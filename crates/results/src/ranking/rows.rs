@@ -15,7 +15,7 @@ use crate::scores::ScoresByDimension;
 const STUB_SUFFIX: &str = "@stub";
 
 /// Field of a run's manifest with the version of the instrument.
-const INSTRUMENT_VERSION: &str = "instrument_version";
+pub(crate) const INSTRUMENT_VERSION_FIELD: &str = "instrument_version";
 
 /// Columns of a run that a leaderboard needs.
 #[derive(Clone, Debug, FromQueryResult)]
@@ -96,7 +96,7 @@ impl RunRow {
             state: self.state(),
             pull_request: task.pull_request(),
             model_stub: model.is_some_and(is_stub),
-            instrument_version: manifest.get(INSTRUMENT_VERSION).cloned(),
+            instrument_version: manifest.get(INSTRUMENT_VERSION_FIELD).cloned(),
             imported_probes: task.imported_probes,
             manifest,
             scores,

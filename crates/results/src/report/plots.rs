@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use evaluation::leaderboard::{estimate, retention_estimate};
 use evaluation::statistics::RiskCoverage;
 
-use crate::across::Across;
 use super::figure;
 use super::svg::{Anchor, COLOURS, Drawing};
+use crate::across::Across;
 use crate::document::{ResultDocument, RowPart, RunPart};
 use crate::run_stats::ContextPoint;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::across::Across;
 use super::plots::{Plot, plots};
 use super::{estimate, figure};
+use crate::across::Across;
 use crate::document::{ResultDocument, RowPart, RunPart};
 
 const DIMENSIONS: [&str; 4] = ["AR", "TTL", "LRU", "SF"];
@@ -579,7 +579,8 @@ fn recalls(runs: &[RunPart]) -> Part {
                 part.index.to_string(),
                 part.arm.clone(),
                 part.judge.clone(),
-                part.claims.jurors
+                part.claims
+                    .jurors
                     .map_or_else(String::new, |jurors| jurors.to_string()),
                 part.claims.facts.to_string(),
                 part.claims.claimed.to_string(),
