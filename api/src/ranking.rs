@@ -8,7 +8,6 @@ use entity::{RunId, agent_run};
 use evaluation::leaderboard::{
     Comparison, Estimate, NO_BREAK, Outcome, Row, RunResult, UNKNOWN, why_void,
 };
-use evaluation::probe;
 use evaluation::scoring::{DimensionScore, RunScore};
 use sea_orm::FromQueryResult;
 use sea_orm::sea_query::{Expr, SimpleExpr};

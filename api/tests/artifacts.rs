@@ -241,7 +241,7 @@ async fn until_a_task_has_ended_nothing_tells_an_agent_what_it_is_asked() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         for status in TaskStatus::ALL {
-            let task = with_files_of(&api, *status).await;
+            let task = with_files_of(&api, status).await;
             // As preparing leaves them, and something that nobody thought of yet.
             for name in ["probes.json", "fact_sheet.json", "pull_request.diff", "new"] {
                 api.rows().file(task, None, name, "{}").await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agents::event::AgentEvent;
 use agents::failure::{Cause, Failure};
-use domain::vocabulary::{FailureCause, Level};
+use domain::vocabulary::Level;
 use platform::events::{Event, NewEvent};
 use platform::telemetry::chain;
 use tokio::sync::{mpsc, oneshot};

@@ -1,6 +1,5 @@
 //! What a task is prepared to: the pull request and the probes that all of its runs share.
 
-use domain::vocabulary::Dimension;
 use evaluation::claims::OpenFact;
 use evaluation::probe::ProbeSet;
 use evaluation::pull_request::PullRequest;

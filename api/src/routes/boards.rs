@@ -12,7 +12,6 @@ use evaluation::leaderboard::{
     Judge, Outcome, RECALL_JUDGE, Row, RunResult, leaderboard, pull_request_of, ranking_identity,
     ranking_judge,
 };
-use evaluation::probe;
 use evaluation::scoring::DimensionScore;
 use sea_orm::{
     ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
@@ -26,9 +25,7 @@ use utoipa_axum::routes;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::{Fields, Query};
-use crate::ranking::{
-    MeasuredRun, RUN, RankView, SessionComparisonView, measured, run_result, void_reason,
-};
+use crate::ranking::{MeasuredRun, RUN, RankView, SessionComparisonView, run_result, void_reason};
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;

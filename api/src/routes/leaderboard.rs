@@ -7,7 +7,6 @@ use axum::extract::State;
 use domain::vocabulary::{Dimension, RunStatus};
 use entity::score;
 use evaluation::leaderboard::{NO_BREAK, Row, leaderboard, why_void};
-use evaluation::probe;
 use evaluation::scoring::DimensionScore;
 use sea_orm::{FromQueryResult, QuerySelect};
 use serde::Serialize;
@@ -21,8 +20,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::fields::Path;
 use crate::found::FoundTask;
 use crate::ranking::{
-    Best, MeasuredRun, RUN, RankView, SessionComparisonView, best, measured, run_result,
-    void_reason,
+    Best, MeasuredRun, RUN, RankView, SessionComparisonView, best, run_result, void_reason,
 };
 use crate::running::Running;
 use crate::scope;

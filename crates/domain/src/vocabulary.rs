@@ -291,3 +291,13 @@ impl From<OpenTopic> for Topic {
         }
     }
 }
+
+impl Verdict {
+    /// Returns whether the answer claims to know.
+    pub fn claims(self) -> bool {
+        match self {
+            Self::Right | Self::Partial | Self::Wrong | Self::Stale => true,
+            Self::Abstained | Self::Unreadable => false,
+        }
+    }
+}

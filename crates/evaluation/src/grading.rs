@@ -82,16 +82,6 @@ pub fn numbered_parts(reply: &str, questions: usize) -> Vec<String> {
     numbered::parts(reply, questions)
 }
 
-impl Verdict {
-    /// Whether the answer claims to know.
-    pub fn claims(self) -> bool {
-        match self {
-            Self::Right | Self::Partial | Self::Wrong | Self::Stale => true,
-            Self::Abstained | Self::Unreadable => false,
-        }
-    }
-}
-
 fn nothing(verdict: Verdict) -> Grade {
     Grade {
         value: 0.0,

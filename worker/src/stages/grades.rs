@@ -55,8 +55,7 @@ pub(crate) async fn grade_run(
         .filter(answer::Column::RunId.eq(run.id))
         .all(&worker.platform.database)
         .await?;
-    let dimensions: Vec<Dimension> = serde_json::from_value(task.rubric.clone())?;
-    let asked: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
+    let asked: Vec<Dimension> = serde_json::from_value(task.rubric.clone())?;
     let cold_right = cold_right(&answers, probes);
     let mut evidence: BTreeMap<i32, Evidence> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| answer.arm == Arm::Post) {

@@ -204,7 +204,6 @@ async fn read_facts(
     resolved: Resolved,
 ) -> Result<Prepared, StageError> {
     let dimensions: Vec<Dimension> = serde_json::from_value(task.rubric.clone())?;
-    let dimensions: Vec<Dimension> = dimensions.into_iter().map(dimension).collect();
     let plan = ProbePlan::standard(task.seed.cast_unsigned(), &dimensions);
     let pull_request = resolved.pull_request;
     let bank = task.question_bank.clone();

@@ -13,7 +13,6 @@ use evaluation::statistics::{Pair, paired};
 use super::super::{ComparisonPart, JudgingPart, RowPart};
 use super::Belongings;
 use super::answers::Graded;
-use crate::material::dimension;
 use crate::phases::running::FIRST_BREAK;
 
 /// What is ranked and compared.
@@ -98,7 +97,7 @@ fn result(
         .scores
         .iter()
         .filter(|score| score.break_index == FIRST_BREAK)
-        .map(|score| (dimension(score.dimension), figures(score)))
+        .map(|score| (score.dimension, figures(score)))
         .collect();
     RunResult {
         agent: run.agent.clone(),
