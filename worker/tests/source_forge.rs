@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use entity::task::Source;
 use platform::settings::Reader;
+use simulator::forge::Forge;
+use simulator::repository::{Files, git};
 use tempfile::TempDir;
-use testkit::forge::Forge;
-use testkit::repository::{Files, git};
 use tokio_util::sync::CancellationToken;
 use worker::pull_request::{Resolved, UseLimits, resolve};
 use worker::settings::WorkerSettings;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use entity::task::Source;
 use platform::settings::Reader;
+use simulator::forge::Forge;
+use simulator::repository::{Commit, Files, build_history, build_repository, git};
 use tempfile::TempDir;
-use testkit::forge::Forge;
-use testkit::repository::{Commit, Files, build_history, build_repository, git};
 use tokio_util::sync::CancellationToken;
 use worker::pull_request::{Resolved, UseLimits, resolve};
 use worker::settings::WorkerSettings;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use entity::task::Source;
 use platform::settings::Reader;
+use simulator::repository::{Commit, Entry, build_history, git, git_with};
 use tempfile::TempDir;
-use testkit::repository::{Commit, Entry, build_history, git, git_with};
 use tokio_util::sync::CancellationToken;
 use worker::settings::WorkerSettings;
 use worker::workspace::{Mirror, WorkspaceError, checkout, mirror_with};
