@@ -12,7 +12,7 @@ use agents::adapters::{self, Setup};
 use agents::control::ControlProgram;
 use agents::program::Programs;
 use agents::sandbox::{Mode, Sandbox};
-use testkit::conformance::{self, Outcome, Subject};
+use simulator::conformance::{self, Outcome, Subject};
 
 fn installed() -> PathBuf {
     std::env::var_os("MEMBREAK_AGENTS_DIR").map_or_else(
@@ -92,7 +92,7 @@ fn peer() -> PathBuf {
             "build",
             "--quiet",
             "--package",
-            "testkit",
+            "simulator",
             "--bin",
             "iflow-peer",
         ])
@@ -148,7 +148,7 @@ async fn a_configured_agent_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn iflow_answers_one_question_and_reports_its_tokens() {
     use agents::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
-    use testkit::model_stub::{Keep, ModelStub, Rules};
+    use simulator::model_stub::{Keep, ModelStub, Rules};
 
     struct Nowhere;
     impl RawSink for Nowhere {

@@ -21,7 +21,7 @@ use agents::event::{AgentEvent, Compaction, CompactionTrigger, Proof, Reinjected
 use agents::failure::Cause;
 use agents::program::Programs;
 use agents::sandbox::{Mode, Sandbox};
-use testkit::model_stub::{Fault, Keep, ModelStub, Purpose, Recorded, Rules};
+use simulator::model_stub::{Fault, Keep, ModelStub, Purpose, Recorded, Rules};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

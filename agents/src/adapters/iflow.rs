@@ -1,7 +1,7 @@
 //! iFlow CLI, over the Agent Client Protocol on a `WebSocket` (`--experimental-acp --port`).
 //!
 //! Its npm package is gone from the registry, so this adapter is tested against a peer that obeys the
-//! recorded exchange of version 0.5.19 (`testkit`, `iflow-peer`), and against a real program where
+//! recorded exchange of version 0.5.19 (`simulator`, `iflow-peer`), and against a real program where
 //! `IFLOW_BIN` names one. What the recording does not show, such as going on with a session by
 //! `session/load` with settings, is as the peer does it.
 //!

@@ -7,7 +7,7 @@ use agents::adapters;
 use anyhow::Context as _;
 use platform::settings::Environment;
 use serde_json::json;
-use testkit::conformance::{self, Check, Outcome, Subject};
+use simulator::conformance::{self, Check, Outcome, Subject};
 
 use crate::embedded::{Settings, told};
 use crate::misuse::Misuse;

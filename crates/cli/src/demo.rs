@@ -1,18 +1,14 @@
 //! `membreak demo`: the sample pull request, evaluated with the control agents.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use include_dir::{Dir, include_dir};
 use serde_json::json;
+use simulator::demo::{base_files, head_files};
 
 use crate::evaluation::{Common, evaluate};
 use crate::output::{complain, say};
 use crate::self_check;
-
-/// The sample before and after its change, as plain files.
-static SAMPLE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/demo");
 
 /// Every behaviour that is known beforehand.
 const CONTROLS: [&str; 8] = [
@@ -39,7 +35,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let folder = tempfile::tempdir().context("making a temporary folder")?;
     let repository = folder.path().join("sample");
     let (base, head) =
-        testkit::repository::build_repository(&repository, &base_files()?, &head_files()?)
+        simulator::repository::build_repository(&repository, &base_files()?, &head_files()?)
             .await
             .context("building the sample repository (is git installed?)")?;
     let repository = tokio::fs::canonicalize(&repository)
@@ -85,34 +81,4 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         complain(verdict);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The files before the change.
-pub(crate) fn base_files() -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-    files("base")
-}
-
-/// The files after the change.
-pub(crate) fn head_files() -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-    files("head")
-}
-
-fn files(side: &str) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-    let root = SAMPLE
-        .get_dir(side)
-        .with_context(|| format!("the sample has no folder {side}"))?;
-    let mut files = BTreeMap::new();
-    let mut folders = vec![root];
-    while let Some(folder) = folders.pop() {
-        folders.extend(folder.dirs());
-        for file in folder.files() {
-            let path = file
-                .path()
-                .strip_prefix(side)
-                .context("a path of the sample")?;
-            let path = path.to_str().context("a path of the sample is not UTF-8")?;
-            files.insert(path.to_owned(), file.contents().to_vec());
-        }
-    }
-    Ok(files)
 }

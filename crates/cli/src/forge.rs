@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::demo;
 use crate::output::say;
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +14,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let forge = testkit::forge::Forge::start_on(options.port)
+    let forge = simulator::forge::Forge::start_on(options.port)
         .await
         .with_context(|| format!("starting a forge on port {}", options.port))?;
     forge
@@ -23,8 +22,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             "membreak",
             "sample",
             1,
-            &demo::base_files()?,
-            &demo::head_files()?,
+            &simulator::demo::base_files()?,
+            &simulator::demo::head_files()?,
         )
         .await
         .context("putting the sample pull request there")?;

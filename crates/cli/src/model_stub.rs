@@ -10,7 +10,7 @@ use agents::control::key::AnswerKey;
 use anyhow::Context as _;
 use platform::settings::Environment;
 use serde_json::json;
-use testkit::model_stub::{Fault, Keep, KeySource, ModelStub, Rules};
+use simulator::model_stub::{Fault, Keep, KeySource, ModelStub, Rules};
 
 use crate::embedded::{Settings, told};
 use crate::misuse::Misuse;

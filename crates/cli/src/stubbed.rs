@@ -9,7 +9,7 @@ use agents::control::key::AnswerKey;
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use platform::connect::Platform;
-use testkit::model_stub::{Keep, KeySource, ModelStub, Rules};
+use simulator::model_stub::{Keep, KeySource, ModelStub, Rules};
 use tokio::sync::OnceCell;
 
 use crate::embedded::Settings;

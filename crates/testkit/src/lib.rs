@@ -1,12 +1,7 @@
-//! What the tests of several crates need: a fresh database, rows, private services.
+//! Support code that the tests of several crates share: databases, rows, services and fixtures.
 
 pub mod database;
 pub mod builders;
 pub mod services;
-pub mod repository;
 pub mod pull_requests;
-pub mod forge;
-pub mod model_stub;
 pub mod judge_stub;
-pub mod conformance;
-pub mod iflow_peer;

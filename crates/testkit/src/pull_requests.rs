@@ -11,7 +11,7 @@ mod bodies;
 
 use std::path::Path;
 
-use crate::repository::{Files, build_repository};
+use simulator::repository::{Files, build_repository};
 
 /// A language of the fixtures. JavaScript and TypeScript count as one of the six, and so do C and
 /// C++.
@@ -185,7 +185,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{Language, all};
-    use crate::repository::git;
+    use simulator::repository::git;
 
     #[test]
     fn there_are_twenty_in_all_languages_and_each_is_another_change() {

@@ -1,11 +1,11 @@
-//! A program that speaks like the recorded iFlow CLI: see [`testkit::iflow_peer`].
+//! A program that speaks like the recorded iFlow CLI: see [`simulator::iflow_peer`].
 
 use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match testkit::iflow_peer::run(&args).await {
+    match simulator::iflow_peer::run(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "a program tells why it ends")]
