@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
+use domain::PullRequestSource;
 use domain::vocabulary::{
     Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger,
 };
-use entity::task::{self, Source};
+use entity::task;
 use entity::{RunId, TaskId, agent_run};
 use platform::database::together;
 use platform::events::{self, Event, NewEvent};
@@ -48,7 +49,7 @@ pub struct NewTask {
     pub pr_url: String,
     pub repo: String,
     pub pr_number: Option<i64>,
-    pub source: Source,
+    pub source: PullRequestSource,
     /// As asked for. An agent named twice gets twice the trials.
     pub agents: Vec<String>,
     pub rubric: Vec<Dimension>,

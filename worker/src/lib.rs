@@ -4,8 +4,6 @@
 pub mod settings;
 pub mod pull_request;
 pub mod workspace;
-pub mod result;
-pub mod report;
 pub mod judges;
 
 mod material;

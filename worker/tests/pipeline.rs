@@ -13,11 +13,12 @@ use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
 use agents::sandbox::Mode;
 use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus, Trigger};
+use evaluation::scoring::DimensionScore;
+use results::document::{ResultDocument, RunPart};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use support::Installation;
 use support::controls::{controls, task};
 use support::repository::build;
-use worker::result::{DimensionPart, ResultDocument, RunPart};
 
 const DIMENSIONS: [&str; 4] = ["AR", "TTL", "LRU", "SF"];
 
@@ -45,7 +46,7 @@ fn close(value: Option<f64>, expected: f64) -> bool {
     value.is_some_and(|value| (value - expected).abs() < 1e-9)
 }
 
-fn each(run: &RunPart) -> Vec<(&str, &DimensionPart)> {
+fn each(run: &RunPart) -> Vec<(&str, &DimensionScore)> {
     DIMENSIONS
         .iter()
         .map(|name| (*name, &run.dimensions[*name]))

@@ -9,8 +9,8 @@ use domain::vocabulary::JudgingStatus;
 use entity::{TaskId, judging};
 use platform::parts::Platform;
 use platform::settings::Environment;
+use results::load::result_document;
 use sea_orm::EntityTrait as _;
-use worker::result::result_document;
 
 use crate::embedded::{Embedded, Settings, told};
 use crate::output;

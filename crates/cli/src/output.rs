@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use entity::TaskId;
 use platform::artifacts;
 use platform::parts::Platform;
-use worker::result::{ResultDocument, RowPart, RunPart};
+use results::document::{ResultDocument, RowPart, RunPart};
 
 use crate::misuse::Misuse;
 

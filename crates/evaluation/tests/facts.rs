@@ -1,9 +1,7 @@
 //! The fact sheet of small pull requests: what is told, what proves it, and what is left out.
 
+use domain::pull_request::{ChangedFile, Content, Dropped, FileStatus, PullRequest, parse_patch};
 use evaluation::facts::{Evidence, FactSheet, SymbolKind, fact_sheet};
-use evaluation::pull_request::{
-    ChangedFile, Content, Dropped, FileStatus, PullRequest, parse_patch,
-};
 use proptest::prelude::*;
 
 fn change(files: Vec<ChangedFile>) -> PullRequest {

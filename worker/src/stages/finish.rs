@@ -18,8 +18,9 @@ use super::ending::{TaskProblem, completed, end_task};
 use super::judging::sum_up;
 use super::prepare::end_job;
 use crate::job::{Job, StageError, Text, Worker};
-use crate::report;
-use crate::result::{DistancePart, ResultDocument, claims, result_document};
+use results::document::{DistancePart, ResultDocument};
+use results::load::result_document;
+use results::report;
 
 /// Events that are read at once.
 const EVENTS: u64 = 1_000;
@@ -270,7 +271,7 @@ async fn answers(
             answer: &answer.text,
             grade: answer.grade,
             verdict: answer.verdict.map(|verdict| verdict.as_str()),
-            claimed: answer.verdict.map(claims),
+            claimed: answer.verdict.map(Verdict::claims),
             value_right: answer.verdict.map(|verdict| verdict == Verdict::Right),
             abstained: answer.verdict.map(|verdict| verdict == Verdict::Abstained),
             confidence: answer.confidence,

@@ -2,13 +2,13 @@
 
 use agents::adapters;
 use chrono::Utc;
+use domain::pull_request::PullRequest;
 use domain::vocabulary::{Dimension, Level, OpenTopic, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, agent_run, probe, task};
 use evaluation::claims::{OpenFact, open_facts};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::ProbeSet;
 use evaluation::probes::{ProbePlan, generate, of_dimensions, prove, without};
-use evaluation::pull_request::PullRequest;
 use evaluation::question_bank::QuestionBank;
 use platform::events::{Event, NewEvent};
 use platform::jobs::{self, Work, ledger};
@@ -131,7 +131,7 @@ async fn resolve_telling(
     job: &Job,
     task: &task::Model,
 ) -> Result<Resolved, StageError> {
-    let source: task::Source = serde_json::from_value(task.source.clone())?;
+    let source: domain::PullRequestSource = serde_json::from_value(task.source.clone())?;
     // What is larger than the context would be forgotten before it is asked about.
     let most = worker.settings.max_context_tokens;
     let context = task

@@ -23,11 +23,11 @@ use tracing::{info, warn};
 use super::prepare::end_job;
 use crate::job::{Job, StageError, Who, Worker};
 use crate::material::{MATERIAL, Material};
-use crate::phases::billing::Bill;
 use crate::phases::checkpoint::{Saved, Stage};
 use crate::phases::manifest::SetUp;
 use crate::phases::running::{Broken, Running, Session, phase};
 use crate::phases::{arms, breaking, deep_dive, open, recall, study};
+use results::run_stats::Bill;
 
 pub(crate) async fn run_agent(
     worker: &Arc<Worker>,

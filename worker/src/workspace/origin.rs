@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use entity::task::Source;
+use domain::PullRequestSource;
 use platform::settings::Secret;
 use sha2::{Digest as _, Sha256};
 
@@ -72,10 +72,10 @@ impl Origin {
     /// The origin of a forge's source; none for a local one, which git must be asked about.
     pub(crate) fn of_forge(
         settings: &WorkerSettings,
-        source: &Source,
+        source: &PullRequestSource,
     ) -> Result<Option<Self>, WorkspaceError> {
         match source {
-            Source::Forge {
+            PullRequestSource::Forge {
                 base_url,
                 owner,
                 name,
@@ -88,7 +88,7 @@ impl Origin {
                 }
                 Self::forge(&settings.forge, base_url, owner, name).map(Some)
             }
-            Source::Local { .. } => Ok(None),
+            PullRequestSource::Local { .. } => Ok(None),
         }
     }
 

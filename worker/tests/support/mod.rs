@@ -20,13 +20,14 @@ use platform::events::LocalWaker;
 use platform::jobs::ledger::LedgerSettings;
 use platform::parts::Platform;
 use platform::redaction::Redactor;
+use results::document::ResultDocument;
+use results::load::result_document;
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
 use tempfile::TempDir;
 use testkit::database::TestDatabase;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::WorkerError;
-use worker::result::{ResultDocument, result_document};
 use worker::settings::{AgentSettings, ForgeSettings, JudgeSettings, WorkerSettings};
 
 /// Everything that outlives a worker.

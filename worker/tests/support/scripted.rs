@@ -16,12 +16,12 @@ use agents::failure::{Cause, Failure};
 use agents::process::{self, Launch};
 use async_trait::async_trait;
 use domain::Cost;
+use domain::pull_request::{ChangedFile, Content, FileStatus, PullRequest};
 use domain::vocabulary::{CostSource, Dimension, JobState, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, probe, task};
 use evaluation::probe::{
     Combine, GeneratorReport, Grader, Key, Part, Probe, ProbeKind, ProbeSet, Teaching, Version,
 };
-use evaluation::pull_request::{ChangedFile, Content, FileStatus, PullRequest};
 use platform::jobs::{Work, enqueue_all};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};

@@ -1,23 +1,20 @@
 //! Reports of a result document for people and for other programs: HTML and Markdown say the same,
 //! CSV holds the figures, SVG the plots. A figure that is not defined is shown as "–".
 
-mod across;
-mod contents;
+mod sections;
 mod csv;
 mod html;
 mod markdown;
 mod plots;
-mod risk;
 mod svg;
 mod schema;
 
-pub use across::{Across, SessionComparisonPart, across};
-pub use contents::{Part, Report, Section, Table, of_across, of_task};
 pub use csv::{csv, csv_across};
 pub use html::html;
 pub use markdown::{markdown, markdown_alone};
 pub use plots::{Plot, plots};
 pub use schema::{across_schema, json_schema};
+pub use sections::{Part, Report, Section, Table, of_across, of_task};
 
 /// A figure with two digits.
 fn figure(value: Option<f64>) -> String {
@@ -33,7 +30,7 @@ fn estimate(value: &evaluation::leaderboard::Estimate) -> String {
 }
 
 /// The runs of an agent that ended without a measurement, by cause.
-fn failures(row: &crate::result::RowPart) -> String {
+fn failures(row: &crate::document::RowPart) -> String {
     counts(&row.failures)
 }
 

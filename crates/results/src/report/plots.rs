@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use evaluation::leaderboard::{estimate, retention_estimate};
+use evaluation::statistics::RiskCoverage;
 
-use super::across::Across;
 use super::figure;
 use super::svg::{Anchor, COLOURS, Drawing};
-use crate::result::{ContextPoint, ResultDocument, RiskCoveragePart, RowPart, RunPart};
+use crate::across::Across;
+use crate::document::{ResultDocument, RowPart, RunPart};
+use crate::run_stats::ContextPoint;
 
 /// Where names of agents end and figures begin.
 const LEFT: f64 = 190.0;
@@ -427,7 +429,7 @@ fn attribution(runs: &[RunPart]) -> Option<Plot> {
 }
 
 /// How errors grow with what is claimed.
-fn risk_coverage(curves: &BTreeMap<String, RiskCoveragePart>) -> Option<Plot> {
+fn risk_coverage(curves: &BTreeMap<String, RiskCoverage>) -> Option<Plot> {
     let title = "Risk and coverage: errors among the answers that are claimed, the surest first";
     let curves: Vec<_> = curves
         .iter()

@@ -1,7 +1,7 @@
 //! A report as Markdown. Plots are named, not shown: they are files of their own.
 
-use super::contents::{Part, Report, Table};
 use super::plots::Plot;
+use super::sections::{Part, Report, Table};
 
 /// Writes it, for a place where the plots lie beside it.
 pub fn markdown(report: &Report) -> String {

@@ -1,22 +1,22 @@
-//! What is counted of answers: where they came from, what they claim, and how sure they are.
+//! Counts of answers: their attributions, their claims and their stated confidence.
 
 use std::collections::{BTreeMap, HashMap};
 
 use domain::vocabulary::{Arm, Attribution, Verdict};
 use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe};
-use evaluation::statistics::{Claim, risk_coverage as curve};
+use evaluation::statistics::{Claim, RiskCoverage, risk_coverage};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, FromQueryResult, JoinType, QueryFilter,
     QuerySelect, RelationTrait,
 };
 
-use super::super::{HonestyPart, RiskCoveragePart, RiskPointPart};
-use super::board::counts;
-use crate::phases::running::FIRST_BREAK;
+use crate::document::HonestyPart;
+use crate::ranking::RunState;
+use crate::run_stats::FIRST_BREAK;
 
-/// What is counted of the answers of one run after its first break.
+/// Counts of the answers of one run after its first break.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct AnswerCounts {
     pub(super) attribution: BTreeMap<String, usize>,
     pub(super) summary_carries: Option<usize>,
     pub(super) honesty: Option<HonestyPart>,
@@ -24,7 +24,7 @@ pub(super) struct Counted {
 
 /// A graded answer from after the first break, or from just before it.
 #[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct Graded {
+pub(super) struct GradedAnswer {
     pub(super) run_id: RunId,
     pub(super) probe_id: ProbeId,
     pub(super) arm: Arm,
@@ -33,11 +33,11 @@ pub(super) struct Graded {
     pub(super) confidence: Option<f64>,
 }
 
-/// Counts the answers from after the first break, by run, in one query.
-pub(super) async fn counted(
+/// Counts the answers after the first break by run, in one query.
+pub(super) async fn counts_by_run(
     database: &DatabaseConnection,
     task: TaskId,
-) -> Result<HashMap<RunId, Counted>, DbErr> {
+) -> Result<HashMap<RunId, AnswerCounts>, DbErr> {
     type Group = (
         RunId,
         Option<Attribution>,
@@ -65,30 +65,30 @@ pub(super) async fn counted(
         .into_tuple()
         .all(database)
         .await?;
-    let mut counted: HashMap<RunId, Counted> = HashMap::new();
+    let mut by_run: HashMap<RunId, AnswerCounts> = HashMap::new();
     for (run, attribution, in_summary, verdict, answers, sure) in rows {
         let answers = usize::try_from(answers).unwrap_or_default();
         let sure = usize::try_from(sure).unwrap_or_default();
-        let counted = counted.entry(run).or_default();
+        let counts = by_run.entry(run).or_default();
         if let Some(attribution) = attribution.filter(|_| verdict == Some(Verdict::Right)) {
-            *counted
+            *counts
                 .attribution
                 .entry(attribution.as_str().to_owned())
                 .or_default() += answers;
         }
         if let Some(carried) = in_summary {
-            *counted.summary_carries.get_or_insert(0) += if carried { answers } else { 0 };
+            *counts.summary_carries.get_or_insert(0) += if carried { answers } else { 0 };
         }
         if let Some(verdict) = verdict {
             add(
-                counted.honesty.get_or_insert_default(),
+                counts.honesty.get_or_insert_default(),
                 verdict,
                 answers,
                 sure,
             );
         }
     }
-    Ok(counted)
+    Ok(by_run)
 }
 
 fn add(honesty: &mut HonestyPart, verdict: Verdict, answers: usize, sure: usize) {
@@ -103,24 +103,16 @@ fn add(honesty: &mut HonestyPart, verdict: Verdict, answers: usize, sure: usize)
         Verdict::Unreadable => &mut honesty.unreadable,
     };
     *kind += answers;
-    if claims(verdict) {
+    if verdict.claims() {
         honesty.claimed += answers;
     }
 }
 
-/// Whether an answer claims to know.
-pub(crate) fn claims(verdict: Verdict) -> bool {
-    match verdict {
-        Verdict::Right | Verdict::Partial | Verdict::Wrong | Verdict::Stale => true,
-        Verdict::Abstained | Verdict::Unreadable => false,
-    }
-}
-
-/// The graded answers of the first break, without their texts.
-pub(super) async fn read(
+/// Loads the graded answers of the first break, without their texts.
+pub(super) async fn graded_answers(
     database: &DatabaseConnection,
     task: TaskId,
-) -> Result<Vec<Graded>, DbErr> {
+) -> Result<Vec<GradedAnswer>, DbErr> {
     answer::Entity::find()
         .select_only()
         .columns([
@@ -139,48 +131,29 @@ pub(super) async fn read(
         .await
 }
 
-/// By agent, over the runs that count: how errors grow with what is claimed.
-pub(super) fn risk_coverage(
+/// Returns the risk-coverage curve of each agent over its measurements.
+pub(super) fn risk_coverage_by_agent(
     runs: &[agent_run::Model],
-    answers: &[Graded],
-) -> BTreeMap<String, RiskCoveragePart> {
+    answers: &[GradedAnswer],
+) -> BTreeMap<String, RiskCoverage> {
     let agents: HashMap<RunId, &str> = runs
         .iter()
-        .filter(|run| counts(run))
+        .filter(|run| RunState::from(*run).is_measurement())
         .map(|run| (run.id, run.agent.as_str()))
         .collect();
-    let mut claims_of: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
+    let mut claims: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| answer.arm == Arm::Post) {
         let (Some(agent), Some(verdict)) = (agents.get(&answer.run_id), answer.verdict) else {
             continue;
         };
-        claims_of
-            .entry((*agent).to_owned())
-            .or_default()
-            .push(Claim {
-                confidence: answer.confidence,
-                right: verdict == Verdict::Right,
-                claimed: claims(verdict),
-            });
+        claims.entry((*agent).to_owned()).or_default().push(Claim {
+            confidence: answer.confidence,
+            right: verdict == Verdict::Right,
+            claimed: verdict.claims(),
+        });
     }
-    claims_of
+    claims
         .into_iter()
-        .map(|(agent, claims)| {
-            let curve = curve(&claims);
-            let points = curve
-                .points
-                .iter()
-                .map(|point| RiskPointPart {
-                    coverage: point.coverage,
-                    risk: point.risk,
-                    least_confidence: point.least_confidence,
-                })
-                .collect();
-            let part = RiskCoveragePart {
-                points,
-                area: curve.area,
-            };
-            (agent, part)
-        })
+        .map(|(agent, claims)| (agent, risk_coverage(&claims)))
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Reading one file's section of a unified diff.
 
-use evaluation::pull_request::{Change, PatchError, parse_patch};
+use domain::pull_request::{Change, PatchError, parse_patch};
 use proptest::prelude::*;
 
 const HEAD: &str = "diff --git a/a.rs b/a.rs\nindex 111..222 100644\n--- a/a.rs\n+++ b/a.rs\n";

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::across::Across;
 use super::plots::{Plot, plots};
 use super::{estimate, figure};
-use crate::result::{ResultDocument, RowPart, RunPart};
+use crate::across::Across;
+use crate::document::{ResultDocument, RowPart, RunPart};
 
 const DIMENSIONS: [&str; 4] = ["AR", "TTL", "LRU", "SF"];
 
@@ -579,15 +579,16 @@ fn recalls(runs: &[RunPart]) -> Part {
                 part.index.to_string(),
                 part.arm.clone(),
                 part.judge.clone(),
-                part.jurors
+                part.claims
+                    .jurors
                     .map_or_else(String::new, |jurors| jurors.to_string()),
-                part.facts.to_string(),
-                part.claimed.to_string(),
-                part.right.to_string(),
-                part.ungraded.to_string(),
-                figure(part.precision),
-                figure(part.recall),
-                part.note.clone().unwrap_or_default(),
+                part.claims.facts.to_string(),
+                part.claims.claimed.to_string(),
+                part.claims.right.to_string(),
+                part.claims.ungraded.to_string(),
+                figure(part.claims.precision),
+                figure(part.claims.recall),
+                part.claims.note.clone().unwrap_or_default(),
             ]
         })
     });
@@ -623,12 +624,12 @@ fn open(runs: &[RunPart]) -> Part {
                 },
                 part.arm.clone(),
                 part.judge.clone(),
-                part.facts.to_string(),
-                part.claimed.to_string(),
-                part.right.to_string(),
-                part.ungraded.to_string(),
-                figure(part.precision),
-                figure(part.recall),
+                part.claims.facts.to_string(),
+                part.claims.claimed.to_string(),
+                part.claims.right.to_string(),
+                part.claims.ungraded.to_string(),
+                figure(part.claims.precision),
+                figure(part.claims.recall),
             ]
         })
     });

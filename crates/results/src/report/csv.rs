@@ -1,8 +1,8 @@
 //! The figures as CSV (RFC 4180), one line per run, break and dimension, for tables and statistics
 //! programs. A figure that is not defined is an empty field.
 
-use super::across::Across;
-use crate::result::ResultDocument;
+use crate::across::Across;
+use crate::document::ResultDocument;
 
 const HEAD: [&str; 29] = [
     "task",

@@ -7,12 +7,13 @@
 use std::path::Path;
 
 use domain::vocabulary::{FailureCause, RunStatus, TaskStatus};
-use serde_json::json;
-use worker::report::{
-    across, across_schema, csv, csv_across, html, json_schema, markdown, markdown_alone, of_across,
+use results::across::across;
+use results::document::ResultDocument;
+use results::report::{
+    across_schema, csv, csv_across, html, json_schema, markdown, markdown_alone, of_across,
     of_task, plots,
 };
-use worker::result::ResultDocument;
+use serde_json::json;
 
 /// A result with two agents, two breaks, and hostile words wherever words come from outside.
 fn document() -> ResultDocument {
@@ -451,7 +452,7 @@ fn the_published_schemas_are_those_of_the_code() {
         ("across.schema.json", across_schema()),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../docs")
+            .join("../../docs")
             .join(name);
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
             std::fs::write(&path, format!("{schema:#}\n")).unwrap();

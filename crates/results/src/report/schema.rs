@@ -1,7 +1,7 @@
 //! The JSON Schemas (draft 2020-12) of the documents, as they are published in `docs/`.
 
-use super::Across;
-use crate::result::ResultDocument;
+use crate::across::Across;
+use crate::document::ResultDocument;
 
 /// That of `result.json`.
 pub fn json_schema() -> serde_json::Value {

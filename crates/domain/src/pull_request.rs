@@ -1,23 +1,23 @@
-//! A pull request as data: which files it changes, and how, line by line.
+//! A pull request as data: its changed files, hunks and lines.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What a pull request changes, as read from the recorded commits.
+/// Change of a pull request, as read from the recorded commits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {
-    /// The title, where the forge told it.
+    /// Title, if the forge's API returned it.
     pub title: Option<String>,
-    /// Full commit id that the change starts from (the merge base).
+    /// Full id of the commit at which the change starts (the merge base).
     pub base: String,
-    /// Full commit id of the change.
+    /// Full id of the head commit.
     pub head: String,
-    /// The files that are used, by path.
+    /// Files that are used, by path.
     pub files: Vec<ChangedFile>,
-    /// What was left out, and why.
+    /// Files that were left out, with the reasons.
     pub dropped: Vec<Dropped>,
-    /// Paths of files of the head commit that the change does not touch, for distractors and for
-    /// reading on; at most a few thousand, by path.
+    /// Paths of the head commit that the change does not touch, for distractors and further
+    /// reading. At most a few thousand, sorted.
     pub other_paths: Vec<String>,
 }
 
@@ -25,11 +25,11 @@ pub struct PullRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     pub path: String,
-    /// For people: `over max_files (50)`, `binary`, `not UTF-8`, …
+    /// Reason, for people: `over max_files (50)`, `binary`, `not UTF-8`, …
     pub reason: String,
 }
 
-/// What happened to a file.
+/// Kind of change to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileStatus {
@@ -39,7 +39,7 @@ pub enum FileStatus {
     Renamed,
 }
 
-/// What kind of thing a changed path is. Only [`Content::Text`] has hunks.
+/// Kind of content at a changed path. Only [`Content::Text`] has hunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
@@ -63,7 +63,7 @@ pub struct ChangedFile {
     /// line on.
     pub patch: String,
     pub hunks: Vec<Hunk>,
-    /// The file at the head commit; none where it is deleted, no text or too large.
+    /// Text at the head commit, or `None` if the file is deleted, not text or too large.
     pub head_text: Option<String>,
 }
 
@@ -77,18 +77,18 @@ pub struct Hunk {
     pub lines: Vec<Line>,
 }
 
-/// One line of a hunk, without its first character and line end.
+/// One line of a hunk, without its sign and its line end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     pub change: Change,
     pub text: String,
-    /// Line number in the head commit; none for a removed line.
+    /// Line number in the head commit, or `None` for a removed line.
     pub new_number: Option<u32>,
-    /// Line number in the base commit; none for an added line.
+    /// Line number in the base commit, or `None` for an added line.
     pub old_number: Option<u32>,
 }
 
-/// What the change does to a line.
+/// Kind of change to a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
@@ -97,7 +97,7 @@ pub enum Change {
     Removed,
 }
 
-/// Why a text is not one file's section of `git diff`. Line numbers are those of the section, from 1.
+/// Error of parsing one file's section of `git diff`. Line numbers count from 1 in the section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PatchError {
     #[error("line {0}: not a hunk header")]
@@ -108,14 +108,14 @@ pub enum PatchError {
     ShortHunk(usize),
 }
 
-/// Reads the hunks of one file's section of `git diff`.
+/// Parses the hunks of one file's section of `git diff`.
 ///
-/// A section without hunks (a mere rename, an empty or a binary file) has none. A carriage return
-/// before a line end belongs to the line.
+/// A section without hunks (a rename, an empty file or a binary file) returns an empty list. A
+/// carriage return before a line end belongs to the line.
 ///
 /// # Errors
-/// Where the text ends within a hunk, or has a line that cannot stand where it stands, such as the
-/// start of another file's section.
+/// The text ends within a hunk, or contains a line at a place where it is invalid, such as the start
+/// of another file's section.
 pub fn parse_patch(patch: &str) -> Result<Vec<Hunk>, PatchError> {
     let patch = patch.strip_suffix('\n').unwrap_or(patch);
     let mut lines = patch
@@ -123,7 +123,7 @@ pub fn parse_patch(patch: &str) -> Result<Vec<Hunk>, PatchError> {
         .enumerate()
         .map(|(at, line)| (at + 1, line))
         .peekable();
-    // Only a hunk's own counts tell where it ends: a removed line `-- a` looks like a header.
+    // Only a hunk's own counts determine its end: a removed line `-- a` looks like a header.
     while let Some((_, line)) = lines.next_if(|(_, line)| !line.starts_with("@@")) {
         if line.starts_with("GIT binary patch") {
             return Ok(Vec::new());
@@ -147,7 +147,7 @@ pub fn parse_patch(patch: &str) -> Result<Vec<Hunk>, PatchError> {
                 Some('+') => (Change::Added, &line[1..]),
                 Some('-') => (Change::Removed, &line[1..]),
                 Some('\\') => continue,
-                // Git can be told to write an empty context line without its space.
+                // Git can be configured to write an empty context line without its space.
                 None | Some('\r') => (Change::Context, line),
                 Some(_) => return Err(PatchError::UnexpectedLine(here)),
             };
@@ -170,7 +170,7 @@ pub fn parse_patch(patch: &str) -> Result<Vec<Hunk>, PatchError> {
     Ok(hunks)
 }
 
-/// `@@ -a,b +c,d @@ anything`, where `,b` and `,d` may be missing.
+/// Parses `@@ -a,b +c,d @@ anything`, where `,b` and `,d` are optional.
 fn hunk_header(line: &str) -> Option<Hunk> {
     let (ranges, _) = line.strip_prefix("@@ -")?.split_once(" @@")?;
     let (old, new) = ranges.split_once(" +")?;
@@ -192,7 +192,7 @@ fn range(text: &str) -> Option<(u32, u32)> {
     };
     let (start, lines) = text.split_once(',').unwrap_or((text, "1"));
     let (start, lines) = (number(start)?, number(lines)?);
-    // Later code counts from the start on without looking.
+    // Later code adds to the start without overflow checks.
     start.checked_add(lines)?.checked_add(1)?;
     Some((start, lines))
 }

@@ -1,6 +1,6 @@
 //! A report as one HTML file: nothing is fetched, no script runs, and what comes from outside is text.
 
-use super::contents::{Part, Report, Table};
+use super::sections::{Part, Report, Table};
 use super::svg::escaped;
 
 /// Light and dark as the reader's system has it; tables scroll on small screens; prints.
