@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use answer_key::{answer_key, key_of};
 
 use agents::adapter::AgentAdapter;
-use platform::parts::Platform;
+use platform::connect::Platform;
 use tokio_util::sync::CancellationToken;
 
 use settings::WorkerSettings;

@@ -14,8 +14,8 @@ use domain::vocabulary::{JobState, JudgingStatus, TaskStatus, Trigger};
 use entity::{JudgingId, TaskId, artifact, job, judging, recall, score, task};
 use evaluation::claims::{AtomicFact, FactKind, Finding, judge_deterministic};
 use evaluation::judging::{BatteryResult, FALSE_ACCEPT_LIMIT, battery, gate, sample_facts};
-use platform::jobs::{Work, enqueue};
-use platform::settings::{Reader, Secret};
+use platform::queue::{Work, enqueue};
+use platform::settings::{ExposeSecret, Reader, SecretString};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use std::collections::BTreeMap;
 use testkit::builders;
@@ -34,7 +34,7 @@ fn model(stub: &JudgeStub, api: Api, model: &str) -> JudgeModel {
         api,
         model: model.to_owned(),
         base_url: stub.url().parse().unwrap(),
-        key: Secret::new(KEY),
+        key: SecretString::from(KEY),
         name: None,
         // One each, as jurors are to have.
         family: Some(format!("family of {model}")),
@@ -411,7 +411,7 @@ fn a_judge_without_its_own_key_stops_the_start() {
         (Some("mine"), Some("glm"))
     );
     assert_eq!(there.base_url.as_str(), "https://there.example/v1");
-    assert_ne!(here.key.expose(), there.key.expose());
+    assert_ne!(here.key.expose_secret(), there.key.expose_secret());
     let error = read(&[("JUDGES", "openai:m-1@here")]).unwrap_err();
     assert!(error.contains("JUDGE_HERE_API_KEY"), "{error}");
     let openai = |judges| read(&[("JUDGES", judges), ("JUDGE_OPENAI_API_KEY", KEY)]);
@@ -910,7 +910,12 @@ async fn asked(installation: &Installation, task: TaskId, number: i32) -> judgin
         judging: number,
     };
     let ring = enqueue(database, &work).await.unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    installation
+        .platform
+        .notifier
+        .notify(&[ring])
+        .await
+        .unwrap();
     row
 }
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 use agents::adapter::AgentAdapter;
 use domain::vocabulary::{JudgingStatus, TaskStatus, Trigger};
 use entity::{JudgingId, RunId, TaskId, judging, task};
-use platform::jobs::{Work, enqueue};
-use platform::settings::Secret;
+use platform::queue::{Work, enqueue};
+use platform::settings::SecretString;
 use results::document::{OpenPart, ResultDocument};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set};
 use testkit::judge_stub::{Answer, Asked, JudgeStub};
@@ -44,7 +44,7 @@ fn judges(stub: Option<&JudgeStub>) -> JudgeSettings {
                 api: Api::OpenAi,
                 model: "m-literal".to_owned(),
                 base_url: stub.url().parse().unwrap(),
-                key: Secret::new("sk-judge-of-a-test"),
+                key: SecretString::from("sk-judge-of-a-test"),
                 name: None,
                 family: Some("family of a test".to_owned()),
             })
@@ -208,7 +208,12 @@ async fn judging_again_judges_open_answers_too() {
         judging: 2,
     };
     let ring = enqueue(database, &work).await.unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    installation
+        .platform
+        .notifier
+        .notify(&[ring])
+        .await
+        .unwrap();
     let stub = JudgeStub::start(literal).await.unwrap();
     let settings = WorkerSettings {
         judges: judges(Some(&stub)),

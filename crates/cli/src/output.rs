@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use entity::TaskId;
 use platform::artifacts;
-use platform::parts::Platform;
+use platform::connect::Platform;
 use results::document::{ResultDocument, RowPart, RunPart};
 
 use crate::misuse::Misuse;

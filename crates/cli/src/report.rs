@@ -9,7 +9,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
 use domain::vocabulary::TaskStatus;
 use entity::{TaskId, task};
-use platform::parts::Platform;
+use platform::connect::Platform;
 use platform::settings::Environment;
 use results::document::ResultDocument;
 use results::load::result_document;

@@ -9,7 +9,7 @@ use agents::adapters::{Setup, VARIABLES};
 use agents::control::ControlProgram;
 use agents::program::Programs;
 use agents::sandbox::{Mode, Sandbox};
-use platform::settings::{Reader, Secret};
+use platform::settings::{ExposeSecret, Reader, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::absolute;
@@ -26,7 +26,7 @@ pub struct AgentSettings {
     /// `CLAUDE_MODEL` and its like, by the agent's name.
     pub models: BTreeMap<String, String>,
     /// The variables that an adapter may ask for, as far as they are set. Some are keys.
-    pub variables: BTreeMap<String, Secret>,
+    pub variables: BTreeMap<String, SecretString>,
     /// `AGENTS_FILE`: agents that are configured and not coded.
     pub configured: Vec<Configured>,
     /// `SANDBOX`: what the programs are confined by.
@@ -71,7 +71,7 @@ impl AgentSettings {
                 .iter()
                 .map(|name| (*name).to_owned())
                 .chain(configured.iter().flat_map(Configured::variables))
-                .filter_map(|name| Some((name.clone(), reader.passed(&name)?)))
+                .filter_map(|name| Some((name.clone(), reader.custom_secret(&name)?)))
                 .collect(),
             configured,
             sandbox,
@@ -113,7 +113,7 @@ impl AgentSettings {
 
     /// The values that configured agents are given of the environment: nobody but the user knows
     /// which of them are keys, so none is ever shown.
-    pub fn secrets(&self) -> impl Iterator<Item = Secret> {
+    pub fn secrets(&self) -> impl Iterator<Item = SecretString> {
         self.configured
             .iter()
             .flat_map(Configured::variables)
@@ -182,7 +182,7 @@ impl AgentSettings {
             .iter()
             .filter_map(|name| {
                 let value = self.variables.get(name)?;
-                Some((name.clone(), value.expose().to_owned()))
+                Some((name.clone(), value.expose_secret().to_owned()))
             })
             .collect()
     }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use platform::settings::Reader;
-use secrecy::SecretString;
 use source::{ForgeSettings, is_base_url};
 
 /// Reads [`ForgeSettings`] and records problems in `reader`.
@@ -47,8 +46,7 @@ pub(super) fn forge_settings(reader: &mut Reader<'_>) -> ForgeSettings {
             .or(default_api),
         token: reader
             .secret("FORGE_TOKEN")
-            .or_else(|| reader.secret("GITHUB_TOKEN"))
-            .map(|token| SecretString::from(token.expose())),
+            .or_else(|| reader.secret("GITHUB_TOKEN")),
         local_roots,
         timeout: reader.seconds("GIT_TIMEOUT_SECONDS", Duration::from_secs(600)),
         max_bytes: reader.parsed("GIT_MAX_BYTES", 4 << 30),

@@ -4,7 +4,7 @@ use domain::vocabulary::{FailureCause, RunStatus, TaskStatus, Verdict};
 use entity::{RunId, TaskId, answer, artifact, judging, probe, task};
 use platform::artifacts;
 use platform::events::{self, Event};
-use platform::jobs::ledger;
+use platform::queue::lease;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
     RelationTrait,
@@ -72,7 +72,7 @@ pub(crate) async fn finish_task(
 
     let transaction = worker.begin(job).await?;
     let rings = end_task(&transaction, task_id, status, problem.as_ref(), redactor).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     worker.tell(task_id, &rings).await;
     info!(task.id = %task_id, "task {task_id} is {status}");

@@ -11,7 +11,7 @@ use evaluation::probe::ProbeSet;
 use evaluation::probes::{ProbePlan, generate, of_dimensions, prove, without};
 use evaluation::question_bank::QuestionBank;
 use platform::events::{Event, NewEvent};
-use platform::jobs::{self, Work, ledger};
+use platform::queue::{self, Work, lease};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ pub(crate) async fn end_job(worker: &Worker, job: &Job) -> Result<(), StageError
     let redactor = &worker.platform.redactor;
     let transaction = worker.begin(job).await?;
     ending::close_cancelled(&transaction, job.lease.task_id, redactor).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -443,7 +443,7 @@ async fn hand_on(
             agent: run.agent.clone(),
         })
         .collect();
-    let rings = jobs::enqueue_all(&transaction, &works).await?;
+    let rings = queue::enqueue_all(&transaction, &works).await?;
     let mut events = events_of(pull_request, probe_set, hash);
     events.extend(estimate_events(&expected, task.max_cost_usd));
     let judges = worker.judges.iter().filter(|judge| judge.juror().is_some());
@@ -451,7 +451,7 @@ async fn hand_on(
     let judging = judging(judges.count(), runs.len(), asks(task, prepared), breaks);
     events.extend(judging.map(|line| progress("estimate", line)));
     platform::events::append(&transaction, task.id, &events, redactor).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     worker.tell(task.id, &rings).await;
     info!(

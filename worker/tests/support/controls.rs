@@ -7,7 +7,7 @@ use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
 use domain::vocabulary::Trigger;
 use entity::TaskId;
-use platform::jobs::{Work, enqueue};
+use platform::queue::{Work, enqueue};
 use testkit::builders;
 
 use super::Installation;
@@ -52,6 +52,11 @@ pub(crate) async fn task(
     let ring = enqueue(database, &Work::PrepareTask { task: id })
         .await
         .unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    installation
+        .platform
+        .notifier
+        .notify(&[ring])
+        .await
+        .unwrap();
     id
 }

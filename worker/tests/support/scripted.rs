@@ -22,7 +22,7 @@ use entity::{ProbeId, TaskId, probe, task};
 use evaluation::probe::{
     Combine, GeneratorReport, Grader, Key, Part, Probe, ProbeKind, ProbeSet, Teaching, Version,
 };
-use platform::jobs::{Work, enqueue_all};
+use platform::queue::{Work, enqueue_all};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -563,14 +563,14 @@ pub(crate) async fn prepared(
         }
     }
     let rings = enqueue_all(database, &works).await.unwrap();
-    installation.platform.doorbell.ring(&rings).await.unwrap();
+    installation.platform.notifier.notify(&rings).await.unwrap();
     task.id
 }
 
 /// Does what a user's cancelling does: marks the jobs, then the task and the runs nobody holds.
 pub(crate) async fn cancel(installation: &Installation, id: TaskId) {
     let database = &installation.platform.database;
-    platform::jobs::ledger::request_cancel(database, id)
+    platform::queue::lease::request_cancel(database, id)
         .await
         .unwrap();
     task::Entity::update_many()

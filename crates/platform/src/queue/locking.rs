@@ -1,4 +1,4 @@
-//! Which rows of the ledger a statement is about.
+//! Conditions and row locks of statements on the table `job`.
 
 use domain::vocabulary::JobState;
 use entity::job;
@@ -9,26 +9,31 @@ use sea_orm::{ConnectionTrait, DbBackend};
 
 use crate::database::clock;
 
-/// Leased, but the lease has run out.
+/// Returns the condition that a job is leased and its lease has expired.
 pub(super) fn expired(connection: &impl ConnectionTrait) -> Condition {
     Condition::all()
         .add(Expr::col(job::Column::State).eq(JobState::Leased))
         .add(Expr::col(job::Column::LeaseUntil).lt(clock::now(connection)))
 }
 
-/// Whether the job may be tried once more.
+/// Returns the condition that a job has attempts left.
 pub(super) fn has_attempts_left() -> Expr {
     Expr::col(job::Column::Attempt).lt(Expr::col(job::Column::MaxAttempts))
 }
 
-/// The ids of some jobs. On PostgreSQL it locks them in the order of their ids, so that two
-/// statements that write several jobs cannot wait for each other.
-pub(super) fn in_order(connection: &impl ConnectionTrait, which: Condition) -> SelectStatement {
+/// Selects the ids of the jobs that match `condition`.
+///
+/// On PostgreSQL it locks the rows in the order of their ids, so that two statements that write
+/// several jobs cannot deadlock.
+pub(super) fn lock_in_order(
+    connection: &impl ConnectionTrait,
+    condition: Condition,
+) -> SelectStatement {
     let mut select = Query::select();
     select
         .column(job::Column::Id)
         .from(job::Entity)
-        .cond_where(which);
+        .cond_where(condition);
     if connection.get_database_backend() == DbBackend::Postgres {
         select
             .order_by(job::Column::Id, Order::Asc)
@@ -37,7 +42,7 @@ pub(super) fn in_order(connection: &impl ConnectionTrait, which: Condition) -> S
     select
 }
 
-/// Rows that somebody else is about to write are left to the next sweep.
+/// Makes a SELECT skip rows that another transaction has locked. PostgreSQL only.
 pub(super) fn skip_locked(
     connection: &impl ConnectionTrait,
     mut select: SelectStatement,

@@ -1,39 +1,37 @@
-//! The platform put together from settings: what the API, a worker and the all-in-one process
-//! each connect to at their start.
+//! Connections that the API, a worker and the all-in-one process make at their start.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use sea_orm::DatabaseConnection;
 
-use crate::artifacts::{ArtifactStore, folder_of, foreign_scheme, is_bucket};
+use crate::artifacts::{ArtifactStore, folder_of, is_bucket, unsupported_scheme};
 use crate::database::{self, DatabaseSettings};
-use crate::doorbell::Doorbell;
-use crate::doorbell::embedded::EmbeddedDoorbell;
-use crate::doorbell::redis::RedisDoorbell;
-use crate::events::redis_waker::RedisWaker;
-use crate::events::{LocalWaker, Waker};
-use crate::jobs::ledger::LedgerSettings;
-use crate::rates::SharedRates;
+use crate::notify::local::{LocalEventNotifier, LocalNotifier};
+use crate::notify::redis::RedisNotifier;
+use crate::notify::redis_events::RedisEventNotifier;
+use crate::notify::{EventNotifier, Notifier};
+use crate::queue::QueueSettings;
+use crate::rate_limit::SharedRateLimit;
 use crate::redaction::Redactor;
-use crate::settings::{Reader, Secret};
+use crate::settings::{ExposeSecret, Reader, SecretString};
 
-/// What all processes of one installation must agree on.
+/// Settings that all processes of one installation share.
 #[derive(Clone, Debug)]
 pub struct PlatformSettings {
     pub database: DatabaseSettings,
-    /// `REDIS_URL`; none: the doorbell and the wake-ups stay inside the process.
-    pub redis_url: Option<Secret>,
-    /// `REDIS_PREFIX`, `membreak`: keeps installations on one Redis apart.
+    /// `REDIS_URL`. Without it notifications stay inside the process.
+    pub redis_url: Option<SecretString>,
+    /// `REDIS_PREFIX`, `membreak`: separates installations that share one Redis.
     pub redis_prefix: String,
     /// `STORAGE_DIR`: a folder, `s3://…` or `gs://…`.
     pub storage: String,
-    pub ledger: LedgerSettings,
-    /// Values of the settings that are secrets, for redaction.
-    pub secrets: Vec<Secret>,
+    pub queue: QueueSettings,
+    /// SecretString values, for redaction.
+    pub secrets: Vec<SecretString>,
 }
 
-/// The settings whose values are secrets.
+/// Settings whose values are secrets.
 const SECRETS: [&str; 12] = [
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -49,8 +47,8 @@ const SECRETS: [&str; 12] = [
     "GATEWAY_SECRET",
 ];
 
-/// The settings of agents that are addresses, in which a password may stand.
-const ADDRESSES: [&str; 9] = [
+/// Settings that are URLs and may contain a password.
+const URL_SETTINGS: [&str; 9] = [
     "ANTHROPIC_BASE_URL",
     "GOOGLE_GEMINI_BASE_URL",
     "OPENAI_BASE_URL",
@@ -62,32 +60,32 @@ const ADDRESSES: [&str; 9] = [
     "HTTP_PROXY",
 ];
 
-/// Whether the value of a setting must not be shown.
+/// Returns whether the value of a setting must not be shown.
 pub fn is_secret_setting(name: &str) -> bool {
     SECRETS.contains(&name)
 }
 
 impl PlatformSettings {
-    /// Reads the platform's settings; problems are noted in `reader`.
+    /// Reads the settings. Problems are collected in `reader`.
     pub fn read(reader: &mut Reader<'_>) -> Self {
         let storage = reader.text("STORAGE_DIR");
         let home = match &storage {
             Some(folder) if !is_bucket(folder) => folder_of(folder).to_owned(),
             Some(_) | None => PathBuf::from("data"),
         };
-        if storage.as_deref().and_then(foreign_scheme).is_some() {
+        if storage.as_deref().and_then(unsupported_scheme).is_some() {
             reader.refuse(
                 "STORAGE_DIR",
-                "begins with a scheme that is none of file://, s3:// and gs://, in small letters; a \
-                 folder is named without one",
+                "has an unknown scheme; use a folder without a scheme, file://, s3:// or gs:// (lower \
+                 case)",
             );
         }
         let database = DatabaseSettings::read(reader, &home);
         let redis_url = reader.secret("REDIS_URL");
         if let Some(url) = &redis_url
-            && redis::parse_redis_url(url.expose()).is_none()
+            && redis::parse_redis_url(url.expose_secret()).is_none()
         {
-            reader.refuse("REDIS_URL", "is no address of a Redis (redis://host:port/)");
+            reader.refuse("REDIS_URL", "is not a Redis URL (redis://host:port/)");
         }
         let redis_prefix = reader
             .text("REDIS_PREFIX")
@@ -97,9 +95,9 @@ impl PlatformSettings {
         }
         let addresses = [
             Some(database.url.as_str()),
-            redis_url.as_ref().map(Secret::expose),
+            redis_url.as_ref().map(ExposeSecret::expose_secret),
         ];
-        let others: Vec<String> = ADDRESSES
+        let others: Vec<String> = URL_SETTINGS
             .iter()
             .filter_map(|name| reader.text(name))
             .collect();
@@ -115,24 +113,28 @@ impl PlatformSettings {
             redis_url,
             redis_prefix,
             storage: storage.unwrap_or_else(|| "storage".to_owned()),
-            ledger: LedgerSettings::read(reader),
+            queue: QueueSettings::read(reader),
             secrets,
         }
     }
 
-    /// What takes the secrets of these settings out of text.
+    /// Returns a redactor for the secrets of these settings.
     pub fn redactor(&self) -> Redactor {
-        Redactor::new(self.secrets.iter().map(|secret| secret.expose().to_owned()))
+        Redactor::new(
+            self.secrets
+                .iter()
+                .map(|secret| secret.expose_secret().to_owned()),
+        )
     }
 }
 
-/// The password in an address. A plain word is none: it would be found in innocent text, and who
-/// uses `postgres` as a password has no secret.
-fn password(address: &str) -> Option<Secret> {
+/// Returns the password in a URL. A plain word such as `postgres` does not count: it also occurs in
+/// harmless text.
+fn password(address: &str) -> Option<SecretString> {
     let url = url::Url::parse(address).ok()?;
     let password = percent_decode(url.password()?);
     let is_word = password.bytes().all(|byte| byte.is_ascii_lowercase());
-    (!is_word).then(|| Secret::new(password))
+    (!is_word).then(|| SecretString::from(password))
 }
 
 /// Turns `%41` into `A`. A password of other encodings than UTF-8 is taken as near as can be.
@@ -142,90 +144,91 @@ fn percent_decode(text: &str) -> String {
         .into_owned()
 }
 
-/// Everything connected. Cheap to clone.
+/// The connections of a process. Cheap to clone.
 #[derive(Clone)]
 pub struct Platform {
     pub database: DatabaseConnection,
-    pub doorbell: Arc<dyn Doorbell>,
-    pub waker: Arc<dyn Waker>,
+    pub notifier: Arc<dyn Notifier>,
+    pub event_notifier: Arc<dyn EventNotifier>,
     pub artifacts: ArtifactStore,
     pub redactor: Redactor,
-    pub ledger: LedgerSettings,
-    /// None without Redis: every process counts by itself.
-    pub rates: Option<SharedRates>,
+    pub queue: QueueSettings,
+    /// `None` without Redis: every process counts by itself.
+    pub rate_limit: Option<SharedRateLimit>,
 }
 
-/// Why the platform could not be put together.
+/// A connection that could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("{doing}")]
+#[error("{operation} failed")]
 pub struct ConnectError {
-    /// What was being attempted: which service, at which address (without credentials).
-    pub doing: String,
+    /// The operation that was attempted: the service and its address, without credentials.
+    pub operation: String,
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl Platform {
-    /// Connects to the database (and brings its schema up to date), the store, and Redis. Redis
-    /// that does not answer is no error: it is tried again for ever.
+    /// Connects to the database, migrates its schema, and connects to the artifact store and Redis.
+    ///
+    /// An unreachable Redis is no error: the connection is retried forever.
     pub async fn connect(settings: &PlatformSettings) -> Result<Self, ConnectError> {
         let address = settings.database.address();
         let database = database::connect(&settings.database)
             .await
-            .map_err(doing(|| format!("connecting to the database {address}")))?;
-        database::migrate(&database).await.map_err(doing(|| {
-            format!("bringing the schema of {address} up to date")
-        }))?;
+            .map_err(during(|| format!("connecting to the database {address}")))?;
+        database::migrate(&database)
+            .await
+            .map_err(during(|| format!("migrating the schema of {address}")))?;
         let redactor = settings.redactor();
         let opening = || format!("opening the artifact store {}", settings.storage);
         let (storage, for_artifacts) = (settings.storage.clone(), redactor.clone());
         let artifacts =
             tokio::task::spawn_blocking(move || ArtifactStore::open(&storage, for_artifacts))
                 .await
-                .map_err(doing(opening))?
-                .map_err(doing(opening))?;
-        let (doorbell, waker) = bells(settings)?;
+                .map_err(during(opening))?
+                .map_err(during(opening))?;
+        let (notifier, event_notifier) = notifiers(settings)?;
         Ok(Self {
             database,
-            doorbell,
-            waker,
+            notifier,
+            event_notifier,
             artifacts,
             redactor,
-            ledger: settings.ledger,
-            rates: settings
+            queue: settings.queue,
+            rate_limit: settings
                 .redis_url
                 .as_ref()
-                .map(|url| SharedRates::connect(url, &settings.redis_prefix))
+                .map(|url| SharedRateLimit::connect(url, &settings.redis_prefix))
                 .transpose()
-                .map_err(doing(|| "setting up the connections to Redis".to_owned()))?,
+                .map_err(during(|| "setting up the connections to Redis".to_owned()))?,
         })
     }
 }
 
-type Bells = (Arc<dyn Doorbell>, Arc<dyn Waker>);
+type Notifiers = (Arc<dyn Notifier>, Arc<dyn EventNotifier>);
 
-/// The doorbell and the wake-ups: over Redis where there is one, else inside this process.
-fn bells(settings: &PlatformSettings) -> Result<Bells, ConnectError> {
+/// Returns the notifiers: through Redis if it is configured, otherwise inside this process.
+fn notifiers(settings: &PlatformSettings) -> Result<Notifiers, ConnectError> {
     let Some(url) = &settings.redis_url else {
         return Ok((
-            Arc::new(EmbeddedDoorbell::new()),
-            Arc::new(LocalWaker::new()),
+            Arc::new(LocalNotifier::new()),
+            Arc::new(LocalEventNotifier::new()),
         ));
     };
     let prefix = &settings.redis_prefix;
     let setting_up = || "setting up the connections to Redis".to_owned();
-    let doorbell = RedisDoorbell::connect(url, prefix).map_err(doing(setting_up))?;
-    let waker = RedisWaker::connect(url, prefix).map_err(doing(setting_up))?;
-    Ok((Arc::new(doorbell), Arc::new(waker)))
+    let notifier = RedisNotifier::connect(url, prefix).map_err(during(setting_up))?;
+    let event_notifier = RedisEventNotifier::connect(url, prefix).map_err(during(setting_up))?;
+    Ok((Arc::new(notifier), Arc::new(event_notifier)))
 }
 
-/// Says what was being attempted.
-fn doing<E>(what: impl FnOnce() -> String) -> impl FnOnce(E) -> ConnectError
+/// Returns a function that adds the attempted operation to an error.
+fn during<E>(operation: impl FnOnce() -> String) -> impl FnOnce(E) -> ConnectError
 where
     E: std::error::Error + Send + Sync + 'static,
 {
     move |error| ConnectError {
-        doing: what(),
+        operation: operation(),
         source: error.into(),
     }
 }

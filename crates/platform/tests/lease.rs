@@ -1,4 +1,4 @@
-//! The ledger: who may work on a job, and who may not any more.
+//! The queue: who may work on a job, and who may not any more.
 
 mod support;
 
@@ -7,11 +7,10 @@ use std::time::Duration;
 use chrono::Utc;
 use domain::vocabulary::JobState;
 use entity::{job, task};
-use platform::jobs::ledger::{
-    FenceError, Lease, LedgerSettings, Standing, cancelled, claim, fail, finish, hand_back, renew,
-    request_cancel,
+use platform::queue::lease::{
+    FenceError, Lease, Renewal, cancel, claim, fail, finish, release, renew, request_cancel,
 };
-use platform::jobs::{Ring, Work, enqueue, enqueue_all};
+use platform::queue::{Notification, QueueSettings, Work, enqueue, enqueue_all};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait as _, DatabaseConnection, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
@@ -41,12 +40,12 @@ async fn written(database: &DatabaseConnection, lease: &Lease) -> String {
 
 /// The second claim of a job whose first lease has run out.
 async fn take_over(database: &DatabaseConnection, lease: &Lease, owner: &str) -> Lease {
-    let ring = Ring {
+    let notification = Notification {
         queue: lease.work.queue(),
         job_id: lease.job_id,
         epoch: lease.epoch,
     };
-    let taken = claim(database, &ring, owner, &LedgerSettings::default()).await;
+    let taken = claim(database, &notification, owner, &QueueSettings::default()).await;
     let taken = taken.expect("the database is there");
     taken.expect("the lease has run out")
 }
@@ -66,12 +65,15 @@ async fn work_is_enqueued_once() {
             Work::JudgeRun { task, run },
             Work::FinishTask { task },
         ];
-        let rings = enqueue_all(&database, &works).await.unwrap();
-        let queues: Vec<_> = rings.iter().map(|ring| ring.queue.as_str()).collect();
+        let notifications = enqueue_all(&database, &works).await.unwrap();
+        let queues: Vec<_> = notifications
+            .iter()
+            .map(|notification| notification.queue.as_str())
+            .collect();
         assert_eq!(queues, ["prepare", "run:control-lossy", "judge", "finish"]);
         let again = futures::future::join_all(works.iter().map(|work| enqueue(&database, work)));
         let again: Result<Vec<_>, _> = again.await.into_iter().collect();
-        assert_eq!(again.unwrap(), rings);
+        assert_eq!(again.unwrap(), notifications);
         assert_eq!(job::Entity::find().count(&database).await.unwrap(), 4);
         assert_eq!(enqueue_all(&database, &[]).await.unwrap(), []);
     })
@@ -84,9 +86,9 @@ async fn work_enqueued_in_a_transaction_that_fails_was_never_there() {
         let database = pool(test).await;
         let (task, _) = task_and_run(&database).await;
         let transaction = database.begin().await.unwrap();
-        let ring = enqueue(&transaction, &Work::PrepareTask { task }).await;
+        let notification = enqueue(&transaction, &Work::PrepareTask { task }).await;
         transaction.rollback().await.unwrap();
-        let claimed = claim(&database, &ring.unwrap(), "me", &at_once()).await;
+        let claimed = claim(&database, &notification.unwrap(), "me", &at_once()).await;
         assert_eq!(claimed.unwrap(), None);
     })
     .await;
@@ -96,12 +98,12 @@ async fn work_enqueued_in_a_transaction_that_fails_was_never_there() {
 async fn of_twenty_claimants_one_wins() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
-        let (work, ring) = waiting_job(&database).await;
+        let (work, notification) = waiting_job(&database).await;
         let claimants: Vec<_> = (0..20)
             .map(|number| {
-                let (database, ring) = (database.clone(), ring.clone());
+                let (database, notification) = (database.clone(), notification.clone());
                 tokio::spawn(async move {
-                    claim(&database, &ring, &format!("w{number}"), &at_once()).await
+                    claim(&database, &notification, &format!("w{number}"), &at_once()).await
                 })
             })
             .collect();
@@ -124,10 +126,10 @@ async fn of_twenty_claimants_one_wins() {
 async fn what_is_not_to_be_claimed_is_not() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
-        let (_, ring) = waiting_job(&database).await;
-        let of_the_future = Ring {
+        let (_, notification) = waiting_job(&database).await;
+        let of_the_future = Notification {
             epoch: 1,
-            ..ring.clone()
+            ..notification.clone()
         };
         let claimed = claim(&database, &of_the_future, "me", &at_once()).await;
         assert_eq!(claimed.unwrap(), None, "another epoch");
@@ -138,12 +140,12 @@ async fn what_is_not_to_be_claimed_is_not() {
             .exec(&database)
             .await
             .unwrap();
-        let claimed = claim(&database, &ring, "me", &at_once()).await;
+        let claimed = claim(&database, &notification, "me", &at_once()).await;
         assert_eq!(claimed.unwrap(), None, "not due");
 
-        let (work, ring) = waiting_job(&database).await;
+        let (work, notification) = waiting_job(&database).await;
         request_cancel(&database, work.task()).await.unwrap();
-        let claimed = claim(&database, &ring, "me", &at_once()).await;
+        let claimed = claim(&database, &notification, "me", &at_once()).await;
         assert_eq!(claimed.unwrap(), None, "cancelled");
     })
     .await;
@@ -153,14 +155,16 @@ async fn what_is_not_to_be_claimed_is_not() {
 async fn a_lease_that_has_run_out_can_be_claimed_until_the_attempts_are_used_up() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
-        let (_, mut ring) = waiting_job(&database).await;
+        let (_, mut notification) = waiting_job(&database).await;
         for attempt in 1..=3 {
-            let lease = claim(&database, &ring, "me", &no_lease()).await.unwrap();
+            let lease = claim(&database, &notification, "me", &no_lease())
+                .await
+                .unwrap();
             let lease = lease.expect("the one before has run out");
             assert_eq!((lease.attempt, lease.epoch), (attempt, i64::from(attempt)));
-            ring.epoch = lease.epoch;
+            notification.epoch = lease.epoch;
         }
-        let claimed = claim(&database, &ring, "me", &no_lease()).await;
+        let claimed = claim(&database, &notification, "me", &no_lease()).await;
         assert_eq!(claimed.unwrap(), None);
     })
     .await;
@@ -171,12 +175,12 @@ async fn a_lease_that_holds_cannot_be_claimed() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let lease = leased_job(&database, "me", &at_once()).await;
-        let ring = Ring {
+        let notification = Notification {
             queue: lease.work.queue(),
             job_id: lease.job_id,
             epoch: lease.epoch,
         };
-        let claimed = claim(&database, &ring, "other", &at_once()).await;
+        let claimed = claim(&database, &notification, "other", &at_once()).await;
         assert_eq!(claimed.unwrap(), None);
         write(&database, &lease, "mine").await.unwrap();
         assert_eq!(written(&database, &lease).await, "mine");
@@ -199,8 +203,8 @@ async fn a_lost_lease_cannot_write() {
             "{refused:?}"
         );
         assert!(finish(&database, &mine).await.is_err());
-        assert!(cancelled(&database, &mine).await.is_err());
-        assert!(hand_back(&database, &mine).await.is_err());
+        assert!(cancel(&database, &mine).await.is_err());
+        assert!(release(&database, &mine).await.is_err());
         assert!(
             fail(&database, &mine, "late", Some(Duration::ZERO), &at_once())
                 .await
@@ -260,15 +264,15 @@ async fn a_renewal_says_how_every_lease_stands() {
 
         let before = row(&database, held.job_id).await.lease_until;
         let leases = [&held, &wanted_back, &expired, &lost, &done].map(Clone::clone);
-        let standings = renew(&database, &leases).await.unwrap();
+        let renewals = renew(&database, &leases).await.unwrap();
         assert_eq!(
-            standings,
+            renewals,
             [
-                (held.job_id, Standing::Held),
-                (wanted_back.job_id, Standing::CancelRequested),
-                (expired.job_id, Standing::Held),
-                (lost.job_id, Standing::Lost),
-                (done.job_id, Standing::Lost),
+                (held.job_id, Renewal::Held),
+                (wanted_back.job_id, Renewal::CancelRequested),
+                (expired.job_id, Renewal::Held),
+                (lost.job_id, Renewal::Lost),
+                (done.job_id, Renewal::Lost),
             ]
         );
         assert!(row(&database, held.job_id).await.lease_until > before);
@@ -286,8 +290,8 @@ async fn finished_work_is_never_claimed_again() {
         let row = row(&database, lease.job_id).await;
         assert_eq!(row.state, JobState::Done);
         assert!(row.finished_at.is_some() && row.lease_owner.is_none());
-        let ring = enqueue(&database, &lease.work).await.unwrap();
-        let claimed = claim(&database, &ring, "me", &at_once()).await;
+        let notification = enqueue(&database, &lease.work).await.unwrap();
+        let claimed = claim(&database, &notification, "me", &at_once()).await;
         assert_eq!(claimed.unwrap(), None);
     })
     .await;
@@ -297,13 +301,13 @@ async fn finished_work_is_never_claimed_again() {
 async fn a_failed_attempt_waits_before_the_next() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
-        let settings = LedgerSettings {
+        let settings = QueueSettings {
             backoff: Duration::from_secs(100),
-            ..LedgerSettings::default()
+            ..QueueSettings::default()
         };
         let lease = leased_job(&database, "me", &settings).await;
         let before = Utc::now();
-        let ring = fail(
+        let notification = fail(
             &database,
             &lease,
             "no luck",
@@ -311,13 +315,13 @@ async fn a_failed_attempt_waits_before_the_next() {
             &settings,
         )
         .await;
-        let ring = ring.unwrap().expect("there are attempts left");
+        let notification = notification.unwrap().expect("there are attempts left");
         let row = row(&database, lease.job_id).await;
         assert_eq!((row.state, row.attempt), (JobState::Queued, 1));
         assert_eq!(row.last_error.as_deref(), Some("no luck"));
         let wait = (row.available_at - before).num_milliseconds();
         assert!((79_000..=121_000).contains(&wait), "{wait}");
-        let claimed = claim(&database, &ring, "me", &settings).await;
+        let claimed = claim(&database, &notification, "me", &settings).await;
         assert_eq!(claimed.unwrap(), None);
     })
     .await;
@@ -327,13 +331,13 @@ async fn a_failed_attempt_waits_before_the_next() {
 async fn failing_uses_up_the_attempts() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
-        let settings = LedgerSettings {
+        let settings = QueueSettings {
             max_attempts: 2,
             ..at_once()
         };
         let first = leased_job(&database, "me", &settings).await;
-        let ring = fail(&database, &first, "once", Some(Duration::ZERO), &settings).await;
-        let second = claim(&database, &ring.unwrap().unwrap(), "me", &settings).await;
+        let notification = fail(&database, &first, "once", Some(Duration::ZERO), &settings).await;
+        let second = claim(&database, &notification.unwrap().unwrap(), "me", &settings).await;
         let second = second.unwrap().expect("it is due at once");
         assert_eq!((second.attempt, second.epoch), (2, 2));
         let end = fail(&database, &second, "twice", Some(Duration::ZERO), &settings).await;
@@ -401,7 +405,7 @@ async fn cancelling_ends_what_waits_and_marks_what_runs() {
         let other = row(&database, of_another_task.job_id).await;
         assert_eq!(other.state, JobState::Queued);
 
-        cancelled(&database, &lease).await.unwrap();
+        cancel(&database, &lease).await.unwrap();
         assert_eq!(request_cancel(&database, task).await.unwrap(), 0);
         let ended = row(&database, lease.job_id).await;
         assert_eq!(ended.state, JobState::Cancelled);
@@ -413,10 +417,10 @@ async fn cancelling_ends_what_waits_and_marks_what_runs() {
 async fn work_handed_back_can_be_claimed_at_once_and_costs_no_attempt() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
-        let lease = leased_job(&database, "me", &LedgerSettings::default()).await;
-        let ring = hand_back(&database, &lease).await.unwrap();
+        let lease = leased_job(&database, "me", &QueueSettings::default()).await;
+        let notification = release(&database, &lease).await.unwrap();
         assert!(write(&database, &lease, "late").await.is_err());
-        let next = claim(&database, &ring, "other", &LedgerSettings::default()).await;
+        let next = claim(&database, &notification, "other", &QueueSettings::default()).await;
         let next = next.unwrap().expect("it waits");
         assert_eq!((next.attempt, next.epoch), (1, 2));
     })

@@ -1,18 +1,18 @@
-//! Counts requests of callers where all replicas see it: in Redis.
+//! Rate limit shared by all replicas, in Redis.
 
 use std::time::Duration;
 
 use redis::Script;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
-use crate::settings::Secret;
+use crate::settings::{ExposeSecret, SecretString};
 
-/// How long a request may wait to be counted.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Timeout for counting one request.
+const TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The generic cell rate algorithm: one time per caller, the one at which its bucket is empty again.
-/// Redis's own clock counts, so that replicas need not agree on theirs.
-const TAKE: &str = "
+/// The generic cell rate algorithm (ITU-T I.371): one time per caller, at which its bucket is empty
+/// again. It uses the clock of Redis, so replicas need no common clock.
+const GCRA_SCRIPT: &str = "
 local now = redis.call('TIME')
 now = now[1] * 1000000 + now[2]
 local interval, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -24,53 +24,57 @@ redis.call('SET', KEYS[1], string.format('%.0f', free + interval), 'PX', math.ce
 return 0
 ";
 
-/// Counts in Redis. Cheap to clone.
+/// Counts requests in Redis. Cheap to clone.
 #[derive(Clone)]
-pub struct SharedRates {
+pub struct SharedRateLimit {
     connection: ConnectionManager,
     prefix: String,
-    take: std::sync::Arc<Script>,
+    script: std::sync::Arc<Script>,
 }
 
-impl std::fmt::Debug for SharedRates {
+impl std::fmt::Debug for SharedRateLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SharedRates")
+        f.debug_struct("SharedRateLimit")
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
 }
 
-impl SharedRates {
-    /// Connects when it is first used. Only a malformed address is an error.
-    pub fn connect(url: &Secret, prefix: &str) -> Result<Self, redis::RedisError> {
-        let client = redis::Client::open(url.expose())?;
+impl SharedRateLimit {
+    /// Prepares a connection, which is made on first use.
+    ///
+    /// # Errors
+    /// The address is malformed.
+    pub fn connect(url: &SecretString, prefix: &str) -> Result<Self, redis::RedisError> {
+        let client = redis::Client::open(url.expose_secret())?;
         let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(PATIENCE))
-            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(TIMEOUT))
+            .set_connection_timeout(Some(TIMEOUT))
             .set_number_of_retries(0);
         Ok(Self {
             connection: ConnectionManager::new_lazy_with_config(client, config)?,
             prefix: prefix.to_owned(),
-            take: std::sync::Arc::new(Script::new(TAKE)),
+            script: std::sync::Arc::new(Script::new(GCRA_SCRIPT)),
         })
     }
 
-    /// Takes one of `per_minute` for `key`, all of which may be taken at once. Some: it is refused,
-    /// and may be had after this wait.
+    /// Counts one request of `key` against `per_minute`, all of which may come in one burst.
+    ///
+    /// Returns `None` if the request is allowed, otherwise the time until it would be.
     ///
     /// # Errors
     /// Redis does not answer within a quarter of a second.
-    pub async fn take(
+    pub async fn check(
         &self,
         key: &str,
         per_minute: u32,
     ) -> Result<Option<Duration>, redis::RedisError> {
         let interval = 60_000_000 / u64::from(per_minute.max(1));
         let mut connection = self.connection.clone();
-        let mut call = self.take.key(format!("{}:rate:{key}", self.prefix));
+        let mut call = self.script.key(format!("{}:rate:{key}", self.prefix));
         call.arg(interval).arg(per_minute.max(1));
-        let asked = call.invoke_async::<i64>(&mut connection);
-        let wait = match tokio::time::timeout(PATIENCE, asked).await {
+        let query = call.invoke_async::<i64>(&mut connection);
+        let wait = match tokio::time::timeout(TIMEOUT, query).await {
             Ok(wait) => wait?,
             Err(_) => {
                 return Err(redis::RedisError::from(std::io::Error::from(

@@ -1,7 +1,8 @@
-//! Brings back what was lost: expired leases, bells that nobody heard, runs whose worker died.
+//! Recovers lost work: returns expired leases to the queue, repeats notifications that were not
+//! received, and reports runs whose worker died.
 //!
-//! Safe to run in many workers at once: every change is one statement that takes each job once
-//! (on PostgreSQL it skips the rows that somebody else is about to write).
+//! Every worker runs a rescuer. Each change is a single statement, so two rescuers never process the
+//! same job twice. PostgreSQL uses `SKIP LOCKED`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,92 +15,93 @@ use sea_orm::sea_query::{
 };
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, FromQueryResult as _};
 
-use super::ledger::LedgerSettings;
-use super::rows::{expired, has_attempts_left, skip_locked};
-use super::{AFTERWARDS, Ring, Work};
+use super::locking::{expired, has_attempts_left, skip_locked};
+use super::settings::QueueSettings;
+use super::work::{FOLLOW_UP_JOBS, Notification, Work};
 use crate::database::clock;
 use crate::telemetry::chain;
 
-/// How many jobs of one queue are rung for: what the carrier is to hold at most. The rest wait in
-/// the ledger until it is their turn.
-const RUNG_PER_QUEUE: i32 = 1000;
-/// Nothing tells whether a failed job of those that follow an end ([`AFTERWARDS`]) was told of, so those
-/// that failed lately are named; telling twice changes nothing.
-const LATELY: Duration = Duration::from_secs(120);
-/// How many jobs without an end one sweep names.
-const NAMED_AT_ONCE: u64 = 1000;
+/// Upper bound on pending notifications per queue in Redis. Further jobs are notified as earlier ones
+/// are claimed.
+const MAX_NOTIFICATIONS_PER_QUEUE: i32 = 1000;
+/// Failed follow-up jobs ([`FOLLOW_UP_JOBS`]) are reported again for this long. Reporting is
+/// idempotent, and the table does not record whether it happened.
+const RECENT_FAILURE_WINDOW: Duration = Duration::from_secs(120);
+/// Jobs without an end that one pass reports.
+const MAX_REPORTED: u64 = 1000;
 
-/// What one sweep found.
+/// Result of one pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Jobs that wait and whose bell is to be rung (again): due, and not rung for a while.
-    pub rings: Vec<Ring>,
-    /// Jobs that are `failed` while their run (or task) is not at its end, as when the lease ran
-    /// out on the last attempt. The worker ends it. Every sweep names them until that is done, so
-    /// it is done even if a worker dies over it; it is to be done under the condition that the
-    /// run (or task) is still without an end.
+pub struct Rescued {
+    /// Due jobs whose notification is missing or old.
+    pub notify: Vec<Notification>,
+    /// Failed jobs whose run (or task) has not ended, for example because the lease expired on the
+    /// last attempt.
+    ///
+    /// The worker ends the run, provided that it still has not ended. Every pass reports the job
+    /// until that is done, so a worker that dies meanwhile loses nothing.
     pub failed: Vec<Work>,
-    /// The same for jobs that are `cancelled`, as when the worker died that was to cancel.
+    /// Cancelled jobs whose run (or task) has not ended, for example because the worker died before
+    /// it could cancel the run.
     pub cancelled: Vec<Work>,
 }
 
-/// Sweeps once. Safe to run in every worker.
-pub async fn sweep(
+/// Runs one pass. Safe to run in every worker.
+pub async fn rescue(
     database: &DatabaseConnection,
-    settings: &LedgerSettings,
-) -> Result<Swept, DbErr> {
-    cancel(database).await?;
-    take_back(database).await?;
-    let rings = ring_again(database, settings).await?;
-    let mut swept = Swept {
-        rings,
-        ..Swept::default()
+    settings: &QueueSettings,
+) -> Result<Rescued, DbErr> {
+    cancel_unleased(database).await?;
+    requeue_expired(database).await?;
+    let notify = take_unnotified(database, settings).await?;
+    let mut rescued = Rescued {
+        notify,
+        ..Rescued::default()
     };
-    for job in without_end(database).await? {
+    for job in jobs_without_end(database).await? {
         let work = match serde_json::from_value(job.work) {
             Ok(work) => work,
             Err(error) => {
                 tracing::error!(
                     job.id = %job.id,
                     error = chain(&error),
-                    "a job holds work that this version does not know"
+                    "could not read the work of a job: this version does not know its kind"
                 );
                 continue;
             }
         };
         match job.state {
-            JobState::Failed => swept.failed.push(work),
-            JobState::Cancelled => swept.cancelled.push(work),
+            JobState::Failed => rescued.failed.push(work),
+            JobState::Cancelled => rescued.cancelled.push(work),
             JobState::Queued | JobState::Leased | JobState::Done => {}
         }
     }
-    Ok(swept)
+    Ok(rescued)
 }
 
-/// Ends the jobs that are to be cancelled and that no worker holds any more.
-async fn cancel(database: &DatabaseConnection) -> Result<(), DbErr> {
-    let lost = Condition::all()
+/// Cancels the jobs whose cancellation was requested and that no worker holds any more.
+async fn cancel_unleased(database: &DatabaseConnection) -> Result<(), DbErr> {
+    let unleased = Condition::all()
         .add(Expr::col(job::Column::CancelRequested).eq(true))
         .add(
             Condition::any()
                 .add(Expr::col(job::Column::State).eq(JobState::Queued))
                 .add(expired(database)),
         );
-    let update = unlease(database, lost)
+    let update = end_leases(database, unleased)
         .value(job::Column::State, JobState::Cancelled)
         .value(job::Column::FinishedAt, clock::now(database))
         .take();
     for row in database.query_all(&update).await? {
         let job = job::Model::from_query_result(&row, "")?;
-        tracing::info!(job.id = %job.id, task.id = %job.task_id, "cancelled a job nobody holds");
+        tracing::info!(job.id = %job.id, task.id = %job.task_id, "cancelled a job without a worker");
     }
     Ok(())
 }
 
-/// Takes jobs from workers that stopped renewing: back to `queued`, or `failed` when the attempts
-/// are used up.
-async fn take_back(database: &DatabaseConnection) -> Result<(), DbErr> {
-    let update = unlease(database, expired(database))
+/// Returns jobs with an expired lease to the queue, or marks them as failed if no attempt is left.
+async fn requeue_expired(database: &DatabaseConnection) -> Result<(), DbErr> {
+    let update = end_leases(database, expired(database))
         .value(
             job::Column::FinishedAt,
             Expr::case(has_attempts_left(), Expr::null()).finally(clock::now(database)),
@@ -111,7 +113,7 @@ async fn take_back(database: &DatabaseConnection) -> Result<(), DbErr> {
         .value(job::Column::AvailableAt, clock::now(database))
         .value(
             job::Column::LastError,
-            "the lease ran out: the worker that held it is gone",
+            "the lease expired: the worker that held it is gone",
         )
         .take();
     for row in database.query_all(&update).await? {
@@ -121,46 +123,47 @@ async fn take_back(database: &DatabaseConnection) -> Result<(), DbErr> {
             task.id = %job.task_id,
             job.attempt = job.attempt,
             job.state = %job.state,
-            "the lease of a job ran out"
+            "lease expired"
         );
     }
     Ok(())
 }
 
-/// An update that takes the lease away from jobs.
-fn unlease(database: &DatabaseConnection, which: Condition) -> UpdateStatement {
+/// Returns an update that ends the leases of the jobs that match `condition`.
+fn end_leases(database: &DatabaseConnection, condition: Condition) -> UpdateStatement {
     let mut ids = Query::select();
     ids.column(job::Column::Id)
         .from(job::Entity)
-        .cond_where(which.clone());
+        .cond_where(condition.clone());
     Query::update()
         .table(job::Entity)
         .value(job::Column::LeaseOwner, None::<String>)
         .value(job::Column::LeaseUntil, None::<DateTimeUtc>)
-        .value(job::Column::RungAt, None::<DateTimeUtc>)
+        .value(job::Column::NotifiedAt, None::<DateTimeUtc>)
         .value(job::Column::UpdatedAt, clock::now(database))
         .cond_where(Expr::col(job::Column::Id).in_subquery(skip_locked(database, ids)))
-        .cond_where(which)
+        .cond_where(condition)
         .returning_all()
         .take()
 }
 
-/// Marks the jobs that are to be rung for as rung, and returns their rings, oldest first.
-async fn ring_again(
+/// Marks the due jobs whose notification is missing or old as notified. Returns their notifications,
+/// oldest first.
+async fn take_unnotified(
     database: &DatabaseConnection,
-    settings: &LedgerSettings,
-) -> Result<Vec<Ring>, DbErr> {
-    let waits = || {
+    settings: &QueueSettings,
+) -> Result<Vec<Notification>, DbErr> {
+    let is_due = || {
         Condition::all()
             .add(Expr::col((job::Entity, job::Column::State)).eq(JobState::Queued))
             .add(Expr::col((job::Entity, job::Column::AvailableAt)).lte(clock::now(database)))
     };
-    let not_rung = || {
+    let not_notified = || {
         Condition::any()
-            .add(Expr::col((job::Entity, job::Column::RungAt)).is_null())
+            .add(Expr::col((job::Entity, job::Column::NotifiedAt)).is_null())
             .add(
-                Expr::col((job::Entity, job::Column::RungAt))
-                    .lt(clock::before(database, settings.ring_again)),
+                Expr::col((job::Entity, job::Column::NotifiedAt))
+                    .lt(clock::before(database, settings.notify_again)),
             )
     };
     let in_line = Query::select()
@@ -174,7 +177,7 @@ async fn ring_again(
             "place",
         )
         .from(job::Entity)
-        .cond_where(waits())
+        .cond_where(is_due())
         .take();
     let ids = Query::select()
         .column((job::Entity, job::Column::Id))
@@ -185,16 +188,16 @@ async fn ring_again(
             "in_line",
             Expr::col(("in_line", "id")).equals((job::Entity, job::Column::Id)),
         )
-        .and_where(Expr::col(("in_line", "place")).lte(RUNG_PER_QUEUE))
-        .cond_where(waits())
-        .cond_where(not_rung())
+        .and_where(Expr::col(("in_line", "place")).lte(MAX_NOTIFICATIONS_PER_QUEUE))
+        .cond_where(is_due())
+        .cond_where(not_notified())
         .take();
     let update = Query::update()
         .table(job::Entity)
-        .value(job::Column::RungAt, clock::now(database))
+        .value(job::Column::NotifiedAt, clock::now(database))
         .cond_where(Expr::col(job::Column::Id).in_subquery(skip_locked(database, ids)))
-        .cond_where(waits())
-        .cond_where(not_rung())
+        .cond_where(is_due())
+        .cond_where(not_notified())
         .returning_all()
         .take();
     let mut jobs = Vec::new();
@@ -204,7 +207,7 @@ async fn ring_again(
     jobs.sort_by_key(|job| (job.available_at, job.id));
     Ok(jobs
         .into_iter()
-        .map(|job| Ring {
+        .map(|job| Notification {
             queue: job.queue,
             job_id: job.id,
             epoch: job.epoch,
@@ -212,9 +215,9 @@ async fn ring_again(
         .collect())
 }
 
-/// Failed and cancelled jobs whose run, or whose task, is not at its end.
-async fn without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, DbErr> {
-    let ended_badly = || {
+/// Returns failed and cancelled jobs whose run or task has not ended.
+async fn jobs_without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, DbErr> {
+    let unsuccessful = || {
         Expr::col((job::Entity, job::Column::State)).is_in([JobState::Failed, JobState::Cancelled])
     };
     let runs = RunStatus::ALL
@@ -230,8 +233,8 @@ async fn without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, D
                 .equals((agent_run::Entity, agent_run::Column::Id)),
         )
         .and_where(Expr::col((agent_run::Entity, agent_run::Column::Status)).is_in(runs))
-        .and_where(ended_badly())
-        .limit(NAMED_AT_ONCE)
+        .and_where(unsuccessful())
+        .limit(MAX_REPORTED)
         .take();
     let tasks = TaskStatus::ALL
         .iter()
@@ -246,28 +249,28 @@ async fn without_end(database: &DatabaseConnection) -> Result<Vec<job::Model>, D
         )
         .and_where(Expr::col((task::Entity, task::Column::Status)).is_in(tasks))
         .and_where(Expr::col((job::Entity, job::Column::RunId)).is_null())
-        // What follows an end is no reason for another one, should the task have begun again.
-        .and_where(Expr::col((job::Entity, job::Column::Kind)).is_not_in(AFTERWARDS))
-        .and_where(ended_badly())
-        .limit(NAMED_AT_ONCE)
+        // Follow-up jobs never end a task, even if the task has started again.
+        .and_where(Expr::col((job::Entity, job::Column::Kind)).is_not_in(FOLLOW_UP_JOBS))
+        .and_where(unsuccessful())
+        .limit(MAX_REPORTED)
         .take();
-    let lately = clock::before(database, LATELY);
-    let afterwards = Query::select()
+    let window_start = clock::before(database, RECENT_FAILURE_WINDOW);
+    let follow_ups = Query::select()
         .column(sea_orm::sea_query::Asterisk)
         .from(job::Entity)
-        .and_where(Expr::col((job::Entity, job::Column::Kind)).is_in(AFTERWARDS))
-        .and_where(ended_badly())
-        .and_where(Expr::col((job::Entity, job::Column::FinishedAt)).gt(lately))
-        .limit(NAMED_AT_ONCE)
+        .and_where(Expr::col((job::Entity, job::Column::Kind)).is_in(FOLLOW_UP_JOBS))
+        .and_where(unsuccessful())
+        .and_where(Expr::col((job::Entity, job::Column::FinishedAt)).gt(window_start))
+        .limit(MAX_REPORTED)
         .take();
-    let mut found: HashMap<JobId, job::Model> = HashMap::new();
-    for select in [of_runs, of_tasks, afterwards] {
+    let mut by_id: HashMap<JobId, job::Model> = HashMap::new();
+    for select in [of_runs, of_tasks, follow_ups] {
         for row in database.query_all(&select).await? {
             let job = job::Model::from_query_result(&row, "")?;
-            found.insert(job.id, job);
+            by_id.insert(job.id, job);
         }
     }
-    let mut found: Vec<_> = found.into_values().collect();
-    found.sort_by_key(|job| job.id);
-    Ok(found)
+    let mut jobs: Vec<_> = by_id.into_values().collect();
+    jobs.sort_by_key(|job| job.id);
+    Ok(jobs)
 }

@@ -1,4 +1,4 @@
-//! The doorbells, on the real thing.
+//! The notifiers, on the real thing.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use entity::{JobId, TaskId};
-use platform::doorbell::embedded::EmbeddedDoorbell;
-use platform::doorbell::redis::RedisDoorbell;
-use platform::doorbell::{Doorbell, Hear};
-use platform::events::Waker;
-use platform::events::redis_waker::RedisWaker;
-use platform::jobs::Ring;
-use platform::settings::Secret;
+use platform::notify::EventNotifier;
+use platform::notify::local::LocalNotifier;
+use platform::notify::redis::RedisNotifier;
+use platform::notify::redis_events::RedisEventNotifier;
+use platform::notify::{Notifier, Subscriber};
+use platform::queue::Notification;
+use platform::settings::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -56,8 +56,8 @@ impl Redis {
         self.wait();
     }
 
-    fn url(&self) -> Secret {
-        Secret::new(format!("redis://127.0.0.1:{}/", self.port))
+    fn url(&self) -> SecretString {
+        SecretString::from(format!("redis://127.0.0.1:{}/", self.port))
     }
 }
 
@@ -85,49 +85,49 @@ impl Drop for Redis {
     }
 }
 
-struct Heard(mpsc::UnboundedSender<Ring>);
+struct Received(mpsc::UnboundedSender<Notification>);
 
 #[async_trait]
-impl Hear for Heard {
-    async fn hear(&self, ring: Ring) -> Result<(), sea_orm::DbErr> {
+impl Subscriber for Received {
+    async fn notified(&self, notification: Notification) -> Result<(), sea_orm::DbErr> {
         self.0
-            .send(ring)
+            .send(notification)
             .map_err(|_| sea_orm::DbErr::Custom("nobody listens".to_owned()))
     }
 }
 
-struct Ear {
-    heard: mpsc::UnboundedReceiver<Ring>,
+struct Subscription {
+    received: mpsc::UnboundedReceiver<Notification>,
     slots: Arc<Semaphore>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
-fn listen(doorbell: &(impl Doorbell + Clone), queues: &[&str], slots: usize) -> Ear {
-    let (sender, heard) = mpsc::unbounded_channel();
+fn listen(notifier: &(impl Notifier + Clone), queues: &[&str], slots: usize) -> Subscription {
+    let (sender, received) = mpsc::unbounded_channel();
     let (slots, stop) = (Arc::new(Semaphore::new(slots)), CancellationToken::new());
     let queues: Vec<String> = queues.iter().map(|queue| (*queue).to_owned()).collect();
-    let (doorbell, gate, stopped) = (doorbell.clone(), Arc::clone(&slots), stop.clone());
+    let (notifier, gate, stopped) = (notifier.clone(), Arc::clone(&slots), stop.clone());
     let task = tokio::spawn(async move {
         let worker = format!("test-{}", uuid::Uuid::new_v4());
-        doorbell
-            .listen(&worker, &queues, gate, Arc::new(Heard(sender)), stopped)
+        notifier
+            .subscribe(&worker, &queues, gate, Arc::new(Received(sender)), stopped)
             .await
             .expect("listening goes on until it is stopped");
     });
-    Ear {
-        heard,
+    Subscription {
+        received,
         slots,
         stop,
         task,
     }
 }
 
-impl Ear {
-    async fn next(&mut self) -> Ring {
-        tokio::time::timeout(Duration::from_secs(20), self.heard.recv())
+impl Subscription {
+    async fn next(&mut self) -> Notification {
+        tokio::time::timeout(Duration::from_secs(20), self.received.recv())
             .await
-            .expect("a bell within 20 s")
+            .expect("a notification within 20 s")
             .expect("an ear")
     }
 
@@ -140,78 +140,86 @@ impl Ear {
     }
 }
 
-fn ring(queue: &str) -> Ring {
-    Ring {
+fn notification(queue: &str) -> Notification {
+    Notification {
         queue: queue.to_owned(),
         job_id: JobId::new(),
         epoch: 0,
     }
 }
 
-/// Rings until the ear has heard: an embedded ear may not be there yet.
-async fn ring_until_heard(doorbell: &impl Doorbell, ear: &mut Ear, bell: &Ring) {
+/// Rings until the subscription has received: an embedded subscription may not be there yet.
+async fn notify_until_received(
+    notifier: &impl Notifier,
+    subscription: &mut Subscription,
+    notification: &Notification,
+) {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        doorbell
-            .ring(std::slice::from_ref(bell))
+        notifier
+            .notify(std::slice::from_ref(notification))
             .await
-            .expect("a bell that rings");
-        if let Ok(Some(heard)) =
-            tokio::time::timeout(Duration::from_millis(1_500), ear.heard.recv()).await
+            .expect("a notification that rings");
+        if let Ok(Some(received)) =
+            tokio::time::timeout(Duration::from_millis(1_500), subscription.received.recv()).await
         {
-            assert_eq!(heard.job_id, bell.job_id);
+            assert_eq!(received.job_id, notification.job_id);
             return;
         }
-        assert!(Instant::now() < until, "nobody heard the bell");
+        assert!(Instant::now() < until, "nobody received the bell");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_embedded_bell_is_heard_by_its_queue() {
-    let doorbell = EmbeddedDoorbell::new();
-    let mut ear = listen(&doorbell, &["prepare", "judge"], 2);
-    ring_until_heard(&doorbell, &mut ear, &ring("prepare")).await;
-    ring_until_heard(&doorbell, &mut ear, &ring("judge")).await;
-    ear.stop().await;
+    let notifier = LocalNotifier::new();
+    let mut subscription = listen(&notifier, &["prepare", "judge"], 2);
+    notify_until_received(&notifier, &mut subscription, &notification("prepare")).await;
+    notify_until_received(&notifier, &mut subscription, &notification("judge")).await;
+    subscription.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_embedded_bell_waits_for_a_free_slot() {
-    let doorbell = EmbeddedDoorbell::new();
-    let mut ear = listen(&doorbell, &["prepare"], 1);
-    ring_until_heard(&doorbell, &mut ear, &ring("prepare")).await;
-    let busy = Arc::clone(&ear.slots)
+    let notifier = LocalNotifier::new();
+    let mut subscription = listen(&notifier, &["prepare"], 1);
+    notify_until_received(&notifier, &mut subscription, &notification("prepare")).await;
+    let busy = Arc::clone(&subscription.slots)
         .acquire_owned()
         .await
         .expect("an open semaphore");
-    let bell = ring("prepare");
-    doorbell
-        .ring(std::slice::from_ref(&bell))
+    let notification = notification("prepare");
+    notifier
+        .notify(std::slice::from_ref(&notification))
         .await
-        .expect("a bell that rings");
-    let early = tokio::time::timeout(Duration::from_millis(400), ear.heard.recv()).await;
+        .expect("a notification that rings");
+    let early =
+        tokio::time::timeout(Duration::from_millis(400), subscription.received.recv()).await;
     assert!(early.is_err(), "heard without a free slot");
     drop(busy);
-    assert_eq!(ear.next().await, bell);
-    ear.stop().await;
+    assert_eq!(subscription.next().await, notification);
+    subscription.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_bell_over_redis_is_heard_once_by_one_of_two_workers() {
     let redis = Redis::start();
-    let doorbell = RedisDoorbell::connect(&redis.url(), "test").expect("an address");
-    let other = RedisDoorbell::connect(&redis.url(), "test").expect("an address");
-    let mut here = listen(&doorbell, &["prepare"], 4);
+    let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
+    let other = RedisNotifier::connect(&redis.url(), "test").expect("an address");
+    let mut here = listen(&notifier, &["prepare"], 4);
     let mut there = listen(&other, &["prepare"], 4);
-    let bells: Vec<Ring> = (0..60).map(|_| ring("prepare")).collect();
-    doorbell.ring(&bells).await.expect("bells that ring");
-    let mut heard = BTreeSet::new();
-    while heard.len() < bells.len() {
-        let bell = tokio::select! {
-            bell = here.next() => bell,
-            bell = there.next() => bell,
+    let notifications: Vec<Notification> = (0..60).map(|_| notification("prepare")).collect();
+    notifier
+        .notify(&notifications)
+        .await
+        .expect("bells that ring");
+    let mut received = BTreeSet::new();
+    while received.len() < notifications.len() {
+        let notification = tokio::select! {
+            notification = here.next() => notification,
+            notification = there.next() => notification,
         };
-        assert!(heard.insert(bell.job_id), "heard twice");
+        assert!(received.insert(notification.job_id), "heard twice");
     }
     here.stop().await;
     there.stop().await;
@@ -220,17 +228,17 @@ async fn every_bell_over_redis_is_heard_once_by_one_of_two_workers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bell_over_redis_waits_for_a_free_slot_and_leaves_it_to_others() {
     let redis = Redis::start();
-    let doorbell = RedisDoorbell::connect(&redis.url(), "test").expect("an address");
-    let mut busy = listen(&doorbell, &["prepare"], 0);
-    let bell = ring("prepare");
-    doorbell
-        .ring(std::slice::from_ref(&bell))
+    let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
+    let mut busy = listen(&notifier, &["prepare"], 0);
+    let notification = notification("prepare");
+    notifier
+        .notify(std::slice::from_ref(&notification))
         .await
-        .expect("a bell that rings");
-    let early = tokio::time::timeout(Duration::from_millis(600), busy.heard.recv()).await;
+        .expect("a notification that rings");
+    let early = tokio::time::timeout(Duration::from_millis(600), busy.received.recv()).await;
     assert!(early.is_err(), "heard without a free slot");
-    let mut free = listen(&doorbell, &["prepare"], 1);
-    assert_eq!(free.next().await, bell);
+    let mut free = listen(&notifier, &["prepare"], 1);
+    assert_eq!(free.next().await, notification);
     busy.stop().await;
     free.stop().await;
 }
@@ -238,11 +246,11 @@ async fn a_bell_over_redis_waits_for_a_free_slot_and_leaves_it_to_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bells_are_heard_again_after_a_flush_and_after_a_restart_of_redis() {
     let mut redis = Redis::start();
-    let doorbell = RedisDoorbell::connect(&redis.url(), "test").expect("an address");
-    let mut ear = listen(&doorbell, &["prepare"], 4);
-    ring_until_heard(&doorbell, &mut ear, &ring("prepare")).await;
+    let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
+    let mut subscription = listen(&notifier, &["prepare"], 4);
+    notify_until_received(&notifier, &mut subscription, &notification("prepare")).await;
 
-    let client = redis::Client::open(redis.url().expose()).expect("an address");
+    let client = redis::Client::open(redis.url().expose_secret()).expect("an address");
     let mut connection = client
         .get_multiplexed_async_connection()
         .await
@@ -251,49 +259,52 @@ async fn bells_are_heard_again_after_a_flush_and_after_a_restart_of_redis() {
         .query_async(&mut connection)
         .await
         .expect("a flush");
-    ring_until_heard(&doorbell, &mut ear, &ring("prepare")).await;
+    notify_until_received(&notifier, &mut subscription, &notification("prepare")).await;
 
     redis.restart();
     let until = Instant::now() + Duration::from_secs(20);
-    while doorbell.healthy().await.is_err() {
+    while notifier.healthy().await.is_err() {
         assert!(
             Instant::now() < until,
-            "the doorbell never finds Redis again"
+            "the notifier never finds Redis again"
         );
     }
-    ring_until_heard(&doorbell, &mut ear, &ring("prepare")).await;
-    ear.stop().await;
+    notify_until_received(&notifier, &mut subscription, &notification("prepare")).await;
+    subscription.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ringing_without_redis_is_an_error_within_seconds() {
-    let doorbell =
-        RedisDoorbell::connect(&Secret::new("redis://127.0.0.1:1/"), "test").expect("an address");
+    let notifier = RedisNotifier::connect(&SecretString::from("redis://127.0.0.1:1/"), "test")
+        .expect("an address");
     let begun = Instant::now();
-    let refused = doorbell.ring(&[ring("prepare")]).await;
+    let refused = notifier.notify(&[notification("prepare")]).await;
     assert!(refused.is_err());
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert!(doorbell.healthy().await.is_err());
+    assert!(notifier.healthy().await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trimming_leaves_nothing_of_bells_that_were_heard() {
     let redis = Redis::start();
-    let doorbell = RedisDoorbell::connect(&redis.url(), "test").expect("an address");
-    let mut ear = listen(&doorbell, &["prepare"], 4);
-    let bells: Vec<Ring> = (0..20).map(|_| ring("prepare")).collect();
-    doorbell.ring(&bells).await.expect("bells that ring");
-    for _ in &bells {
-        ear.next().await;
+    let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
+    let mut subscription = listen(&notifier, &["prepare"], 4);
+    let notifications: Vec<Notification> = (0..20).map(|_| notification("prepare")).collect();
+    notifier
+        .notify(&notifications)
+        .await
+        .expect("bells that ring");
+    for _ in &notifications {
+        subscription.next().await;
     }
-    let client = redis::Client::open(redis.url().expose()).expect("an address");
+    let client = redis::Client::open(redis.url().expose_secret()).expect("an address");
     let mut connection = client
         .get_multiplexed_async_connection()
         .await
         .expect("a connection");
     let until = Instant::now() + Duration::from_secs(10);
     loop {
-        doorbell.trim().await.expect("a trim");
+        notifier.trim().await.expect("a trim");
         let left: usize = redis::cmd("HLEN")
             .arg("test:queue:prepare:data")
             .query_async(&mut connection)
@@ -307,26 +318,29 @@ async fn trimming_leaves_nothing_of_bells_that_were_heard() {
         if left + done == 0 {
             break;
         }
-        // Acknowledgements reach Redis a moment after the bell was heard.
+        // Acknowledgements reach Redis a moment after the notification was received.
         assert!(
             Instant::now() < until,
-            "{left} bells and {done} done marks are left"
+            "{left} notifications and {done} done marks are left"
         );
     }
-    ear.stop().await;
+    subscription.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_than_a_thousand_bells_wait_in_redis() {
     let redis = Redis::start();
-    let doorbell = RedisDoorbell::connect(&redis.url(), "test").expect("an address");
-    let bells: Vec<Ring> = (0..1_500).map(|_| ring("prepare")).collect();
-    doorbell.ring(&bells).await.expect("bells that ring");
-    doorbell
-        .ring(&[ring("prepare")])
+    let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
+    let notifications: Vec<Notification> = (0..1_500).map(|_| notification("prepare")).collect();
+    notifier
+        .notify(&notifications)
+        .await
+        .expect("bells that ring");
+    notifier
+        .notify(&[notification("prepare")])
         .await
         .expect("a full queue is no error");
-    let client = redis::Client::open(redis.url().expose()).expect("an address");
+    let client = redis::Client::open(redis.url().expose_secret()).expect("an address");
     let mut connection = client
         .get_multiplexed_async_connection()
         .await
@@ -342,17 +356,17 @@ async fn no_more_than_a_thousand_bells_wait_in_redis() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wake_up_reaches_the_other_process() {
     let redis = Redis::start();
-    let here = RedisWaker::connect(&redis.url(), "test").expect("an address");
-    let there = RedisWaker::connect(&redis.url(), "test").expect("an address");
-    let mut woken = there.subscribe();
+    let here = RedisEventNotifier::connect(&redis.url(), "test").expect("an address");
+    let there = RedisEventNotifier::connect(&redis.url(), "test").expect("an address");
+    let mut readers = there.subscribe();
     let task = TaskId::new();
     let until = Instant::now() + Duration::from_secs(20);
     loop {
         // The other side may not have subscribed yet.
-        here.wake(task).await;
-        match tokio::time::timeout(Duration::from_millis(300), woken.recv()).await {
-            Ok(Ok(heard)) => {
-                assert_eq!(heard, task);
+        here.notify(task).await;
+        match tokio::time::timeout(Duration::from_millis(300), readers.recv()).await {
+            Ok(Ok(received)) => {
+                assert_eq!(received, task);
                 break;
             }
             Ok(Err(error)) => panic!("{error}"),

@@ -1,9 +1,9 @@
-//! Holds an apalis worker back while there is no free slot.
+//! Backpressure: an apalis worker fetches only while there is a free slot.
 //!
-//! An apalis worker asks its service whether it is ready before it fetches; a poll strategy only
-//! wakes it and cannot hold it back. So the gate is a layer: it is ready while the semaphore has a
-//! permit. It takes none, because a worker that listens to many queues has one gate for each, and
-//! gates that sat on permits would use the slots up without any work being done.
+//! An apalis worker asks its service whether it is ready before it fetches. A poll strategy only
+//! wakes the worker and cannot hold it back, so the limit is a tower layer: it is ready while the
+//! semaphore has a permit. The layer keeps no permit. A worker that subscribes to many queues has
+//! one layer per queue, and layers that kept permits would occupy slots without working.
 
 use std::task::{Context, Poll, ready};
 
@@ -12,23 +12,23 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::PollSemaphore;
 use tower::{Layer, Service};
 
-/// Makes gates on one semaphore.
+/// Wraps services so that they are ready only while `slots` has a permit.
 #[derive(Clone, Debug)]
-pub(super) struct GateLayer {
+pub(super) struct SlotLayer {
     slots: Arc<Semaphore>,
 }
 
-impl GateLayer {
+impl SlotLayer {
     pub(super) fn new(slots: Arc<Semaphore>) -> Self {
         Self { slots }
     }
 }
 
-impl<S> Layer<S> for GateLayer {
-    type Service = Gate<S>;
+impl<S> Layer<S> for SlotLayer {
+    type Service = SlotService<S>;
 
-    fn layer(&self, inner: S) -> Gate<S> {
-        Gate {
+    fn layer(&self, inner: S) -> SlotService<S> {
+        SlotService {
             inner,
             slots: PollSemaphore::new(Arc::clone(&self.slots)),
         }
@@ -37,12 +37,12 @@ impl<S> Layer<S> for GateLayer {
 
 /// A service that is ready while there is a free slot.
 #[derive(Clone, Debug)]
-pub(super) struct Gate<S> {
+pub(super) struct SlotService<S> {
     inner: S,
     slots: PollSemaphore,
 }
 
-impl<S, Request> Service<Request> for Gate<S>
+impl<S, Request> Service<Request> for SlotService<S>
 where
     S: Service<Request>,
 {
@@ -51,7 +51,7 @@ where
     type Future = S::Future;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // A closed semaphore means that the worker is stopping: nothing is to be held back.
+        // A closed semaphore means that the worker is stopping: nothing is held back then.
         drop(ready!(self.slots.poll_acquire(context)));
         self.inner.poll_ready(context)
     }

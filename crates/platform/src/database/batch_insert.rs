@@ -1,24 +1,24 @@
-//! Several INSERTs in one round trip, where the engine can: between two hosts the trips cost more
-//! than the rows.
+//! Several INSERTs in one round trip, if the engine supports it: between two hosts round trips cost
+//! more than rows.
 
 use sea_orm::sea_query::{CommonTableExpression, InsertStatement, WithClause};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
 /// PostgreSQL binds at most 65,535 values per statement. This many INSERTs of 100 rows with 25 columns
-/// each stay below.
-const AT_ONCE: usize = 20;
+/// each stay below that.
+const MAX_INSERTS: usize = 20;
 
-/// Whether [`insert`] writes so many INSERTs in one statement: then they happen together or not at all
+/// Returns whether [`insert`] executes this many INSERTs as one statement. They are atomic then, even
 /// without a transaction.
 pub fn is_one_statement(connection: &impl ConnectionTrait, inserts: usize) -> bool {
-    connection.get_database_backend() == DbBackend::Postgres && inserts <= AT_ONCE
+    connection.get_database_backend() == DbBackend::Postgres && inserts <= MAX_INSERTS
 }
 
 /// Executes INSERTs without ON CONFLICT and RETURNING, at most 100 rows each.
 ///
-/// Rows may refer to rows of the others: on PostgreSQL references are looked at when the statement ends,
-/// elsewhere the INSERTs are executed in their order. In a transaction, where [`is_one_statement`] does not
-/// say otherwise.
+/// Rows may refer to rows of the other INSERTs: PostgreSQL checks references at the end of the
+/// statement, and on SQLite the INSERTs are executed in order. Needs a transaction unless
+/// [`is_one_statement`] returns `true`.
 pub async fn insert(
     connection: &impl ConnectionTrait,
     inserts: Vec<InsertStatement>,
@@ -29,22 +29,22 @@ pub async fn insert(
         }
         return Ok(());
     }
-    let mut left = inserts.into_iter();
+    let mut remaining = inserts.into_iter();
     loop {
-        let mut part: Vec<InsertStatement> = left.by_ref().take(AT_ONCE).collect();
-        let Some(last) = part.pop() else {
+        let mut batch: Vec<InsertStatement> = remaining.by_ref().take(MAX_INSERTS).collect();
+        let Some(last) = batch.pop() else {
             return Ok(());
         };
-        if part.is_empty() {
+        if batch.is_empty() {
             connection.execute(&last).await?;
             continue;
         }
-        let mut before = WithClause::new();
-        for (number, insert) in part.into_iter().enumerate() {
+        let mut with = WithClause::new();
+        for (number, insert) in batch.into_iter().enumerate() {
             let mut table = CommonTableExpression::new();
             table.table_name(format!("insert_{number}")).query(insert);
-            before.cte(table);
+            with.cte(table);
         }
-        connection.execute(&last.with(before)).await?;
+        connection.execute(&last.with(with)).await?;
     }
 }

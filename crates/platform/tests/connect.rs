@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use entity::TaskId;
-use platform::jobs::ledger::LedgerSettings;
-use platform::parts::{Platform, PlatformSettings};
-use platform::settings::{Reader, SettingErrors, Source};
+use platform::connect::{Platform, PlatformSettings};
+use platform::queue::QueueSettings;
+use platform::settings::{ExposeSecret, Reader, SettingErrors, Source};
 use platform::telemetry::{TelemetrySettings, chain};
 use testkit::builders;
 use testkit::database::{TestDatabase, on_both_engines};
@@ -29,7 +29,9 @@ fn refused(source: &impl Source) -> Vec<&'static str> {
 fn secrets(source: &impl Source) -> Vec<String> {
     let settings = read(source).expect("the settings are right");
     let secrets = settings.secrets.iter();
-    secrets.map(|secret| secret.expose().to_owned()).collect()
+    secrets
+        .map(|secret| secret.expose_secret().to_owned())
+        .collect()
 }
 
 #[test]
@@ -37,10 +39,10 @@ fn without_settings_everything_stays_in_this_folder() {
     let settings = read(&[]).unwrap();
     assert_eq!(settings.database.url, "sqlite://data/membreak.db?mode=rwc");
     assert_eq!(settings.storage, "storage");
-    assert_eq!(settings.redis_url, None);
+    assert!(settings.redis_url.is_none());
     assert_eq!(settings.redis_prefix, "membreak");
-    assert_eq!(settings.ledger, LedgerSettings::default());
-    assert_eq!(settings.secrets, []);
+    assert_eq!(settings.queue, QueueSettings::default());
+    assert!(settings.secrets.is_empty());
 }
 
 #[test]
@@ -64,12 +66,12 @@ fn the_database_is_beside_the_artifacts() {
 fn a_store_of_another_kind_is_not_taken_for_a_folder() {
     for storage in ["ftp://a/b", "S3://a/b", "gcs://a/b", "az://a/b", "://a"] {
         let errors = read(&[("STORAGE_DIR", storage)]).unwrap_err();
-        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("STORAGE_DIR"), "{told:?}");
+        let messages: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].starts_with("STORAGE_DIR"), "{messages:?}");
         assert!(
-            told[0].contains(storage) && told[0].contains("gs://"),
-            "{told:?}"
+            messages[0].contains(storage) && messages[0].contains("gs://"),
+            "{messages:?}"
         );
     }
 }
@@ -101,8 +103,8 @@ fn every_bad_setting_is_named_at_once() {
 #[test]
 fn spans_of_time_can_be_broken() {
     let settings = read(&[("LEASE_SECONDS", "1.5"), ("RENEW_SECONDS", "0.25")]).unwrap();
-    assert_eq!(settings.ledger.lease, Duration::from_millis(1500));
-    assert_eq!(settings.ledger.renew, Duration::from_millis(250));
+    assert_eq!(settings.queue.lease, Duration::from_millis(1500));
+    assert_eq!(settings.queue.renew, Duration::from_millis(250));
 }
 
 #[test]
@@ -207,10 +209,10 @@ async fn an_installation_is_found_again() {
             task
         };
         let platform = Platform::connect(&settings).await.unwrap();
-        let mut woken = platform.waker.subscribe();
-        platform.waker.wake(task).await;
-        assert_eq!(woken.recv().await, Ok(task));
-        platform.doorbell.healthy().await.unwrap();
+        let mut readers = platform.event_notifier.subscribe();
+        platform.event_notifier.notify(task).await;
+        assert_eq!(readers.recv().await, Ok(task));
+        platform.notifier.healthy().await.unwrap();
     })
     .await;
 }
@@ -221,10 +223,12 @@ async fn redis_that_does_not_answer_is_no_error_at_the_start() {
     let url = format!("sqlite://{}/a.db?mode=rwc", folder.path().display());
     let mut settings = settings(folder.path(), &url);
     // Port 1 of this host: nobody listens.
-    settings.redis_url = Some(platform::settings::Secret::new("redis://127.0.0.1:1/"));
+    settings.redis_url = Some(platform::settings::SecretString::from(
+        "redis://127.0.0.1:1/",
+    ));
     let platform = Platform::connect(&settings).await.unwrap();
-    platform.waker.wake(TaskId::new()).await;
-    assert!(platform.doorbell.healthy().await.is_err());
+    platform.event_notifier.notify(TaskId::new()).await;
+    assert!(platform.notifier.healthy().await.is_err());
 }
 
 #[tokio::test]
