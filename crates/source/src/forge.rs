@@ -50,7 +50,7 @@ pub(crate) async fn pull_request(
     token: Option<&SecretString>,
 ) -> Result<ForgePullRequest, ApiError> {
     // A redirect would send the token to another server.
-    let client = reqwest::Client::builder()
+    let client = http_client_builder()
         .redirect(Policy::none())
         .timeout(REQUEST_TIMEOUT)
         .user_agent(concat!("memory-break/", env!("CARGO_PKG_VERSION")))
@@ -74,4 +74,15 @@ pub(crate) async fn pull_request(
         body.extend_from_slice(&part);
     }
     serde_json::from_slice(&body).map_err(ApiError::Unreadable)
+}
+
+/// Returns a builder of HTTP clients. reqwest panics if no TLS implementation is installed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the TLS implementation is installed here"
+)]
+fn http_client_builder() -> reqwest::ClientBuilder {
+    // An error means that an implementation is installed already.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
 }
