@@ -14,16 +14,13 @@ use platform::connect::Platform;
 use platform::telemetry::chain;
 use sea_orm::{EntityTrait, QueryOrder};
 
-use crate::job::StageError;
-use crate::job::failed;
-use crate::material::{MATERIAL, Material};
 
 /// Writes the key into the HOME of a control; does nothing for any other agent.
 pub(crate) async fn give(
     profile: &Profile,
     material: &Material,
     home: &Path,
-) -> Result<(), StageError> {
+) -> Result<(), JobError> {
     if !profile.control {
         return Ok(());
     }
@@ -32,7 +29,7 @@ pub(crate) async fn give(
     let target = path.clone();
     tokio::task::spawn_blocking(move || write_for_owner(&target, &bytes))
         .await
-        .map_err(|error| StageError::harness(format!("writing an answer key failed: {error}")))?
+        .map_err(|error| JobError::harness(format!("writing an answer key failed: {error}")))?
         .map_err(|error| failed("writing an answer key", &path, error))
 }
 

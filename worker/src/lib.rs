@@ -6,7 +6,7 @@ pub mod judges;
 
 mod material;
 mod estimate;
-mod unstorable;
+mod redacted_probes;
 mod presence;
 mod job;
 mod events;
@@ -25,16 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 use settings::WorkerSettings;
 
-/// Why a worker could not go on.
-#[derive(Debug, thiserror::Error)]
-#[error("{doing}")]
-pub struct WorkerError {
-    /// What was being attempted.
-    pub doing: &'static str,
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
-}
-
 /// Runs a worker until `stop`, then finishes or hands back what it holds within
 /// [`WorkerSettings::drain`].
 pub async fn run(
@@ -44,12 +34,4 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), WorkerError> {
     supervisor::supervise(settings, platform, adapters, stop).await
-}
-
-/// The name of this machine, as far as it has one.
-fn host() -> String {
-    hostname::get()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| "unknown".to_owned())
 }

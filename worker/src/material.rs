@@ -6,7 +6,7 @@ use evaluation::probe::ProbeSet;
 use serde::{Deserialize, Serialize};
 
 /// Facts that one free recall is held against, at most.
-pub(crate) const MOST_FACTS: usize = 40;
+pub(crate) const MAX_FACTS: usize = 40;
 /// The private artifact that runs read.
 pub(crate) const MATERIAL: &str = ".material.json";
 
@@ -79,6 +79,16 @@ pub(crate) fn diff(pull_request: &PullRequest) -> String {
     }
     diff
 }
+
+/// Loads the material of a task.
+pub(crate) async fn load_material(worker: &Worker, task: TaskId) -> Result<Material, JobError> {
+    let found = artifacts::find(&worker.platform.database, task, None, MATERIAL)
+        .await?
+        .ok_or_else(|| JobError::harness("what was prepared for the task is gone"))?;
+    let bytes = worker.platform.artifacts.get(&found).await?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
 
 #[cfg(test)]
 mod tests {

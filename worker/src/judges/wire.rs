@@ -6,7 +6,6 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::settings::judges::{Api, JudgeModel};
 use platform::settings::ExposeSecret;
 
 /// The longest reply that is asked for, in tokens.
