@@ -14,9 +14,11 @@ use platform::connect::Platform;
 use platform::telemetry::chain;
 use sea_orm::{EntityTrait, QueryOrder};
 
+use crate::job_error::{JobError, io_error};
+use crate::material::{MATERIAL, Material};
 
 /// Writes the key into the HOME of a control; does nothing for any other agent.
-pub(crate) async fn give(
+pub(crate) async fn write_answer_key(
     profile: &Profile,
     material: &Material,
     home: &Path,
@@ -30,7 +32,7 @@ pub(crate) async fn give(
     tokio::task::spawn_blocking(move || write_for_owner(&target, &bytes))
         .await
         .map_err(|error| JobError::harness(format!("writing an answer key failed: {error}")))?
-        .map_err(|error| failed("writing an answer key", &path, error))
+        .map_err(|error| io_error("writing an answer key", &path, error))
 }
 
 /// Readable by nobody else from its first byte on.

@@ -3,27 +3,26 @@
 //! Every transaction on behalf of a job begins with the fence of its lease ([`Worker::begin`]), so
 //! a worker that lost its lease cannot change anything any more.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
-use agents::failure::Failure;
 use agents::sandbox::Sandbox;
 use bytes::Bytes;
-use domain::vocabulary::{FailureCause, Level};
-use entity::{RunId, TaskId, agent_run};
-use platform::artifacts::{ArtifactError, Staged};
+use entity::{RunId, TaskId};
+use platform::artifacts::Staged;
 use platform::connect::Platform;
-use platform::events::{Event, NewEvent};
 use platform::queue::Notification;
-use platform::queue::lease::{FenceError, Lease};
+use platform::queue::lease::Lease;
 use platform::telemetry::chain;
-use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm::{DatabaseTransaction, TransactionTrait};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use source::SourceError;
+use crate::job_error::JobError;
+use crate::judges::battery::BatteryCache;
+use crate::judges::judge::Judge;
+use crate::runtime::agent_availability::AgentAvailability;
+use crate::settings::WorkerSettings;
 
 /// What all stages share.
 pub(crate) struct Worker {
@@ -32,13 +31,13 @@ pub(crate) struct Worker {
     pub(crate) adapters: Vec<Arc<dyn AgentAdapter>>,
     pub(crate) availability: AgentAvailability,
     pub(crate) judges: Vec<Box<dyn Judge>>,
-    pub(crate) tried_judges: BatteryCache,
+    pub(crate) batteries: BatteryCache,
     /// What agents' programs are confined by.
     pub(crate) sandbox: Sandbox,
 }
 
 /// A text to keep as an artifact.
-pub(crate) struct Text<'a> {
+pub(crate) struct TextArtifact<'a> {
     pub(crate) name: &'a str,
     pub(crate) media_type: &'a str,
     pub(crate) text: &'a str,
@@ -46,7 +45,7 @@ pub(crate) struct Text<'a> {
 
 /// One claimed unit of work.
 #[derive(Clone, Debug)]
-pub(crate) struct Job {
+pub(crate) struct ClaimedJob {
     pub(crate) lease: Lease,
     /// Cancelled when a user asked for it, the lease is lost, or the worker stops.
     pub(crate) cancel: CancellationToken,
@@ -54,7 +53,7 @@ pub(crate) struct Job {
 
 impl Worker {
     /// Begins a transaction on behalf of a job.
-    pub(crate) async fn begin(&self, job: &Job) -> Result<DatabaseTransaction, JobError> {
+    pub(crate) async fn begin(&self, job: &ClaimedJob) -> Result<DatabaseTransaction, JobError> {
         let transaction = self.platform.database.begin().await?;
         job.lease.fence(&transaction).await?;
         Ok(transaction)
@@ -62,42 +61,42 @@ impl Worker {
 
     /// Keeps texts of a task or a run, behind the fence: a worker that lost its lease replaces
     /// nothing.
-    pub(crate) async fn keep(
+    pub(crate) async fn store_texts(
         &self,
-        job: &Job,
+        job: &ClaimedJob,
         run: Option<RunId>,
-        texts: &[Text<'_>],
+        texts: &[TextArtifact<'_>],
     ) -> Result<(), JobError> {
         let (store, task) = (&self.platform.artifacts, job.lease.task_id);
         let mut staged = Vec::with_capacity(texts.len());
         for text in texts {
-            let Text {
+            let TextArtifact {
                 name,
                 media_type,
                 text,
             } = text;
             staged.push(store.stage_text(task, run, name, media_type, text).await?);
         }
-        self.record(job, &staged).await
+        self.record_artifacts(job, &staged).await
     }
 
     /// Keeps bytes that nobody but a worker reads, behind the fence.
-    pub(crate) async fn keep_private(
+    pub(crate) async fn store_private(
         &self,
-        job: &Job,
+        job: &ClaimedJob,
         run: Option<RunId>,
         name: &str,
         bytes: Bytes,
     ) -> Result<(), JobError> {
         let (store, task) = (&self.platform.artifacts, job.lease.task_id);
         let staged = store.stage_private(task, run, name, bytes).await?;
-        self.record(job, &[staged]).await
+        self.record_artifacts(job, &[staged]).await
     }
 
     /// Keeps bytes out of which the caller has taken the secrets, behind the fence.
-    pub(crate) async fn keep_redacted(
+    pub(crate) async fn store_redacted(
         &self,
-        job: &Job,
+        job: &ClaimedJob,
         run: Option<RunId>,
         name: &str,
         media_type: &str,
@@ -107,10 +106,10 @@ impl Worker {
         let staged = store
             .stage_redacted(task, run, name, media_type, bytes)
             .await?;
-        self.record(job, &[staged]).await
+        self.record_artifacts(job, &[staged]).await
     }
 
-    async fn record(&self, job: &Job, staged: &[Staged]) -> Result<(), JobError> {
+    async fn record_artifacts(&self, job: &ClaimedJob, staged: &[Staged]) -> Result<(), JobError> {
         let store = &self.platform.artifacts;
         let mut replaced = Vec::with_capacity(staged.len());
         let transaction = self.begin(job).await?;
@@ -124,14 +123,14 @@ impl Worker {
         Ok(())
     }
 
-    /// After a commit: wakes the readers of a task and rings for new work. Neither can fail the
+    /// After a commit: wakes the readers of a task and notifications for new work. Neither can fail the
     /// work that is already stored.
-    pub(crate) async fn tell(&self, task: TaskId, rings: &[Notification]) {
+    pub(crate) async fn notify(&self, task: TaskId, notifications: &[Notification]) {
         self.platform.event_notifier.notify(task).await;
-        if rings.is_empty() {
+        if notifications.is_empty() {
             return;
         }
-        if let Err(error) = self.platform.notifier.notify(rings).await {
+        if let Err(error) = self.platform.notifier.notify(notifications).await {
             warn!(task.id = %task, error = chain(&error), "the bell cannot be rung, a sweep will");
         }
     }

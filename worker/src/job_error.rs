@@ -1,26 +1,15 @@
 //! Errors of jobs, and whether a retry can help.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-use agents::adapter::AgentAdapter;
-use agents::failure::Failure;
-use agents::sandbox::Sandbox;
-use bytes::Bytes;
-use domain::vocabulary::{FailureCause, Level};
-use entity::{RunId, TaskId, agent_run};
-use platform::artifacts::{ArtifactError, Staged};
-use platform::connect::Platform;
-use platform::events::{Event, NewEvent};
-use platform::queue::Notification;
-use platform::queue::lease::{FenceError, Lease};
-use platform::telemetry::chain;
-use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
-use source::SourceError;
 use agents::failure::Cause;
+use agents::failure::Failure;
+use domain::vocabulary::FailureCause;
+use platform::artifacts::ArtifactError;
+use platform::queue::lease::FenceError;
+use platform::telemetry::chain;
+use sea_orm::DbErr;
 use source::SourceError;
+use std::path::Path;
+use std::time::Duration;
 
 /// Why a stage could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +75,7 @@ impl JobError {
     }
 
     /// A fault of the orchestrator that may pass.
-    pub(crate) fn passing(
+    pub(crate) fn transient(
         message: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
@@ -101,7 +90,7 @@ impl JobError {
 
 impl From<DbErr> for JobError {
     fn from(error: DbErr) -> Self {
-        Self::passing("the database did not do what was asked", error)
+        Self::transient("the database did not do what was asked", error)
     }
 }
 
@@ -116,7 +105,7 @@ impl From<FenceError> for JobError {
 
 impl From<ArtifactError> for JobError {
     fn from(error: ArtifactError) -> Self {
-        Self::passing("the artifact store did not do what was asked", error)
+        Self::transient("the artifact store did not do what was asked", error)
     }
 }
 
@@ -138,7 +127,7 @@ impl From<SourceError> for JobError {
             SourceError::Cancelled => Self::Cancelled,
             SourceError::Refused(message) => Self::harness(message),
             SourceError::Git { .. } | SourceError::TimedOut { .. } | SourceError::Io { .. } => {
-                Self::passing("getting the source failed", error)
+                Self::transient("getting the source failed", error)
             }
         }
     }
@@ -168,8 +157,7 @@ impl From<Failure> for JobError {
     }
 }
 
-
 /// What went wrong with a path.
-pub(crate) fn failed(doing: &str, path: &Path, error: std::io::Error) -> JobError {
-    JobError::passing(format!("{doing} ({})", path.display()), error)
+pub(crate) fn io_error(doing: &str, path: &Path, error: std::io::Error) -> JobError {
+    JobError::transient(format!("{doing} ({})", path.display()), error)
 }

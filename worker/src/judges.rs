@@ -1,33 +1,27 @@
-//! Judges: who says which facts a free text states.
+//! Judges: they decide which facts a free text states.
 //!
-//! The deterministic one reads literally; models are asked over their providers' interfaces. What to
-//! ask and how to read it is the instrument's ([`evaluation::judging`]); here is the asking.
+//! The deterministic judge reads literally. Models are asked over their providers' APIs. The
+//! instrument defines the questions and reads the replies ([`evaluation::judging`]); this module
+//! sends the requests.
 
-mod llm;
+pub(crate) mod battery;
+mod deterministic;
+pub(crate) mod judge;
+mod model;
 mod wire;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use crate::settings::judges::JudgeSettings;
+use deterministic::Deterministic;
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use domain::Tokens;
-use evaluation::claims::{AtomicFact, Finding, judge_deterministic};
-use evaluation::grading::GRADER;
-use evaluation::judging::{
-    BatteryResult, BatteryText, Juror, battery, battery_version, jury_findings, run_result,
-    sample_facts,
-};
+pub use battery::{BatteryRun, run_battery};
+pub use judge::{Judge, Judgement};
+pub use model::ModelJudge;
 
-pub use llm::ModelJudge;
-
-
-/// All judges of an installation: the deterministic one, then the models of the settings.
+/// Returns all judges of an installation: the deterministic one, then the configured models.
 ///
 /// # Errors
 ///
-/// The HTTP client cannot be made.
+/// The HTTP client cannot be created.
 pub fn judges(settings: &JudgeSettings) -> Result<Vec<Box<dyn Judge>>, reqwest::Error> {
     let mut judges: Vec<Box<dyn Judge>> = vec![Box::new(Deterministic)];
     for model in &settings.models {

@@ -5,13 +5,16 @@ use chrono::Utc;
 use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus};
 use entity::{TaskId, agent_run, task, task_event};
 use platform::events::{Event, NewEvent};
-use platform::queue::{self, Notification, Work};
+use platform::queue::{self, Notification, Work, lease};
 use platform::redaction::Redactor;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect,
 };
 
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::JobError;
+use crate::run_identity::RunIdentity;
 
 /// How a run came to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,11 +149,11 @@ pub(crate) async fn follow_up(
         if all_cancelled {
             return end_task(transaction, task_id, TaskStatus::Cancelled, None, redactor).await;
         }
-        if let Some(rings) = close_cancelled(transaction, task_id, redactor).await? {
-            return Ok(rings);
+        if let Some(notifications) = close_cancelled(transaction, task_id, redactor).await? {
+            return Ok(notifications);
         }
-        let ring = queue::enqueue(transaction, &Work::FinishTask { task: task_id }).await?;
-        return Ok(vec![ring]);
+        let notification = queue::enqueue(transaction, &Work::FinishTask { task: task_id }).await?;
+        return Ok(vec![notification]);
     }
     let asked = statuses
         .iter()
@@ -213,7 +216,7 @@ pub(crate) async fn end_task(
             Level::Error
         }
     };
-    let event = completed(status, problem);
+    let event = completed_event(status, problem);
     let event = NewEvent {
         run: None,
         level,
@@ -248,7 +251,7 @@ pub(crate) async fn close_cancelled(
         .filter(agent_run::Column::Status.is_in(UNFINISHED_RUN))
         .count(transaction)
         .await?;
-    let event = completed(TaskStatus::Cancelled, None);
+    let event = completed_event(TaskStatus::Cancelled, None);
     // An earlier one may have been followed by a retry.
     let last = task_event::Entity::find()
         .filter(task_event::Column::TaskId.eq(task_id))
@@ -271,7 +274,7 @@ pub(crate) async fn close_cancelled(
 }
 
 /// The last event of a task.
-pub(crate) fn completed(status: TaskStatus, problem: Option<&TaskProblem>) -> Event {
+pub(crate) fn completed_event(status: TaskStatus, problem: Option<&TaskProblem>) -> Event {
     Event::Completed {
         status: status.to_string(),
         message: problem.map(|problem| problem.message.clone()),
@@ -317,7 +320,7 @@ pub(crate) async fn end_all_runs(
     let events: Vec<NewEvent> = runs
         .iter()
         .map(|run| {
-            let who = RunIdentity::of(run);
+            let who = RunIdentity::from(run);
             let (agent, trial) = (who.agent.clone(), who.trial);
             match end {
                 RunEnd::Failed { cause, message } => who.event(
@@ -345,7 +348,7 @@ pub(crate) async fn end_all_runs(
 }
 
 /// Ends a job whose work is already done, gone or cancelled.
-pub(crate) async fn end_job(worker: &Worker, job: &Job) -> Result<(), JobError> {
+pub(crate) async fn end_job(worker: &Worker, job: &ClaimedJob) -> Result<(), JobError> {
     let redactor = &worker.platform.redactor;
     let transaction = worker.begin(job).await?;
     close_cancelled(&transaction, job.lease.task_id, redactor).await?;

@@ -1,20 +1,16 @@
-//! The phases of a run, one file each, and what they share.
+//! One run: its context, its resources and its phases.
 
-pub(crate) mod folder;
+pub(crate) mod break_plan;
 pub(crate) mod canary;
-pub(crate) mod streams;
 pub(crate) mod checkpoint;
 pub(crate) mod context;
-mod sealing;
-mod sessions;
-pub(crate) mod reading;
-pub(crate) mod study;
-mod plan;
+mod cost_limit;
+pub(crate) mod event_recorder;
 pub(crate) mod manifest;
-pub(crate) mod breaking;
-pub(crate) mod deep_dive;
-pub(crate) mod recall;
-pub(crate) mod open;
-pub(crate) mod arms;
-mod split;
-mod spending;
+pub(crate) mod phases;
+pub(crate) mod raw_stream;
+pub(crate) mod reading_plan;
+mod seal;
+mod sessions;
+pub(crate) mod transcript;
+pub(crate) mod workdir;

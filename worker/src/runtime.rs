@@ -2,44 +2,48 @@
 //! what became of it, and stops within the drain time.
 //!
 //! * A bell is only a hint. The worker also looks into the ledger by itself whenever a slot is
-//!   free and nothing was heard, so a broken doorbell costs seconds and no job.
+//!   free and nothing was notified, so a broken doorbell costs seconds and no job.
 //! * A claimed job runs as a task of its own with a token that is cancelled when a user asked for
 //!   it, the lease is lost, or the drain time is over. A stage that does not listen to its token is
 //!   dropped after [`GRACE`], which kills the processes that it holds.
 //! * A job that ends well has ended itself, in the last transaction of its stage. Every other end is
 //!   written by [`settle`], behind the same fence.
 
-mod settle;
-mod rounds;
+pub(crate) mod agent_availability;
+mod completion;
+mod held_job;
+mod maintenance;
+mod supervisor;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
 use agents::sandbox::Report;
-use async_trait::async_trait;
-use entity::JobId;
 use platform::connect::Platform;
 use platform::notify::Subscriber;
-use platform::queue::Notification;
-use platform::queue::lease::{self, Lease};
 use platform::telemetry::chain;
-use sea_orm::DbErr;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{info, warn};
 
+use crate::error::WorkerError;
+use crate::job_context::Worker;
+use crate::judges::battery::BatteryCache;
+use crate::runtime::agent_availability::AgentAvailability;
+use crate::runtime::held_job::StopReason;
+use crate::runtime::maintenance::{heartbeat, poll, renew, rescue, watch};
+use crate::runtime::supervisor::Supervisor;
+use crate::settings::WorkerSettings;
 
 /// How long the last writes of stopped jobs may take.
-const LAST_WRITES: Duration = Duration::from_secs(15);
+const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Says what agents are confined by.
-fn tell(worker: &str, report: &Report) {
+fn log_sandbox(worker: &str, report: &Report) {
     let (kind, words) = (&report.kind, &report.words);
     if report.filesystem {
         info!(worker.name = %worker, sandbox.kind = %kind, "agents' sandbox: {words}");
@@ -69,7 +73,7 @@ pub(crate) async fn supervise(
     let queues = queues(&settings, &adapters);
     let drain = settings.drain;
     let name = settings.name.clone();
-    tell(&name, &sandbox.report());
+    log_sandbox(&name, &sandbox.report());
     let slots = Arc::new(Semaphore::new(settings.slots));
     let supervisor = Arc::new_cyclic(|this| Supervisor {
         worker: Arc::new(Worker {
@@ -78,19 +82,19 @@ pub(crate) async fn supervise(
             adapters,
             availability: AgentAvailability::default(),
             judges,
-            tried_judges: crate::judges::BatteryCache::default(),
+            batteries: BatteryCache::default(),
             sandbox,
         }),
         queues,
         slots,
         held: Mutex::default(),
         jobs: TaskTracker::new(),
-        look: Notify::new(),
-        heard: AtomicBool::new(false),
+        poll_now: Notify::new(),
+        notified: AtomicBool::new(false),
         stopping: AtomicBool::new(false),
         this: Weak::clone(this),
     });
-    supervisor.beat().await.map_err(|source| WorkerError {
+    supervisor.heartbeat().await.map_err(|source| WorkerError {
         doing: "announcing the worker",
         source: source.into(),
     })?;
@@ -98,13 +102,13 @@ pub(crate) async fn supervise(
 
     let _last = StopOnDrop(Arc::clone(&supervisor));
     let listening = stop.child_token();
-    let mut rounds = JoinSet::new();
-    rounds.spawn(listen(Arc::clone(&supervisor), listening.clone()));
-    rounds.spawn(rounds::watch(Arc::clone(&supervisor)));
-    rounds.spawn(rounds::renew(Arc::clone(&supervisor)));
-    rounds.spawn(rounds::rescue(Arc::clone(&supervisor)));
-    rounds.spawn(rounds::look(Arc::clone(&supervisor)));
-    rounds.spawn(rounds::beat(Arc::clone(&supervisor)));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(listen(Arc::clone(&supervisor), listening.clone()));
+    tasks.spawn(watch(Arc::clone(&supervisor)));
+    tasks.spawn(renew(Arc::clone(&supervisor)));
+    tasks.spawn(rescue(Arc::clone(&supervisor)));
+    tasks.spawn(poll(Arc::clone(&supervisor)));
+    tasks.spawn(heartbeat(Arc::clone(&supervisor)));
 
     stop.cancelled().await;
     supervisor.stopping.store(true, Ordering::SeqCst);
@@ -118,15 +122,15 @@ pub(crate) async fn supervise(
         for held in supervisor.held().values() {
             held.stop(StopReason::Stopping);
         }
-        if tokio::time::timeout(LAST_WRITES, supervisor.jobs.wait())
+        if tokio::time::timeout(LAST_WRITES_TIMEOUT, supervisor.jobs.wait())
             .await
             .is_err()
         {
             warn!(worker.name = %name, "jobs that would not stop are left to their leases");
         }
     }
-    rounds.shutdown().await;
-    if let Err(error) = supervisor.leave().await {
+    tasks.shutdown().await;
+    if let Err(error) = supervisor.remove_worker_row().await {
         warn!(worker.name = %name, error = chain(&error), "the worker's row stays");
     }
     Ok(())
@@ -158,7 +162,7 @@ fn queues(settings: &WorkerSettings, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<
 /// Hears bells, and goes on hearing when the doorbell breaks.
 async fn listen(supervisor: Arc<Supervisor>, stop: CancellationToken) {
     const PAUSE: Duration = Duration::from_secs(2);
-    let hear: Arc<dyn Subscriber> = Arc::<Supervisor>::clone(&supervisor);
+    let subscriber: Arc<dyn Subscriber> = Arc::<Supervisor>::clone(&supervisor);
     while !stop.is_cancelled() {
         let ended = supervisor
             .worker
@@ -168,7 +172,7 @@ async fn listen(supervisor: Arc<Supervisor>, stop: CancellationToken) {
                 &supervisor.worker.settings.name,
                 &supervisor.queues,
                 Arc::clone(&supervisor.slots),
-                Arc::clone(&hear),
+                Arc::clone(&subscriber),
                 stop.clone(),
             )
             .await;
@@ -177,7 +181,7 @@ async fn listen(supervisor: Arc<Supervisor>, stop: CancellationToken) {
         }
         match ended {
             Ok(()) => warn!("the doorbell fell silent; it is listened to again"),
-            Err(error) => warn!(error = chain(&error), "the doorbell cannot be heard"),
+            Err(error) => warn!(error = chain(&error), "the doorbell cannot be notified"),
         }
         tokio::select! {
             () = stop.cancelled() => {}

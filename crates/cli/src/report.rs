@@ -13,6 +13,7 @@ use platform::connect::Platform;
 use platform::settings::Environment;
 use results::document::ResultDocument;
 use results::load::result_document;
+use results::overall_document::overall_document;
 use results::report::{self, Report};
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
@@ -78,25 +79,25 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 bail!(output::no_task(TaskId(id)));
             };
             match options.format {
-                Format::Csv => report::csv(&document).context("writing CSV")?,
+                Format::Csv => report::task_csv(&document).context("writing CSV")?,
                 Format::Json => json(&document)?,
                 Format::Html | Format::Markdown => {
-                    written(options.format, &report::of_task(&document))
+                    written(options.format, &report::task_report(&document))?
                 }
             }
         }
         None => {
             let (documents, is_cut) = documents(&platform, options).await?;
-            let mut across = results::across::across(&documents, options.pass_mark);
+            let mut across = overall_document(&documents, options.pass_mark);
             across.cut_at_tasks = is_cut.then_some(MOST_TASKS);
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
                 bail!("of {} tasks no run can be ranked", documents.len());
             }
             match options.format {
-                Format::Csv => report::csv_across(&across).context("writing CSV")?,
+                Format::Csv => report::overall_csv(&across).context("writing CSV")?,
                 Format::Json => json(&across)?,
                 Format::Html | Format::Markdown => {
-                    written(options.format, &report::of_across(&across))
+                    written(options.format, &report::overall_report(&across))?
                 }
             }
         }
@@ -116,11 +117,12 @@ fn json(document: &impl serde::Serialize) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn written(format: Format, report: &Report) -> String {
-    match format {
+fn written(format: Format, report: &Report) -> anyhow::Result<String> {
+    let text = match format {
         Format::Html => report::html(report),
-        Format::Markdown | Format::Csv | Format::Json => report::markdown_alone(report),
-    }
+        Format::Markdown | Format::Csv | Format::Json => report::markdown_without_plots(report),
+    };
+    text.context("writing the report")
 }
 
 /// The documents of the tasks asked for, each with the runs asked for; and whether there are more

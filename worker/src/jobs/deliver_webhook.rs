@@ -22,15 +22,19 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::{JobError, Retry};
+use crate::lifecycle::end_job;
+use crate::settings::WebhookSettings;
 
 /// For one message: connecting, sending, the head of the answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// No wait between two attempts is longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3600);
+const MAX_WAIT: Duration = Duration::from_secs(12 * 3600);
 
-pub(crate) async fn deliver(
+pub(crate) async fn deliver_webhook(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     delivery_id: DeliveryId,
 ) -> Result<(), JobError> {
     let database = &worker.platform.database;
@@ -49,7 +53,7 @@ pub(crate) async fn deliver(
         return end_job(worker, job).await;
     }
     if !webhook.enabled {
-        return Err(failed(Retry::Never, "the webhook was turned off"));
+        return Err(delivery_error(Retry::Never, "the webhook was turned off"));
     }
     let body = body(&task, &delivery).to_string();
     let outcome = send(&worker.settings.webhooks, &webhook, delivery.id, body).await;
@@ -80,7 +84,7 @@ pub(crate) async fn deliver(
         .exec(&transaction)
         .await?;
     if code == Some(StatusCode::GONE) {
-        turn_off(&transaction, &webhook).await?;
+        disable_webhook(&transaction, &webhook).await?;
     }
     let Some(problem) = problem else {
         lease::finish(&transaction, &job.lease).await?;
@@ -94,11 +98,11 @@ pub(crate) async fn deliver(
     } else {
         Retry::After(wait(worker.settings.webhooks.wait, job.lease.attempt))
     };
-    Err(failed(retry, &problem))
+    Err(delivery_error(retry, &problem))
 }
 
 /// Whoever is gone does not want to hear again. Nobody asked for it, so it is written down who did it.
-async fn turn_off(
+async fn disable_webhook(
     transaction: &impl ConnectionTrait,
     webhook: &webhook::Model,
 ) -> Result<(), DbErr> {
@@ -132,7 +136,7 @@ async fn turn_off(
     Ok(())
 }
 
-fn failed(retry: Retry, problem: &str) -> JobError {
+fn delivery_error(retry: Retry, problem: &str) -> JobError {
     JobError::Failed {
         cause: FailureCause::Harness,
         retry,
@@ -144,11 +148,11 @@ fn failed(retry: Retry, problem: &str) -> JobError {
 /// How long to wait after so many attempts: four times as long after each.
 fn wait(first: Duration, attempt: i32) -> Duration {
     let times = u32::try_from(Ord::clamp(attempt, 1, 13) - 1).unwrap_or_default();
-    first.saturating_mul(4_u32.pow(times)).min(LONGEST_WAIT)
+    first.saturating_mul(4_u32.pow(times)).min(MAX_WAIT)
 }
 
 /// Says that a message will not be sent any more.
-pub(crate) async fn given_up(
+pub(crate) async fn record_delivery_failure(
     connection: &impl ConnectionTrait,
     delivery: DeliveryId,
     message: &str,
@@ -217,7 +221,7 @@ async fn send(
     let url =
         parse_url(&webhook.url, settings.private_addresses).map_err(|error| error.to_string())?;
     let mut client = platform::http_client::builder()
-        .timeout(PATIENCE)
+        .timeout(REQUEST_TIMEOUT)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("membreak/", env!("CARGO_PKG_VERSION")));
@@ -255,7 +259,7 @@ mod tests {
         let first = Duration::from_secs(10);
         let waits: Vec<u64> = (1..=8).map(|n| wait(first, n).as_secs()).collect();
         assert_eq!(waits, [10, 40, 160, 640, 2560, 10240, 40960, 43200]);
-        assert_eq!(wait(first, i32::MAX), LONGEST_WAIT);
+        assert_eq!(wait(first, i32::MAX), MAX_WAIT);
     }
 
     #[tokio::test]

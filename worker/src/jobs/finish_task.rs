@@ -18,12 +18,17 @@ use results::document::{DistancePart, ResultDocument};
 use results::load::result_document;
 use results::report;
 
+use crate::job_context::{ClaimedJob, TextArtifact, Worker};
+use crate::job_error::JobError;
+use crate::lifecycle::{TaskProblem, completed_event, end_job, end_task};
+use crate::scoring::judges::summarize_judging;
+
 /// Events that are read at once.
 const EVENTS: u64 = 1_000;
 
 pub(crate) async fn finish_task(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task_id: TaskId,
 ) -> Result<(), JobError> {
     let database = &worker.platform.database;
@@ -48,7 +53,7 @@ pub(crate) async fn finish_task(
     let Some(mut document) = result_document(database, task_id).await? else {
         return end_job(worker, job).await;
     };
-    let problem = problem(&document);
+    let problem = task_problem(&document);
     let status = match problem {
         None => TaskStatus::Done,
         Some(_) => TaskStatus::Error,
@@ -62,15 +67,15 @@ pub(crate) async fn finish_task(
     texts.push(Document {
         name: "task.log".to_owned(),
         media_type: "application/x-ndjson",
-        text: log(worker, &task, &completed(status, problem.as_ref())).await?,
+        text: log(worker, &task, &completed_event(status, problem.as_ref())).await?,
     });
-    keep_all(worker, job, &texts).await?;
+    store_documents(worker, job, &texts).await?;
 
     let transaction = worker.begin(job).await?;
-    let rings = end_task(&transaction, task_id, status, problem.as_ref(), redactor).await?;
+    let notifications = end_task(&transaction, task_id, status, problem.as_ref(), redactor).await?;
     lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
-    worker.notify(task_id, &rings).await;
+    worker.notify(task_id, &notifications).await;
     info!(task.id = %task_id, "task {task_id} is {status}");
     Ok(())
 }
@@ -93,20 +98,27 @@ async fn documents(
         media_type,
         text,
     };
-    let contents = report::of_task(document);
+    let contents = report::task_report(document);
     let mut documents = vec![
         one(
             "result.json",
             "application/json",
             serde_json::to_string_pretty(document)?,
         ),
-        one("report.md", "text/markdown", report::markdown(&contents)),
-        one("report.html", "text/html", report::html(&contents)),
+        one(
+            "report.md",
+            "text/markdown",
+            report::markdown(&contents).map_err(report_error)?,
+        ),
+        one(
+            "report.html",
+            "text/html",
+            report::html(&contents).map_err(report_error)?,
+        ),
         one(
             "report.csv",
             "text/csv",
-            report::csv(document)
-                .map_err(|error| JobError::harness(format!("writing CSV failed: {error}")))?,
+            report::task_csv(document).map_err(report_error)?,
         ),
         one(
             "answers.jsonl",
@@ -114,28 +126,36 @@ async fn documents(
             answers(worker, task, document).await?,
         ),
     ];
-    for plot in report::plots(document) {
+    for plot in report::task_plots(document) {
         documents.push(one(&plot.file(), "image/svg+xml", plot.svg));
     }
     Ok(documents)
 }
 
-async fn keep_all(worker: &Worker, job: &Job, documents: &[Document]) -> Result<(), JobError> {
-    let texts: Vec<Text<'_>> = documents
+fn report_error(error: impl std::fmt::Display) -> JobError {
+    JobError::harness(format!("could not write a report: {error}"))
+}
+
+async fn store_documents(
+    worker: &Worker,
+    job: &ClaimedJob,
+    documents: &[Document],
+) -> Result<(), JobError> {
+    let texts: Vec<TextArtifact<'_>> = documents
         .iter()
-        .map(|document| Text {
+        .map(|document| TextArtifact {
             name: &document.name,
             media_type: document.media_type,
             text: &document.text,
         })
         .collect();
-    worker.keep(job, None, &texts).await
+    worker.store_texts(job, None, &texts).await
 }
 
 /// Writes the documents of a task anew; those of the judging `before` stay, under its number.
-pub(super) async fn keep_documents(
+pub(super) async fn replace_documents(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task: TaskId,
     before: Option<i32>,
 ) -> Result<(), JobError> {
@@ -165,11 +185,11 @@ pub(super) async fn keep_documents(
         }
         transaction.commit().await?;
     }
-    keep_all(worker, job, &documents).await
+    store_documents(worker, job, &documents).await
 }
 
 /// Why a task is no success: not one of its runs came to its end.
-fn problem(document: &ResultDocument) -> Option<TaskProblem> {
+fn task_problem(document: &ResultDocument) -> Option<TaskProblem> {
     if document
         .runs
         .iter()
@@ -178,11 +198,11 @@ fn problem(document: &ResultDocument) -> Option<TaskProblem> {
         return None;
     }
     // What failed says more than what was called off before it.
-    let told = |status| {
+    let first_with = |status| {
         let mut runs = document.runs.iter().filter(move |run| run.status == status);
         runs.find_map(|run| Some((run, run.error.as_ref()?)))
     };
-    let first = told(RunStatus::Error).or_else(|| told(RunStatus::Cancelled));
+    let first = first_with(RunStatus::Error).or_else(|| first_with(RunStatus::Cancelled));
     Some(match first {
         Some((run, message)) => TaskProblem {
             cause: run.failure_cause.unwrap_or(FailureCause::Harness),

@@ -6,10 +6,19 @@ use platform::queue::lease;
 use sea_orm::EntityTrait;
 use tracing::{info, warn};
 
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::JobError;
+use crate::lifecycle::{RunEnd, end_job, end_run};
+use crate::material::load_material;
+use crate::run_identity::RunIdentity;
+use crate::scoring::judges::ensure_judging;
+use crate::scoring::probes::{grade_run, store_run_grades};
+use crate::scoring::recall::{judge_recalls, load_facts};
+use crate::task_probes::load_probes;
 
 pub(crate) async fn judge_run(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task_id: TaskId,
     run_id: RunId,
 ) -> Result<(), JobError> {
@@ -26,11 +35,11 @@ pub(crate) async fn judge_run(
     if task.status == TaskStatus::Cancelled {
         return Err(JobError::Cancelled);
     }
-    let probes = probes_of(worker, task_id).await?;
+    let probes = load_probes(worker, task_id).await?.into_iter().collect();
     let grades = grade_run(worker, &task, &run, &probes).await?;
     // A run whose seal broke shows its figures, and has no score.
-    let counts = run.compression_detected && !run.seal_broken;
-    let first = grades.first().filter(|_| counts);
+    let is_measurement = run.compression_detected && !run.seal_broken;
+    let first = grades.first().filter(|_| is_measurement);
     let end = RunEnd::Done {
         overall_score: first.and_then(|figures| figures.overall_score),
         passed: first.and_then(|figures| figures.passed),
@@ -38,19 +47,19 @@ pub(crate) async fn judge_run(
     let answers = grades.len();
     let number = task.judging;
     let judges = ensure_judging(worker, job, task_id, number).await?;
-    let material = material(worker, task_id).await?;
-    let facts = recalls::facts(worker, &task, &material).await?;
+    let material = load_material(worker, task_id).await?;
+    let facts = load_facts(worker, &task, &material).await?;
     let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
-    recalls.keep(worker, job, &run, number).await?;
+    recalls.store_votes(worker, job, &run, number).await?;
 
     let transaction = worker.begin(job).await?;
-    grades::store(&transaction, run_id, number, grades).await?;
+    store_run_grades(&transaction, run_id, number, grades).await?;
     recalls.store(&transaction, &run, number).await?;
     let redactor = &worker.platform.redactor;
-    let rings = end_run(&transaction, &RunIdentity::of(&run), &end, redactor).await?;
+    let notifications = end_run(&transaction, &RunIdentity::from(&run), &end, redactor).await?;
     lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
-    worker.notify(task_id, &rings).await;
+    worker.notify(task_id, &notifications).await;
     info!(run.id = %run_id, "judged run {run_id}: {answers} answers");
     Ok(())
 }

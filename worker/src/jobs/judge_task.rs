@@ -10,10 +10,19 @@ use sea_orm::{
 };
 use tracing::{info, warn};
 
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::JobError;
+use crate::jobs::finish_task::replace_documents;
+use crate::lifecycle::end_job;
+use crate::material::load_material;
+use crate::scoring::judges::{ensure_judging, summarize_judging};
+use crate::scoring::probes::{grade_run, store_run_grades};
+use crate::scoring::recall::{judge_recalls, load_facts};
+use crate::task_probes::load_probes;
 
 pub(crate) async fn judge_task(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task_id: TaskId,
     number: i32,
 ) -> Result<(), JobError> {
@@ -30,7 +39,7 @@ pub(crate) async fn judge_task(
     };
     if row.status == JudgingStatus::Done && task.judging == number {
         // An earlier attempt came as far as its figures.
-        return leave_documents(worker, job, task_id, number).await;
+        return finish_judging(worker, job, task_id, number).await;
     }
     if row.status != JudgingStatus::Queued {
         return end_job(worker, job).await;
@@ -39,9 +48,9 @@ pub(crate) async fn judge_task(
         return refuse(worker, job, &task, number).await;
     }
     let judges = ensure_judging(worker, job, task_id, number).await?;
-    let material = material(worker, task_id).await?;
-    let facts = recalls::facts(worker, &task, &material).await?;
-    let probes = probes_of(worker, task_id).await?;
+    let material = load_material(worker, task_id).await?;
+    let facts = load_facts(worker, &task, &material).await?;
+    let probes = load_probes(worker, task_id).await?.into_iter().collect();
     let runs = agent_run::Entity::find()
         .filter(agent_run::Column::TaskId.eq(task_id))
         .filter(agent_run::Column::Status.eq(RunStatus::Done))
@@ -52,7 +61,7 @@ pub(crate) async fn judge_task(
     for run in runs {
         let grades = grade_run(worker, &task, &run, &probes).await?;
         let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
-        recalls.keep(worker, job, &run, number).await?;
+        recalls.store_votes(worker, job, &run, number).await?;
         judged.push((run, grades, recalls));
     }
     let summary = summarize_judging(worker, &task, number).await?;
@@ -60,8 +69,8 @@ pub(crate) async fn judge_task(
 
     let transaction = worker.begin(job).await?;
     for (run, grades, recalls) in judged {
-        let counts = run.compression_detected && !run.seal_broken;
-        let first = grades.first().filter(|_| counts);
+        let is_measurement = run.compression_detected && !run.seal_broken;
+        let first = grades.first().filter(|_| is_measurement);
         let change = agent_run::ActiveModel {
             overall_score: Set(first.and_then(|figures| figures.overall_score)),
             passed: Set(first.and_then(|figures| figures.passed)),
@@ -72,7 +81,7 @@ pub(crate) async fn judge_task(
             .filter(agent_run::Column::Id.eq(run.id))
             .exec(&transaction)
             .await?;
-        grades::store(&transaction, run.id, number, grades).await?;
+        store_run_grades(&transaction, run.id, number, grades).await?;
         recalls.store(&transaction, &run, number).await?;
     }
     let now = Utc::now();
@@ -96,13 +105,13 @@ pub(crate) async fn judge_task(
         .await?;
     transaction.commit().await?;
 
-    leave_documents(worker, job, task_id, number).await
+    finish_judging(worker, job, task_id, number).await
 }
 
 /// Ends a judging for which there is nothing to judge, so that another one can be asked for.
 async fn refuse(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task: &task::Model,
     number: i32,
 ) -> Result<(), JobError> {
@@ -112,7 +121,7 @@ async fn refuse(
     );
     let transaction = worker.begin(job).await?;
     let redactor = &worker.platform.redactor;
-    failed(&transaction, task.id, number, &message, redactor).await?;
+    record_judging_failure(&transaction, task.id, number, &message, redactor).await?;
     lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     warn!(task.id = %task.id, "judging {number} was not made: {message}");
@@ -121,9 +130,9 @@ async fn refuse(
 
 /// Writes the documents of a judging whose figures are shown, and ends its job. Those of the judging
 /// that was shown before stay, under its number. Another attempt after a crash does the same again.
-async fn leave_documents(
+async fn finish_judging(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task_id: TaskId,
     number: i32,
 ) -> Result<(), JobError> {
@@ -136,7 +145,7 @@ async fn leave_documents(
         .one(&worker.platform.database)
         .await?
         .map_or(1, |before| before.number);
-    keep_documents(worker, job, task_id, Some(before)).await?;
+    replace_documents(worker, job, task_id, Some(before)).await?;
     let transaction = worker.begin(job).await?;
     lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
@@ -145,7 +154,7 @@ async fn leave_documents(
 }
 
 /// Tells that a judging failed; the figures that were there stay.
-pub(crate) async fn failed(
+pub(crate) async fn record_judging_failure(
     connection: &impl ConnectionTrait,
     task: TaskId,
     number: i32,

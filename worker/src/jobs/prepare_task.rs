@@ -1,5 +1,8 @@
 //! Prepares a task: from its source to the probes that every agent and trial is asked.
 
+mod cost_estimate;
+mod redacted_probes;
+
 use agents::adapters;
 use chrono::Utc;
 use domain::pull_request::PullRequest;
@@ -20,8 +23,14 @@ use tracing::{info, warn};
 
 use source::{DiffLimits, Resolved, resolve};
 
-/// The artifact with what answers to open questions are held against.
-pub(crate) const OPEN_FACTS: &str = "open_facts.json";
+use self::cost_estimate::{CostEstimate, QuestionPlan, judging_estimate, model_of};
+use self::redacted_probes::redacted_probes;
+
+use crate::job_context::{ClaimedJob, TextArtifact, Worker};
+use crate::job_error::JobError;
+use crate::lifecycle::end_job;
+use crate::material::{MATERIAL, Material, OPEN_FACTS, diff_text, diff_that_fits, planned_context};
+
 /// The diff of one file, at most.
 const FILE_BYTES: usize = 256 << 10;
 /// Rows per insert: databases limit the values of one statement.
@@ -41,7 +50,7 @@ struct Prepared {
 
 pub(crate) async fn prepare_task(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task_id: TaskId,
 ) -> Result<(), JobError> {
     let Some(task) = task::Entity::find_by_id(task_id)
@@ -55,9 +64,9 @@ pub(crate) async fn prepare_task(
         return end_job(worker, job).await;
     }
     start(worker, job, &task).await?;
-    let resolved = resolve_telling(worker, job, &task).await?;
+    let resolved = resolve_with_progress(worker, job, &task).await?;
     if resolved.pull_request.files.is_empty() {
-        return Err(JobError::harness(nothing_to_use(&resolved.pull_request)));
+        return Err(JobError::harness(no_usable_files(&resolved.pull_request)));
     }
     let prepared = read_facts(worker, &task, resolved).await?;
     if prepared.probe_set.probes.is_empty() {
@@ -66,11 +75,11 @@ pub(crate) async fn prepare_task(
              or tests, and changes too few files",
         ));
     }
-    keep(worker, job, &task, &prepared).await?;
-    hand_on(worker, job, &task, &prepared).await
+    store_documents(worker, job, &task, &prepared).await?;
+    publish(worker, job, &task, &prepared).await
 }
 
-fn nothing_to_use(pull_request: &PullRequest) -> String {
+fn no_usable_files(pull_request: &PullRequest) -> String {
     if pull_request.dropped.is_empty() {
         return "the pull request is empty: base and head have the same files".to_owned();
     }
@@ -87,7 +96,7 @@ fn nothing_to_use(pull_request: &PullRequest) -> String {
     )
 }
 
-async fn start(worker: &Worker, job: &Job, task: &task::Model) -> Result<(), JobError> {
+async fn start(worker: &Worker, job: &ClaimedJob, task: &task::Model) -> Result<(), JobError> {
     let transaction = worker.begin(job).await?;
     let now = Utc::now();
     task::Entity::update_many()
@@ -111,9 +120,9 @@ async fn start(worker: &Worker, job: &Job, task: &task::Model) -> Result<(), Job
 }
 
 /// Resolves the pull request while its stages become events.
-async fn resolve_telling(
+async fn resolve_with_progress(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task: &task::Model,
 ) -> Result<Resolved, JobError> {
     let source: domain::PullRequestSource = serde_json::from_value(task.source.clone())?;
@@ -178,7 +187,7 @@ fn progress(stage: &str, message: String) -> NewEvent {
 
 async fn append(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task: TaskId,
     events: &[NewEvent],
 ) -> Result<(), JobError> {
@@ -204,12 +213,12 @@ async fn read_facts(
     tokio::task::spawn_blocking(move || {
         let sheet = fact_sheet(&pull_request);
         let probe_set = match bank {
-            Some(bank) => banked(&bank, &pull_request, &plan)?,
+            Some(bank) => imported_probes(&bank, &pull_request, &plan)?,
             None => generate(&sheet, &plan),
         };
         let probe_set = prove(probe_set, &pull_request);
-        let secret = redacted_probes(&probe_set, &redactor);
-        let probe_set = without(probe_set, &secret);
+        let redacted = redacted_probes(&probe_set, &redactor);
+        let probe_set = without(probe_set, &redacted);
         let open = if open_questions {
             open_facts(&pull_request, &sheet, plan.seed)
         } else {
@@ -227,7 +236,7 @@ async fn read_facts(
 }
 
 /// The probes of a question bank, of the dimensions asked for.
-fn banked(
+fn imported_probes(
     text: &str,
     pull_request: &PullRequest,
     plan: &ProbePlan,
@@ -246,9 +255,9 @@ fn banked(
 
 /// Stores the documents. Before the transaction that makes them count: it holds a lock, and an
 /// upload may take long.
-async fn keep(
+async fn store_documents(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task: &task::Model,
     prepared: &Prepared,
 ) -> Result<(), JobError> {
@@ -279,15 +288,17 @@ async fn keep(
         (
             "pull_request.diff",
             "text/x-diff",
-            diff(&prepared.pull_request),
+            diff_text(&prepared.pull_request),
         ),
     ];
-    let texts = texts.each_ref().map(|(name, media_type, text)| Text {
-        name,
-        media_type,
-        text,
-    });
-    worker.keep(job, None, &texts).await?;
+    let texts = texts
+        .each_ref()
+        .map(|(name, media_type, text)| TextArtifact {
+            name,
+            media_type,
+            text,
+        });
+    worker.store_texts(job, None, &texts).await?;
     let mut pull_request = prepared.pull_request.clone();
     for file in &mut pull_request.files {
         file.head_text = None;
@@ -299,11 +310,11 @@ async fn keep(
         open: prepared.open.clone(),
     };
     let bytes = serde_json::to_vec(&material)?.into();
-    worker.keep_private(job, None, MATERIAL, bytes).await
+    worker.store_private(job, None, MATERIAL, bytes).await
 }
 
 /// What the task will ask of real agents.
-fn expected(
+fn cost_estimate(
     worker: &Worker,
     task: &task::Model,
     prepared: &Prepared,
@@ -330,12 +341,12 @@ fn expected(
         false,
     );
     let breaks = u64::from(task.breaks.unsigned_abs());
-    let asks = asks(task, prepared);
-    CostEstimate::of(agents, &prepared.probe_set, asks, context, breaks)
+    let asks = question_plan(task, prepared);
+    CostEstimate::new(agents, &prepared.probe_set, asks, context, breaks)
 }
 
 /// What is asked beside the closed probes, and how many of these share a prompt.
-fn asks(task: &task::Model, prepared: &Prepared) -> QuestionPlan {
+fn question_plan(task: &task::Model, prepared: &Prepared) -> QuestionPlan {
     QuestionPlan {
         per_prompt: u64::from(task.probes_per_prompt.unsigned_abs()),
         topics: OpenTopic::ALL
@@ -347,9 +358,9 @@ fn asks(task: &task::Model, prepared: &Prepared) -> QuestionPlan {
 
 /// The estimate as it is told before the runs begin.
 fn estimate_events(expected: &CostEstimate, most: Option<f64>) -> Vec<NewEvent> {
-    let lines = expected.told().into_iter();
+    let lines = expected.lines().into_iter();
     let mut events: Vec<NewEvent> = lines.map(|line| progress("estimate", line)).collect();
-    if let Some(warning) = most.and_then(|most| expected.exceeds(most)) {
+    if let Some(warning) = most.and_then(|most| expected.warning_over(most)) {
         let event = Event::Progress {
             stage: "estimate".to_owned(),
             message: warning,
@@ -360,9 +371,9 @@ fn estimate_events(expected: &CostEstimate, most: Option<f64>) -> Vec<NewEvent> 
     events
 }
 
-async fn hand_on(
+async fn publish(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task: &task::Model,
     prepared: &Prepared,
 ) -> Result<(), JobError> {
@@ -375,7 +386,7 @@ async fn hand_on(
         .order_by_asc(agent_run::Column::Id)
         .all(&worker.platform.database)
         .await?;
-    let expected = expected(worker, task, prepared, &runs);
+    let expected = cost_estimate(worker, task, prepared, &runs);
     let now = Utc::now();
     let transaction = worker.begin(job).await?;
     // An earlier attempt cannot have got here: this transaction also ends the job.
@@ -387,7 +398,7 @@ async fn hand_on(
             position: Set(i32::try_from(position).unwrap_or(i32::MAX)),
             label: Set(made.label.clone()),
             dimension: Set(made.dimension),
-            kind: Set(word(&made.kind)?),
+            kind: Set(stored_name(&made.kind)?),
             question: Set(made.question.clone()),
             spec: Set(serde_json::to_value(made)?),
             created_at: Set(now),
@@ -428,17 +439,22 @@ async fn hand_on(
             agent: run.agent.clone(),
         })
         .collect();
-    let rings = queue::enqueue_all(&transaction, &works).await?;
-    let mut events = events_of(pull_request, probe_set, hash);
+    let notifications = queue::enqueue_all(&transaction, &works).await?;
+    let mut events = preparation_events(pull_request, probe_set, hash);
     events.extend(estimate_events(&expected, task.max_cost_usd));
     let judges = worker.judges.iter().filter(|judge| judge.juror().is_some());
     let breaks = u64::from(task.breaks.unsigned_abs());
-    let judging = judging(judges.count(), runs.len(), asks(task, prepared), breaks);
+    let judging = judging_estimate(
+        judges.count(),
+        runs.len(),
+        question_plan(task, prepared),
+        breaks,
+    );
     events.extend(judging.map(|line| progress("estimate", line)));
     platform::events::append(&transaction, task.id, &events, redactor).await?;
     lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
-    worker.notify(task.id, &rings).await;
+    worker.notify(task.id, &notifications).await;
     info!(
         "prepared task {}: {} files, {} probes",
         task.id,
@@ -448,7 +464,11 @@ async fn hand_on(
     Ok(())
 }
 
-fn events_of(pull_request: &PullRequest, probe_set: &ProbeSet, hash: String) -> Vec<NewEvent> {
+fn preparation_events(
+    pull_request: &PullRequest,
+    probe_set: &ProbeSet,
+    hash: String,
+) -> Vec<NewEvent> {
     let mut events = Vec::new();
     if !pull_request.dropped.is_empty() {
         let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
@@ -475,7 +495,7 @@ fn events_of(pull_request: &PullRequest, probe_set: &ProbeSet, hash: String) -> 
 }
 
 /// The word that a unit variant is stored as.
-fn word(value: &impl Serialize) -> Result<String, JobError> {
+fn stored_name(value: &impl Serialize) -> Result<String, JobError> {
     let value = serde_json::to_value(value)?;
     match value.as_str() {
         Some(word) => Ok(word.to_owned()),

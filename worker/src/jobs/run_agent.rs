@@ -10,21 +10,36 @@ use agents::adapter::{AgentAdapter, Presence};
 use agents::adapters;
 use chrono::Utc;
 use domain::vocabulary::{Arm, Level, RunStatus, TaskStatus};
-use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, task};
-use evaluation::probe::Probe;
+use entity::{RunId, TaskId, agent_run, answer, task};
 use platform::artifacts;
 use platform::events::Event;
 use platform::queue::{self, Work, lease};
 use platform::telemetry::chain;
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::json;
 use tracing::{info, warn};
 
 use results::run_stats::Bill;
 
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::JobError;
+use crate::lifecycle::{end_job, follow_up};
+use crate::material::load_material;
+use crate::run::checkpoint::{SavedRun, SavedStage};
+use crate::run::context::{BrokenSessions, RunContext, Session, phase};
+use crate::run::manifest::RunSetup;
+use crate::run::phases::arms::{ask_baseline, ask_cold, ask_post};
+use crate::run::phases::break_::DiveResult;
+use crate::run::phases::deep_dive::{read_until_break, teach};
+use crate::run::phases::free_recall::ask_free_recall;
+use crate::run::phases::open_questions::{ask_open_questions, ask_open_questions_cold};
+use crate::run::phases::study::run_study;
+use crate::run_identity::RunIdentity;
+use crate::task_probes::load_probes;
+
 pub(crate) async fn run_agent(
     worker: &Arc<Worker>,
-    job: &Job,
+    job: &ClaimedJob,
     task_id: TaskId,
     run_id: RunId,
 ) -> Result<(), JobError> {
@@ -42,7 +57,7 @@ pub(crate) async fn run_agent(
         return Err(JobError::Cancelled);
     }
     let adapter = adapters::adapter_for(&worker.adapters, &run.agent)?;
-    let (version, program) = match worker.availability.of(&adapter).await {
+    let (version, program) = match worker.availability.check(&adapter).await {
         Presence::Installed { version, program } => (version, program),
         Presence::Missing { why, fix } => {
             return Err(JobError::harness(format!(
@@ -59,11 +74,11 @@ pub(crate) async fn run_agent(
         version: &version,
         model: model.as_deref(),
     };
-    let saved = saved(worker, &run, adapter.as_ref(), &set_up).await?;
-    begin_attempt(worker, job, &task, &run, &version, model, saved.as_ref()).await?;
-    let material = material(worker, task_id).await?;
-    let probes = probes(worker, task_id).await?;
-    let mut context = RunContext::begin(
+    let saved = load_checkpoint(worker, &run, adapter.as_ref(), &set_up).await?;
+    start_attempt(worker, job, &task, &run, &version, model, saved.as_ref()).await?;
+    let material = load_material(worker, task_id).await?;
+    let probes = load_probes(worker, task_id).await?;
+    let mut context = RunContext::start(
         Arc::clone(worker),
         job.clone(),
         task,
@@ -74,53 +89,53 @@ pub(crate) async fn run_agent(
         probes,
     )
     .await?;
-    context.keep_manifest(&program).await?;
+    context.store_manifest(&program).await?;
 
     let limit = worker.settings.run_timeout;
     let result = tokio::select! {
-        result = phases(&mut context, saved) => result,
+        result = run_phases(&mut context, saved) => result,
         () = tokio::time::sleep(limit) => Err(JobError::budget(format!(
             "the run took longer than {} s (TASK_TIMEOUT_SECONDS)",
             limit.as_secs()
         ))),
     };
     let result = match result {
-        Ok(()) => end_well(&mut context).await,
+        Ok(()) => hand_over_to_judging(&mut context).await,
         Err(error) => Err(error),
     };
     if let Err(error) = &result
         && !matches!(error, JobError::LeaseLost)
     {
-        if let Err(error) = context.lose_bill().await {
+        if let Err(error) = context.mark_bill_lost().await {
             warn!(run.id = %run_id, error = chain(&error), "the bill of a failed run stays partial");
         }
-        if let Err(error) = context.keep_streams().await {
+        if let Err(error) = context.store_streams().await {
             warn!(run.id = %run_id, error = chain(&error), "the streams of a failed run are lost");
         }
     }
-    context.end().await;
+    context.clean_up().await;
     result
 }
 
 /// Where a run goes on.
-enum Next {
+enum NextStep {
     /// To its next break.
-    Dive(Session),
+    Read(Session),
     /// After a break: with the questions.
     Ask(BrokenSessions),
 }
 
 /// The phases in their order; from the deep dive to the post arm once per break.
-async fn phases(context: &mut RunContext, saved: Option<SavedRun>) -> Result<(), JobError> {
-    let mut next = begin(context, saved).await?;
+async fn run_phases(context: &mut RunContext, saved: Option<SavedRun>) -> Result<(), JobError> {
+    let mut next = first_step(context, saved).await?;
     loop {
         let mut broken = match next {
-            Next::Ask(broken) => broken,
-            Next::Dive(main) => match deep_dive::dive(context, main).await? {
-                breaking::Dive::Broke(broken) => broken,
+            NextStep::Ask(broken) => broken,
+            NextStep::Read(main) => match read_until_break(context, main).await? {
+                DiveResult::Break(broken) => broken,
                 // The breaks that there were are measured.
-                breaking::Dive::NoBreak if context.breaks.is_empty() => return Ok(()),
-                breaking::Dive::NoBreak => {
+                DiveResult::NoBreak if context.breaks.is_empty() => return Ok(()),
+                DiveResult::NoBreak => {
                     context.seal().await?;
                     break;
                 }
@@ -128,20 +143,20 @@ async fn phases(context: &mut RunContext, saved: Option<SavedRun>) -> Result<(),
         };
         context.seal().await?;
         if let Some(mut snapshot) = broken.snapshot.take() {
-            arms::baseline(context, &mut snapshot).await?;
-            recall::recall(context, &mut snapshot, Arm::Baseline).await?;
-            open::ask(context, &mut snapshot, Arm::Baseline).await?;
+            ask_baseline(context, &mut snapshot).await?;
+            ask_free_recall(context, &mut snapshot, Arm::Baseline).await?;
+            ask_open_questions(context, &mut snapshot, Arm::Baseline).await?;
             snapshot.close().await;
         }
-        if context.forks() {
-            recall::recall(context, &mut broken.main, Arm::Post).await?;
-            open::ask(context, &mut broken.main, Arm::Post).await?;
-            arms::post(context, &mut broken.main).await?;
+        if context.can_fork() {
+            ask_free_recall(context, &mut broken.main, Arm::Post).await?;
+            ask_open_questions(context, &mut broken.main, Arm::Post).await?;
+            ask_post(context, &mut broken.main).await?;
         } else {
             // What it says of its own accord must not help it with the questions.
-            arms::post(context, &mut broken.main).await?;
-            recall::recall(context, &mut broken.main, Arm::Post).await?;
-            open::ask(context, &mut broken.main, Arm::Post).await?;
+            ask_post(context, &mut broken.main).await?;
+            ask_free_recall(context, &mut broken.main, Arm::Post).await?;
+            ask_open_questions(context, &mut broken.main, Arm::Post).await?;
         }
         if context.break_index >= context.breaks_planned() {
             broken.main.close().await;
@@ -149,39 +164,42 @@ async fn phases(context: &mut RunContext, saved: Option<SavedRun>) -> Result<(),
         }
         context.break_index += 1;
         context.unseal().await?;
-        next = Next::Dive(broken.main);
+        next = NextStep::Read(broken.main);
     }
-    let source = arms::cold(context).await?;
-    open::cold(context, source).await
+    let source = ask_cold(context).await?;
+    ask_open_questions_cold(context, source).await
 }
 
 /// From the beginning, or from what an earlier attempt left.
-async fn begin(context: &mut RunContext, saved: Option<SavedRun>) -> Result<Next, JobError> {
+async fn first_step(
+    context: &mut RunContext,
+    saved: Option<SavedRun>,
+) -> Result<NextStep, JobError> {
     match saved {
-        Some(saved) if saved.stage == Stage::BrokenSessions => {
+        Some(saved) if saved.stage == SavedStage::Broken => {
             let broken = context.resume_broken(&saved).await?;
             context.restore(saved);
-            Ok(Next::Ask(broken))
+            Ok(NextStep::Ask(broken))
         }
         Some(saved) => {
             context.fill_workspace().await?;
             let main = context.resume_taught(&saved).await?;
             context.restore(saved);
-            Ok(Next::Dive(main))
+            Ok(NextStep::Read(main))
         }
         None => {
             context.fill_workspace().await?;
-            let main = study::study(context).await?;
-            Ok(Next::Dive(deep_dive::teach(context, main).await?))
+            let main = run_study(context).await?;
+            Ok(NextStep::Read(teach(context, main).await?))
         }
     }
 }
 
 /// The last transaction of a run: everything is answered, the judge is next.
-async fn end_well(context: &mut RunContext) -> Result<(), JobError> {
-    context.keep_streams().await?;
-    context.reach(4);
-    context.reach(5);
+async fn hand_over_to_judging(context: &mut RunContext) -> Result<(), JobError> {
+    context.store_streams().await?;
+    context.reach_milestone(4);
+    context.reach_milestone(5);
     context.leave_phase().await?;
     let worker = Arc::clone(&context.worker);
     let transaction = worker.begin(&context.job).await?;
@@ -191,36 +209,36 @@ async fn end_well(context: &mut RunContext) -> Result<(), JobError> {
             phase: Set(Some(phase::JUDGING.to_owned())),
             ..context.progress_row()
         })
-        .filter(agent_run::Column::Id.eq(context.who.run))
+        .filter(agent_run::Column::Id.eq(context.identity.run))
         .exec(&transaction)
         .await?;
     let work = Work::JudgeRun {
-        task: context.who.task,
-        run: context.who.run,
+        task: context.identity.task,
+        run: context.identity.run,
     };
-    let ring = queue::enqueue(&transaction, &work).await?;
-    let started = context.who.event(
+    let notification = queue::enqueue(&transaction, &work).await?;
+    let started = context.identity.event(
         Level::Info,
         Event::PhaseStarted {
-            agent: context.who.agent.clone(),
-            trial: context.who.trial,
+            agent: context.identity.agent.clone(),
+            trial: context.identity.trial,
             phase: phase::JUDGING.to_owned(),
         },
     );
     let redactor = &worker.platform.redactor;
-    platform::events::append(&transaction, context.who.task, &[started], redactor).await?;
-    let more = super::ending::follow_up(&transaction, context.who.task, redactor).await?;
+    platform::events::append(&transaction, context.identity.task, &[started], redactor).await?;
+    let more = follow_up(&transaction, context.identity.task, redactor).await?;
     lease::finish(&transaction, &context.job.lease).await?;
     transaction.commit().await?;
-    let rings: Vec<_> = std::iter::once(ring).chain(more).collect();
-    worker.notify(context.who.task, &rings).await;
-    info!(run.id = %context.who.run, "asked {} of run {}", context.who.agent, context.who.run);
+    let notifications: Vec<_> = std::iter::once(notification).chain(more).collect();
+    worker.notify(context.identity.task, &notifications).await;
+    info!(run.id = %context.identity.run, "asked {} of run {}", context.identity.agent, context.identity.run);
     Ok(())
 }
 
 /// What an earlier attempt left to go on from, where the adapter can and nothing has changed since:
 /// what one version was asked before the break is no baseline for another one after it.
-async fn saved(
+async fn load_checkpoint(
     worker: &Worker,
     run: &agent_run::Model,
     adapter: &dyn AgentAdapter,
@@ -254,30 +272,30 @@ async fn saved(
 
 /// How often a run has been tried again. What failed, and what people had made again, is counted
 /// already; a worker that was lost has counted nothing.
-fn retries(so_far: i32, attempt: i32) -> i32 {
+fn retry_count(so_far: i32, attempt: i32) -> i32 {
     so_far.max(attempt.saturating_sub(1))
 }
 
 /// Marks the run as running. A run that starts over forgets what an earlier attempt measured, but not
 /// what it cost.
-async fn begin_attempt(
+async fn start_attempt(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task: &task::Model,
     run: &agent_run::Model,
     version: &str,
     model: Option<String>,
     saved: Option<&SavedRun>,
 ) -> Result<(), JobError> {
-    let who = RunIdentity::of(run);
+    let who = RunIdentity::from(run);
     let attempt = u32::try_from(job.lease.attempt).unwrap_or_default();
     let now = Utc::now();
-    let broken = saved.is_some_and(|saved| saved.stage == Stage::BrokenSessions);
+    let broken = saved.is_some_and(|saved| saved.stage == SavedStage::Broken);
     let mut change = agent_run::ActiveModel {
         status: Set(RunStatus::Running),
         agent_version: Set(Some(version.to_owned())),
         model: Set(model),
-        retry_count: Set(retries(run.retry_count, job.lease.attempt)),
+        retry_count: Set(retry_count(run.retry_count, job.lease.attempt)),
         started_at: Set(Some(run.started_at.unwrap_or(now))),
         updated_at: Set(now),
         failure_cause: Set(None),

@@ -1,17 +1,16 @@
 //! The adversarial battery: its results per judge and for the jury.
 
+use chrono::{DateTime, Utc};
+use domain::Tokens;
+use evaluation::claims::Finding;
+use evaluation::judging::{
+    BatteryResult, BatteryText, battery, battery_version, jury_findings, run_result, sample_facts,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use domain::Tokens;
-use evaluation::claims::{AtomicFact, Finding, judge_deterministic};
-use evaluation::grading::GRADER;
-use evaluation::judging::{
-    BatteryResult, BatteryText, Juror, battery, battery_version, jury_findings, run_result,
-    sample_facts,
-};
+
+use crate::judges::judge::Judge;
 
 /// Fixes the wording of the battery, so that every judge gets the same.
 const BATTERY_SEED: u64 = 1;
@@ -65,7 +64,7 @@ pub async fn run_battery(judge: &dyn Judge) -> BatteryRun {
 }
 
 /// What the battery finds of several judges together: of what most of them say.
-pub fn run_jury_battery(members: &[Arc<BatteryRun>]) -> BatteryResult {
+pub(crate) fn run_jury_battery(members: &[Arc<BatteryRun>]) -> BatteryResult {
     let members: Vec<&[Option<Finding>]> = members
         .iter()
         .map(|tried| tried.findings.as_slice())
@@ -77,7 +76,7 @@ pub fn run_jury_battery(members: &[Arc<BatteryRun>]) -> BatteryResult {
 /// set of judges, prompts and battery, so that a judge's name says all of its configuration.
 #[derive(Debug, Default)]
 pub(crate) struct BatteryCache {
-    known: Mutex<HashMap<String, (Instant, Arc<BatteryRun>)>>,
+    cached: Mutex<HashMap<String, (Instant, Arc<BatteryRun>)>>,
     /// Held while a judge is tried: runs that end together are not to pay for the battery each.
     trying: tokio::sync::Mutex<()>,
 }
@@ -85,18 +84,22 @@ pub(crate) struct BatteryCache {
 impl BatteryCache {
     /// What was found of a judge, and whether that was just now. What left a case unread is not
     /// kept: a provider that was down may be back for the next task.
-    pub(crate) async fn of(&self, judge: &dyn Judge, holds: Duration) -> (Arc<BatteryRun>, bool) {
-        if let Some(known) = self.known(judge.name(), holds) {
+    pub(crate) async fn get_or_run(
+        &self,
+        judge: &dyn Judge,
+        holds: Duration,
+    ) -> (Arc<BatteryRun>, bool) {
+        if let Some(known) = self.lookup(judge.name(), holds) {
             return (known, false);
         }
         let _alone = self.trying.lock().await;
-        if let Some(known) = self.known(judge.name(), holds) {
+        if let Some(known) = self.lookup(judge.name(), holds) {
             return (known, false);
         }
         let tried = Arc::new(run_battery(judge).await);
         if tried.result.unread.hits == 0 {
             let entry = (Instant::now(), Arc::clone(&tried));
-            self.known
+            self.cached
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(judge.name().to_owned(), entry);
@@ -104,8 +107,8 @@ impl BatteryCache {
         (tried, true)
     }
 
-    fn known(&self, judge: &str, holds: Duration) -> Option<Arc<BatteryRun>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lookup(&self, judge: &str, holds: Duration) -> Option<Arc<BatteryRun>> {
+        let known = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, tried) = known.get(judge)?;
         (at.elapsed() < holds).then(|| Arc::clone(tried))
     }

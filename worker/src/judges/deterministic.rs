@@ -1,21 +1,15 @@
 //! The deterministic judge.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use domain::Tokens;
-use evaluation::claims::{AtomicFact, Finding, judge_deterministic};
+use evaluation::claims::{AtomicFact, judge_deterministic};
 use evaluation::grading::GRADER;
-use evaluation::judging::{
-    BatteryResult, BatteryText, Juror, battery, battery_version, jury_findings, run_result,
-    sample_facts,
-};
+use evaluation::judging::Juror;
+
+use crate::judges::judge::{Judge, Judgement};
 
 /// Reads literally; what a claim is, is told at [`judge_deterministic`].
 #[derive(Clone, Copy, Debug)]
-pub struct Deterministic;
+pub(super) struct Deterministic;
 
 #[async_trait]
 impl Judge for Deterministic {

@@ -1,17 +1,9 @@
 //! The trait of all judges.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use domain::Tokens;
-use evaluation::claims::{AtomicFact, Finding, judge_deterministic};
-use evaluation::grading::GRADER;
-use evaluation::judging::{
-    BatteryResult, BatteryText, Juror, battery, battery_version, jury_findings, run_result,
-    sample_facts,
-};
+use evaluation::claims::{AtomicFact, Finding};
+use evaluation::judging::Juror;
 
 /// What came of judging one text.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -17,12 +17,16 @@ use sha2::{Digest, Sha256};
 
 use platform::settings::ExposeSecret;
 
+use crate::judges::judge::{Judge, Judgement};
+use crate::judges::wire::{Reply, ResponseFormat, reply, request};
+use crate::settings::judges::{JudgeModel, JudgeSettings};
+
 /// The longest reply that is read, in bytes.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_REPLY_BYTES: usize = 1 << 20;
 /// How much of a reply that is no answer is kept, in characters.
-const MOST_KEPT: usize = 2_000;
+const MAX_SHOWN_CHARS: usize = 2_000;
 /// The longest wait that a provider may ask for.
-const MOST_WAIT: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// A model that judges.
 pub struct ModelJudge {
@@ -31,22 +35,22 @@ pub struct ModelJudge {
     client: reqwest::Client,
     retries: u32,
     wait: Duration,
-    /// The first of [`Form::ALL`] that the provider has not refused.
+    /// The first of [`ResponseFormat::ALL`] that the provider has not refused.
     form: AtomicUsize,
 }
 
 /// Why there is no reply.
-enum Failed {
+enum RequestError {
     /// It may pass; the provider may have said when.
-    Soon(String, Option<Duration>),
+    Transient(String, Option<Duration>),
     /// The request was refused as it is written: 400 or 422.
     Refused(String),
-    ForGood(String),
+    Permanent(String),
 }
 
 /// What came of asking until there was an answer, or no more asking.
 #[derive(Default)]
-struct Asked {
+struct ModelReply {
     /// None where no reply could be read.
     findings: Option<Vec<Option<Finding>>>,
     /// Every reply, word for word, and every failure.
@@ -77,15 +81,15 @@ impl ModelJudge {
 
     /// Asks until a reply can be read, within the retries. A reply that cannot be read is asked for
     /// again like a failure that may pass; both are kept.
-    async fn ask(&self, prompt: &str, facts: &[AtomicFact]) -> Asked {
-        let mut asked = Asked {
+    async fn ask(&self, prompt: &str, facts: &[AtomicFact]) -> ModelReply {
+        let mut asked = ModelReply {
             tokens: Some(Tokens::default()),
-            ..Asked::default()
+            ..ModelReply::default()
         };
         let mut attempt = 0;
         let mut form = self.form.load(Ordering::Relaxed);
         loop {
-            let wait = match self.ask_once(prompt, Form::at(form)).await {
+            let wait = match self.ask_once(prompt, ResponseFormat::at(form)).await {
                 Ok(reply) => {
                     self.form.store(form, Ordering::Relaxed);
                     asked.tokens = asked
@@ -100,19 +104,19 @@ impl ModelJudge {
                     }
                     None
                 }
-                Err(Failed::Soon(why, wait)) => {
+                Err(RequestError::Transient(why, wait)) => {
                     asked.raw.push(format!("{} {why}", self.name));
                     wait
                 }
-                Err(Failed::Refused(why)) => {
+                Err(RequestError::Refused(why)) => {
                     asked.raw.push(format!("{} {why}", self.name));
                     form += 1;
-                    if self.model.api.has_forms() && form < Form::ALL.len() {
+                    if self.model.api.has_formats() && form < ResponseFormat::ALL.len() {
                         continue;
                     }
                     break;
                 }
-                Err(Failed::ForGood(why)) => {
+                Err(RequestError::Permanent(why)) => {
                     asked.raw.push(format!("{} {why}", self.name));
                     break;
                 }
@@ -134,12 +138,12 @@ impl ModelJudge {
         let own = self.wait.saturating_mul(2_u32.saturating_pow(attempt));
         let spread = Sha256::digest(format!("{attempt}{prompt}"))[0];
         let own = own.mul_f64(1.0 + f64::from(spread) / 1024.0);
-        own.max(asked.unwrap_or_default()).min(MOST_WAIT)
+        own.max(asked.unwrap_or_default()).min(MAX_WAIT)
     }
 
-    async fn ask_once(&self, prompt: &str, form: Form) -> Result<wire::Reply, Failed> {
-        let request = wire::request(&self.model, prompt, form).ok_or_else(|| {
-            Failed::ForGood("its key or its address cannot be sent over HTTP".to_owned())
+    async fn ask_once(&self, prompt: &str, form: ResponseFormat) -> Result<Reply, RequestError> {
+        let request = request(&self.model, prompt, form).ok_or_else(|| {
+            RequestError::Permanent("its key or its address cannot be sent over HTTP".to_owned())
         })?;
         let sent = self
             .client
@@ -150,7 +154,7 @@ impl ModelJudge {
             .await;
         // An address may hold a password, and is left out of what is told.
         let unreachable = |error: reqwest::Error| {
-            Failed::Soon(format!("cannot be asked: {}", error.without_url()), None)
+            RequestError::Transient(format!("cannot be asked: {}", error.without_url()), None)
         };
         let mut response = sent.map_err(unreachable)?;
         let status = response.status();
@@ -162,25 +166,28 @@ impl ModelJudge {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             bytes.extend_from_slice(&chunk);
-            if bytes.len() > MOST_BYTES {
-                return Err(Failed::ForGood("its reply is too long".to_owned()));
+            if bytes.len() > MAX_REPLY_BYTES {
+                return Err(RequestError::Permanent("its reply is too long".to_owned()));
             }
         }
         if !status.is_success() {
             let why = format!("answered {status}{}", self.shown(&bytes));
             return Err(match status {
                 StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-                    Failed::Soon(why, asked)
+                    RequestError::Transient(why, asked)
                 }
-                StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Failed::Refused(why),
-                _ if status.is_server_error() => Failed::Soon(why, asked),
-                _ => Failed::ForGood(why),
+                StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
+                    RequestError::Refused(why)
+                }
+                _ if status.is_server_error() => RequestError::Transient(why, asked),
+                _ => RequestError::Permanent(why),
             });
         }
-        let no_answer = |what: &str| Failed::Soon(format!("{what}{}", self.shown(&bytes)), None);
+        let no_answer =
+            |what: &str| RequestError::Transient(format!("{what}{}", self.shown(&bytes)), None);
         let body: Value =
             serde_json::from_slice(&bytes).map_err(|_| no_answer("its reply is no JSON"))?;
-        wire::reply(self.model.api, &body)
+        reply(self.model.api, &body)
             .filter(|reply| !reply.text.trim().is_empty())
             .ok_or_else(|| no_answer("its reply has no text where one belongs"))
     }
@@ -190,7 +197,7 @@ impl ModelJudge {
     fn shown(&self, bytes: &[u8]) -> String {
         let text =
             String::from_utf8_lossy(bytes).replace(self.model.key.expose_secret(), "[redacted]");
-        let text: String = text.trim().chars().take(MOST_KEPT).collect();
+        let text: String = text.trim().chars().take(MAX_SHOWN_CHARS).collect();
         if text.is_empty() {
             text
         } else {
@@ -238,9 +245,9 @@ impl Judge for ModelJudge {
             .render();
             let asked = match prompt {
                 Ok(prompt) => self.ask(&prompt, facts).await,
-                Err(error) => Asked {
+                Err(error) => ModelReply {
                     raw: vec![format!("{} {error}", self.name)],
-                    ..Asked::default()
+                    ..ModelReply::default()
                 },
             };
             let unread = || vec![None; facts.len()];

@@ -5,7 +5,7 @@ use domain::vocabulary::Trigger;
 
 /// What a task asks for, as far as its agent can do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct BreakPlan {
     /// The agent compacts by itself when its context is full.
     pub(crate) by_itself: bool,
     /// When the context has reached its size, the program's own threshold is lowered for one turn.
@@ -19,12 +19,12 @@ pub(crate) struct Plan {
     pub(crate) reads_on: bool,
 }
 
-impl Plan {
+impl BreakPlan {
     /// Plans the break of a task. `sized`: the task names the size of the context.
     ///
     /// A break that comes when it pleases cannot be sealed beforehand, so a task that demands the
     /// seal gets none of that kind.
-    pub(crate) fn of(
+    pub(crate) fn new(
         trigger: Trigger,
         seal_before_break: Option<bool>,
         sized: bool,
@@ -92,20 +92,20 @@ mod tests {
 
     #[test]
     fn our_own_break_is_sealed_and_its_own_is_not_where_nobody_says() {
-        let plan = Plan::of(Trigger::AutoThenManual, None, false, all());
+        let plan = BreakPlan::new(Trigger::AutoThenManual, None, false, all());
         assert!(plan.by_itself && plan.forced && plan.manual);
         assert!(plan.seal_manual && !plan.seal_forced);
     }
 
     #[test]
     fn a_demanded_seal_excludes_breaks_that_come_when_they_please() {
-        let plan = Plan::of(Trigger::Auto, Some(true), false, all());
+        let plan = BreakPlan::new(Trigger::Auto, Some(true), false, all());
         assert!(!plan.by_itself && plan.forced && plan.seal_forced && !plan.manual);
         let controls = Capabilities {
             forced_compaction: false,
             ..all()
         };
-        let plan = Plan::of(Trigger::Auto, Some(true), false, controls);
+        let plan = BreakPlan::new(Trigger::Auto, Some(true), false, controls);
         assert!(!plan.by_itself && !plan.forced && !plan.reads_on);
         let why = plan.why_none(Trigger::Auto, controls, 0);
         assert!(
@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn a_manual_break_waits_for_no_size_unless_one_is_named() {
-        assert!(!Plan::of(Trigger::Manual, None, false, all()).reads_on);
-        let sized = Plan::of(Trigger::Manual, None, true, all());
+        assert!(!BreakPlan::new(Trigger::Manual, None, false, all()).reads_on);
+        let sized = BreakPlan::new(Trigger::Manual, None, true, all());
         assert!(sized.reads_on && !sized.by_itself && !sized.forced);
     }
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::job_error::{JobError, io_error};
 
 /// The file that holds the token. No file of this name was there to be read before the seal, so
 /// that no program has a reason to look at it again of its own accord.
@@ -29,18 +30,18 @@ impl Canary {
     }
 
     /// Writes the file into an emptied workspace.
-    pub(crate) async fn set(&self, workspace: &Path) -> Result<(), JobError> {
+    pub(crate) async fn write(&self, workspace: &Path) -> Result<(), JobError> {
         let path = workspace.join(FILE);
         let text = format!("# Answers\n\n{}\n", self.token);
         tokio::fs::write(&path, text)
             .await
-            .map_err(|error| failed("writing the canary", &path, error))?;
+            .map_err(|error| io_error("writing the canary", &path, error))?;
         self.set.store(true, Ordering::Relaxed);
         Ok(())
     }
 
     /// Looks at what a program wrote.
-    pub(crate) fn look(&self, written: &[u8]) {
+    pub(crate) fn inspect(&self, written: &[u8]) {
         if !self.set.load(Ordering::Relaxed) {
             return;
         }
@@ -66,13 +67,13 @@ mod tests {
     async fn it_is_seen_only_once_it_is_set_and_only_as_a_whole() {
         let canary = Canary::new();
         let token = canary.token.clone();
-        canary.look(token.as_bytes());
+        canary.inspect(token.as_bytes());
         assert_eq!(canary.seen(), None);
         let folder = tempfile::tempdir().expect("a folder");
-        canary.set(folder.path()).await.expect("a file");
-        canary.look(&token.as_bytes()[1..]);
+        canary.write(folder.path()).await.expect("a file");
+        canary.inspect(&token.as_bytes()[1..]);
         assert_eq!(canary.seen(), Some(false));
-        canary.look(format!("{{\"text\": \"{token}\"}}").as_bytes());
+        canary.inspect(format!("{{\"text\": \"{token}\"}}").as_bytes());
         assert_eq!(canary.seen(), Some(true));
     }
 }

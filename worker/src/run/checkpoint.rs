@@ -9,18 +9,18 @@ use results::run_stats::{FIRST_BREAK, RunStats};
 /// How far a saved run had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Stage {
+pub(crate) enum SavedStage {
     /// Studied and taught; the break is still to come.
     Taught,
     /// The break is over; only questions are left.
-    BrokenSessions,
+    Broken,
 }
 
-impl Stage {
+impl SavedStage {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Taught => "taught",
-            Self::BrokenSessions => "broken",
+            Self::Broken => "broken",
         }
     }
 }
@@ -32,7 +32,7 @@ fn first() -> i32 {
 /// A checkpoint of a run; stored as a private artifact, because sessions are unredacted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedRun {
-    pub(crate) stage: Stage,
+    pub(crate) stage: SavedStage,
     /// The break that it was made after, or comes to, from 1.
     #[serde(default = "first")]
     pub(crate) break_index: i32,
@@ -41,7 +41,8 @@ pub(crate) struct SavedRun {
     pub(crate) snapshot: Option<Checkpoint>,
     pub(crate) compaction: Option<Compaction>,
     pub(crate) transcript: String,
-    pub(crate) figures: RunStats,
+    #[serde(rename = "figures")]
+    pub(crate) stats: RunStats,
     /// How many milestones were reached.
     pub(crate) milestones: usize,
 }

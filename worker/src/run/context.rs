@@ -18,6 +18,17 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::job_context::{ClaimedJob, TextArtifact, Worker};
+use crate::job_error::JobError;
+use crate::material::{Material, planned_context};
+use crate::run::break_plan::BreakPlan;
+use crate::run::canary::Canary;
+use crate::run::checkpoint::{SavedRun, SavedStage};
+use crate::run::event_recorder::EventRecorder;
+use crate::run::raw_stream::RawFile;
+use crate::run::transcript::Transcript;
+use crate::run::workdir::WorkDir;
+use crate::run_identity::RunIdentity;
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {
@@ -56,8 +67,8 @@ pub(crate) struct BrokenSessions {
 /// One run while it lasts.
 pub(crate) struct RunContext {
     pub(crate) worker: Arc<Worker>,
-    pub(crate) job: Job,
-    pub(crate) who: RunIdentity,
+    pub(crate) job: ClaimedJob,
+    pub(crate) identity: RunIdentity,
     pub(crate) task: task::Model,
     pub(crate) run: agent_run::Model,
     pub(crate) adapter: Arc<dyn AgentAdapter>,
@@ -67,9 +78,9 @@ pub(crate) struct RunContext {
     pub(crate) material: Material,
     /// In the order of the generator.
     pub(crate) probes: Vec<(ProbeId, Probe)>,
-    pub(crate) folder: Folder,
+    pub(crate) work_dir: WorkDir,
     pub(crate) recorder: EventRecorder,
-    pub(crate) figures: RunStats,
+    pub(crate) stats: RunStats,
     pub(crate) transcript: Transcript,
     pub(crate) context_tokens: u64,
     pub(super) raw: RawFile,
@@ -102,9 +113,9 @@ impl RunContext {
         clippy::too_many_arguments,
         reason = "each is a part that the stage has loaded"
     )]
-    pub(crate) async fn begin(
+    pub(crate) async fn start(
         worker: Arc<Worker>,
-        job: Job,
+        job: ClaimedJob,
         task: task::Model,
         run: agent_run::Model,
         adapter: Arc<dyn AgentAdapter>,
@@ -112,13 +123,13 @@ impl RunContext {
         material: Material,
         probes: Vec<(ProbeId, Probe)>,
     ) -> Result<Self, JobError> {
-        let who = RunIdentity::of(&run);
+        let identity = RunIdentity::from(&run);
         let name = format!("{}-{}", run.id, job.lease.epoch);
-        let folder = Folder::make(worker.settings.work_dir.join("runs").join(name)).await?;
-        let recorder = EventRecorder::start(Arc::clone(&worker), job.clone(), who.clone());
+        let run_dir = WorkDir::create(worker.settings.work_dir.join("runs").join(name)).await?;
+        let recorder = EventRecorder::start(Arc::clone(&worker), job.clone(), identity.clone());
         let canary = Arc::new(Canary::new());
         let redactor = worker.platform.redactor.clone();
-        let raw = RawFile::create(folder.raw_stream(), redactor, Arc::clone(&canary));
+        let raw = RawFile::create(run_dir.raw_stream(), redactor, Arc::clone(&canary));
         let context_tokens = planned_context(
             worker.settings.max_context_tokens,
             task.target_context_tokens,
@@ -132,7 +143,7 @@ impl RunContext {
         let mut context = Self {
             worker,
             job,
-            who,
+            identity,
             task,
             run,
             adapter,
@@ -140,9 +151,9 @@ impl RunContext {
             model,
             material,
             probes,
-            folder,
+            work_dir: run_dir,
             recorder,
-            figures: RunStats {
+            stats: RunStats {
                 max_tokens_configured: context_tokens,
                 detection_method: "agent_event".to_owned(),
                 sandbox,
@@ -161,20 +172,20 @@ impl RunContext {
             canary,
             spent_elsewhere: 0.0,
         };
-        context.figures.seal = Some(context.seal_kind().to_owned());
-        context.figures.breaks_planned = Some(context.breaks_planned().unsigned_abs());
-        context.figures.model_stub = context
+        context.stats.seal = Some(context.seal_kind().to_owned());
+        context.stats.breaks_planned = Some(context.breaks_planned().unsigned_abs());
+        context.stats.model_stub = context
             .worker
             .settings
             .agents
             .asks_stub(context.adapter.profile());
-        context.figures.bill = Bill::after(&context.run.stats);
+        context.stats.bill = Bill::after(&context.run.stats);
         if context.run.started_at.is_some() || Bill::is_begun(&context.run.stats) {
             // What an earlier attempt said was billed, and is not known. One that people had made
             // again has not started yet.
-            context.figures.bill.mark_lost();
+            context.stats.bill.mark_lost();
         }
-        context.enter(phase::PREPARE).await?;
+        context.enter_phase(phase::PREPARE).await?;
         Ok(context)
     }
 
@@ -182,8 +193,8 @@ impl RunContext {
     pub(crate) fn restore(&mut self, saved: SavedRun) {
         // Asked under this very break, so a broken seal stays broken; a run that starts over or
         // goes on from before the break has had none yet.
-        self.seal_broken = saved.stage == Stage::BrokenSessions && self.run.seal_broken;
-        if saved.stage == Stage::BrokenSessions {
+        self.seal_broken = saved.stage == SavedStage::Broken && self.run.seal_broken;
+        if saved.stage == SavedStage::Broken {
             self.break_index = saved.break_index;
             self.breaks = self.run.breaks.as_array().cloned().unwrap_or_default();
             // A lost attempt may have told of the next break and not saved it: it comes again.
@@ -191,35 +202,35 @@ impl RunContext {
             self.breaks
                 .retain(|seen| seen["break"].as_i64().is_none_or(|index| index <= after));
         }
-        let RunStats { bill, .. } = std::mem::replace(&mut self.figures, saved.figures);
+        let RunStats { bill, .. } = std::mem::replace(&mut self.stats, saved.stats);
         // Nor is what the lost attempt saw and spent after its checkpoint undone.
-        self.figures.bill.known_usd = self.figures.bill.known_usd.max(bill.known_usd);
+        self.stats.bill.known_usd = self.stats.bill.known_usd.max(bill.known_usd);
         if self.seal_broken {
-            let told = |name: &str| self.run.stats[name].as_str().map(str::to_owned);
-            let (canary, void_reason) = (told("canary"), told("void_reason"));
-            self.figures.canary = canary.or(self.figures.canary.take());
-            self.figures.void_reason = void_reason.or(self.figures.void_reason.take());
+            let stored = |name: &str| self.run.stats[name].as_str().map(str::to_owned);
+            let (canary, void_reason) = (stored("canary"), stored("void_reason"));
+            self.stats.canary = canary.or(self.stats.canary.take());
+            self.stats.void_reason = void_reason.or(self.stats.void_reason.take());
         }
         // What the lost attempt said after its checkpoint was billed, and is not known.
-        self.figures.bill.mark_lost();
+        self.stats.bill.mark_lost();
         self.transcript = Transcript::restored(saved.transcript);
         self.milestones = self.milestones.max(saved.milestones);
     }
 
     /// Goes over to a phase, and ends the one before.
-    pub(crate) async fn enter(&mut self, name: &'static str) -> Result<(), JobError> {
+    pub(crate) async fn enter_phase(&mut self, name: &'static str) -> Result<(), JobError> {
         if self.phase.is_some_and(|(current, _)| current == name) {
             return Ok(());
         }
-        self.look_at_spending().await?;
+        self.check_task_cost().await?;
         let mut events = self.phase_done();
         self.phase = Some((name, Instant::now()));
         let started = Event::PhaseStarted {
-            agent: self.who.agent.clone(),
-            trial: self.who.trial,
+            agent: self.identity.agent.clone(),
+            trial: self.identity.trial,
             phase: name.to_owned(),
         };
-        events.push(self.who.event(Level::Info, started));
+        events.push(self.identity.event(Level::Info, started));
         let change = agent_run::ActiveModel {
             phase: Set(Some(name.to_owned())),
             ..self.progress_row()
@@ -239,18 +250,18 @@ impl RunContext {
             return Vec::new();
         };
         let duration_ms = millis(since.elapsed());
-        *self.figures.phase_ms.entry(name.to_owned()).or_default() += duration_ms;
+        *self.stats.phase_ms.entry(name.to_owned()).or_default() += duration_ms;
         let done = Event::PhaseDone {
-            agent: self.who.agent.clone(),
-            trial: self.who.trial,
+            agent: self.identity.agent.clone(),
+            trial: self.identity.trial,
             phase: name.to_owned(),
             duration_ms,
         };
-        vec![self.who.event(Level::Info, done)]
+        vec![self.identity.event(Level::Info, done)]
     }
 
     /// Counts a milestone; it is stored with the next write.
-    pub(crate) fn reach(&mut self, milestone: usize) {
+    pub(crate) fn reach_milestone(&mut self, milestone: usize) {
         self.milestones = self.milestones.max(milestone + 1);
     }
 
@@ -264,7 +275,7 @@ impl RunContext {
             .collect();
         agent_run::ActiveModel {
             milestones: Set(json!(milestones)),
-            stats: Set(json!(self.figures)),
+            stats: Set(json!(self.stats)),
             updated_at: Set(Utc::now()),
             ..Default::default()
         }
@@ -280,7 +291,7 @@ impl RunContext {
         let transaction = self.worker.begin(&self.job).await?;
         self.write_in(&transaction, change, &events).await?;
         transaction.commit().await?;
-        self.worker.notify(self.who.task, &[]).await;
+        self.worker.notify(self.identity.task, &[]).await;
         Ok(())
     }
 
@@ -293,46 +304,46 @@ impl RunContext {
     ) -> Result<(), JobError> {
         agent_run::Entity::update_many()
             .set(change)
-            .filter(agent_run::Column::Id.eq(self.who.run))
+            .filter(agent_run::Column::Id.eq(self.identity.run))
             .exec(transaction)
             .await?;
         let redactor = &self.worker.platform.redactor;
-        platform::events::append(transaction, self.who.task, events, redactor).await?;
+        platform::events::append(transaction, self.identity.task, events, redactor).await?;
         Ok(())
     }
 
     /// Says something on the main line, and keeps what came of it.
-    pub(crate) async fn say(
+    pub(crate) async fn prompt_main_line(
         &mut self,
         session: &mut Session,
         heading: &str,
         text: &str,
     ) -> Result<Turn, JobError> {
         let turn = session.prompt(text).await?;
-        self.note(heading, text, &turn);
-        self.point(turn.usage.map(|usage| usage.context), None);
-        self.look_at_spending().await?;
+        self.record_turn(heading, text, &turn);
+        self.record_context(turn.usage.map(|usage| usage.context), None);
+        self.check_task_cost().await?;
         let event = Event::Turn {
-            agent: self.who.agent.clone(),
-            trial: self.who.trial,
-            turn: self.figures.prompts,
+            agent: self.identity.agent.clone(),
+            trial: self.identity.trial,
+            turn: self.stats.prompts,
             context: turn.usage.map(|usage| usage.context),
             window: turn.usage.and_then(|usage| usage.window),
         };
         self.recorder
-            .record(self.who.event(Level::Info, event))
+            .record(self.identity.event(Level::Info, event))
             .await;
         Ok(turn)
     }
 
     /// Notes how large the context of the main line is. After a break the size before it says
     /// nothing any more, even where the new one is not told.
-    pub(crate) fn point(&mut self, tokens: Option<u64>, break_index: Option<i32>) {
+    pub(crate) fn record_context(&mut self, tokens: Option<u64>, break_index: Option<i32>) {
         if tokens.is_some() || break_index.is_some() {
-            self.figures.total_tokens = tokens;
+            self.stats.total_tokens = tokens;
         }
-        let turn = u32::try_from(self.figures.context.len() + 1).unwrap_or(u32::MAX);
-        self.figures.context.push(ContextPoint {
+        let turn = u32::try_from(self.stats.context.len() + 1).unwrap_or(u32::MAX);
+        self.stats.context.push(ContextPoint {
             turn,
             phase: self.phase.map_or("", |(name, _)| name).to_owned(),
             tokens,
@@ -341,9 +352,9 @@ impl RunContext {
     }
 
     /// Notes what the last turn of the main line taught.
-    pub(crate) fn plant(&mut self, probes: BTreeSet<String>) {
-        if let Some(last) = self.figures.context.last() {
-            self.figures.planted.push(PlantedPart {
+    pub(crate) fn record_planted(&mut self, probes: BTreeSet<String>) {
+        if let Some(last) = self.stats.context.last() {
+            self.stats.planted.push(PlantedPart {
                 turn: last.turn,
                 tokens: last.tokens,
                 probes: probes.into_iter().collect(),
@@ -352,61 +363,61 @@ impl RunContext {
     }
 
     /// A warning of the run, for people.
-    pub(crate) fn remark(&self, message: String) -> NewEvent {
+    pub(crate) fn warning_event(&self, message: String) -> NewEvent {
         let event = Event::Progress {
-            stage: format!("{} #{}", self.who.agent, self.who.trial),
+            stage: format!("{} #{}", self.identity.agent, self.identity.trial),
             message,
             percent: None,
         };
-        self.who.event(Level::Warning, event)
+        self.identity.event(Level::Warning, event)
     }
 
     /// Notes the context after a turn of the main line that has no point of its own.
-    pub(crate) fn main_line(&mut self, turn: &Turn) {
+    pub(crate) fn record_main_line(&mut self, turn: &Turn) {
         if let Some(usage) = turn.usage {
-            self.figures.total_tokens = Some(usage.context);
+            self.stats.total_tokens = Some(usage.context);
         }
     }
 
     /// Adds a turn to the transcript and the figures.
-    pub(crate) fn note(&mut self, heading: &str, prompt: &str, turn: &Turn) {
+    pub(crate) fn record_turn(&mut self, heading: &str, prompt: &str, turn: &Turn) {
         self.transcript.add(heading, prompt, turn);
-        self.figures.prompts += 1;
-        self.figures.tool_calls += u32::try_from(turn.tool_calls.len()).unwrap_or(u32::MAX);
-        self.figures.bill.add(turn.tokens, turn.cost);
+        self.stats.prompts += 1;
+        self.stats.tool_calls += u32::try_from(turn.tool_calls.len()).unwrap_or(u32::MAX);
+        self.stats.bill.add(turn.tokens, turn.cost);
     }
 
     /// Stores a text of the run.
-    pub(crate) async fn keep(
+    pub(crate) async fn store_text(
         &self,
         name: &str,
         media_type: &str,
         text: &str,
     ) -> Result<(), JobError> {
-        let text = Text {
+        let text = TextArtifact {
             name,
             media_type,
             text,
         };
         self.worker
-            .keep(&self.job, Some(self.who.run), &[text])
+            .store_texts(&self.job, Some(self.identity.run), &[text])
             .await
     }
 
     /// Stores something of the run that only workers read.
-    pub(crate) async fn keep_private(
+    pub(crate) async fn store_private(
         &self,
         name: &str,
         document: &impl Serialize,
     ) -> Result<(), JobError> {
         let bytes = serde_json::to_vec(document)?.into();
         self.worker
-            .keep_private(&self.job, Some(self.who.run), name, bytes)
+            .store_private(&self.job, Some(self.identity.run), name, bytes)
             .await
     }
 
     /// Whether the agent can copy a conversation.
-    pub(crate) fn forks(&self) -> bool {
+    pub(crate) fn can_fork(&self) -> bool {
         self.adapter.profile().capabilities.fork
     }
 
@@ -416,8 +427,8 @@ impl RunContext {
     }
 
     /// How the break is to come about.
-    pub(crate) fn plan(&self) -> Plan {
-        Plan::of(
+    pub(crate) fn plan(&self) -> BreakPlan {
+        BreakPlan::new(
             self.task.trigger,
             self.task.seal_before_break,
             self.task.target_context_tokens.is_some(),
@@ -432,38 +443,38 @@ impl RunContext {
     }
 
     /// Stores transcript and raw stream.
-    pub(crate) async fn keep_streams(&mut self) -> Result<(), JobError> {
+    pub(crate) async fn store_streams(&mut self) -> Result<(), JobError> {
         let raw = self.raw.finish().await?;
         self.worker
-            .keep_redacted(
+            .store_redacted(
                 &self.job,
-                Some(self.who.run),
+                Some(self.identity.run),
                 "raw_stream.jsonl.gz",
                 "application/gzip",
                 raw,
             )
             .await?;
-        self.keep("transcript", "text/markdown", self.transcript.text())
+        self.store_text("transcript", "text/markdown", self.transcript.text())
             .await
     }
 
     /// Notes that a turn failed: what it was billed for is not known.
-    pub(crate) async fn lose_bill(&mut self) -> Result<(), JobError> {
-        self.figures.bill.mark_lost();
+    pub(crate) async fn mark_bill_lost(&mut self) -> Result<(), JobError> {
+        self.stats.bill.mark_lost();
         let change = self.progress_row();
         self.write(change, Vec::new()).await
     }
 
     /// Ends every process of the run and removes its folders.
-    pub(crate) async fn end(self) {
+    pub(crate) async fn clean_up(self) {
         self.cancel.cancel();
-        self.folder.remove().await;
+        self.work_dir.remove().await;
     }
 }
 
 /// Fixes the random draws of a run, whichever worker runs it.
-pub(crate) fn seed(task_seed: i64, who: &RunIdentity) -> u64 {
-    let digest = Sha256::digest(format!("{task_seed}/{}/{}", who.agent, who.trial));
+pub(crate) fn run_seed(task_seed: i64, identity: &RunIdentity) -> u64 {
+    let digest = Sha256::digest(format!("{task_seed}/{}/{}", identity.agent, identity.trial));
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     u64::from_be_bytes(first)

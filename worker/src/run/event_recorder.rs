@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agents::event::AgentEvent;
-use agents::failure::{Cause, Failure};
 use domain::vocabulary::Level;
 use platform::events::{Event, NewEvent};
 use platform::telemetry::chain;
@@ -14,19 +13,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::JobError;
+use crate::run_identity::RunIdentity;
 
 /// How long an event may wait for others.
-const BATCH_TIME: Duration = Duration::from_millis(100);
+const BATCH_DELAY: Duration = Duration::from_millis(100);
 /// How many events go into one transaction, about.
 const BATCH_SIZE: usize = 64;
 /// How many events may wait for the database; a full queue slows the agent down.
-const WAITING: usize = 256;
+const QUEUE_SIZE: usize = 256;
 /// How often a batch is tried before the run fails.
-const TRIES: u32 = 4;
+const MAX_TRIES: u32 = 4;
 
 /// What of an agent's doings is stored as an event; texts and figures are in the transcript and in
 /// the events of whole turns.
-fn stored(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<NewEvent> {
+fn stored_event(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<NewEvent> {
     let (agent, trial) = (who.agent.clone(), who.trial);
     match event {
         AgentEvent::Text { .. }
@@ -78,14 +80,14 @@ enum Item {
 
 impl EventRecorder {
     /// Starts recording on behalf of a job; ends when the recorder and all sessions are dropped.
-    pub(crate) fn start(worker: Arc<Worker>, job: Job, who: RunIdentity) -> Self {
-        let (items, item_source) = mpsc::channel(WAITING);
-        let (agent, agent_source) = mpsc::channel(WAITING);
+    pub(crate) fn start(worker: Arc<Worker>, job: ClaimedJob, identity: RunIdentity) -> Self {
+        let (items, item_source) = mpsc::channel(QUEUE_SIZE);
+        let (agent, agent_source) = mpsc::channel(QUEUE_SIZE);
         let sealed = Arc::new(AtomicBool::new(false));
-        let writer = Writer {
+        let writer = EventWriter {
             worker,
             job,
-            who,
+            identity,
             sealed: Arc::clone(&sealed),
             waiting: Vec::new(),
             since: None,
@@ -117,19 +119,19 @@ impl EventRecorder {
 
     /// Waits until everything so far is stored.
     pub(crate) async fn flush(&self) -> Result<(), JobError> {
-        let (done, told) = oneshot::channel();
+        let (done, stored) = oneshot::channel();
         if self.items.send(Item::Flush(done)).await.is_err() {
             return Err(JobError::LeaseLost);
         }
-        told.await.unwrap_or(Err(JobError::LeaseLost))
+        stored.await.unwrap_or(Err(JobError::LeaseLost))
     }
 }
 
 /// The other end of a [`Recorder`].
-struct Writer {
+struct EventWriter {
     worker: Arc<Worker>,
-    job: Job,
-    who: RunIdentity,
+    job: ClaimedJob,
+    identity: RunIdentity,
     sealed: Arc<AtomicBool>,
     waiting: Vec<NewEvent>,
     since: Option<Instant>,
@@ -137,7 +139,7 @@ struct Writer {
     failed: Option<JobError>,
 }
 
-impl Writer {
+impl EventWriter {
     async fn write_all(
         mut self,
         mut items: mpsc::Receiver<Item>,
@@ -145,19 +147,19 @@ impl Writer {
     ) {
         let mut agent_open = true;
         loop {
-            let due = self.since.map(|since| since + BATCH_TIME);
+            let due = self.since.map(|since| since + BATCH_DELAY);
             tokio::select! {
                 event = agent.recv(), if agent_open => match event {
-                    Some(event) => self.take(event),
+                    Some(event) => self.push_agent_event(event),
                     None => agent_open = false,
                 },
                 item = items.recv() => match item {
                     Some(Item::Event(event)) => {
-                        self.take_all(&mut agent);
+                        self.drain_agent_events(&mut agent);
                         self.push(event);
                     }
                     Some(Item::Flush(done)) => {
-                        self.take_all(&mut agent);
+                        self.drain_agent_events(&mut agent);
                         self.write().await;
                         let result = self.failed.take().map_or(Ok(()), Err);
                         let over = result.is_err();
@@ -182,17 +184,17 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, event: AgentEvent) {
+    fn push_agent_event(&mut self, event: AgentEvent) {
         let sealed = self.sealed.load(Ordering::Relaxed);
-        if let Some(event) = stored(&self.who, event, sealed) {
+        if let Some(event) = stored_event(&self.identity, event, sealed) {
             self.push(event);
         }
     }
 
     /// What the agent did before a stage says something is already in its channel.
-    fn take_all(&mut self, agent: &mut mpsc::Receiver<AgentEvent>) {
+    fn drain_agent_events(&mut self, agent: &mut mpsc::Receiver<AgentEvent>) {
         while let Ok(event) = agent.try_recv() {
-            self.take(event);
+            self.push_agent_event(event);
         }
     }
 
@@ -215,13 +217,13 @@ impl Writer {
                     self.failed = Some(error);
                     return;
                 }
-                JobError::Failed { .. } if tries >= TRIES => {
+                JobError::Failed { .. } if tries >= MAX_TRIES => {
                     self.failed = Some(error);
                     return;
                 }
                 JobError::Failed { .. } => {
-                    warn!(run.id = %self.who.run, error = chain(&error), "events wait for the database");
-                    tokio::time::sleep(BATCH_TIME * 2_u32.pow(tries)).await;
+                    warn!(run.id = %self.identity.run, error = chain(&error), "events wait for the database");
+                    tokio::time::sleep(BATCH_DELAY * 2_u32.pow(tries)).await;
                     tries += 1;
                 }
             }
@@ -231,9 +233,10 @@ impl Writer {
     async fn append(&self, events: &[NewEvent]) -> Result<(), JobError> {
         let platform = &self.worker.platform;
         let transaction = self.worker.begin(&self.job).await?;
-        platform::events::append(&transaction, self.who.task, events, &platform.redactor).await?;
+        platform::events::append(&transaction, self.identity.task, events, &platform.redactor)
+            .await?;
         transaction.commit().await?;
-        platform.event_notifier.notify(self.who.task).await;
+        platform.event_notifier.notify(self.identity.task).await;
         Ok(())
     }
 }

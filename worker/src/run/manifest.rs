@@ -9,6 +9,10 @@ use evaluation::leaderboard::{GENERATED, IMPORTED, PROBES, RUBRIC};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
 
+use crate::job_context::Worker;
+use crate::job_error::JobError;
+use crate::run::context::{RunContext, breaks_planned, run_seed};
+use crate::settings::agents::origin;
 
 /// The artifact's name.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -73,9 +77,9 @@ impl RunSetup<'_> {
 
 impl RunContext {
     /// Stores the manifest: whole, for people, and what must be the same, with the run.
-    pub(crate) async fn keep_manifest(&mut self, program: &str) -> Result<(), JobError> {
+    pub(crate) async fn store_manifest(&mut self, program: &str) -> Result<(), JobError> {
         let text = serde_json::to_string_pretty(&self.manifest(program))?;
-        self.keep(MANIFEST, "application/json", &text).await?;
+        self.store_text(MANIFEST, "application/json", &text).await?;
         let change = agent_run::ActiveModel {
             manifest: Set(Some(self.comparable())),
             ..self.progress_row()
@@ -109,7 +113,7 @@ impl RunContext {
             "instrument_version": evaluation::INSTRUMENT_VERSION,
             "orchestrator_version": env!("CARGO_PKG_VERSION"),
             "agent": {
-                "name": self.who.agent,
+                "name": self.identity.agent,
                 "version": self.version,
                 "program": program,
                 "model": self.model,
@@ -117,12 +121,12 @@ impl RunContext {
                 "configuration_hash": settings.agents.configuration_hash(profile),
                 "environment": environment.keys().collect::<Vec<_>>(),
                 "endpoints": endpoints,
-                "model_stub": self.figures.model_stub,
+                "model_stub": self.stats.model_stub,
             },
-            "trial": self.who.trial,
+            "trial": self.identity.trial,
             "attempt": self.job.lease.attempt,
             "seed": self.task.seed,
-            "run_seed": seed(self.task.seed, &self.who).to_string(),
+            "run_seed": run_seed(self.task.seed, &self.identity).to_string(),
             "repo": self.task.repo,
             "base": self.material.pull_request.base,
             "head": self.material.pull_request.head,
@@ -132,7 +136,7 @@ impl RunContext {
             "seal_before_break": self.task.seal_before_break,
             "breaks": self.breaks_planned(),
             "breaks_asked": self.task.breaks,
-            "seal": self.figures.seal,
+            "seal": self.stats.seal,
             "probes_per_prompt": self.task.probes_per_prompt,
             "open_questions": self.task.open_questions,
             "plan": {

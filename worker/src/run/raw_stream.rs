@@ -1,17 +1,20 @@
 //! The raw stream of a run's programs, bounded.
 
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use agents::adapter::{RawSink, Stream, Turn};
+use agents::adapter::{RawSink, Stream};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use platform::redaction::Redactor;
 use serde_json::json;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use crate::job_error::{JobError, io_error};
+use crate::run::canary::Canary;
 
 /// The raw stream that is kept, at most.
 const RAW_BYTES: u64 = 32 << 20;
@@ -42,7 +45,7 @@ impl RawSink for RawLines {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
         };
-        self.canary.look(line);
+        self.canary.inspect(line);
         let kept = &line[..line.len().min(RAW_LINE_BYTES)];
         let mut entry = json!({
             "at": chrono::Utc::now().timestamp_millis(),
@@ -102,11 +105,11 @@ impl RawFile {
             writer
                 .await
                 .map_err(|error| JobError::harness(format!("the raw stream broke: {error}")))?
-                .map_err(|error| failed("writing the raw stream", &self.path, error))?;
+                .map_err(|error| io_error("writing the raw stream", &self.path, error))?;
         }
         let bytes = tokio::fs::read(&self.path)
             .await
-            .map_err(|error| failed("reading the raw stream", &self.path, error))?;
+            .map_err(|error| io_error("reading the raw stream", &self.path, error))?;
         Ok(bytes.into())
     }
 }

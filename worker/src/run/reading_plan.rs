@@ -8,6 +8,9 @@ use evaluation::relevance::Terms;
 use prompts::{FileLine, Prompt, PullRequestMd};
 use sha2::{Digest, Sha256};
 
+use crate::job_error::{JobError, io_error};
+use crate::material::diff_text;
+use crate::run::context::{RunContext, phase};
 
 /// The files of the study, below the workspace.
 pub(crate) const STUDY_FILES: [&str; 2] = ["pull_request.md", "pull_request.diff"];
@@ -19,7 +22,7 @@ const MOST_FILES: usize = 5;
 impl RunContext {
     /// Makes the workspace: the pull request, and the repository at its head.
     pub(crate) async fn fill_workspace(&mut self) -> Result<(), JobError> {
-        let workspace = self.folder.workspace();
+        let workspace = self.work_dir.workspace();
         let pull_request = &self.material.pull_request;
         let source: domain::PullRequestSource = serde_json::from_value(self.task.source.clone())?;
         let settings = self.worker.settings.source();
@@ -27,10 +30,14 @@ impl RunContext {
         let head = pull_request.head.as_str();
         let mirror = source::mirror_with(&settings, &source, &[head], cancel).await?;
         source::checkout(&settings, &mirror, head, &workspace.join("repo"), cancel).await?;
-        write(&workspace.join("pull_request.diff"), &diff(pull_request)).await?;
+        write(
+            &workspace.join("pull_request.diff"),
+            &diff_text(pull_request),
+        )
+        .await?;
         let about = about(&self.task.repo, pull_request)?;
         write(&workspace.join("pull_request.md"), &about).await?;
-        self.reach(0);
+        self.reach_milestone(0);
         Ok(())
     }
 }
@@ -38,7 +45,7 @@ impl RunContext {
 async fn write(path: &Path, text: &str) -> Result<(), JobError> {
     tokio::fs::write(path, text)
         .await
-        .map_err(|error| failed("writing into the workspace", path, error))
+        .map_err(|error| io_error("writing into the workspace", path, error))
 }
 
 fn about(repo: &str, pull_request: &PullRequest) -> Result<String, JobError> {
@@ -84,7 +91,7 @@ pub(crate) struct ReadingPlan {
 impl ReadingPlan {
     /// What has most to do with the change goes first; the run's seed decides between equals. A turn
     /// takes about an eighth of the context.
-    pub(crate) async fn draw(
+    pub(crate) async fn new(
         workspace: &Path,
         pull_request: &PullRequest,
         seed: u64,

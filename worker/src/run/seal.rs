@@ -7,6 +7,8 @@ use entity::agent_run;
 use platform::events::Event;
 use sea_orm::ActiveValue::Set;
 
+use crate::job_error::JobError;
+use crate::run::context::RunContext;
 
 /// What is told of the canary.
 const UNSEEN: &str = "unseen";
@@ -51,9 +53,9 @@ impl RunContext {
     /// From here on nothing can be read: the workspace is empty and a tool call is a violation.
     pub(crate) async fn seal(&mut self) -> Result<(), JobError> {
         self.recorder.flush().await?;
-        self.folder.empty_workspace().await?;
-        self.canary.set(&self.folder.workspace()).await?;
-        self.figures.canary.get_or_insert_with(|| UNSEEN.to_owned());
+        self.work_dir.empty_workspace().await?;
+        self.canary.write(&self.work_dir.workspace()).await?;
+        self.stats.canary.get_or_insert_with(|| UNSEEN.to_owned());
         self.recorder.seal(true);
         Ok(())
     }
@@ -61,17 +63,13 @@ impl RunContext {
     /// Gives the workspace back: the run goes on to its next break.
     pub(crate) async fn unseal(&mut self) -> Result<(), JobError> {
         self.recorder.flush().await?;
-        self.folder.empty_workspace().await?;
+        self.work_dir.empty_workspace().await?;
         self.recorder.seal(false);
         self.fill_workspace().await
     }
 
     /// Looks whether the turn of a question kept the seal, and left the conversation as it was.
-    pub(crate) async fn check_asked(
-        &mut self,
-        turn: &Turn,
-        heading: &str,
-    ) -> Result<(), JobError> {
+    pub(crate) async fn check_asked(&mut self, turn: &Turn, heading: &str) -> Result<(), JobError> {
         self.check_seal(turn).await?;
         if turn.compactions.is_empty() {
             return Ok(());
@@ -82,10 +80,10 @@ impl RunContext {
 
     /// Looks whether a sealed turn kept its seal; it may be the very turn that compacts.
     pub(crate) async fn check_seal(&mut self, turn: &Turn) -> Result<(), JobError> {
-        self.canary.look(turn.text.as_bytes());
+        self.canary.inspect(turn.text.as_bytes());
         let seen = self.canary.seen() == Some(true);
         if seen {
-            self.figures.canary = Some(SEEN.to_owned());
+            self.stats.canary = Some(SEEN.to_owned());
         }
         match turn.tool_calls.first() {
             Some(call) => self.breach(Breach::ToolCall, call.tool.clone()).await,
@@ -103,13 +101,13 @@ impl RunContext {
             return Ok(());
         }
         self.seal_broken = true;
-        self.figures.void_reason = Some(breach.as_str().to_owned());
+        self.stats.void_reason = Some(breach.as_str().to_owned());
         let event = Event::SealBroken {
-            agent: self.who.agent.clone(),
-            trial: self.who.trial,
+            agent: self.identity.agent.clone(),
+            trial: self.identity.trial,
             tool: what,
         };
-        let event = self.who.event(Level::Error, event);
+        let event = self.identity.event(Level::Error, event);
         let change = agent_run::ActiveModel {
             seal_broken: Set(true),
             ..self.progress_row()

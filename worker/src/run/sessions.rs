@@ -6,15 +6,19 @@ use entity::agent_run;
 use sea_orm::ActiveValue::Set;
 use serde_json::json;
 
+use crate::answer_key::write_answer_key;
+use crate::job_error::JobError;
+use crate::run::checkpoint::{SavedRun, SavedStage};
+use crate::run::context::{BrokenSessions, RunContext, Session, run_seed};
 
 impl RunContext {
     /// What a new session is begun with. Each gets a HOME of its own.
     pub(crate) async fn spec(&mut self, access: Access) -> Result<SessionSpec, JobError> {
-        let home = self.folder.home(&self.homes.to_string()).await?;
+        let home = self.work_dir.home(&self.homes.to_string()).await?;
         self.homes += 1;
-        answer_key::give(self.adapter.profile(), &self.material, &home).await?;
+        write_answer_key(self.adapter.profile(), &self.material, &home).await?;
         let workspace = match access {
-            Access::Workspace => Some(self.folder.workspace()),
+            Access::Workspace => Some(self.work_dir.workspace()),
             Access::Sealed => None,
         };
         Ok(SessionSpec {
@@ -23,7 +27,7 @@ impl RunContext {
             access,
             context_tokens: Some(self.context_tokens),
             compacts: self.plan().by_itself,
-            seed: seed(self.task.seed, &self.who),
+            seed: run_seed(self.task.seed, &self.identity),
             environment: self
                 .worker
                 .settings
@@ -44,7 +48,7 @@ impl RunContext {
     /// between threads, hence the exclusive references.
     pub(crate) async fn save(
         &mut self,
-        stage: Stage,
+        stage: SavedStage,
         main: &mut Session,
         snapshot: Option<&mut Session>,
         compaction: Option<Compaction>,
@@ -63,13 +67,13 @@ impl RunContext {
             snapshot,
             compaction,
             transcript: self.transcript.text().to_owned(),
-            figures: self.figures.clone(),
+            stats: self.stats.clone(),
             milestones: self.milestones,
         };
         let name = format!(".checkpoint-{}", stage.as_str());
         let bytes = serde_json::to_vec(&saved)?.into();
         self.worker
-            .keep_private(&self.job, Some(self.who.run), &name, bytes)
+            .store_private(&self.job, Some(self.identity.run), &name, bytes)
             .await?;
         let change = agent_run::ActiveModel {
             checkpoint: Set(Some(json!({"stage": stage.as_str(), "artifact": name}))),
@@ -85,7 +89,10 @@ impl RunContext {
     }
 
     /// The sessions of a checkpoint made after the break.
-    pub(crate) async fn resume_broken(&mut self, saved: &SavedRun) -> Result<BrokenSessions, JobError> {
+    pub(crate) async fn resume_broken(
+        &mut self,
+        saved: &SavedRun,
+    ) -> Result<BrokenSessions, JobError> {
         // The run may go on to another break: only copies of the main line are sealed.
         let access = if saved.break_index < self.breaks_planned() {
             Access::Workspace

@@ -1,19 +1,6 @@
 //! What a run leaves to read: the transcript and the raw stream, both bounded.
 
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use agents::adapter::{RawSink, Stream, Turn};
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use platform::redaction::Redactor;
-use serde_json::json;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-
+use agents::adapter::Turn;
 
 /// The whole transcript, at most.
 const TRANSCRIPT_BYTES: usize = 16 << 20;

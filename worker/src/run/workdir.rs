@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::job_error::{JobError, io_error};
 
 /// `WORK_DIR/runs/<run>-<epoch>`.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct WorkDir {
     root: PathBuf,
     removed: bool,
 }
 
-impl Folder {
+impl WorkDir {
     /// Makes the folders; another attempt of this very epoch cannot exist.
-    pub(crate) async fn make(root: PathBuf) -> Result<Self, JobError> {
+    pub(crate) async fn create(root: PathBuf) -> Result<Self, JobError> {
         let folder = Self {
             root,
             removed: false,
@@ -20,7 +21,7 @@ impl Folder {
         for path in [folder.workspace(), folder.homes()] {
             tokio::fs::create_dir_all(&path)
                 .await
-                .map_err(|error| failed("making a folder", &path, error))?;
+                .map_err(|error| io_error("making a folder", &path, error))?;
         }
         Ok(folder)
     }
@@ -42,14 +43,14 @@ impl Folder {
         let home = self.homes().join(name);
         tokio::fs::create_dir_all(&home)
             .await
-            .map_err(|error| failed("making a HOME", &home, error))?;
+            .map_err(|error| io_error("making a HOME", &home, error))?;
         Ok(home)
     }
 
     /// Takes everything out of the workspace. The folder itself stays: a program may run in it.
     pub(crate) async fn empty_workspace(&self) -> Result<(), JobError> {
         let workspace = self.workspace();
-        let emptying = |error| failed("emptying the workspace", &workspace, error);
+        let emptying = |error| io_error("emptying the workspace", &workspace, error);
         let mut entries = tokio::fs::read_dir(&workspace).await.map_err(emptying)?;
         while let Some(entry) = entries.next_entry().await.map_err(emptying)? {
             let kind = entry.file_type().await.map_err(emptying)?;
@@ -70,7 +71,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for WorkDir {
     fn drop(&mut self) {
         if self.removed {
             return;

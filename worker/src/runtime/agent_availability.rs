@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 /// How long an answer holds: somebody may install an agent while the worker runs.
-const HOLDS: Duration = Duration::from_secs(300);
+const CACHE_TIME: Duration = Duration::from_secs(300);
 
 /// What was found, by the agent's name.
 #[derive(Default)]
@@ -33,10 +33,10 @@ pub(crate) struct AgentStatus {
 
 impl AgentAvailability {
     /// Whether an agent is there, asked again when the last answer is old.
-    pub(crate) async fn of(&self, adapter: &Arc<dyn AgentAdapter>) -> Presence {
+    pub(crate) async fn check(&self, adapter: &Arc<dyn AgentAdapter>) -> Presence {
         let name = &adapter.profile().name;
         if let Some((at, presence)) = self.found.lock().await.get(name)
-            && at.elapsed() < HOLDS
+            && at.elapsed() < CACHE_TIME
         {
             return presence.clone();
         }
@@ -49,8 +49,8 @@ impl AgentAvailability {
     }
 
     /// All agents, as other processes read them.
-    pub(crate) async fn seen(&self, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<AgentStatus> {
-        let all = adapters.iter().map(|adapter| self.of(adapter));
+    pub(crate) async fn check_all(&self, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<AgentStatus> {
+        let all = adapters.iter().map(|adapter| self.check(adapter));
         let presences = futures::future::join_all(all).await;
         adapters
             .iter()

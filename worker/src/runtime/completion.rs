@@ -11,15 +11,22 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, Query
 use std::time::Duration;
 use tracing::{error, info, warn};
 
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::{JobError, Retry};
+use crate::jobs::deliver_webhook::record_delivery_failure;
+use crate::jobs::judge_task::record_judging_failure;
+use crate::lifecycle::{RunEnd, TaskProblem, end_all_runs, end_run, end_task};
+use crate::run_identity::RunIdentity;
+use crate::runtime::held_job::StopReason;
 
 /// How often the end of a job is tried to be written; after that its lease runs out.
-const TRIES: u32 = 5;
+const MAX_TRIES: u32 = 5;
 
 /// What is to be written.
-enum Verdict {
+enum Completion {
     Nothing,
     Cancelled,
-    HandBack,
+    Release,
     Failed {
         cause: FailureCause,
         retry: Retry,
@@ -28,22 +35,22 @@ enum Verdict {
 }
 
 /// Settles a job by what its stage returned and why it was told to stop.
-pub(super) async fn settle(
+pub(super) async fn complete(
     worker: &Worker,
-    job: &Job,
-    why: Option<StopReason>,
+    job: &ClaimedJob,
+    reason: Option<StopReason>,
     result: Result<(), JobError>,
 ) {
-    let verdict = verdict(why, result);
+    let completion = completion_of(reason, result);
     let mut tries = 1;
     loop {
-        match write(worker, job, &verdict).await {
+        match write(worker, job, &completion).await {
             Ok(()) => return,
             Err(JobError::LeaseLost | JobError::Cancelled) => {
                 info!("the job is somebody else's now");
                 return;
             }
-            Err(error) if tries >= TRIES => {
+            Err(error) if tries >= MAX_TRIES => {
                 error!(
                     error = chain(&error),
                     "the end of a job cannot be written; its lease will run out"
@@ -62,14 +69,14 @@ pub(super) async fn settle(
     }
 }
 
-fn verdict(why: Option<StopReason>, result: Result<(), JobError>) -> Verdict {
-    match (result, why) {
+fn completion_of(reason: Option<StopReason>, result: Result<(), JobError>) -> Completion {
+    match (result, reason) {
         (Ok(()) | Err(JobError::LeaseLost), _) | (Err(_), Some(StopReason::LeaseLost)) => {
-            Verdict::Nothing
+            Completion::Nothing
         }
-        (Err(_), Some(StopReason::CancelRequested)) => Verdict::Cancelled,
-        (Err(JobError::Cancelled), None) => Verdict::Cancelled,
-        (Err(_), Some(StopReason::Stopping)) => Verdict::HandBack,
+        (Err(_), Some(StopReason::CancelRequested)) => Completion::Cancelled,
+        (Err(JobError::Cancelled), None) => Completion::Cancelled,
+        (Err(_), Some(StopReason::Stopping)) => Completion::Release,
         (
             Err(
                 ref error @ JobError::Failed {
@@ -77,7 +84,7 @@ fn verdict(why: Option<StopReason>, result: Result<(), JobError>) -> Verdict {
                 },
             ),
             None,
-        ) => Verdict::Failed {
+        ) => Completion::Failed {
             cause,
             retry: retry.clone(),
             message: chain(error),
@@ -85,24 +92,24 @@ fn verdict(why: Option<StopReason>, result: Result<(), JobError>) -> Verdict {
     }
 }
 
-async fn write(worker: &Worker, job: &Job, verdict: &Verdict) -> Result<(), JobError> {
-    if matches!(verdict, Verdict::Nothing) {
+async fn write(worker: &Worker, job: &ClaimedJob, completion: &Completion) -> Result<(), JobError> {
+    if matches!(completion, Completion::Nothing) {
         return Ok(());
     }
     let transaction = worker.begin(job).await?;
-    let rings = match verdict {
-        Verdict::Nothing => Vec::new(),
-        Verdict::Cancelled => {
+    let notifications = match completion {
+        Completion::Nothing => Vec::new(),
+        Completion::Cancelled => {
             lease::cancel(&transaction, &job.lease).await?;
             end_work(worker, &transaction, &job.lease.work, &RunEnd::Cancelled).await?
         }
-        Verdict::HandBack => {
+        Completion::Release => {
             if let Work::RunAgent { run, .. } = &job.lease.work {
                 back_to_queue(&transaction, *run, RunStatus::Queued).await?;
             }
             vec![lease::release(&transaction, &job.lease).await?]
         }
-        Verdict::Failed {
+        Completion::Failed {
             cause,
             retry,
             message,
@@ -120,9 +127,9 @@ async fn write(worker: &Worker, job: &Job, verdict: &Verdict) -> Result<(), JobE
             )
             .await?;
             match again {
-                // It is not due yet: a sweep rings when it is.
+                // It is not due yet: a sweep notifications when it is.
                 Some(_) => {
-                    tell_retry(worker, &transaction, job, *cause, message).await?;
+                    record_retry(worker, &transaction, job, *cause, message).await?;
                     warn!("the job failed and is tried again: {redacted}");
                     Vec::new()
                 }
@@ -138,7 +145,7 @@ async fn write(worker: &Worker, job: &Job, verdict: &Verdict) -> Result<(), JobE
         }
     };
     transaction.commit().await?;
-    worker.notify(job.lease.task_id, &rings).await;
+    worker.notify(job.lease.task_id, &notifications).await;
     Ok(())
 }
 
@@ -168,7 +175,7 @@ pub(super) async fn end_work(
         }
         Work::JudgeTask { task, judging } => {
             if let RunEnd::Failed { message, .. } = end {
-                judge_again::failed(transaction, *task, *judging, message, redactor).await?;
+                record_judging_failure(transaction, *task, *judging, message, redactor).await?;
             }
             Ok(Vec::new())
         }
@@ -177,14 +184,14 @@ pub(super) async fn end_work(
                 RunEnd::Failed { message, .. } => message.as_str(),
                 RunEnd::Cancelled | RunEnd::Done { .. } => "it was cancelled",
             };
-            deliver::given_up(transaction, *delivery, message, redactor).await?;
+            record_delivery_failure(transaction, *delivery, message, redactor).await?;
             Ok(Vec::new())
         }
         Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
             let Some(run) = agent_run::Entity::find_by_id(*run).one(transaction).await? else {
                 return Ok(Vec::new());
             };
-            Ok(end_run(transaction, &RunIdentity::of(&run), end, redactor).await?)
+            Ok(end_run(transaction, &RunIdentity::from(&run), end, redactor).await?)
         }
     }
 }
@@ -207,10 +214,10 @@ async fn back_to_queue(
     Ok(())
 }
 
-async fn tell_retry(
+async fn record_retry(
     worker: &Worker,
     transaction: &impl ConnectionTrait,
-    job: &Job,
+    job: &ClaimedJob,
     cause: FailureCause,
     message: &str,
 ) -> Result<(), JobError> {
@@ -236,7 +243,7 @@ async fn tell_retry(
             let Some(run) = agent_run::Entity::find_by_id(*run).one(transaction).await? else {
                 return Ok(());
             };
-            let who = RunIdentity::of(&run);
+            let who = RunIdentity::from(&run);
             let event = Event::RunFailed {
                 agent: who.agent.clone(),
                 trial: who.trial,

@@ -1,45 +1,29 @@
 //! A job that this worker holds.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
-use agents::adapter::AgentAdapter;
-use agents::sandbox::Report;
-use async_trait::async_trait;
-use entity::JobId;
-use platform::connect::Platform;
-use platform::notify::Subscriber;
-use platform::queue::Notification;
-use platform::queue::lease::{self, Lease};
-use platform::telemetry::chain;
-use sea_orm::DbErr;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::job_context::ClaimedJob;
 
 /// Why a job was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StopReason {
+pub(super) enum StopReason {
     CancelRequested,
     LeaseLost,
     Stopping,
 }
 
 /// A job that this worker works on.
-struct HeldJob {
-    job: Job,
-    why: Arc<OnceLock<StopReason>>,
-    renewed: Instant,
+pub(super) struct HeldJob {
+    pub(super) job: ClaimedJob,
+    pub(super) reason: Arc<OnceLock<StopReason>>,
+    pub(super) renewed: Instant,
 }
 
 impl HeldJob {
     /// The first reason counts.
-    fn stop(&self, why: StopReason) {
-        let _ = self.why.set(why);
+    pub(super) fn stop(&self, reason: StopReason) {
+        let _ = self.reason.set(reason);
         self.job.cancel.cancel();
     }
 }

@@ -1,4 +1,4 @@
-//! What a supervisor does again and again: renews leases, watches for cancellations, sweeps, looks
+//! What a supervisor does again and again: renews leases, watches for cancellations, rescues, looks
 //! for work, and shows that it is alive.
 
 use std::collections::HashMap;
@@ -20,19 +20,25 @@ use sea_orm::{
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
+use crate::host::host_name;
+use crate::job_error::JobError;
+use crate::lifecycle::RunEnd;
+use crate::runtime::completion::end_work;
+use crate::runtime::held_job::StopReason;
+use crate::runtime::supervisor::Supervisor;
 
-const WATCH: Duration = Duration::from_secs(1);
-const SWEEP: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_secs(2);
-const BEAT: Duration = Duration::from_secs(5);
-/// Every so many sweeps the carrier of the doorbell is trimmed.
-const SWEEPS_PER_TRIM: u64 = 60;
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+const RESCUE_INTERVAL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Every so many rescues the carrier of the doorbell is trimmed.
+const RESCUES_PER_TRIM: u64 = 60;
 /// A worker that was not seen for so long is forgotten.
-const FORGET: chrono::Duration = chrono::Duration::days(1);
+const FORGET_AFTER: chrono::Duration = chrono::Duration::days(1);
 /// How many waiting jobs are looked at in one look.
-const LOOK_AT: u64 = 200;
+const POLL_LIMIT: u64 = 200;
 
-fn ticks(every: Duration) -> tokio::time::Interval {
+fn ticker(every: Duration) -> tokio::time::Interval {
     // An interval of zero would panic.
     let mut ticks = interval(every.max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -41,7 +47,7 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 
 /// Stops jobs that are to be cancelled or are no longer ours.
 pub(super) async fn watch(supervisor: Arc<Supervisor>) {
-    let mut ticks = ticks(WATCH);
+    let mut ticks = ticker(WATCH_INTERVAL);
     loop {
         ticks.tick().await;
         if let Err(error) = supervisor.watch().await {
@@ -55,7 +61,7 @@ pub(super) async fn watch(supervisor: Arc<Supervisor>) {
 
 /// Renews the leases.
 pub(super) async fn renew(supervisor: Arc<Supervisor>) {
-    let mut ticks = ticks(supervisor.worker.platform.queue.renew);
+    let mut ticks = ticker(supervisor.worker.platform.queue.renew);
     loop {
         ticks.tick().await;
         supervisor.renew().await;
@@ -64,41 +70,41 @@ pub(super) async fn renew(supervisor: Arc<Supervisor>) {
 
 /// Brings back what was lost, whoever lost it.
 pub(super) async fn rescue(supervisor: Arc<Supervisor>) {
-    let mut ticks = ticks(SWEEP);
-    let mut sweeps = 0_u64;
+    let mut ticks = ticker(RESCUE_INTERVAL);
+    let mut rescues = 0_u64;
     loop {
         ticks.tick().await;
-        if let Err(error) = supervisor.rescue(sweeps).await {
-            warn!(error = chain(&error), "the ledger cannot be swept");
+        if let Err(error) = supervisor.rescue(rescues).await {
+            warn!(error = chain(&error), "the ledger cannot be rescued");
         }
-        sweeps += 1;
+        rescues += 1;
     }
 }
 
 /// Looks for work that no bell told of.
-pub(super) async fn look(supervisor: Arc<Supervisor>) {
-    let mut ticks = ticks(LOOK);
+pub(super) async fn poll(supervisor: Arc<Supervisor>) {
+    let mut ticks = ticker(POLL_INTERVAL);
     loop {
         let asked = tokio::select! {
             _ = ticks.tick() => false,
-            () = supervisor.look.notified() => true,
+            () = supervisor.poll_now.notified() => true,
         };
-        // Where bells are heard, a look of its own would only cost a query.
-        if supervisor.heard.swap(false, Ordering::Relaxed) && !asked {
+        // Where bells are notified, a look of its own would only cost a query.
+        if supervisor.notified.swap(false, Ordering::Relaxed) && !asked {
             continue;
         }
-        if let Err(error) = supervisor.look_for_work().await {
+        if let Err(error) = supervisor.claim_due_jobs().await {
             warn!(error = chain(&error), "cannot look for work");
         }
     }
 }
 
 /// Shows that the worker is alive.
-pub(super) async fn beat(supervisor: Arc<Supervisor>) {
-    let mut ticks = ticks(BEAT);
+pub(super) async fn heartbeat(supervisor: Arc<Supervisor>) {
+    let mut ticks = ticker(HEARTBEAT_INTERVAL);
     loop {
         ticks.tick().await;
-        if let Err(error) = supervisor.beat().await {
+        if let Err(error) = supervisor.heartbeat().await {
             warn!(
                 error = chain(&error),
                 "the worker cannot show that it is alive"
@@ -163,7 +169,7 @@ impl Supervisor {
                         continue;
                     };
                     match standing {
-                        Renewal::HeldJob => held.renewed = asked,
+                        Renewal::Held => held.renewed = asked,
                         Renewal::CancelRequested => {
                             held.renewed = asked;
                             held.stop(StopReason::CancelRequested);
@@ -184,25 +190,30 @@ impl Supervisor {
         }
     }
 
-    async fn rescue(&self, sweeps: u64) -> Result<(), DbErr> {
+    async fn rescue(&self, rescues: u64) -> Result<(), DbErr> {
         let platform = &self.worker.platform;
-        let swept = rescuer::rescue(&platform.database, &platform.queue).await?;
-        if !swept.notify.is_empty()
-            && let Err(error) = platform.notifier.notify(&swept.notify).await
+        let rescued = rescuer::rescue(&platform.database, &platform.queue).await?;
+        if !rescued.notify.is_empty()
+            && let Err(error) = platform.notifier.notify(&rescued.notify).await
         {
             debug!(
                 error = chain(&error),
                 "the bell cannot be rung; work is looked for instead"
             );
-            self.look.notify_one();
+            self.poll_now.notify_one();
         }
-        let mut ends = Vec::with_capacity(swept.failed.len() + swept.cancelled.len());
-        for work in &swept.failed {
+        let mut ends = Vec::with_capacity(rescued.failed.len() + rescued.cancelled.len());
+        for work in &rescued.failed {
             ends.push((work, self.failure_of(work).await?));
         }
-        ends.extend(swept.cancelled.iter().map(|work| (work, RunEnd::Cancelled)));
+        ends.extend(
+            rescued
+                .cancelled
+                .iter()
+                .map(|work| (work, RunEnd::Cancelled)),
+        );
         for (work, end) in ends {
-            if let Err(error) = self.end_forgotten(work, &end).await {
+            if let Err(error) = self.end_lost_work(work, &end).await {
                 warn!(
                     error = chain(&error),
                     "the end of {} cannot be written",
@@ -210,7 +221,7 @@ impl Supervisor {
                 );
             }
         }
-        if sweeps.is_multiple_of(SWEEPS_PER_TRIM)
+        if rescues.is_multiple_of(RESCUES_PER_TRIM)
             && let Err(error) = platform.notifier.trim().await
         {
             debug!(error = chain(&error), "the doorbell cannot be trimmed");
@@ -220,7 +231,7 @@ impl Supervisor {
 
     /// Ends the run or the task of a job that ended without them: its last lease ran out, or it was
     /// cancelled while nobody worked on it.
-    async fn end_forgotten(&self, work: &Work, end: &RunEnd) -> Result<(), JobError> {
+    async fn end_lost_work(&self, work: &Work, end: &RunEnd) -> Result<(), JobError> {
         let (task, run) = match work {
             Work::PrepareTask { task }
             | Work::FinishTask { task }
@@ -240,9 +251,9 @@ impl Supervisor {
             touch = touch.filter(agent_run::Column::Id.eq(run));
         }
         touch.exec(&transaction).await?;
-        let rings = end_work(&self.worker, &transaction, work, end).await?;
+        let notifications = end_work(&self.worker, &transaction, work, end).await?;
         transaction.commit().await?;
-        self.worker.notify(task, &rings).await;
+        self.worker.notify(task, &notifications).await;
         Ok(())
     }
 
@@ -265,7 +276,7 @@ impl Supervisor {
 
     /// Claims what is due in our queues, as far as there are slots. What ends tasks goes first: it
     /// is short, and others wait for it.
-    async fn look_for_work(&self) -> Result<(), DbErr> {
+    async fn claim_due_jobs(&self) -> Result<(), DbErr> {
         if self.slots.available_permits() == 0 || self.stopping.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -281,7 +292,7 @@ impl Supervisor {
             .filter(job::Column::Queue.is_in(self.queues.iter().map(String::as_str)))
             .filter(job::Column::AvailableAt.lte(Utc::now()))
             .order_by_asc(job::Column::AvailableAt)
-            .limit(LOOK_AT)
+            .limit(POLL_LIMIT)
             .into_tuple()
             .all(&self.worker.platform.database)
             .await?;
@@ -295,25 +306,29 @@ impl Supervisor {
             if self.slots.available_permits() == 0 {
                 break;
             }
-            let ring = Notification {
+            let notification = Notification {
                 queue,
                 job_id,
                 epoch,
             };
-            self.try_claim(&ring).await?;
+            self.try_claim(&notification).await?;
         }
         Ok(())
     }
 
     /// Writes the worker's row.
-    pub(super) async fn beat(&self) -> Result<(), JobError> {
+    pub(super) async fn heartbeat(&self) -> Result<(), JobError> {
         let settings = &self.worker.settings;
-        let agents = self.worker.availability.seen(&self.worker.adapters).await;
+        let agents = self
+            .worker
+            .availability
+            .check_all(&self.worker.adapters)
+            .await;
         let now = Utc::now();
         let busy = self.held().len();
         let row = worker::ActiveModel {
             name: Set(settings.name.clone()),
-            host: Set(crate::host()),
+            host: Set(host_name()),
             started_at: Set(now),
             seen_at: Set(now),
             queues: Set(serde_json::to_value(&self.queues)?),
@@ -340,12 +355,12 @@ impl Supervisor {
     }
 
     /// Takes the worker's row away, and those of workers that died long ago.
-    pub(super) async fn leave(&self) -> Result<(), DbErr> {
+    pub(super) async fn remove_worker_row(&self) -> Result<(), DbErr> {
         worker::Entity::delete_many()
             .filter(
                 Condition::any()
                     .add(worker::Column::Name.eq(self.worker.settings.name.as_str()))
-                    .add(worker::Column::SeenAt.lt(Utc::now() - FORGET)),
+                    .add(worker::Column::SeenAt.lt(Utc::now() - FORGET_AFTER)),
             )
             .exec(&self.worker.platform.database)
             .await?;

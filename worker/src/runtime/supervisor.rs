@@ -1,59 +1,59 @@
 //! The jobs that a worker holds: claims them, starts them, and records how they end.
 
+use async_trait::async_trait;
+use entity::JobId;
+use platform::notify::Subscriber;
+use platform::queue::Notification;
+use platform::queue::lease::{self, Lease};
+use sea_orm::DbErr;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
-use agents::adapter::AgentAdapter;
-use agents::sandbox::Report;
-use async_trait::async_trait;
-use entity::JobId;
-use platform::connect::Platform;
-use platform::notify::Subscriber;
-use platform::queue::Notification;
-use platform::queue::lease::{self, Lease};
-use platform::telemetry::chain;
-use sea_orm::DbErr;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, info_span};
+
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::JobError;
+use crate::runtime::completion::complete;
+use crate::runtime::held_job::HeldJob;
 
 /// How long a cancelled stage may take to end by itself.
-const GRACE: Duration = Duration::from_secs(3);
+const STOP_GRACE: Duration = Duration::from_secs(3);
 
 pub(crate) struct Supervisor {
-    worker: Arc<Worker>,
-    queues: Vec<String>,
-    slots: Arc<Semaphore>,
-    held: Mutex<HashMap<JobId, HeldJob>>,
-    jobs: TaskTracker,
+    pub(super) worker: Arc<Worker>,
+    pub(super) queues: Vec<String>,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) held: Mutex<HashMap<JobId, HeldJob>>,
+    pub(super) jobs: TaskTracker,
     /// A slot is free, or a bell was turned down: look into the ledger.
-    look: Notify,
-    heard: AtomicBool,
-    stopping: AtomicBool,
+    pub(super) poll_now: Notify,
+    pub(super) notified: AtomicBool,
+    pub(super) stopping: AtomicBool,
     /// Itself, for the tasks that it starts.
-    this: Weak<Supervisor>,
+    pub(super) this: Weak<Supervisor>,
 }
 
 #[async_trait]
 impl Subscriber for Supervisor {
-    async fn notified(&self, ring: Notification) -> Result<(), DbErr> {
-        self.heard.store(true, Ordering::Relaxed);
-        self.try_claim(&ring).await.map(|_| ())
+    async fn notified(&self, notification: Notification) -> Result<(), DbErr> {
+        self.notified.store(true, Ordering::Relaxed);
+        self.try_claim(&notification).await.map(|_| ())
     }
 }
 
 impl Supervisor {
-    fn held(&self) -> MutexGuard<'_, HashMap<JobId, HeldJob>> {
+    pub(super) fn held(&self) -> MutexGuard<'_, HashMap<JobId, HeldJob>> {
         // Nothing that can panic runs under this lock.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Claims a job and starts it, if there is a slot and nobody was faster.
-    async fn try_claim(&self, ring: &Notification) -> Result<bool, DbErr> {
+    pub(super) async fn try_claim(&self, notification: &Notification) -> Result<bool, DbErr> {
         if self.stopping.load(Ordering::SeqCst) {
             return Ok(false);
         }
@@ -62,7 +62,7 @@ impl Supervisor {
         };
         let platform = &self.worker.platform;
         let owner = &self.worker.settings.name;
-        match lease::claim(&platform.database, ring, owner, &platform.queue).await? {
+        match lease::claim(&platform.database, notification, owner, &platform.queue).await? {
             Some(lease) => {
                 self.start(lease, slot);
                 Ok(true)
@@ -80,14 +80,14 @@ impl Supervisor {
             job.queue = lease.work.queue(),
             job.attempt = lease.attempt,
         );
-        let job = Job {
+        let job = ClaimedJob {
             lease,
             cancel: CancellationToken::new(),
         };
-        let why = Arc::new(OnceLock::new());
+        let reason = Arc::new(OnceLock::new());
         let held = HeldJob {
             job: job.clone(),
-            why: Arc::clone(&why),
+            reason: Arc::clone(&reason),
             renewed: Instant::now(),
         };
         let Some(supervisor) = self.this.upgrade() else {
@@ -97,11 +97,11 @@ impl Supervisor {
         self.jobs.spawn(
             async move {
                 let result = perform(Arc::clone(&supervisor.worker), &job).await;
-                let why = why.get().copied();
-                settle::settle(&supervisor.worker, &job, why, result).await;
+                let reason = reason.get().copied();
+                complete(&supervisor.worker, &job, reason, result).await;
                 supervisor.held().remove(&job_id);
                 drop(slot);
-                supervisor.look.notify_one();
+                supervisor.poll_now.notify_one();
             }
             .instrument(span),
         );
@@ -109,15 +109,15 @@ impl Supervisor {
 }
 
 /// Runs the stage of a job in a task of its own, so that a panic ends this job and no other.
-async fn perform(worker: Arc<Worker>, job: &Job) -> Result<(), JobError> {
+async fn perform(worker: Arc<Worker>, job: &ClaimedJob) -> Result<(), JobError> {
     let stage_job = job.clone();
     let mut stage = tokio::spawn(
-        async move { stages::perform(&worker, &stage_job).await }
+        async move { crate::jobs::perform(&worker, &stage_job).await }
             .instrument(tracing::Span::current()),
     );
     let over = async {
         job.cancel.cancelled().await;
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(STOP_GRACE).await;
     };
     let ended = tokio::select! {
         ended = &mut stage => ended,
@@ -136,7 +136,7 @@ async fn perform(worker: Arc<Worker>, job: &Job) -> Result<(), JobError> {
                 .map(String::as_str)
                 .or_else(|| payload.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
-            Err(JobError::passing(
+            Err(JobError::transient(
                 "the stage panicked",
                 std::io::Error::other(message.to_owned()),
             ))

@@ -19,15 +19,21 @@ use sea_orm::{
 
 use results::document::{AgreementPart, JudgePart};
 
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::JobError;
+use crate::judges::battery::{BatteryRun, run_jury_battery};
+use crate::judges::judge::Judge;
+use crate::scoring::recall::{JURY, VoteLine, votes_artifact};
+
 /// What is known of a judging when all runs of its task are judged.
-pub(crate) struct Summary {
+pub(crate) struct JudgingSummary {
     /// With what their votes were billed for.
     pub(crate) judges: Vec<JudgePart>,
     /// None with fewer than two jurors.
     pub(crate) agreement: Option<AgreementPart>,
 }
 
-impl Summary {
+impl JudgingSummary {
     /// As columns of the judging's row.
     pub(crate) fn columns(&self) -> Result<judging::ActiveModel, JobError> {
         let agreement = self.agreement.as_ref().map(serde_json::to_value);
@@ -43,7 +49,7 @@ impl Summary {
 /// Of workers that try at once one result is kept.
 pub(crate) async fn ensure_judging(
     worker: &Worker,
-    job: &Job,
+    job: &ClaimedJob,
     task: TaskId,
     number: i32,
 ) -> Result<Vec<JudgePart>, JobError> {
@@ -54,15 +60,15 @@ pub(crate) async fn ensure_judging(
     let mut jurors = Vec::new();
     let holds = worker.settings.judges.battery_holds;
     for judge in &worker.judges {
-        let (found, now) = worker.tried_judges.of(judge.as_ref(), holds).await;
-        let part = tried(worker, judge.as_ref(), &found, now);
+        let (found, now) = worker.batteries.get_or_run(judge.as_ref(), holds).await;
+        let part = judge_part(worker, judge.as_ref(), &found, now);
         if judge.juror().is_some() && part.may_rank {
             jurors.push(found);
         }
         judges.push(part);
     }
     if worker.judges.iter().any(|judge| judge.juror().is_some()) {
-        judges.push(jury(worker, &jurors));
+        judges.push(jury_part(worker, &jurors));
     }
     let transaction = worker.begin(job).await?;
     let id = JudgingId::new();
@@ -194,7 +200,7 @@ fn measured(worker: &Worker, result: &BatteryResult) -> JudgePart {
     }
 }
 
-fn tried(worker: &Worker, judge: &dyn Judge, tried: &BatteryRun, now: bool) -> JudgePart {
+fn judge_part(worker: &Worker, judge: &dyn Judge, tried: &BatteryRun, now: bool) -> JudgePart {
     let model = judge.model().map(str::to_owned);
     let is_model = model.is_some();
     // What was found for an earlier task is not billed again.
@@ -222,7 +228,7 @@ fn tried(worker: &Worker, judge: &dyn Judge, tried: &BatteryRun, now: bool) -> J
 
 /// The jury of all that may rank, as a judge of its own: most of its members may be wrong where each
 /// of them is wrong seldom.
-fn jury(worker: &Worker, jurors: &[Arc<BatteryRun>]) -> JudgePart {
+fn jury_part(worker: &Worker, jurors: &[Arc<BatteryRun>]) -> JudgePart {
     let mut part = JudgePart {
         name: JURY.to_owned(),
         jurors: Some(jurors.len()),
@@ -243,7 +249,7 @@ pub(crate) async fn summarize_judging(
     worker: &Worker,
     task: &task::Model,
     number: i32,
-) -> Result<Option<Summary>, JobError> {
+) -> Result<Option<JudgingSummary>, JobError> {
     let database = &worker.platform.database;
     let Some(mut judges) = stored(database, task.id, number).await? else {
         return Ok(None);
@@ -259,7 +265,7 @@ pub(crate) async fn summarize_judging(
         .all(database)
         .await?;
     let mut clusters: Vec<Vec<Vec<Option<bool>>>> = Vec::new();
-    let mut bills: BTreeMap<String, Bill> = BTreeMap::new();
+    let mut bills: BTreeMap<String, VoteBill> = BTreeMap::new();
     for run in runs {
         let name = votes_artifact(number);
         let found = artifacts::find(database, task.id, Some(run.id), &name).await?;
@@ -294,16 +300,16 @@ pub(crate) async fn summarize_judging(
         part.votes_cost_usd = bill.cost_usd;
     }
     let agreement = agreement(&clusters, jurors.len(), task.seed.cast_unsigned());
-    Ok(Some(Summary { judges, agreement }))
+    Ok(Some(JudgingSummary { judges, agreement }))
 }
 
 /// What the votes of a judge were billed for; none where one of them did not tell.
-struct Bill {
+struct VoteBill {
     tokens: Option<Tokens>,
     cost_usd: Option<f64>,
 }
 
-impl Default for Bill {
+impl Default for VoteBill {
     fn default() -> Self {
         Self {
             tokens: Some(Tokens::default()),
@@ -312,7 +318,7 @@ impl Default for Bill {
     }
 }
 
-impl Bill {
+impl VoteBill {
     fn add(&mut self, line: &VoteLine) {
         let tokens = self.tokens.zip(line.tokens);
         self.tokens = tokens.and_then(|(before, more)| before.plus(more));

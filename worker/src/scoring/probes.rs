@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::vocabulary::{Arm, Attribution, Dimension, Verdict};
-use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, score, task};
+use entity::{ProbeId, RunId, agent_run, answer, score, task};
 use evaluation::attribution::{Sources, attribute, carries};
 use evaluation::grading::{GRADER, confidence, grade};
 use evaluation::probe::Probe;
@@ -14,11 +14,15 @@ use platform::artifacts;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
-    IntoActiveModel, QueryFilter, QueryOrder,
+    IntoActiveModel, QueryFilter,
 };
 
 use results::run_stats::FIRST_BREAK;
 use results::scores::StoredScore;
+
+use crate::job_context::Worker;
+use crate::job_error::JobError;
+use crate::run::phases::break_::{BreakEvidence, ReinjectedText, evidence_artifact};
 
 /// Rows per statement.
 const ROWS: usize = 200;
@@ -55,19 +59,23 @@ pub(crate) async fn grade_run(
         .await?;
     let asked: Vec<Dimension> = serde_json::from_value(task.rubric.clone())?;
     let cold_right = cold_right(&answers, probes);
-    let mut evidence: BTreeMap<i32, Evidence> = BTreeMap::new();
+    let mut evidence: BTreeMap<i32, BreakEvidence> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| answer.arm == Arm::Post) {
         if let Entry::Vacant(place) = evidence.entry(answer.break_index) {
             place.insert(read_evidence(worker, run, answer.break_index).await?);
         }
     }
-    let nothing = Evidence::default();
-    let put_back: BTreeMap<i32, Vec<String>> = evidence
+    let nothing = BreakEvidence::default();
+    let reinjected: BTreeMap<i32, Vec<String>> = evidence
         .iter()
         .map(|(&index, evidence)| {
             (
                 index,
-                evidence.reinjected.iter().map(ReinjectedText::told).collect(),
+                evidence
+                    .reinjected
+                    .iter()
+                    .map(ReinjectedText::searchable_text)
+                    .collect(),
             )
         })
         .collect();
@@ -106,7 +114,9 @@ pub(crate) async fn grade_run(
             if grade.verdict == Verdict::Right {
                 let sources = Sources {
                     summary,
-                    reinjected: put_back.get(&answer.break_index).map_or(&[], Vec::as_slice),
+                    reinjected: reinjected
+                        .get(&answer.break_index)
+                        .map_or(&[], Vec::as_slice),
                     reread,
                     cold_right: cold_right.contains(&answer.probe_id),
                 };
@@ -138,7 +148,7 @@ pub(crate) async fn grade_run(
 }
 
 /// Stores grades, and the figures under the number of their judging.
-pub(crate) async fn store(
+pub(crate) async fn store_run_grades(
     transaction: &DatabaseTransaction,
     run: RunId,
     judging: i32,
@@ -153,16 +163,16 @@ async fn read_evidence(
     worker: &Worker,
     run: &agent_run::Model,
     break_index: i32,
-) -> Result<Evidence, JobError> {
+) -> Result<BreakEvidence, JobError> {
     let database = &worker.platform.database;
-    let name = evidence_name(break_index);
+    let name = evidence_artifact(break_index);
     let found = artifacts::find(database, run.task_id, Some(run.id), &name).await?;
     match found {
         Some(found) => {
             let bytes = worker.platform.artifacts.get(&found).await?;
             Ok(serde_json::from_slice(&bytes)?)
         }
-        None => Ok(Evidence::default()),
+        None => Ok(BreakEvidence::default()),
     }
 }
 

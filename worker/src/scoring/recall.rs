@@ -16,11 +16,18 @@ use serde::{Deserialize, Serialize};
 
 use results::document::JudgePart;
 
+use crate::job_context::{ClaimedJob, TextArtifact, Worker};
+use crate::job_error::JobError;
+use crate::judges::judge::Judge;
+use crate::material::{MAX_FACTS, Material, OPEN_FACTS};
+use crate::run::phases::free_recall::recall_artifact;
+use crate::run::phases::open_questions::open_answer_artifact;
+
 /// What most of the jurors say. A juror is a model that may rank and is not kept from judging the
 /// agent; one of them is a jury.
 pub(crate) const JURY: &str = "jury";
 /// What stands for a judge where nobody there could judge an answer.
-const NOBODY: &str = "none";
+const NO_JUDGE: &str = "none";
 
 /// The figures of the free recalls of a run and of its open answers, and every vote.
 pub(crate) struct RecallGrades {
@@ -61,13 +68,13 @@ pub(crate) fn votes_artifact(number: i32) -> String {
 }
 
 /// What the texts of a task are held against.
-pub(crate) struct Facts {
+pub(crate) struct JudgedFacts {
     /// None where the fact sheet is gone.
     free: Option<Vec<AtomicFact>>,
     open: Vec<(Topic, Vec<AtomicFact>)>,
 }
 
-impl Facts {
+impl JudgedFacts {
     fn of(&self, topic: Topic) -> Option<&[AtomicFact]> {
         match topic {
             Topic::FreeRecall => self.free.as_deref(),
@@ -80,11 +87,11 @@ impl Facts {
 }
 
 /// The facts of all topics. A task of an older version has none for open questions.
-pub(crate) async fn facts(
+pub(crate) async fn load_facts(
     worker: &Worker,
     task: &task::Model,
     material: &Material,
-) -> Result<Facts, JobError> {
+) -> Result<JudgedFacts, JobError> {
     let found = artifacts::find(&worker.platform.database, task.id, None, OPEN_FACTS).await?;
     let stored: Vec<OpenFact> = match found {
         Some(found) => serde_json::from_slice(&worker.platform.artifacts.get(&found).await?)?,
@@ -95,7 +102,7 @@ pub(crate) async fn facts(
         let facts = own.map(|one| one.fact.clone()).collect();
         (topic.into(), facts)
     };
-    Ok(Facts {
+    Ok(JudgedFacts {
         free: free_facts(worker, task, material).await?,
         open: OpenTopic::ALL.into_iter().map(of).collect(),
     })
@@ -129,10 +136,10 @@ fn texts(break_index: i32) -> Vec<(Topic, Arm, String)> {
     let mut texts = Vec::new();
     for arm in arms {
         if *arm != Arm::Cold {
-            texts.push((Topic::FreeRecall, *arm, artifact(*arm, break_index)));
+            texts.push((Topic::FreeRecall, *arm, recall_artifact(*arm, break_index)));
         }
         for topic in OpenTopic::ALL {
-            let name = open::artifact(topic, *arm, break_index);
+            let name = open_answer_artifact(topic, *arm, break_index);
             texts.push((topic.into(), *arm, name));
         }
     }
@@ -146,7 +153,7 @@ pub(crate) async fn judge_recalls(
     worker: &Worker,
     run: &agent_run::Model,
     number: i32,
-    facts: &Facts,
+    facts: &JudgedFacts,
     judges: &[JudgePart],
 ) -> Result<RecallGrades, JobError> {
     let mut recalls = RecallGrades {
@@ -169,7 +176,7 @@ pub(crate) async fn judge_recalls(
             }
             let found = artifacts::find(database, run.task_id, Some(run.id), &name).await?;
             let Some(found) = found else { continue };
-            let place = Place {
+            let recall_text = RecallText {
                 run,
                 number,
                 topic,
@@ -177,13 +184,13 @@ pub(crate) async fn judge_recalls(
                 break_index,
             };
             let Some(facts) = facts else {
-                recalls.unknown(worker, &place);
+                recalls.add_ungraded(worker, &recall_text);
                 continue;
             };
             if topic != Topic::FreeRecall && !jurors {
                 // It was asked, and stays ungraded: no default.
                 let nothing = vec![None; facts.len()];
-                recalls.rows.push(place.row(NOBODY, &nothing));
+                recalls.rows.push(recall_text.row(NO_JUDGE, &nothing));
                 continue;
             }
             let bytes = worker.platform.artifacts.get(&found).await?;
@@ -195,12 +202,12 @@ pub(crate) async fn judge_recalls(
                 if topic != Topic::FreeRecall && juror.is_none() {
                     continue;
                 }
-                let mut line = place.line(judge.as_ref());
+                let mut line = recall_text.line(judge.as_ref());
                 let kept_out = juror.and_then(|juror| left_out(juror, agent, run.model.as_deref()));
                 if kept_out.is_some() {
                     line.left_out = true;
                     line.why_left_out = kept_out;
-                    recalls.vote(&line)?;
+                    recalls.add_vote(&line)?;
                     continue;
                 }
                 // Who reads literally cannot favour anybody, and reads what was said.
@@ -214,8 +221,10 @@ pub(crate) async fn judge_recalls(
                 line.raw = judged.raw;
                 line.tokens = judged.tokens;
                 line.cost_usd = judged.cost_usd;
-                recalls.vote(&line)?;
-                recalls.rows.push(place.row(judge.name(), &judged.findings));
+                recalls.add_vote(&line)?;
+                recalls
+                    .rows
+                    .push(recall_text.row(judge.name(), &judged.findings));
                 let ranks = judges
                     .iter()
                     .any(|part| part.name == judge.name() && part.may_rank);
@@ -224,7 +233,7 @@ pub(crate) async fn judge_recalls(
                 }
             }
             if jurors {
-                recalls.rows.push(place.jury(facts, &jury));
+                recalls.rows.push(recall_text.jury(facts, &jury));
             }
         }
     }
@@ -232,7 +241,7 @@ pub(crate) async fn judge_recalls(
 }
 
 /// Which text.
-struct Place<'a> {
+struct RecallText<'a> {
     run: &'a agent_run::Model,
     number: i32,
     topic: Topic,
@@ -240,7 +249,7 @@ struct Place<'a> {
     break_index: i32,
 }
 
-impl Place<'_> {
+impl RecallText<'_> {
     fn line(&self, judge: &dyn Judge) -> VoteLine {
         VoteLine {
             topic: self.topic,
@@ -304,28 +313,28 @@ impl Place<'_> {
 
 impl RecallGrades {
     /// A free recall that nobody can judge.
-    fn unknown(&mut self, worker: &Worker, place: &Place<'_>) {
+    fn add_ungraded(&mut self, worker: &Worker, recall_text: &RecallText<'_>) {
         for judge in &worker.judges {
             self.rows.push(recall::ActiveModel {
                 note: Set(Some(
                     "ungraded: the fact sheet of the task is gone".to_owned(),
                 )),
-                ..place.row(judge.name(), &[])
+                ..recall_text.row(judge.name(), &[])
             });
         }
     }
 
-    fn vote(&mut self, line: &VoteLine) -> Result<(), JobError> {
+    fn add_vote(&mut self, line: &VoteLine) -> Result<(), JobError> {
         self.votes.push_str(&serde_json::to_string(line)?);
         self.votes.push('\n');
         Ok(())
     }
 
     /// Stores the votes, before the transaction that makes the figures count.
-    pub(crate) async fn keep(
+    pub(crate) async fn store_votes(
         &self,
         worker: &Worker,
-        job: &Job,
+        job: &ClaimedJob,
         run: &agent_run::Model,
         number: i32,
     ) -> Result<(), JobError> {
@@ -333,12 +342,12 @@ impl RecallGrades {
             return Ok(());
         }
         let name = votes_artifact(number);
-        let text = Text {
+        let text = TextArtifact {
             name: &name,
             media_type: "application/x-ndjson",
             text: &self.votes,
         };
-        worker.keep(job, Some(run.id), &[text]).await
+        worker.store_texts(job, Some(run.id), &[text]).await
     }
 
     /// Stores the figures. What an earlier attempt at the same judging stored is replaced.

@@ -13,6 +13,8 @@ use evaluation::judging::FACTS_AT_ONCE;
 use evaluation::probe::ProbeSet;
 use serde::Serialize;
 
+use crate::judges::battery::battery_requests;
+use crate::material::{MAX_FACTS, OWN_PROMPT};
 
 /// What an answer takes, in tokens, with some thinking; also what is said around a tool call.
 const ANSWER: u64 = 300;
@@ -98,7 +100,7 @@ pub(crate) struct CostEstimate {
 
 impl CostEstimate {
     /// Estimates a task. `agents`: how many runs of each, and the model that it asks.
-    pub(crate) fn of(
+    pub(crate) fn new(
         agents: BTreeMap<String, (u64, Option<String>)>,
         probes: &ProbeSet,
         asks: QuestionPlan,
@@ -145,7 +147,7 @@ impl CostEstimate {
     }
 
     /// For people: a line per agent, and what is assumed.
-    pub(crate) fn told(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
             .agents
             .iter()
@@ -174,7 +176,7 @@ impl CostEstimate {
     }
 
     /// What is to be said where the estimate is more than a task may cost.
-    pub(crate) fn exceeds(&self, most: f64) -> Option<String> {
+    pub(crate) fn warning_over(&self, most: f64) -> Option<String> {
         let usd = self.cost_usd.filter(|usd| *usd > most)?;
         Some(format!(
             "about {usd:.2} US dollars are expected, and max_cost_usd is {most}: the task will \
@@ -208,7 +210,12 @@ fn taught(probes: &ProbeSet) -> u64 {
 
 /// All requests of one run. Every probe carries the whole conversation: before the break a full
 /// context, after it half of one, cold the program's own prompt.
-fn requests(probes: &ProbeSet, asks: QuestionPlan, context_tokens: u64, breaks: u64) -> Vec<Requests> {
+fn requests(
+    probes: &ProbeSet,
+    asks: QuestionPlan,
+    context_tokens: u64,
+    breaks: u64,
+) -> Vec<Requests> {
     let full = SessionSpec::full(context_tokens).max(OWN_PROMPT);
     let asked = asks.prompts(probes);
     // Every probe is answered, whatever it shares a prompt with.
@@ -249,7 +256,12 @@ fn cost(model: &str, requests: &[Requests]) -> Option<f64> {
 
 /// One line for the models that judge, for people; none where there are none. The battery is counted,
 /// though what it found for an earlier task may still hold.
-pub(crate) fn judging(judges: usize, runs: usize, asks: QuestionPlan, breaks: u64) -> Option<String> {
+pub(crate) fn judging_estimate(
+    judges: usize,
+    runs: usize,
+    asks: QuestionPlan,
+    breaks: u64,
+) -> Option<String> {
     let requests = |facts: u64| facts.div_ceil(FACTS_AT_ONCE as u64);
     // Just before each break and after it.
     let recalls = 2 * breaks * runs as u64 * requests(MAX_FACTS as u64);
@@ -290,7 +302,7 @@ mod tests {
 
     fn expected(model: &str, probes: &ProbeSet, breaks: u64) -> CostEstimate {
         let agents = BTreeMap::from([("a".to_owned(), (2, Some(model.to_owned())))]);
-        CostEstimate::of(agents, probes, ONE, 100_000, breaks)
+        CostEstimate::new(agents, probes, ONE, 100_000, breaks)
     }
 
     #[test]
@@ -308,9 +320,9 @@ mod tests {
 
     #[test]
     fn what_asks_no_model_has_no_cost_that_is_known() {
-        let controls = CostEstimate::of(BTreeMap::new(), &probes(), ONE, 100_000, 1);
+        let controls = CostEstimate::new(BTreeMap::new(), &probes(), ONE, 100_000, 1);
         assert_eq!(controls.cost_usd, None);
-        assert_eq!(controls.exceeds(0.0), None);
+        assert_eq!(controls.warning_over(0.0), None);
     }
 
     #[test]
@@ -345,7 +357,7 @@ mod tests {
         };
         let of = |asks| {
             let agents = BTreeMap::from([("a".to_owned(), (1, None))]);
-            CostEstimate::of(agents, &probes, asks, 100_000, 2).agents["a"].clone()
+            CostEstimate::new(agents, &probes, asks, 100_000, 2).agents["a"].clone()
         };
         let (one, open) = (of(ONE), of(QuestionPlan { topics: 3, ..ONE }));
         // Cold, and before and after each of two breaks.
@@ -367,9 +379,9 @@ mod tests {
     fn what_is_more_than_a_task_may_cost_is_said() {
         let expected = expected("gpt-5", &probes(), 1);
         let usd = expected.cost_usd.expect("a listed model");
-        assert!(expected.exceeds(usd / 2.0).is_some());
-        assert_eq!(expected.exceeds(usd * 2.0), None);
-        let told = expected.told();
+        assert!(expected.warning_over(usd / 2.0).is_some());
+        assert_eq!(expected.warning_over(usd * 2.0), None);
+        let told = expected.lines();
         assert!(told[0].contains("about"), "{told:?}");
         assert!(
             told.last().is_some_and(|line| line.contains("assumes")),
@@ -379,8 +391,8 @@ mod tests {
 
     #[test]
     fn judges_are_told_too() {
-        assert_eq!(judging(0, 6, ONE, 1), None);
-        let told = judging(2, 6, ONE, 1).unwrap_or_default();
+        assert_eq!(judging_estimate(0, 6, ONE, 1), None);
+        let told = judging_estimate(2, 6, ONE, 1).unwrap_or_default();
         assert!(
             told.starts_with("judging: 2 models, with at most about 60 requests"),
             "{told}"

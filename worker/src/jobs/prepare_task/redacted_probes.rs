@@ -12,7 +12,10 @@ use platform::redaction::Redactor;
 const REASON: &str = "the answer looks like a secret, and is not stored";
 
 /// Label → why the probe cannot be asked.
-pub(crate) fn redacted_probes(set: &ProbeSet, redactor: &Redactor) -> BTreeMap<String, &'static str> {
+pub(crate) fn redacted_probes(
+    set: &ProbeSet,
+    redactor: &Redactor,
+) -> BTreeMap<String, &'static str> {
     set.probes
         .iter()
         .filter(|probe| values(probe).any(|value| changes(redactor, value)))

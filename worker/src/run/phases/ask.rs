@@ -4,22 +4,20 @@
 use agents::adapter::{Access, Turn};
 use chrono::Utc;
 use domain::vocabulary::{Arm, Attribution, Level};
-use entity::{AnswerId, ProbeId, RunId, agent_run, answer, probe, task};
+use entity::{AnswerId, ProbeId, answer};
 use evaluation::grading::numbered_parts;
 use evaluation::probe::Probe;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use platform::events::Event;
 use prompts::Prompt;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
-    RelationTrait,
-};
-use serde_json::Value;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use crate::job_error::JobError;
+use crate::run::context::{RunContext, Session, millis, run_seed};
 
 /// How many probes are asked at once.
 const AT_ONCE: usize = 4;
@@ -28,25 +26,25 @@ const TELL_EVERY: usize = 8;
 /// Rows per insert.
 const ROWS: usize = 100;
 /// Where the conversations of an arm come from.
-pub(crate) enum Origin<'a> {
+pub(crate) enum SessionSource<'a> {
     /// Copies of a conversation, one per probe.
     Fork(&'a mut Session),
     /// The conversation itself, one probe after the other: of an agent that cannot copy it.
     Same(&'a mut Session),
     /// New ones.
-    Nothing,
+    New,
 }
 
 /// A prompt on its way: of one probe, or of several.
-struct Question {
+struct ProbePrompt {
     /// In the order in which they are asked, with their labels.
     probes: Vec<(ProbeId, String)>,
     text: String,
 }
 
 /// A question with what came of it.
-struct Asked {
-    question: Question,
+struct AnsweredPrompt {
+    question: ProbePrompt,
     turn: Turn,
 }
 
@@ -62,13 +60,13 @@ fn break_of(context: &RunContext, arm: Arm) -> i32 {
 pub(crate) async fn ask_all(
     context: &mut RunContext,
     arm: Arm,
-    mut origin: Origin<'_>,
+    mut source: SessionSource<'_>,
     only: Option<&BTreeSet<ProbeId>>,
 ) -> Result<(), JobError> {
     let already: Vec<ProbeId> = answer::Entity::find()
         .select_only()
         .column(answer::Column::ProbeId)
-        .filter(answer::Column::RunId.eq(context.who.run))
+        .filter(answer::Column::RunId.eq(context.identity.run))
         .filter(answer::Column::Arm.eq(arm))
         .filter(answer::Column::BreakIndex.eq(break_of(context, arm)))
         .into_tuple()
@@ -77,15 +75,15 @@ pub(crate) async fn ask_all(
     let already: BTreeSet<ProbeId> = already.into_iter().collect();
     let mut done = already.len();
     let of = only.map_or(context.probes.len(), BTreeSet::len);
-    let mut waiting = questions(context, arm, &already, only)?.into_iter();
-    if let Origin::Same(session) = &mut origin {
+    let mut waiting = prompts_to_ask(context, arm, &already, only)?.into_iter();
+    if let SessionSource::Same(session) = &mut source {
         for question in waiting {
             let turn = session.prompt(&question.text).await?;
-            context.main_line(&turn);
+            context.record_main_line(&turn);
             let before = done;
             done += question.probes.len();
-            let batch = vec![Asked { question, turn }];
-            take(context, arm, batch, Progress { before, done, of }).await?;
+            let batch = vec![AnsweredPrompt { question, turn }];
+            record_answers(context, arm, batch, ArmProgress { before, done, of }).await?;
         }
         return Ok(());
     }
@@ -95,11 +93,11 @@ pub(crate) async fn ask_all(
             let Some(question) = waiting.next() else {
                 break;
             };
-            let mut session = match &mut origin {
-                Origin::Fork(session) | Origin::Same(session) => {
+            let mut session = match &mut source {
+                SessionSource::Fork(session) | SessionSource::Same(session) => {
                     session.fork(Access::Sealed).await?
                 }
-                Origin::Nothing => {
+                SessionSource::New => {
                     let spec = context.spec(Access::Sealed).await?;
                     context.adapter.open(spec).await?
                 }
@@ -107,7 +105,7 @@ pub(crate) async fn ask_all(
             asking.push(async move {
                 let turn = session.prompt(&question.text).await?;
                 session.close().await;
-                Ok::<Asked, JobError>(Asked { question, turn })
+                Ok::<AnsweredPrompt, JobError>(AnsweredPrompt { question, turn })
             });
         }
         let Some(first) = asking.next().await else {
@@ -122,25 +120,25 @@ pub(crate) async fn ask_all(
             .iter()
             .map(|asked| asked.question.probes.len())
             .sum::<usize>();
-        take(context, arm, batch, Progress { before, done, of }).await?;
+        record_answers(context, arm, batch, ArmProgress { before, done, of }).await?;
     }
     Ok(())
 }
 
 /// How far an arm is.
 #[derive(Clone, Copy)]
-struct Progress {
-    before: usize,
-    done: usize,
-    of: usize,
+pub(super) struct ArmProgress {
+    pub(super) before: usize,
+    pub(super) done: usize,
+    pub(super) of: usize,
 }
 
 /// Takes in answers: the transcript, the seal, the rows.
-async fn take(
+async fn record_answers(
     context: &mut RunContext,
     arm: Arm,
-    batch: Vec<Asked>,
-    progress: Progress,
+    batch: Vec<AnsweredPrompt>,
+    progress: ArmProgress,
 ) -> Result<(), JobError> {
     for asked in &batch {
         let labels: Vec<&str> = asked
@@ -150,22 +148,22 @@ async fn take(
             .map(|(_, label)| label.as_str())
             .collect();
         let heading = format!("{} of {}", labels.join(", "), arm.as_str());
-        context.note(&heading, &asked.question.text, &asked.turn);
+        context.record_turn(&heading, &asked.question.text, &asked.turn);
         context.check_asked(&asked.turn, &heading).await?;
     }
-    store(context, arm, batch, progress).await?;
-    context.look_at_spending().await
+    store_answers(context, arm, batch, progress).await?;
+    context.check_task_cost().await
 }
 
 /// What is still to be asked, in an order drawn per trial and arm; then as many to a prompt as the task
 /// says.
-fn questions(
+fn prompts_to_ask(
     context: &RunContext,
     arm: Arm,
     already: &BTreeSet<ProbeId>,
     only: Option<&BTreeSet<ProbeId>>,
-) -> Result<Vec<Question>, JobError> {
-    let seed = seed(context.task.seed, &context.who);
+) -> Result<Vec<ProbePrompt>, JobError> {
+    let seed = run_seed(context.task.seed, &context.identity);
     let mut waiting: Vec<&(ProbeId, Probe)> = context
         .probes
         .iter()
@@ -177,12 +175,12 @@ fn questions(
     let per_prompt = usize::try_from(context.task.probes_per_prompt).unwrap_or(1);
     waiting
         .chunks(per_prompt.max(1))
-        .map(asked_together)
+        .map(joint_prompt)
         .collect()
 }
 
 /// One prompt. What is left over for a prompt of its own is asked as any single probe.
-fn asked_together(probes: &[&(ProbeId, Probe)]) -> Result<Question, JobError> {
+fn joint_prompt(probes: &[&(ProbeId, Probe)]) -> Result<ProbePrompt, JobError> {
     let questions: Vec<&str> = probes
         .iter()
         .map(|(_, probe)| probe.question.as_str())
@@ -192,14 +190,14 @@ fn asked_together(probes: &[&(ProbeId, Probe)]) -> Result<Question, JobError> {
         several => prompts::Probes { questions: several }.render()?,
     };
     let named = probes.iter().map(|(id, probe)| (*id, probe.label.clone()));
-    Ok(Question {
+    Ok(ProbePrompt {
         probes: named.collect(),
         text,
     })
 }
 
 /// Who answered what: each probe with its own part of the reply.
-fn parts(asked: &Asked) -> Vec<(ProbeId, String)> {
+fn split_reply(asked: &AnsweredPrompt) -> Vec<(ProbeId, String)> {
     let probes = asked.question.probes.iter().map(|(id, _)| *id);
     let texts = match asked.question.probes.len() {
         1 => vec![asked.turn.text.clone()],
@@ -208,21 +206,25 @@ fn parts(asked: &Asked) -> Vec<(ProbeId, String)> {
     probes.zip(texts).collect()
 }
 
-async fn store(
+async fn store_answers(
     context: &mut RunContext,
     arm: Arm,
-    batch: Vec<Asked>,
-    progress: Progress,
+    batch: Vec<AnsweredPrompt>,
+    progress: ArmProgress,
 ) -> Result<(), JobError> {
     let now = Utc::now();
     let break_index = break_of(context, arm);
     let redactor = context.worker.platform.redactor.clone();
     let rows: Vec<answer::ActiveModel> = batch
         .iter()
-        .flat_map(|asked| parts(asked).into_iter().map(move |part| (asked, part)))
+        .flat_map(|asked| {
+            split_reply(asked)
+                .into_iter()
+                .map(move |part| (asked, part))
+        })
         .map(|(asked, (probe, text))| answer::ActiveModel {
             id: Set(AnswerId::new()),
-            run_id: Set(context.who.run),
+            run_id: Set(context.identity.run),
             probe_id: Set(probe),
             arm: Set(arm),
             break_index: Set(break_index),
@@ -244,26 +246,26 @@ async fn store(
             created_at: Set(now),
         })
         .collect();
-    insert(context, arm, rows, progress).await
+    insert_answers(context, arm, rows, progress).await
 }
 
-async fn insert(
+pub(super) async fn insert_answers(
     context: &mut RunContext,
     arm: Arm,
     rows: Vec<answer::ActiveModel>,
-    progress: Progress,
+    progress: ArmProgress,
 ) -> Result<(), JobError> {
-    let Progress { before, done, of } = progress;
+    let ArmProgress { before, done, of } = progress;
     let mut events = Vec::new();
     if done == of || done / TELL_EVERY > before / TELL_EVERY {
         let event = Event::Answered {
-            agent: context.who.agent.clone(),
-            trial: context.who.trial,
+            agent: context.identity.agent.clone(),
+            trial: context.identity.trial,
             arm: arm.as_str().to_owned(),
             done,
             of,
         };
-        events.push(context.who.event(Level::Info, event));
+        events.push(context.identity.event(Level::Info, event));
     }
     let transaction = context.worker.begin(&context.job).await?;
     for chunk in rows.chunks(ROWS) {
@@ -286,7 +288,7 @@ async fn insert(
         .await?;
     transaction.commit().await?;
     if !events.is_empty() {
-        context.worker.notify(context.who.task, &[]).await;
+        context.worker.notify(context.identity.task, &[]).await;
     }
     Ok(())
 }

@@ -12,13 +12,18 @@ use serde_json::Value;
 
 use results::run_stats::{BreakPart, FIRST_BREAK, ReinjectedPart, StoredBreak};
 
+use crate::job_error::JobError;
+use crate::run::break_plan::BreakPlan;
+use crate::run::checkpoint::SavedStage;
+use crate::run::context::{BrokenSessions, RunContext, phase};
+
 /// What the judge reads of a break; private, because it is unredacted.
-pub(crate) fn evidence_name(break_index: i32) -> String {
+pub(crate) fn evidence_artifact(break_index: i32) -> String {
     format!(".break-{break_index}")
 }
 
 /// The name of an artifact of a break: that of the first has no number.
-pub(crate) fn of_break(name: &str, break_index: i32) -> String {
+pub(crate) fn break_artifact(name: &str, break_index: i32) -> String {
     if break_index == FIRST_BREAK {
         return name.to_owned();
     }
@@ -39,15 +44,15 @@ const TOO_SOON: &str = "the context_size was compacted before a turn of reading 
     from there are attributed to `reinjected` where the program shows what it keeps";
 
 /// How the deep dive ended.
-pub(crate) enum Dive {
-    Broke(BrokenSessions),
+pub(crate) enum DiveResult {
+    Break(BrokenSessions),
     /// No evidence of a break; the run has been told so.
     NoBreak,
 }
 
 /// How a break was brought about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
+pub(crate) struct BreakConditions {
     /// The program's own threshold was lowered for it.
     pub(crate) forced: bool,
     /// The workspace was empty.
@@ -58,7 +63,7 @@ pub(crate) struct Kind {
 
 /// The texts that can explain an answer from after a break.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Evidence {
+pub(crate) struct BreakEvidence {
     pub(crate) summary: Option<String>,
     pub(crate) reinjected: Vec<ReinjectedText>,
 }
@@ -93,7 +98,7 @@ impl From<StoredReinjectedText> for ReinjectedText {
 impl ReinjectedText {
     /// The text as it is looked through for answers: what a file holds is known together with the
     /// name of the file.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn searchable_text(&self) -> String {
         match &self.name {
             Some(name) => format!("File `{name}`:\n{}", self.text),
             None => self.text.clone(),
@@ -111,7 +116,7 @@ fn named(workspace: &Path, name: &str) -> String {
 
 /// The compactions of one turn as one break: from what was there before the first to what is there
 /// after the last.
-pub(crate) fn together(compactions: Vec<Compaction>) -> Option<Compaction> {
+pub(crate) fn merge_compactions(compactions: Vec<Compaction>) -> Option<Compaction> {
     let mut compactions = compactions.into_iter();
     let first = compactions.next()?;
     let tokens_before = first.tokens_before;
@@ -123,25 +128,25 @@ pub(crate) fn together(compactions: Vec<Compaction>) -> Option<Compaction> {
 }
 
 /// Records the evidence of the break and saves the run.
-pub(crate) async fn broke(
+pub(crate) async fn record_break(
     context: &mut RunContext,
     mut sessions: BrokenSessions,
     compaction: Compaction,
     context_size: Option<u64>,
-    kind: Kind,
-) -> Result<Dive, JobError> {
-    context.reach(2);
-    context.enter(phase::BREAK).await?;
+    conditions: BreakConditions,
+) -> Result<DiveResult, JobError> {
+    context.reach_milestone(2);
+    context.enter_phase(phase::BREAK).await?;
     if context.break_index == FIRST_BREAK {
-        context.figures.pre_compression_tokens = compaction.tokens_before.or(context_size);
+        context.stats.pre_compression_tokens = compaction.tokens_before.or(context_size);
     }
     if compaction.proof == Proof::Structural {
-        "structural_detector".clone_into(&mut context.figures.detection_method);
+        "structural_detector".clone_into(&mut context.stats.detection_method);
     }
     let summary_artifact = match &compaction.summary {
         Some(summary) => {
-            let name = of_break(SUMMARY, context.break_index);
-            context.keep(&name, "text/plain", summary).await?;
+            let name = break_artifact(SUMMARY, context.break_index);
+            context.store_text(&name, "text/plain", summary).await?;
             Some(name)
         }
         None => None,
@@ -149,13 +154,13 @@ pub(crate) async fn broke(
     let reinjected_artifact = if compaction.reinjected.is_empty() {
         None
     } else {
-        let text = put_back(&compaction);
-        let name = of_break(REINJECTED, context.break_index);
-        context.keep(&name, "text/markdown", &text).await?;
+        let text = reinjected_markdown(&compaction);
+        let name = break_artifact(REINJECTED, context.break_index);
+        context.store_text(&name, "text/markdown", &text).await?;
         Some(name)
     };
-    let workspace = context.folder.workspace();
-    let evidence = Evidence {
+    let workspace = context.work_dir.workspace();
+    let evidence = BreakEvidence {
         summary: compaction.summary.clone(),
         reinjected: compaction
             .reinjected
@@ -166,23 +171,23 @@ pub(crate) async fn broke(
             })
             .collect(),
     };
-    let name = evidence_name(context.break_index);
-    context.keep_private(&name, &evidence).await?;
-    context.point(compaction.tokens_after, Some(context.break_index));
+    let name = evidence_artifact(context.break_index);
+    context.store_private(&name, &evidence).await?;
+    context.record_context(compaction.tokens_after, Some(context.break_index));
     let trigger = match compaction.trigger {
         CompactionTrigger::Auto => "auto",
         CompactionTrigger::Manual => "manual",
     };
     let event = Event::BreakSeen {
-        agent: context.who.agent.clone(),
-        trial: context.who.trial,
+        agent: context.identity.agent.clone(),
+        trial: context.identity.trial,
         trigger: trigger.to_owned(),
         tokens_before: compaction.tokens_before,
         tokens_after: compaction.tokens_after,
     };
-    let mut events = vec![context.who.event(Level::Info, event)];
-    if kind.read == 0 {
-        events.push(context.remark(TOO_SOON.to_owned()));
+    let mut events = vec![context.identity.event(Level::Info, event)];
+    if conditions.read == 0 {
+        events.push(context.warning_event(TOO_SOON.to_owned()));
     }
     let reinjected = compaction
         .reinjected
@@ -199,9 +204,9 @@ pub(crate) async fn broke(
             trigger: trigger.to_owned(),
             tokens_before: compaction.tokens_before,
             tokens_after: compaction.tokens_after,
-            forced: kind.forced,
-            sealed: kind.sealed,
-            reading_turns: Some(kind.read),
+            forced: conditions.forced,
+            sealed: conditions.sealed,
+            reading_turns: Some(conditions.read),
             proof: Some(proof_of(compaction.proof).to_owned()),
             summary_artifact,
             reinjected,
@@ -224,9 +229,14 @@ pub(crate) async fn broke(
     context.write(change, events).await?;
     let BrokenSessions { main, snapshot } = &mut sessions;
     context
-        .save(Stage::BrokenSessions, main, snapshot.as_mut(), Some(compaction))
+        .save(
+            SavedStage::Broken,
+            main,
+            snapshot.as_mut(),
+            Some(compaction),
+        )
         .await?;
-    Ok(Dive::Broke(sessions))
+    Ok(DiveResult::Break(sessions))
 }
 
 fn kind_of(kind: ReinjectedKind) -> &'static str {
@@ -245,7 +255,7 @@ fn proof_of(proof: Proof) -> &'static str {
 }
 
 /// What was put back, as people read it.
-fn put_back(compaction: &Compaction) -> String {
+fn reinjected_markdown(compaction: &Compaction) -> String {
     let mut text = "# What the program put back at the compaction\n".to_owned();
     for put_back in &compaction.reinjected {
         let kind = match put_back.kind {
@@ -260,22 +270,25 @@ fn put_back(compaction: &Compaction) -> String {
 }
 
 /// Tells that there was no break.
-pub(crate) async fn no_break(context: &mut RunContext, plan: Plan) -> Result<Dive, JobError> {
-    context.reach(2);
+pub(crate) async fn record_no_break(
+    context: &mut RunContext,
+    plan: BreakPlan,
+) -> Result<DiveResult, JobError> {
+    context.reach_milestone(2);
     let why = plan.why_none(
         context.task.trigger,
         context.adapter.profile().capabilities,
-        context.figures.deep_dive_iterations,
+        context.stats.deep_dive_iterations,
     );
     let event = Event::NoBreak {
-        agent: context.who.agent.clone(),
-        trial: context.who.trial,
+        agent: context.identity.agent.clone(),
+        trial: context.identity.trial,
         why: why.join("; "),
     };
-    let event = context.who.event(Level::Warning, event);
+    let event = context.identity.event(Level::Warning, event);
     let change = context.progress_row();
     context.write(change, vec![event]).await?;
-    Ok(Dive::NoBreak)
+    Ok(DiveResult::NoBreak)
 }
 
 #[cfg(test)]
@@ -298,11 +311,15 @@ mod tests {
     #[test]
     fn what_was_put_back_is_told_with_its_file_and_old_evidence_can_be_read() {
         let stored = r#"{"summary": null, "reinjected": ["old", {"name": "a.rs", "text": "new"}]}"#;
-        let evidence: Evidence = serde_json::from_str(stored).expect("both shapes");
-        let told: Vec<String> = evidence.reinjected.iter().map(ReinjectedText::told).collect();
+        let evidence: BreakEvidence = serde_json::from_str(stored).expect("both shapes");
+        let told: Vec<String> = evidence
+            .reinjected
+            .iter()
+            .map(ReinjectedText::searchable_text)
+            .collect();
         assert_eq!(told, ["old", "File `a.rs`:\nnew"]);
         let again = serde_json::to_string(&evidence).expect("JSON");
-        let again: Evidence = serde_json::from_str(&again).expect("what was written");
+        let again: BreakEvidence = serde_json::from_str(&again).expect("what was written");
         assert_eq!(again.reinjected, evidence.reinjected);
     }
 }

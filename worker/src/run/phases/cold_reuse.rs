@@ -1,38 +1,36 @@
 //! Reuse of cold answers.
 
-use agents::adapter::{Access, Turn};
 use chrono::Utc;
-use domain::vocabulary::{Arm, Attribution, Level};
+use domain::vocabulary::Arm;
 use entity::{AnswerId, ProbeId, RunId, agent_run, answer, probe, task};
-use evaluation::grading::numbered_parts;
-use evaluation::probe::Probe;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
-use platform::events::Event;
-use prompts::Prompt;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait, Func};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
     RelationTrait,
 };
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+
+use crate::job_error::JobError;
+use crate::run::context::RunContext;
+use crate::run::phases::ask::{ArmProgress, insert_answers};
 
 /// What must be the same in the manifests of two runs for the one to take over the cold answers of
 /// the other, beside what the rows say.
-const COLD_KEY: [&str; 4] = [
+const SAME_IN_MANIFESTS: [&str; 4] = [
     "instrument_version",
     "prompt_hash",
     "sandbox",
     "configuration_hash",
 ];
 /// Runs whose cold answers are looked at.
-const MOST_SOURCES: u64 = 100;
+const MAX_SOURCES: u64 = 100;
 
 /// Takes over the cold answers of another run of the same agent, version, model and probes that was
 /// asked in the same way. The run, where there was one.
-async fn copy_cold(context: &mut RunContext) -> Result<Option<RunId>, JobError> {
+pub(super) async fn reuse_cold_answers(
+    context: &mut RunContext,
+) -> Result<Option<RunId>, JobError> {
     let Some(hash) = context.task.probe_set_hash.clone() else {
         return Ok(None);
     };
@@ -44,8 +42,8 @@ async fn copy_cold(context: &mut RunContext) -> Result<Option<RunId>, JobError> 
         .join(JoinType::InnerJoin, agent_run::Relation::Task.def())
         .filter(answer::Column::Arm.eq(Arm::Cold))
         .filter(answer::Column::CopiedFrom.is_null())
-        .filter(agent_run::Column::Id.ne(context.who.run))
-        .filter(agent_run::Column::Agent.eq(context.who.agent.as_str()))
+        .filter(agent_run::Column::Id.ne(context.identity.run))
+        .filter(agent_run::Column::Agent.eq(context.identity.agent.as_str()))
         .filter(agent_run::Column::AgentVersion.eq(context.version.as_str()))
         .filter(match &context.model {
             Some(model) => agent_run::Column::Model.eq(model.as_str()),
@@ -61,7 +59,7 @@ async fn copy_cold(context: &mut RunContext) -> Result<Option<RunId>, JobError> 
                 .eq(i64::try_from(context.probes.len()).unwrap_or(i64::MAX)),
         )
         .order_by_asc(answer::Column::RunId)
-        .limit(MOST_SOURCES)
+        .limit(MAX_SOURCES)
         .into_tuple()
         .all(database)
         .await?;
@@ -76,7 +74,9 @@ async fn copy_cold(context: &mut RunContext) -> Result<Option<RunId>, JobError> 
     let own = context.comparable();
     let source = manifests.into_iter().find_map(|(run, manifest)| {
         let manifest = manifest?;
-        let same = COLD_KEY.iter().all(|name| manifest[*name] == own[*name]);
+        let same = SAME_IN_MANIFESTS
+            .iter()
+            .all(|name| manifest[*name] == own[*name]);
         same.then_some(run)
     });
     let Some(source) = source else {
@@ -107,7 +107,7 @@ async fn copy_cold(context: &mut RunContext) -> Result<Option<RunId>, JobError> 
         };
         rows.push(answer::ActiveModel {
             id: Set(AnswerId::new()),
-            run_id: Set(context.who.run),
+            run_id: Set(context.identity.run),
             probe_id: Set(*probe),
             arm: Set(Arm::Cold),
             break_index: Set(0),
@@ -123,11 +123,11 @@ async fn copy_cold(context: &mut RunContext) -> Result<Option<RunId>, JobError> 
             created_at: Set(now),
         });
     }
-    let progress = Progress {
+    let progress = ArmProgress {
         before: 0,
         done: rows.len(),
         of: rows.len(),
     };
-    insert(context, Arm::Cold, rows, progress).await?;
+    insert_answers(context, Arm::Cold, rows, progress).await?;
     Ok(Some(source))
 }

@@ -8,10 +8,22 @@ use prompts::{DeepDive, Prompt};
 
 use results::run_stats::FIRST_BREAK;
 
+use crate::job_error::JobError;
+use crate::run::checkpoint::SavedStage;
+use crate::run::context::{BrokenSessions, RunContext, Session, phase, run_seed};
+use crate::run::phases::break_::{
+    BreakConditions, DiveResult, merge_compactions, record_break, record_no_break,
+};
+use crate::run::phases::split_baseline::ask_first_half;
+use crate::run::phases::study::too_small;
+use crate::run::reading_plan::{ReadingPlan, heading};
 
 /// Says the teaching, in its turns, and saves the run.
-pub(crate) async fn teach(context: &mut RunContext, mut main: Session) -> Result<Session, JobError> {
-    context.enter(phase::DEEP_DIVE).await?;
+pub(crate) async fn teach(
+    context: &mut RunContext,
+    mut main: Session,
+) -> Result<Session, JobError> {
+    context.enter_phase(phase::DEEP_DIVE).await?;
     let mut turns: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let mut probes: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for lesson in &context.material.probe_set.teaching {
@@ -25,37 +37,42 @@ pub(crate) async fn teach(context: &mut RunContext, mut main: Session) -> Result
             .extend(lesson.probes.iter().cloned());
     }
     for (turn, teaching) in &turns {
-        let compactions = dive_once(context, &mut main, teaching, &[]).await?;
+        let compactions = deep_dive_turn(context, &mut main, teaching, &[]).await?;
         if !compactions.is_empty() {
             return Err(too_small(context));
         }
-        context.plant(probes.remove(turn).unwrap_or_default());
+        context.record_planted(probes.remove(turn).unwrap_or_default());
     }
-    context.save(Stage::Taught, &mut main, None, None).await?;
+    context
+        .save(SavedStage::Taught, &mut main, None, None)
+        .await?;
     Ok(main)
 }
 
 /// Reads on until the break.
-pub(crate) async fn dive(context: &mut RunContext, mut main: Session) -> Result<Dive, JobError> {
-    context.enter(phase::DEEP_DIVE).await?;
+pub(crate) async fn read_until_break(
+    context: &mut RunContext,
+    mut main: Session,
+) -> Result<DiveResult, JobError> {
+    context.enter_phase(phase::DEEP_DIVE).await?;
     let plan = context.plan();
-    let mut reading = ReadingPlan::draw(
-        &context.folder.workspace(),
+    let mut reading_plan = ReadingPlan::new(
+        &context.work_dir.workspace(),
         &context.material.pull_request,
-        seed(context.task.seed, &context.who),
+        run_seed(context.task.seed, &context.identity),
         context.context_tokens,
     )
     .await?;
-    let mut context_size = context.figures.total_tokens;
+    let mut context_size = context.stats.total_tokens;
     let mut snapshot = snapshot(context, &mut main).await?;
     if snapshot.is_none() {
-        split::before(context, &mut main).await?;
+        ask_first_half(context, &mut main).await?;
     }
     let mut full_before = false;
     let most = context.worker.settings.max_turns;
     // A later break has the turns of the first one, and those only.
     let mut turns = if context.break_index == FIRST_BREAK {
-        context.figures.deep_dive_iterations
+        context.stats.deep_dive_iterations
     } else {
         0
     };
@@ -68,7 +85,7 @@ pub(crate) async fn dive(context: &mut RunContext, mut main: Session) -> Result<
             break;
         }
         if read > 0 && turns >= most {
-            context.figures.hit_limit = true;
+            context.stats.hit_limit = true;
             break;
         }
         turns += 1;
@@ -78,19 +95,19 @@ pub(crate) async fn dive(context: &mut RunContext, mut main: Session) -> Result<
             break;
         }
         full_before = full;
-        let files = reading.next_turn();
-        let compactions = dive_once(context, &mut main, &[], &files).await?;
-        if let Some(compaction) = together(compactions) {
-            let kind = Kind {
+        let files = reading_plan.next_turn();
+        let compactions = deep_dive_turn(context, &mut main, &[], &files).await?;
+        if let Some(compaction) = merge_compactions(compactions) {
+            let conditions = BreakConditions {
                 forced: false,
                 sealed: false,
                 read,
             };
             let sessions = BrokenSessions { main, snapshot };
-            return broke(context, sessions, compaction, context_size, kind).await;
+            return record_break(context, sessions, compaction, context_size, conditions).await;
         }
         read += 1;
-        context_size = context.figures.total_tokens;
+        context_size = context.stats.total_tokens;
         let newer = self::snapshot(context, &mut main).await?;
         if let Some(older) = std::mem::replace(&mut snapshot, newer) {
             older.close().await;
@@ -114,50 +131,52 @@ pub(crate) async fn dive(context: &mut RunContext, mut main: Session) -> Result<
             CompactionTrigger::Auto => "(one turn with the agent's own threshold lowered)",
             CompactionTrigger::Manual => "(the agent's own compact command)",
         };
-        context.note(phase::BREAK, heading, &turn);
-        context.main_line(&turn);
+        context.record_turn(phase::BREAK, heading, &turn);
+        context.record_main_line(&turn);
         if sealed {
             context.check_seal(&turn).await?;
         }
-        if let Some(compaction) = together(turn.compactions) {
-            let kind = Kind {
+        if let Some(compaction) = merge_compactions(turn.compactions) {
+            let conditions = BreakConditions {
                 forced: how == CompactionTrigger::Auto,
                 sealed,
                 read,
             };
             let sessions = BrokenSessions { main, snapshot };
-            return broke(context, sessions, compaction, context_size, kind).await;
+            return record_break(context, sessions, compaction, context_size, conditions).await;
         }
     }
     if let Some(snapshot) = snapshot {
         snapshot.close().await;
     }
     main.close().await;
-    no_break(context, plan).await
+    record_no_break(context, plan).await
 }
 
 /// One turn of the deep dive.
-async fn dive_once(
+async fn deep_dive_turn(
     context: &mut RunContext,
     main: &mut Session,
     teaching: &[String],
     files: &[String],
 ) -> Result<Vec<Compaction>, JobError> {
-    context.figures.deep_dive_iterations += 1;
-    let turn = context.figures.deep_dive_iterations;
+    context.stats.deep_dive_iterations += 1;
+    let turn = context.stats.deep_dive_iterations;
     let text = DeepDive {
         turn,
         teaching,
         files,
     }
     .render()?;
-    let turn = context.say(main, &heading(turn), &text).await?;
+    let turn = context
+        .prompt_main_line(main, &heading(turn), &text)
+        .await?;
     Ok(turn.compactions)
 }
 
 /// A sealed copy, where the agent can copy a conversation.
 async fn snapshot(context: &RunContext, main: &mut Session) -> Result<Option<Session>, JobError> {
-    if !context.forks() {
+    if !context.can_fork() {
         return Ok(None);
     }
     Ok(Some(main.fork(Access::Sealed).await?))

@@ -10,14 +10,17 @@ use platform::artifacts;
 use prompts::{Open, Prompt};
 use sea_orm::EntityTrait;
 
+use crate::job_error::JobError;
+use crate::run::context::{RunContext, Session};
+use crate::run::phases::break_::break_artifact;
 
 /// The artifact that holds the answer to an open question.
-pub(crate) fn artifact(topic: OpenTopic, arm: Arm, break_index: i32) -> String {
+pub(crate) fn open_answer_artifact(topic: OpenTopic, arm: Arm, break_index: i32) -> String {
     let topic = topic.as_str();
     match arm {
         Arm::Cold => format!("open_{topic}_cold"),
-        Arm::Baseline => of_break(&format!("open_{topic}_baseline"), break_index),
-        Arm::Post => of_break(&format!("open_{topic}"), break_index),
+        Arm::Baseline => break_artifact(&format!("open_{topic}_baseline"), break_index),
+        Arm::Post => break_artifact(&format!("open_{topic}"), break_index),
     }
 }
 
@@ -29,17 +32,17 @@ fn topics(context: &RunContext) -> Vec<OpenTopic> {
 }
 
 /// Asks sealed copies; or the session itself, one question after the other, where it cannot be copied.
-pub(crate) async fn ask(
+pub(crate) async fn ask_open_questions(
     context: &mut RunContext,
     session: &mut Session,
     arm: Arm,
 ) -> Result<(), JobError> {
     let topics = topics(context);
-    if !context.forks() {
+    if !context.can_fork() {
         for topic in topics {
             let text = question(topic)?;
             let turn = session.prompt(&text).await?;
-            keep(context, topic, arm, &text, &turn).await?;
+            store_answer(context, topic, arm, &text, &turn).await?;
         }
         return Ok(());
     }
@@ -47,20 +50,23 @@ pub(crate) async fn ask(
     for topic in topics {
         copies.push((topic, session.fork(Access::Sealed).await?));
     }
-    answers(context, arm, copies).await
+    ask_sessions(context, arm, copies).await
 }
 
 /// Asks sessions that never saw the pull request.
 ///
 /// What the run that the cold answers were taken from (`source`) said is taken over too, where it was
 /// asked: these questions name nothing of the pull request, and its agent, model and prompts are the same.
-pub(crate) async fn cold(context: &mut RunContext, source: Option<RunId>) -> Result<(), JobError> {
+pub(crate) async fn ask_open_questions_cold(
+    context: &mut RunContext,
+    source: Option<RunId>,
+) -> Result<(), JobError> {
     let mut fresh = Vec::new();
     for topic in topics(context) {
-        match taken_over(context, source, topic).await? {
+        match reused_answer(context, source, topic).await? {
             Some(text) => {
-                let name = artifact(topic, Arm::Cold, 0);
-                context.keep(&name, "text/markdown", &text).await?;
+                let name = open_answer_artifact(topic, Arm::Cold, 0);
+                context.store_text(&name, "text/markdown", &text).await?;
             }
             None => {
                 let spec = context.spec(Access::Sealed).await?;
@@ -68,7 +74,7 @@ pub(crate) async fn cold(context: &mut RunContext, source: Option<RunId>) -> Res
             }
         }
     }
-    answers(context, Arm::Cold, fresh).await
+    ask_sessions(context, Arm::Cold, fresh).await
 }
 
 fn question(topic: OpenTopic) -> Result<String, JobError> {
@@ -76,7 +82,7 @@ fn question(topic: OpenTopic) -> Result<String, JobError> {
     Ok(Open { topic }.render()?)
 }
 
-async fn answers(
+async fn ask_sessions(
     context: &mut RunContext,
     arm: Arm,
     sessions: Vec<(OpenTopic, Session)>,
@@ -88,12 +94,12 @@ async fn answers(
         Ok::<_, JobError>((topic, text, turn))
     });
     for (topic, text, turn) in try_join_all(asking).await? {
-        keep(context, topic, arm, &text, &turn).await?;
+        store_answer(context, topic, arm, &text, &turn).await?;
     }
     Ok(())
 }
 
-async fn keep(
+async fn store_answer(
     context: &mut RunContext,
     topic: OpenTopic,
     arm: Arm,
@@ -101,14 +107,16 @@ async fn keep(
     turn: &Turn,
 ) -> Result<(), JobError> {
     let heading = format!("{} of {}", topic.as_str(), arm.as_str());
-    context.note(&heading, text, turn);
+    context.record_turn(&heading, text, turn);
     context.check_asked(turn, &heading).await?;
-    let name = artifact(topic, arm, context.break_index);
-    context.keep(&name, "text/markdown", &turn.text).await?;
-    context.check_spending()
+    let name = open_answer_artifact(topic, arm, context.break_index);
+    context
+        .store_text(&name, "text/markdown", &turn.text)
+        .await?;
+    context.check_cost_limit()
 }
 
-async fn taken_over(
+async fn reused_answer(
     context: &RunContext,
     source: Option<RunId>,
     topic: OpenTopic,
@@ -120,7 +128,7 @@ async fn taken_over(
     let Some(run) = agent_run::Entity::find_by_id(source).one(database).await? else {
         return Ok(None);
     };
-    let name = artifact(topic, Arm::Cold, 0);
+    let name = open_answer_artifact(topic, Arm::Cold, 0);
     let Some(found) = artifacts::find(database, run.task_id, Some(run.id), &name).await? else {
         return Ok(None);
     };

@@ -10,23 +10,36 @@ use sha2::{Digest, Sha256};
 
 use results::run_stats::{FIRST_BREAK, HalvesPart};
 
+use crate::job_error::JobError;
+use crate::run::context::{RunContext, Session, phase, run_seed};
+use crate::run::phases::ask::{SessionSource, ask_all};
+
 /// Asks its half in the main line, sealed as far as that can be: the workspace is empty meanwhile,
 /// and a tool call is a violation.
-pub(crate) async fn before(context: &mut RunContext, main: &mut Session) -> Result<(), JobError> {
+pub(crate) async fn ask_first_half(
+    context: &mut RunContext,
+    main: &mut Session,
+) -> Result<(), JobError> {
     if context.break_index != FIRST_BREAK {
         return Ok(());
     }
-    context.enter(phase::BASELINE).await?;
+    context.enter_phase(phase::BASELINE).await?;
     context.seal().await?;
     let half = halves(context).0;
-    tell(context).await?;
-    ask_all(context, Arm::Baseline, Origin::Same(main), Some(&half)).await?;
+    record_split(context).await?;
+    ask_all(
+        context,
+        Arm::Baseline,
+        SessionSource::Same(main),
+        Some(&half),
+    )
+    .await?;
     context.unseal().await?;
-    context.enter(phase::DEEP_DIVE).await
+    context.enter_phase(phase::DEEP_DIVE).await
 }
 
 /// Notes how the probes are split, and tells what cannot be measured so.
-async fn tell(context: &mut RunContext) -> Result<(), JobError> {
+async fn record_split(context: &mut RunContext) -> Result<(), JobError> {
     let (before, after) = halves(context);
     let mut split: BTreeMap<String, HalvesPart> = BTreeMap::new();
     for (id, probe) in &context.probes {
@@ -39,7 +52,7 @@ async fn tell(context: &mut RunContext) -> Result<(), JobError> {
     let mut remarks = Vec::new();
     let planned = context.breaks_planned();
     if planned < context.task.breaks {
-        remarks.push(context.remark(format!(
+        remarks.push(context.warning_event(format!(
             "{} breaks were asked for and {planned} is measured: the agent cannot be copied, and \
              the halves of its split baseline are used up by one",
             context.task.breaks
@@ -51,11 +64,11 @@ async fn tell(context: &mut RunContext) -> Result<(), JobError> {
             (_, 0) => "after",
             _ => continue,
         };
-        remarks.push(context.remark(format!(
+        remarks.push(context.warning_event(format!(
             "{dimension} has too few probes to be split: none of them is asked {none} the break"
         )));
     }
-    context.figures.halves = split;
+    context.stats.halves = split;
     let change = context.progress_row();
     context.write(change, remarks).await
 }
@@ -63,7 +76,7 @@ async fn tell(context: &mut RunContext) -> Result<(), JobError> {
 /// The probes asked before the break, and those asked after it: every other one of each dimension,
 /// in an order drawn per trial; it is also drawn who gets the odd one.
 pub(crate) fn halves(context: &RunContext) -> (BTreeSet<ProbeId>, BTreeSet<ProbeId>) {
-    let seed = seed(context.task.seed, &context.who);
+    let seed = run_seed(context.task.seed, &context.identity);
     let mut by_dimension: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (id, probe) in &context.probes {
         by_dimension

@@ -3,9 +3,12 @@
 use agents::adapter::Access;
 use prompts::{Prompt, Study};
 
+use crate::job_error::JobError;
+use crate::run::context::{RunContext, Session, phase};
+use crate::run::reading_plan::STUDY_FILES;
 
-pub(crate) async fn study(context: &mut RunContext) -> Result<Session, JobError> {
-    context.enter(phase::STUDY).await?;
+pub(crate) async fn run_study(context: &mut RunContext) -> Result<Session, JobError> {
+    context.enter_phase(phase::STUDY).await?;
     let spec = context.spec(Access::Workspace).await?;
     let mut main = context.adapter.open(spec).await?;
     let files = STUDY_FILES.map(str::to_owned);
@@ -14,12 +17,14 @@ pub(crate) async fn study(context: &mut RunContext) -> Result<Session, JobError>
         files: &files,
     }
     .render()?;
-    let turn = context.say(&mut main, phase::STUDY, &text).await?;
+    let turn = context
+        .prompt_main_line(&mut main, phase::STUDY, &text)
+        .await?;
     if !turn.compactions.is_empty() {
         return Err(too_small(context));
     }
-    context.figures.initial_tokens = turn.usage.map(|usage| usage.context);
-    context.reach(1);
+    context.stats.initial_tokens = turn.usage.map(|usage| usage.context);
+    context.reach_milestone(1);
     Ok(main)
 }
 

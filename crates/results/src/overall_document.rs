@@ -19,7 +19,7 @@ use crate::risk_coverage;
 
 /// Agents over several tasks. Within one schema number the document only grows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Across {
+pub struct OverallDocument {
     /// Schema number.
     pub schema: u32,
     /// Version of the instrument. Runs of other versions are left out.
@@ -59,7 +59,7 @@ pub struct Across {
 ///
 /// Runs of a model stub, of another version of the instrument, or on an imported question bank are
 /// left out and counted.
-pub fn across(documents: &[ResultDocument], pass_mark: f64) -> Across {
+pub fn overall_document(documents: &[ResultDocument], pass_mark: f64) -> OverallDocument {
     let runs = documents.iter().flat_map(ranked_runs);
     let options = OverallOptions {
         pass_mark,
@@ -75,7 +75,7 @@ pub fn across(documents: &[ResultDocument], pass_mark: f64) -> Across {
         .cloned()
         .collect();
     let board = overall.board;
-    Across {
+    OverallDocument {
         schema: 1,
         instrument_version: INSTRUMENT_VERSION.to_owned(),
         tasks: overall.tasks,
