@@ -1,7 +1,7 @@
 //! The head of the OpenAPI document, and the pages that show it. They bring all they need with
 //! them: no page loads anything from elsewhere.
 
-mod answers;
+mod responses;
 
 use aide::redoc::Redoc;
 use axum::Router;
@@ -20,9 +20,9 @@ use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::error::{ErrorBody, InvalidBody};
-use crate::problem::Problem;
-use crate::running::Running;
+use crate::http::error::Problem;
+use crate::http::error::{ErrorBody, InvalidBody};
+use crate::state::ApiState;
 
 const TOKEN: &str = "token";
 const GATEWAY_SECRET: &str = "gateway_secret";
@@ -56,7 +56,7 @@ const NOTHING_FROM_ELSEWHERE: &str = "default-src 'self'; img-src 'self' data:; 
 struct Head;
 
 /// A router whose document has its head.
-pub(crate) fn head() -> OpenApiRouter<Running> {
+pub(crate) fn head() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Head::openapi())
 }
 
@@ -125,10 +125,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                         .responses
                         .responses
                         .entry(status.to_owned())
-                        .or_insert_with(|| answers::refusal(description).into());
+                        .or_insert_with(|| responses::refusal(description).into());
                 }
             }
-            answers::complete(operation);
+            responses::complete(operation);
             if guarded {
                 let none: [&str; 0] = [];
                 let mut ways: Vec<SecurityRequirement> = [TOKEN, GATEWAY_SECRET, GATEWAY_TOKEN]
@@ -157,7 +157,7 @@ fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
 }
 
 /// The document and the pages that show it.
-pub(crate) fn pages(document: OpenApi) -> Router<Running> {
+pub(crate) fn pages(document: OpenApi) -> Router<ApiState> {
     let redoc = Bytes::from(
         Redoc::new(DOCUMENT)
             .with_title("Memory-Break Orchestrator")
