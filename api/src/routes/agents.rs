@@ -14,7 +14,8 @@ use utoipa_axum::routes;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
-use crate::known::{Capabilities, Found, told_by};
+use domain::Capabilities;
+use crate::known::{Found, told_by};
 use crate::running::Running;
 use crate::scope;
 use crate::state::{ApiState, KnownAgent};

@@ -6,7 +6,9 @@
 pub mod id;
 pub mod vocabulary;
 pub mod usage;
+pub mod capabilities;
 
+pub use capabilities::Capabilities;
 pub use id::{
     AnswerId, ArtifactId, AuditId, DeliveryId, JobId, JudgingId, ProbeId, RecallId, RunId, ScoreId,
     TaskId, TokenId, WebhookId,
