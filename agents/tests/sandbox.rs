@@ -285,7 +285,7 @@ async fn another_agents_environment_is_out_of_reach() {
         let bench = Bench::new(&sandbox, Access::Sealed);
         let (done, said) = bench.run(&attempt(&pid)).await;
         assert_eq!(done, !sandbox.report().filesystem, "{said}");
-        peer.end().await;
+        peer.terminate().await;
     }
 }
 
@@ -301,7 +301,7 @@ async fn a_program_that_lives_on_is_confined_as_well() {
         let line = peer.next().await.unwrap().unwrap();
         let seen = String::from_utf8_lossy(&line.bytes).contains(SECRET);
         assert_eq!(seen, !sandbox.report().filesystem);
-        peer.end().await;
+        peer.terminate().await;
     }
 }
 
@@ -422,7 +422,7 @@ async fn bounds_that_would_not_hold_are_a_failure_of_ours() {
     for sandbox in sandboxes() {
         let bench = Bench::new(&sandbox, Access::Workspace);
         let mut launch = bench.script("true");
-        launch.needs = vec![bench.folder.path().to_owned()];
+        launch.readable = vec![bench.folder.path().to_owned()];
         let failure = process::run(&launch, &bench.spec, |_| Ok(Vec::new())).await;
         let failure = failure.unwrap_err();
         assert_eq!(failure.cause, Cause::Harness);

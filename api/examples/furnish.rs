@@ -23,9 +23,9 @@ use clap::Parser;
 use domain::vocabulary::{FailureCause, JudgingStatus, RunStatus, TaskStatus};
 use entity::{JudgingId, TaskId, judging, task};
 use evaluation::probe::{GeneratorReport, ProbeSet};
+use platform::connect::{Platform, PlatformSettings};
 use platform::events::Event;
-use platform::jobs::{self, Work};
-use platform::parts::{Platform, PlatformSettings};
+use platform::queue::{self, Work};
 use platform::settings::{Environment, Reader};
 use sea_orm::{ActiveModelTrait, IntoActiveModel, Set};
 use serde_json::json;
@@ -179,6 +179,6 @@ async fn running(rows: &Rows<'_>) -> anyhow::Result<TaskId> {
         run: run.id,
         agent,
     };
-    jobs::enqueue(&rows.0.database, &work).await?;
+    queue::enqueue(&rows.0.database, &work).await?;
     Ok(task)
 }

@@ -11,10 +11,11 @@ use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use domain::vocabulary::Level;
 use entity::{TaskId, task};
-use platform::events::redis_waker::RedisWaker;
-use platform::events::{self, Event, NewEvent, Waker};
+use platform::events::{self, Event, NewEvent};
+use platform::notify::EventNotifier as _;
+use platform::notify::redis_events::RedisEventNotifier;
 use platform::redaction::Redactor;
-use platform::settings::Secret;
+use platform::settings::SecretString;
 use sea_orm::{Database, DatabaseConnection, EntityTrait, TransactionTrait};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -67,7 +68,8 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let database = Database::connect(&arguments.database).await?;
     let task = running_task(&database).await?;
-    let waker = RedisWaker::connect(&Secret::new(arguments.redis.as_str()), "membreak")?;
+    let waker =
+        RedisEventNotifier::connect(&SecretString::from(arguments.redis.as_str()), "membreak")?;
     let before = resident_bytes(arguments.pid)?;
     let hall = Arc::new(Hall {
         api: arguments.api,
@@ -93,7 +95,7 @@ async fn main() -> anyhow::Result<()> {
     let mut written = Vec::with_capacity(EVENTS);
     for number in 0..EVENTS {
         written.push(write_event(&database, task, number).await?);
-        waker.wake(task).await;
+        waker.notify(task).await;
         let all = arguments.clients * (number + 1);
         let reached = async {
             while hall.heard.load(Ordering::Relaxed) < all {

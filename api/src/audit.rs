@@ -62,7 +62,7 @@ pub(crate) fn insert(
         id: Set(AuditId::new()),
         org_id: Set(actor.org.clone()),
         team_id: Set(actor.team.clone()),
-        at: Set(clock::of_this_host()),
+        at: Set(clock::host_now()),
         actor_kind: Set(actor.kind),
         actor: Set(actor.id.clone()),
         action: Set(action.to_owned()),

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use domain::PullRequestSource;
 use domain::vocabulary::{Dimension, Trigger};
-use entity::task::Source;
 use evaluation::question_bank::QuestionBank;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -324,7 +324,7 @@ struct Origin {
     pr_url: String,
     repo: String,
     pr_number: Option<i64>,
-    source: Source,
+    source: PullRequestSource,
 }
 
 fn origin(asked: Asked, settings: &ApiSettings) -> Result<Origin, ApiError> {
@@ -363,7 +363,7 @@ fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Result<Origi
         pr_url: text,
         repo: format!("{owner}/{name}"),
         pr_number: Some(number.into()),
-        source: Source::Forge {
+        source: PullRequestSource::Forge {
             base_url: base_url.clone(),
             owner,
             name,
@@ -422,7 +422,7 @@ fn local_origin(
         pr_url,
         repo,
         pr_number: None,
-        source: Source::Local { path, base, head },
+        source: PullRequestSource::Local { path, base, head },
     })
 }
 

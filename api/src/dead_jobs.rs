@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use domain::vocabulary::{DeliveryStatus, JobState, JudgingStatus};
 use entity::{JobId, TaskId, job, judging, webhook_delivery};
-use platform::jobs::{self, Work};
-use platform::parts::Platform;
+use platform::connect::Platform;
+use platform::queue::{self, Work};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, TransactionTrait};
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::audit::{self, Actor};
 use crate::found::FoundTask;
 use crate::judging::{lock_done, newest};
 use crate::retrying::{Refused, Which, begin_again};
-use crate::tasks::ring_bell;
+use crate::tasks::notify_workers;
 
 /// Brings a dead job back: a run is made again, a judging or a message to a webhook tried again.
 pub(crate) async fn retry_job(
@@ -51,7 +51,7 @@ pub(crate) async fn retry_job(
                 return Err(Refused::NotDead);
             }
             judge_once_more(&transaction, task.id, *judging, now).await?;
-            vec![jobs::enqueue(&transaction, &work).await?]
+            vec![queue::enqueue(&transaction, &work).await?]
         }
         Work::DeliverWebhook { delivery, .. } => {
             if !remove(&transaction, dead.id).await? {
@@ -66,7 +66,7 @@ pub(crate) async fn retry_job(
                 .filter(webhook_delivery::Column::Id.eq(*delivery))
                 .exec(&transaction)
                 .await?;
-            vec![jobs::enqueue(&transaction, &work).await?]
+            vec![queue::enqueue(&transaction, &work).await?]
         }
     };
     let details = json!({ "work": work.key(), "at": now });
@@ -79,8 +79,8 @@ pub(crate) async fn retry_job(
     )
     .await?;
     transaction.commit().await?;
-    platform.waker.wake(task.id).await;
-    ring_bell(platform, &rings).await;
+    platform.event_notifier.notify(task.id).await;
+    notify_workers(platform, &rings).await;
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use domain::vocabulary::{JudgingStatus, TaskStatus};
 use entity::{JudgingId, TaskId, judging, task};
-use platform::jobs::{self, Work};
-use platform::parts::Platform;
+use platform::connect::Platform;
+use platform::queue::{self, Work};
 use platform::telemetry::chain;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait,
@@ -76,7 +76,7 @@ pub async fn judge_again(
         task: id,
         judging: number,
     };
-    let ring = jobs::enqueue(&transaction, &work).await?;
+    let ring = queue::enqueue(&transaction, &work).await?;
     let details = serde_json::json!({ "number": number });
     audit::record(
         &transaction,
@@ -87,7 +87,7 @@ pub async fn judge_again(
     )
     .await?;
     transaction.commit().await?;
-    if let Err(error) = platform.doorbell.ring(&[ring]).await {
+    if let Err(error) = platform.notifier.notify(&[ring]).await {
         warn!(task.id = %id, error = chain(&error), "the bell cannot be rung, a sweep will");
     }
     Ok(row)

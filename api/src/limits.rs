@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::vocabulary::ActorKind;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use platform::rates::SharedRates;
+use platform::rate_limit::SharedRateLimit;
 use platform::telemetry::chain;
 
 use crate::caller::Caller;
@@ -26,13 +26,13 @@ const FILES: &str = "/api/v1/artifacts/";
 pub(crate) struct Rates {
     per_minute: u32,
     here: Option<DefaultKeyedRateLimiter<String>>,
-    shared: Option<SharedRates>,
+    shared: Option<SharedRateLimit>,
     counted: AtomicU32,
 }
 
 impl Rates {
     /// 0 per minute: no limit.
-    pub(crate) fn new(per_minute: u32, shared: Option<SharedRates>) -> Self {
+    pub(crate) fn new(per_minute: u32, shared: Option<SharedRateLimit>) -> Self {
         let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
         Self {
             per_minute,
@@ -57,7 +57,7 @@ impl Rates {
         }
         let key = key(caller, peer);
         if let Some(shared) = &self.shared {
-            match shared.take(&key, self.per_minute).await {
+            match shared.check(&key, self.per_minute).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(wait)) => return Err(ApiError::TooMany(wait)),
                 Err(error) => {

@@ -7,7 +7,7 @@ use anyhow::Context;
 use api::settings::ApiSettings;
 use api::state::{ApiState, KnownAgent};
 use clap::Parser;
-use platform::parts::{Platform, PlatformSettings};
+use platform::connect::{Platform, PlatformSettings};
 use platform::settings::{self, Environment, Reader};
 use platform::telemetry::TelemetrySettings;
 use tokio::net::TcpListener;

@@ -6,9 +6,9 @@
 use chrono::Utc;
 use domain::vocabulary::{FailureCause, JobKind, JobState, Level, RunStatus, TaskStatus};
 use entity::{RunId, TaskId, agent_run, job, task};
+use platform::connect::Platform;
 use platform::events::{self, Event, NewEvent};
-use platform::jobs::{self, AFTERWARDS, Ring, Work};
-use platform::parts::Platform;
+use platform::queue::{self, FOLLOW_UP_JOBS, Notification, Work};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::audit::{self, Actor};
 use crate::found::FoundTask;
 use crate::room::is_room;
-use crate::tasks::ring_bell;
+use crate::tasks::notify_workers;
 
 /// Why nothing is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +68,8 @@ pub(crate) async fn retry_task(
     let (count, rings) = begin_again(&transaction, platform, task, which, by, most).await?;
     transaction.commit().await?;
     tracing::info!(task.id = %task.id, runs = count, "trying runs of task {} again", task.id);
-    platform.waker.wake(task.id).await;
-    ring_bell(platform, &rings).await;
+    platform.event_notifier.notify(task.id).await;
+    notify_workers(platform, &rings).await;
     Ok(count)
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn begin_again(
     which: &Which,
     by: &Actor,
     most: u64,
-) -> Result<(usize, Vec<Ring>), Refused> {
+) -> Result<(usize, Vec<Notification>), Refused> {
     let now = Utc::now();
     // Begins with a write, and jobs come before runs and tasks. What is still open belongs to
     // somebody who works on it.
@@ -149,7 +149,7 @@ pub(crate) async fn begin_again(
     {
         return Err(Refused::BeingJudged);
     }
-    if open.iter().any(|job| !AFTERWARDS.contains(&job.kind)) {
+    if open.iter().any(|job| !FOLLOW_UP_JOBS.contains(&job.kind)) {
         return Err(Refused::NotEnded);
     }
     let ids: Vec<RunId> = again.iter().map(|run| run.id).collect();
@@ -215,7 +215,7 @@ pub(crate) async fn begin_again(
             .exec(transaction)
             .await?;
     }
-    let rings = jobs::enqueue_all(transaction, &works).await?;
+    let rings = queue::enqueue_all(transaction, &works).await?;
     let details = json!({ "runs": ids });
     audit::record(
         transaction,

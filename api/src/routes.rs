@@ -60,7 +60,7 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
     let running = Running(Arc::new(Parts {
         tail: Tail::start(
             api.platform.database.clone(),
-            api.platform.waker.as_ref(),
+            api.platform.event_notifier.as_ref(),
             stopping.clone(),
         ),
         recently: Recently::new(),
@@ -72,7 +72,7 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         auth: Auth::new(&api.settings.auth, api.settings.limits.requests_per_minute),
         rates: Arc::new(Rates::new(
             api.settings.limits.requests_per_minute,
-            api.platform.rates.clone(),
+            api.platform.rate_limit.clone(),
         )),
         stopping,
         api,

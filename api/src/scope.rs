@@ -6,7 +6,7 @@ use entity::{
     RunId, TaskId, TokenId, agent_run, api_token, artifact, audit_event, job, judging, recall,
     score, task, task_event, webhook, webhook_delivery, worker,
 };
-use platform::jobs::AFTERWARDS;
+use platform::queue::FOLLOW_UP_JOBS;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, JoinType, PaginatorTrait,
@@ -279,7 +279,7 @@ pub(crate) async fn open_jobs(
     job::Entity::find()
         .filter(job::Column::TaskId.eq(task))
         .filter(job::Column::State.is_in([JobState::Queued, JobState::Leased]))
-        .filter(job::Column::Kind.is_not_in(AFTERWARDS))
+        .filter(job::Column::Kind.is_not_in(FOLLOW_UP_JOBS))
         .count(database)
         .await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use platform::parts::Platform;
+use platform::connect::Platform;
 
 use crate::settings::ApiSettings;
 

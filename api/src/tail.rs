@@ -14,7 +14,8 @@ use std::time::Duration;
 use domain::vocabulary::{RunStatus, TaskStatus};
 use entity::{RunId, TaskId};
 use moka::future::Cache;
-use platform::events::{self, Waker};
+use platform::events;
+use platform::notify::EventNotifier;
 use platform::telemetry::chain;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::broadcast::error::RecvError;
@@ -139,7 +140,7 @@ impl Tail {
     /// Begins to read, until `stopping`.
     pub(crate) fn start(
         database: DatabaseConnection,
-        waker: &dyn Waker,
+        waker: &dyn EventNotifier,
         stopping: CancellationToken,
     ) -> Self {
         // Holds at most one message per client that comes.

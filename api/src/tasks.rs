@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
+use domain::PullRequestSource;
 use domain::vocabulary::{
     Dimension, FailureCause, JobState, Level, RunStatus, TaskStatus, Trigger,
 };
-use entity::task::{self, Source};
+use entity::task;
 use entity::{RunId, TaskId, agent_run};
-use platform::database::together;
+use platform::connect::Platform;
+use platform::database::batch_insert;
 use platform::events::{self, Event, NewEvent};
-use platform::jobs::ledger;
-use platform::jobs::{self, Ring, Work};
-use platform::parts::Platform;
+use platform::queue::lease;
+use platform::queue::{self, Notification, Work};
 use platform::telemetry::chain;
 use platform::webhooks;
 use sea_orm::sea_query::{Expr, InsertStatement};
@@ -48,7 +49,7 @@ pub struct NewTask {
     pub pr_url: String,
     pub repo: String,
     pub pr_number: Option<i64>,
-    pub source: Source,
+    pub source: PullRequestSource,
     /// As asked for. An agent named twice gets twice the trials.
     pub agents: Vec<String>,
     pub rubric: Vec<Dimension>,
@@ -111,15 +112,15 @@ pub async fn create_task(
         .chunks(ROWS_AT_ONCE)
         .map(|rows| agent_run::Entity::insert_many(rows.to_vec()).into_query())
         .collect();
-    let (job, ring) = jobs::first(&platform.database, &Work::PrepareTask { task: id })?;
+    let (job, ring) = queue::first_job(&platform.database, &Work::PrepareTask { task: id })?;
     others.push(job);
     let details = json!({ "agents": task.agents, "trials": task.trials, "pr_url": task.pr_url });
     let subject = Some(id.to_string());
     others.push(audit::insert(&by, "task.create", subject, details));
-    others.extend(events::first(id, &happened, &platform.redactor)?);
-    if most == 0 && together::is_one_statement(&platform.database, 1 + others.len()) {
+    others.extend(events::first_events(id, &happened, &platform.redactor)?);
+    if most == 0 && batch_insert::is_one_statement(&platform.database, 1 + others.len()) {
         others.insert(0, first);
-        together::insert(&platform.database, others).await?;
+        batch_insert::insert(&platform.database, others).await?;
     } else {
         let transaction = platform.database.begin().await?;
         transaction.execute(&first).await?;
@@ -127,12 +128,12 @@ pub async fn create_task(
             transaction.rollback().await?;
             return Ok(None);
         }
-        together::insert(&transaction, others).await?;
+        batch_insert::insert(&transaction, others).await?;
         transaction.commit().await?;
     }
     tracing::info!(task.id = %id, "created task {id}");
-    platform.waker.wake(id).await;
-    ring_bell(platform, &[ring]).await;
+    platform.event_notifier.notify(id).await;
+    notify_workers(platform, &[ring]).await;
     Ok(Some(task))
 }
 
@@ -254,8 +255,8 @@ fn run_row(
 }
 
 /// Rings, for a moment; who does not hear it is told by the sweeper.
-pub(crate) async fn ring_bell(platform: &Platform, rings: &[Ring]) {
-    match tokio::time::timeout(RING_LIMIT, platform.doorbell.ring(rings)).await {
+pub(crate) async fn notify_workers(platform: &Platform, rings: &[Notification]) {
+    match tokio::time::timeout(RING_LIMIT, platform.notifier.notify(rings)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(
@@ -289,7 +290,7 @@ pub async fn cancel_task(
     let transaction = platform.database.begin().await?;
     // Jobs before the task, as a worker that writes on behalf of its job: in another order the two
     // could wait for each other.
-    let held = ledger::request_cancel(&transaction, task).await?;
+    let held = lease::request_cancel(&transaction, task).await?;
     let open = [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
     let ended = task::Entity::update_many()
         .col_expr(task::Column::Status, Expr::value(TaskStatus::Cancelled))
@@ -332,15 +333,15 @@ pub async fn cancel_task(
     audit::record(&transaction, by, "task.cancel", subject, json!({})).await?;
     events::append(&transaction, task, &happened, &platform.redactor).await?;
     let rings = if held == 0 {
-        webhooks::announce(&transaction, task).await?
+        webhooks::enqueue_deliveries(&transaction, task).await?
     } else {
         Vec::new()
     };
     transaction.commit().await?;
     tracing::info!(task.id = %task, held, "cancelled task {task}");
-    platform.waker.wake(task).await;
+    platform.event_notifier.notify(task).await;
     if !rings.is_empty() {
-        ring_bell(platform, &rings).await;
+        notify_workers(platform, &rings).await;
     }
     Ok(Cancelled::Yes)
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use domain::vocabulary::{FailureCause, JobState, Level, RunStatus, TaskStatus};
 use entity::{DeliveryId, TaskId, job};
 use platform::events::{self, Event, NewEvent};
-use platform::jobs::{self, Ring, Work, ledger};
+use platform::queue::{self, Notification, Work, lease};
 use sea_orm::{ActiveModelTrait, Set, TransactionTrait};
 use serde_json::json;
 use testkit::database::on_both_engines;
@@ -59,7 +59,7 @@ async fn what_a_worker_holds_is_left_for_it_to_end() {
         let task: TaskId = id.parse().unwrap();
         let platform = &api.state.platform;
         let ring = api.doorbell.rung().remove(0);
-        let lease = ledger::claim(&platform.database, &ring, "a worker", &platform.ledger)
+        let lease = lease::claim(&platform.database, &ring, "a worker", &platform.queue)
             .await
             .unwrap();
         assert!(lease.is_some());
@@ -88,7 +88,7 @@ async fn a_worker_in_the_middle_of_a_write_and_a_cancellation_do_not_wait_for_ea
         let task: TaskId = id.parse().unwrap();
         let platform = &api.state.platform;
         let ring = api.doorbell.rung().remove(0);
-        let lease = ledger::claim(&platform.database, &ring, "a worker", &platform.ledger)
+        let lease = lease::claim(&platform.database, &ring, "a worker", &platform.queue)
             .await
             .unwrap()
             .unwrap();
@@ -188,16 +188,16 @@ async fn messages_about_an_earlier_end_are_sent_all_the_same() {
             task,
             delivery: DeliveryId::new(),
         });
-        let rings = jobs::enqueue_all(&platform.database, &messages)
+        let rings = queue::enqueue_all(&platform.database, &messages)
             .await
             .unwrap();
-        let lease = ledger::claim(&platform.database, &rings[0], "a worker", &platform.ledger)
+        let lease = lease::claim(&platform.database, &rings[0], "a worker", &platform.queue)
             .await
             .unwrap();
         assert!(lease.is_some());
         let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK);
-        let state_of = async |ring: &Ring| {
+        let state_of = async |ring: &Notification| {
             let jobs = api.rows().jobs_of(task).await;
             let job = jobs.into_iter().find(|job| job.id == ring.job_id).unwrap();
             (job.state, job.cancel_requested)

@@ -9,9 +9,9 @@ use axum::http::{Method, StatusCode};
 use domain::vocabulary::{FailureCause, TaskStatus};
 use entity::{TaskId, TokenId, api_token};
 use futures::StreamExt;
-use platform::jobs::Work;
-use platform::rates::SharedRates;
-use platform::settings::Secret;
+use platform::queue::Work;
+use platform::rate_limit::SharedRateLimit;
+use platform::settings::SecretString;
 use sea_orm::{ActiveModelTrait, Set};
 use serde_json::json;
 use testkit::database::{TestDatabase, on_both_engines};
@@ -57,8 +57,8 @@ async fn replicas_count_together_where_there_is_a_redis() {
     let settings = [GATEWAY[0], GATEWAY[1], ("RATE_LIMIT_PER_MINUTE", "4")];
     let replica = || {
         let mut api = TestApi::with(&database, settings);
-        let url = Secret::new(redis.url());
-        api.state.platform.rates = Some(SharedRates::connect(&url, "test").unwrap());
+        let url = SecretString::from(redis.url());
+        api.state.platform.rate_limit = Some(SharedRateLimit::connect(&url, "test").unwrap());
         api.rebuilt()
     };
     let replicas = [replica(), replica()];
@@ -76,8 +76,8 @@ async fn without_its_redis_it_counts_by_itself() {
     let database = TestDatabase::sqlite().await.unwrap();
     let settings = [GATEWAY[0], GATEWAY[1], ("RATE_LIMIT_PER_MINUTE", "2")];
     let mut api = TestApi::with(&database, settings);
-    let nobody = Secret::new("redis://127.0.0.1:1/");
-    api.state.platform.rates = Some(SharedRates::connect(&nobody, "test").unwrap());
+    let nobody = SecretString::from("redis://127.0.0.1:1/");
+    api.state.platform.rate_limit = Some(SharedRateLimit::connect(&nobody, "test").unwrap());
     let api = api.rebuilt();
     let mut seen = Vec::new();
     for _ in 0..3 {

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use domain::vocabulary::{FailureCause, JudgingStatus, RunStatus, TaskStatus};
 use entity::{JobId, TaskId, task};
-use platform::jobs::Work;
+use platform::queue::Work;
 use sea_orm::Set;
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;

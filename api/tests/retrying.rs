@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use domain::vocabulary::{FailureCause, JobState, RunStatus, TaskStatus};
 use entity::TaskId;
 use entity::task;
-use platform::jobs::Work;
+use platform::queue::Work;
 use sea_orm::{ActiveModelTrait, IntoActiveModel, Set};
 use serde_json::json;
 use testkit::database::on_both_engines;

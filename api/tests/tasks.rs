@@ -7,8 +7,8 @@ use axum::http::{Method, StatusCode};
 use chrono::{TimeDelta, Utc};
 use domain::vocabulary::{JobKind, RunStatus, TaskStatus};
 use entity::TaskId;
-use platform::doorbell::redis::RedisDoorbell;
-use platform::settings::Secret;
+use platform::notify::redis::RedisNotifier;
+use platform::settings::SecretString;
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
 use tokio::net::TcpListener;
@@ -114,8 +114,8 @@ async fn a_task_is_created_while_redis_is_down() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.local_addr().unwrap().port()
         };
-        let url = Secret::new(format!("redis://127.0.0.1:{port}/"));
-        let doorbell = RedisDoorbell::connect(&url, "test").unwrap();
+        let url = SecretString::from(format!("redis://127.0.0.1:{port}/"));
+        let doorbell = RedisNotifier::connect(&url, "test").unwrap();
         let api = TestApi::on(database).with_doorbell(doorbell);
         let task = api.created(&json!({"pr_url": PULL_REQUEST})).await;
         let jobs = api.rows().jobs_of(task.parse().unwrap()).await;

@@ -7,7 +7,7 @@ use domain::vocabulary::TaskStatus;
 use entity::TaskId;
 use entity::task;
 use platform::events::Event;
-use platform::jobs::Work;
+use platform::queue::Work;
 use sea_orm::Set;
 use serde_json::{Value, json};
 use testkit::database::{TestDatabase, on_both_engines};

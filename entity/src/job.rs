@@ -31,7 +31,7 @@ pub struct Model {
     /// Not before this.
     pub available_at: DateTimeUtc,
     /// When its bell was last rung.
-    pub rung_at: Option<DateTimeUtc>,
+    pub notified_at: Option<DateTimeUtc>,
     pub cancel_requested: bool,
     #[sea_orm(column_type = "Text", nullable)]
     pub last_error: Option<String>,

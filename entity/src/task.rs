@@ -2,7 +2,6 @@
 
 use sea_orm::Select;
 use sea_orm::entity::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::TaskId;
 use domain::vocabulary::{FailureCause, TaskStatus, Trigger};
@@ -24,7 +23,7 @@ pub struct Model {
     /// `owner/name`, or the folder's name for a local repository.
     pub repo: String,
     pub pr_number: Option<i64>,
-    /// Where the commits come from: a [`Source`].
+    /// Source of the commits: a [`domain::PullRequestSource`].
     pub source: Json,
     /// The agents as asked for, in order: a list of strings.
     pub agents: Json,
@@ -85,29 +84,6 @@ pub struct Model {
     pub updated_at: DateTimeUtc,
     pub started_at: Option<DateTimeUtc>,
     pub completed_at: Option<DateTimeUtc>,
-}
-
-/// Where the commits of a task come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Source {
-    /// A pull request on a forge.
-    Forge {
-        /// The forge's base address, such as `https://github.com`.
-        base_url: String,
-        owner: String,
-        name: String,
-        number: u64,
-    },
-    /// A repository on the worker's own disk.
-    Local {
-        /// Absolute path of the repository.
-        path: String,
-        /// A revision that git can resolve.
-        base: String,
-        /// A revision that git can resolve.
-        head: String,
-    },
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

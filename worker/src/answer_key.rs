@@ -10,7 +10,7 @@ use evaluation::probe::{self, Probe, ProbeSet};
 
 use entity::task;
 use platform::artifacts;
-use platform::parts::Platform;
+use platform::connect::Platform;
 use platform::telemetry::chain;
 use sea_orm::{EntityTrait, QueryOrder};
 

@@ -259,7 +259,7 @@ impl Writer {
         let transaction = self.worker.begin(&self.job).await?;
         platform::events::append(&transaction, self.who.task, events, &platform.redactor).await?;
         transaction.commit().await?;
-        platform.waker.wake(self.who.task).await;
+        platform.event_notifier.notify(self.who.task).await;
         Ok(())
     }
 }

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use domain::vocabulary::{FailureCause, Level};
 use entity::{RunId, TaskId, agent_run};
 use platform::artifacts::{ArtifactError, Staged};
+use platform::connect::Platform;
 use platform::events::{Event, NewEvent};
-use platform::jobs::Ring;
-use platform::jobs::ledger::{FenceError, Lease};
-use platform::parts::Platform;
+use platform::queue::Notification;
+use platform::queue::lease::{FenceError, Lease};
 use platform::telemetry::chain;
 use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ impl Retry {
             Self::Never => None,
             Self::Soon => Some(Duration::ZERO),
             Self::After(wait) => Some(*wait),
-            Self::As(failure) => Some(failure.wait(attempts, unit)),
+            Self::As(failure) => Some(failure.backoff(attempts, unit)),
         }
     }
 }
@@ -171,12 +171,12 @@ impl Worker {
 
     /// After a commit: wakes the readers of a task and rings for new work. Neither can fail the
     /// work that is already stored.
-    pub(crate) async fn tell(&self, task: TaskId, rings: &[Ring]) {
-        self.platform.waker.wake(task).await;
+    pub(crate) async fn tell(&self, task: TaskId, rings: &[Notification]) {
+        self.platform.event_notifier.notify(task).await;
         if rings.is_empty() {
             return;
         }
-        if let Err(error) = self.platform.doorbell.ring(rings).await {
+        if let Err(error) = self.platform.notifier.notify(rings).await {
             warn!(task.id = %task, error = chain(&error), "the bell cannot be rung, a sweep will");
         }
     }

@@ -4,8 +4,6 @@
 pub mod settings;
 pub mod pull_request;
 pub mod workspace;
-pub mod result;
-pub mod report;
 pub mod judges;
 
 mod material;
@@ -24,7 +22,7 @@ use std::sync::Arc;
 pub use answer_key::{answer_key, key_of};
 
 use agents::adapter::AgentAdapter;
-use platform::parts::Platform;
+use platform::connect::Platform;
 use tokio_util::sync::CancellationToken;
 
 use settings::WorkerSettings;

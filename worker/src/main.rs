@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use platform::parts::{Platform, PlatformSettings};
+use platform::connect::{Platform, PlatformSettings};
 use platform::settings::{self, Environment, Reader};
 use platform::telemetry::{self, TelemetrySettings};
 use tokio::signal::unix::{SignalKind, signal};

@@ -1,8 +1,8 @@
 //! What a task is prepared to: the pull request and the probes that all of its runs share.
 
+use domain::pull_request::PullRequest;
 use evaluation::claims::OpenFact;
 use evaluation::probe::ProbeSet;
-use evaluation::pull_request::PullRequest;
 use serde::{Deserialize, Serialize};
 
 /// Facts that one free recall is held against, at most.

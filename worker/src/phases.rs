@@ -3,8 +3,6 @@
 pub(crate) mod folder;
 pub(crate) mod canary;
 pub(crate) mod streams;
-pub(crate) mod billing;
-pub(crate) mod figures;
 pub(crate) mod checkpoint;
 pub(crate) mod running;
 mod sealing;

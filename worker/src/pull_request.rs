@@ -7,8 +7,8 @@ mod patches;
 mod choice;
 mod changes;
 
-use entity::task::Source;
-use evaluation::pull_request::PullRequest;
+use domain::PullRequestSource;
+use domain::pull_request::PullRequest;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::WorkerSettings;
@@ -45,7 +45,7 @@ type Told<'a> = &'a (dyn Fn(&'static str, String) + Send + Sync);
 /// no error here.
 pub async fn resolve(
     settings: &WorkerSettings,
-    source: &Source,
+    source: &PullRequestSource,
     limits: UseLimits,
     cancel: &CancellationToken,
     told: &(dyn Fn(&'static str, String) + Send + Sync),
@@ -69,7 +69,7 @@ async fn attempt(
     settings: &WorkerSettings,
     git: &Git,
     origin: &Origin,
-    source: &Source,
+    source: &PullRequestSource,
     limits: UseLimits,
     told: Told<'_>,
 ) -> Result<Resolved, WorkspaceError> {

@@ -6,7 +6,7 @@ pub mod judges;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use platform::settings::{Reader, Secret};
+use platform::settings::{Reader, SecretString};
 
 pub use agents::AgentSettings;
 pub use judges::JudgeSettings;
@@ -67,7 +67,7 @@ pub struct ForgeSettings {
     /// `FORGE_API_URL`: the API of the first forge; `https://api.github.com`.
     pub api_url: Option<String>,
     /// `FORGE_TOKEN`, or `GITHUB_TOKEN`.
-    pub token: Option<Secret>,
+    pub token: Option<SecretString>,
     /// `LOCAL_REPOSITORIES`: folders under which local repositories may be used, `:`-separated;
     /// empty: none.
     pub local_roots: Vec<PathBuf>,

@@ -15,7 +15,7 @@ pub(crate) mod finish;
 pub(crate) mod deliver;
 pub(crate) use std::sync::Arc;
 
-use platform::jobs::Work;
+use platform::queue::Work;
 
 use crate::job::{Job, StageError, Worker};
 

@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
-use agents::sandbox::Report;
+use agents::sandbox::SandboxReport;
 use async_trait::async_trait;
 use entity::JobId;
-use platform::doorbell::Hear;
-use platform::jobs::Ring;
-use platform::jobs::ledger::{self, Lease};
-use platform::parts::Platform;
+use platform::connect::Platform;
+use platform::notify::Subscriber;
+use platform::queue::Notification;
+use platform::queue::lease::{self, Lease};
 use platform::telemetry::chain;
 use sea_orm::DbErr;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -83,7 +83,7 @@ pub(crate) struct Supervisor {
 }
 
 /// Says what agents are confined by.
-fn tell(worker: &str, report: &Report) {
+fn tell(worker: &str, report: &SandboxReport) {
     let (kind, words) = (&report.kind, &report.words);
     if report.filesystem {
         info!(worker.name = %worker, sandbox.kind = %kind, "agents' sandbox: {words}");
@@ -146,7 +146,7 @@ pub(crate) async fn supervise(
     rounds.spawn(listen(Arc::clone(&supervisor), listening.clone()));
     rounds.spawn(rounds::watch(Arc::clone(&supervisor)));
     rounds.spawn(rounds::renew(Arc::clone(&supervisor)));
-    rounds.spawn(rounds::sweep(Arc::clone(&supervisor)));
+    rounds.spawn(rounds::rescue(Arc::clone(&supervisor)));
     rounds.spawn(rounds::look(Arc::clone(&supervisor)));
     rounds.spawn(rounds::beat(Arc::clone(&supervisor)));
 
@@ -202,13 +202,13 @@ fn queues(settings: &WorkerSettings, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<
 /// Hears bells, and goes on hearing when the doorbell breaks.
 async fn listen(supervisor: Arc<Supervisor>, stop: CancellationToken) {
     const PAUSE: Duration = Duration::from_secs(2);
-    let hear: Arc<dyn Hear> = Arc::<Supervisor>::clone(&supervisor);
+    let hear: Arc<dyn Subscriber> = Arc::<Supervisor>::clone(&supervisor);
     while !stop.is_cancelled() {
         let ended = supervisor
             .worker
             .platform
-            .doorbell
-            .listen(
+            .notifier
+            .subscribe(
                 &supervisor.worker.settings.name,
                 &supervisor.queues,
                 Arc::clone(&supervisor.slots),
@@ -231,8 +231,8 @@ async fn listen(supervisor: Arc<Supervisor>, stop: CancellationToken) {
 }
 
 #[async_trait]
-impl Hear for Supervisor {
-    async fn hear(&self, ring: Ring) -> Result<(), DbErr> {
+impl Subscriber for Supervisor {
+    async fn notified(&self, ring: Notification) -> Result<(), DbErr> {
         self.heard.store(true, Ordering::Relaxed);
         self.try_claim(&ring).await.map(|_| ())
     }
@@ -245,7 +245,7 @@ impl Supervisor {
     }
 
     /// Claims a job and starts it, if there is a slot and nobody was faster.
-    async fn try_claim(&self, ring: &Ring) -> Result<bool, DbErr> {
+    async fn try_claim(&self, ring: &Notification) -> Result<bool, DbErr> {
         if self.stopping.load(Ordering::SeqCst) {
             return Ok(false);
         }
@@ -254,7 +254,7 @@ impl Supervisor {
         };
         let platform = &self.worker.platform;
         let owner = &self.worker.settings.name;
-        match ledger::claim(&platform.database, ring, owner, &platform.ledger).await? {
+        match lease::claim(&platform.database, ring, owner, &platform.queue).await? {
             Some(lease) => {
                 self.start(lease, slot);
                 Ok(true)

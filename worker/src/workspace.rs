@@ -10,7 +10,7 @@ mod checkout;
 
 use std::path::{Path, PathBuf};
 
-use entity::task::Source;
+use domain::PullRequestSource;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::WorkerSettings;
@@ -69,7 +69,7 @@ pub struct Mirror {
 /// Where the source is not allowed, cannot be reached, or no longer has a commit.
 pub async fn mirror_with(
     settings: &WorkerSettings,
-    source: &Source,
+    source: &PullRequestSource,
     commits: &[&str],
     cancel: &CancellationToken,
 ) -> Result<Mirror, WorkspaceError> {
@@ -81,8 +81,8 @@ pub async fn mirror_with(
     let git = Git::new(settings, cancel).await?;
     let origin = origin(settings, &git, source).await?;
     let refspecs = match source {
-        Source::Forge { number, .. } => vec![pull_refspec(*number)],
-        Source::Local { .. } => Vec::new(),
+        PullRequestSource::Forge { number, .. } => vec![pull_refspec(*number)],
+        PullRequestSource::Local { .. } => Vec::new(),
     };
     match with_commits(settings, &git, &origin, &refspecs, commits).await {
         Err(error) if is_damage(&error) => {

@@ -21,8 +21,9 @@ use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, KEY_FILE};
 use agents::event::CompactionTrigger;
 use agents::sandbox::Sandbox;
+use domain::PullRequestSource;
+use domain::pull_request::PullRequest;
 use domain::vocabulary::{Arm, Dimension, RunStatus, TaskStatus, Trigger};
-use entity::task::Source;
 use evaluation::facts::fact_sheet;
 use evaluation::grading::grade;
 use evaluation::leaderboard::{
@@ -30,7 +31,6 @@ use evaluation::leaderboard::{
 };
 use evaluation::probe::ProbeSet;
 use evaluation::probes::{ProbePlan, generate, prove};
-use evaluation::pull_request::PullRequest;
 use evaluation::scoring::{DimensionScore, Graded, RunScore, score_run};
 use futures::{StreamExt, stream};
 use prompts::{DeepDive, Prompt, Study};
@@ -54,7 +54,7 @@ fn agents() -> Vec<String> {
 }
 
 fn here() -> Vec<Arc<dyn AgentAdapter>> {
-    adapters::all(&Setup::of_controls(ControlProgram::in_this_process()))
+    adapters::all(&Setup::with_control(ControlProgram::in_this_process()))
 }
 
 fn is(figure: Option<f64>, expected: f64) -> bool {
@@ -103,7 +103,7 @@ async fn material(installation: &Installation, fixture: &Fixture) -> Material {
     let folder = installation.folder.path();
     let path = folder.join(fixture.name);
     let (base, head) = fixture.commit(&path).await.unwrap();
-    let source = Source::Local {
+    let source = PullRequestSource::Local {
         path: path.to_string_lossy().into_owned(),
         base,
         head,
@@ -150,7 +150,7 @@ impl Material {
             workspace: (access == Access::Workspace).then(|| self.workspace.clone()),
             access,
             context_tokens: Some(200_000),
-            compacts: false,
+            may_compact: false,
             seed,
             environment: BTreeMap::new(),
             limits: Limits::default(),

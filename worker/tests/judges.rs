@@ -14,8 +14,8 @@ use domain::vocabulary::{JobState, JudgingStatus, TaskStatus, Trigger};
 use entity::{JudgingId, TaskId, artifact, job, judging, recall, score, task};
 use evaluation::claims::{AtomicFact, FactKind, Finding, judge_deterministic};
 use evaluation::judging::{BatteryResult, FALSE_ACCEPT_LIMIT, battery, gate, sample_facts};
-use platform::jobs::{Work, enqueue};
-use platform::settings::{Reader, Secret};
+use platform::queue::{Work, enqueue};
+use platform::settings::{ExposeSecret, Reader, SecretString};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use std::collections::BTreeMap;
 use testkit::builders;
@@ -34,7 +34,7 @@ fn model(stub: &JudgeStub, api: Api, model: &str) -> JudgeModel {
         api,
         model: model.to_owned(),
         base_url: stub.url().parse().unwrap(),
-        key: Secret::new(KEY),
+        key: SecretString::from(KEY),
         name: None,
         // One each, as jurors are to have.
         family: Some(format!("family of {model}")),
@@ -411,7 +411,7 @@ fn a_judge_without_its_own_key_stops_the_start() {
         (Some("mine"), Some("glm"))
     );
     assert_eq!(there.base_url.as_str(), "https://there.example/v1");
-    assert_ne!(here.key.expose(), there.key.expose());
+    assert_ne!(here.key.expose_secret(), there.key.expose_secret());
     let error = read(&[("JUDGES", "openai:m-1@here")]).unwrap_err();
     assert!(error.contains("JUDGE_HERE_API_KEY"), "{error}");
     let openai = |judges| read(&[("JUDGES", judges), ("JUDGE_OPENAI_API_KEY", KEY)]);
@@ -555,6 +555,7 @@ async fn a_jury_ranks_by_those_that_may() {
         parts
             .find(|part| part.arm == arm && part.judge == judge)
             .unwrap_or_else(|| panic!("{agent} {arm} {judge}"))
+            .claims
             .recall
             .unwrap()
     };
@@ -608,10 +609,10 @@ async fn judges_that_may_not_rank_leave_the_board_without_recall() {
         .find(|part| part.judge == "jury");
     let part = part.unwrap();
     assert_eq!(
-        (part.jurors, part.recall, part.ungraded),
-        (Some(0), None, part.facts)
+        (part.claims.jurors, part.claims.recall, part.claims.ungraded),
+        (Some(0), None, part.claims.facts)
     );
-    assert!(part.note.as_deref().unwrap().contains("no juror"));
+    assert!(part.claims.note.as_deref().unwrap().contains("no juror"));
 }
 
 /// Acceptance: who knows nothing scores nothing, whoever judges; and of a lenient and an honest juror
@@ -650,22 +651,22 @@ async fn null_agents_score_nothing_before_a_jury_of_a_lenient_and_an_honest_juro
         }
         let jury = recall(agent, "jury");
         assert_eq!(
-            (jury.jurors, jury.recall, jury.right),
+            (jury.claims.jurors, jury.claims.recall, jury.claims.right),
             (Some(1), Some(0.0), 0),
             "{agent}"
         );
         assert_eq!(
-            recall(agent, "deterministic/1").recall,
+            recall(agent, "deterministic/1").claims.recall,
             Some(0.0),
             "{agent}"
         );
     }
     let perfect = recall("control-perfect", "jury");
-    assert!(perfect.recall.unwrap() > 0.0);
+    assert!(perfect.claims.recall.unwrap() > 0.0);
     // Everything that it says is true.
     let literal = recall("control-perfect", "deterministic/1");
-    assert!(literal.claimed > 0);
-    assert_eq!(literal.precision, Some(1.0), "{literal:?}");
+    assert!(literal.claims.claimed > 0);
+    assert_eq!(literal.claims.precision, Some(1.0), "{literal:?}");
 }
 
 /// Two jurors that may rank, one of them of the family of the agents: its vote does not count, and the
@@ -697,13 +698,16 @@ async fn a_juror_of_the_agents_family_is_left_out_and_the_rest_is_the_jury() {
             .find(|part| part.judge == judge && part.arm == "post")
             .unwrap()
     };
-    assert_eq!(of("jury").jurors, Some(1));
-    assert_eq!(of("jury").recall, of("anthropic:m-other").recall);
+    assert_eq!(of("jury").claims.jurors, Some(1));
+    assert_eq!(
+        of("jury").claims.recall,
+        of("anthropic:m-other").claims.recall
+    );
     let row = result
         .leaderboard
         .iter()
         .find(|row| row.agent == "control-perfect");
-    assert_eq!(row.unwrap().recall, of("jury").recall);
+    assert_eq!(row.unwrap().recall, of("jury").claims.recall);
     let runs = installation.runs(id).await;
     let votes = installation
         .artifact(id, Some(runs[0].id), "votes-1.jsonl")
@@ -735,7 +739,7 @@ async fn judging_again_adds_and_keeps_what_was_there() {
     assert_eq!((before.judging.number, after.judging.number), (1, 2));
     // The model, and the jury of it.
     assert_eq!(before.judging.judges.len() + 2, after.judging.judges.len());
-    let figures = |result: &worker::result::ResultDocument| {
+    let figures = |result: &results::document::ResultDocument| {
         let runs = result.runs.iter();
         runs.map(|run| (run.agent.clone(), run.dimensions.clone()))
             .collect::<Vec<_>>()
@@ -851,8 +855,8 @@ async fn a_free_recall_without_a_fact_sheet_says_so() {
     for run in &result.runs {
         assert_eq!(run.recall.len(), 2, "{:?}", run.recall);
         for part in &run.recall {
-            assert_eq!((part.claimed, part.recall), (0, None));
-            let note = part.note.as_deref().unwrap();
+            assert_eq!((part.claims.claimed, part.claims.recall), (0, None));
+            let note = part.claims.note.as_deref().unwrap();
             assert!(note.contains("ungraded: the fact sheet"), "{note}");
         }
     }
@@ -876,7 +880,7 @@ async fn the_battery_is_not_run_again_for_every_judging() {
     worker.stop().await;
     let second = stub.requests().len() - first;
     assert!(second > 0 && second + 30 < first, "{first}, then {second}");
-    let judges: Vec<worker::result::JudgePart> = serde_json::from_value(again.judges).unwrap();
+    let judges: Vec<results::document::JudgePart> = serde_json::from_value(again.judges).unwrap();
     assert_eq!(
         judges[1].tokens.unwrap().input,
         0,
@@ -906,7 +910,12 @@ async fn asked(installation: &Installation, task: TaskId, number: i32) -> judgin
         judging: number,
     };
     let ring = enqueue(database, &work).await.unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    installation
+        .platform
+        .notifier
+        .notify(&[ring])
+        .await
+        .unwrap();
     row
 }
 

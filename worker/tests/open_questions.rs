@@ -14,11 +14,11 @@ use std::time::Duration;
 use agents::adapter::AgentAdapter;
 use domain::vocabulary::{JudgingStatus, TaskStatus, Trigger};
 use entity::{JudgingId, RunId, TaskId, judging, task};
-use platform::jobs::{Work, enqueue};
-use platform::settings::Secret;
+use platform::queue::{Work, enqueue};
+use platform::settings::SecretString;
+use results::document::{OpenPart, ResultDocument};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set};
 use testkit::judge_stub::{Answer, Asked, JudgeStub};
-use worker::result::{OpenPart, ResultDocument};
 use worker::settings::judges::{Api, JudgeModel};
 use worker::settings::{JudgeSettings, WorkerSettings};
 
@@ -44,7 +44,7 @@ fn judges(stub: Option<&JudgeStub>) -> JudgeSettings {
                 api: Api::OpenAi,
                 model: "m-literal".to_owned(),
                 base_url: stub.url().parse().unwrap(),
-                key: Secret::new("sk-judge-of-a-test"),
+                key: SecretString::from("sk-judge-of-a-test"),
                 name: None,
                 family: Some("family of a test".to_owned()),
             })
@@ -108,10 +108,13 @@ async fn a_perfect_memory_answers_open_questions_and_a_lost_one_does_not() {
         let topics: Vec<&str> = parts.iter().map(|part| part.topic.as_str()).collect();
         assert_eq!(topics, ["purpose", "risks", "rollback"], "{agent} {arm}");
         for part in parts {
-            assert_eq!(part.recall, Some(recall), "{agent} {arm} {part:?}");
+            assert_eq!(part.claims.recall, Some(recall), "{agent} {arm} {part:?}");
             assert_eq!(part.judge, "openai:m-literal");
-            assert_eq!((part.ungraded, part.index), (0, u32::from(arm != "cold")));
-            assert!(part.facts > 1, "{part:?}");
+            assert_eq!(
+                (part.claims.ungraded, part.index),
+                (0, u32::from(arm != "cold"))
+            );
+            assert!(part.claims.facts > 1, "{part:?}");
         }
     }
     // The constant's old value is only in the diff.
@@ -134,7 +137,7 @@ async fn a_perfect_memory_answers_open_questions_and_a_lost_one_does_not() {
         .lines()
         .filter(|line| line.contains("\"topic\":\"risks\""));
     assert_eq!(judged.count(), 3);
-    let report = worker::report::markdown(&worker::report::of_task(&result));
+    let report = results::report::markdown(&results::report::of_task(&result));
     assert!(report.contains("## Open questions"), "{report}");
 }
 
@@ -145,8 +148,15 @@ async fn without_a_model_that_judges_they_are_ungraded_and_scores_are_the_same()
     let run = &asked.runs[0];
     assert_eq!(run.open.len(), 9);
     for part in &run.open {
-        assert_eq!((part.judge.as_str(), part.ungraded), ("none", part.facts));
-        assert_eq!((part.precision, part.recall), (None, None), "{part:?}");
+        assert_eq!(
+            (part.judge.as_str(), part.claims.ungraded),
+            ("none", part.claims.facts)
+        );
+        assert_eq!(
+            (part.claims.precision, part.claims.recall),
+            (None, None),
+            "{part:?}"
+        );
     }
     let failing = JudgeStub::start(|_| Answer::Status(401, None))
         .await
@@ -154,7 +164,11 @@ async fn without_a_model_that_judges_they_are_ungraded_and_scores_are_the_same()
     let (installation, id) = measured(&["control-lossy:0.5"], 1, Some(&failing), |_| {}).await;
     let failed = installation.result(id).await;
     for part in &failed.runs[0].open {
-        assert_eq!((part.ungraded, part.recall), (part.facts, None), "{part:?}");
+        assert_eq!(
+            (part.claims.ungraded, part.claims.recall),
+            (part.claims.facts, None),
+            "{part:?}"
+        );
     }
     let off = |task: &mut task::ActiveModel| task.open_questions = Set(false);
     let (installation, id) = measured(&["control-lossy:0.5"], 1, None, off).await;
@@ -194,7 +208,12 @@ async fn judging_again_judges_open_answers_too() {
         judging: 2,
     };
     let ring = enqueue(database, &work).await.unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    installation
+        .platform
+        .notifier
+        .notify(&[ring])
+        .await
+        .unwrap();
     let stub = JudgeStub::start(literal).await.unwrap();
     let settings = WorkerSettings {
         judges: judges(Some(&stub)),
@@ -212,7 +231,7 @@ async fn judging_again_judges_open_answers_too() {
     let judged = after.runs.iter().flat_map(|run| &run.open);
     for part in judged.filter(|part| part.judge != "jury") {
         let expected = if part.arm == "cold" { 0.0 } else { 1.0 };
-        assert_eq!(part.recall, Some(expected), "{part:?}");
+        assert_eq!(part.claims.recall, Some(expected), "{part:?}");
     }
 }
 

@@ -13,11 +13,12 @@ use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
 use agents::sandbox::Mode;
 use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus, Trigger};
+use evaluation::scoring::DimensionScore;
+use results::document::{ResultDocument, RunPart};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use support::Installation;
 use support::controls::{controls, task};
 use support::repository::build;
-use worker::result::{DimensionPart, ResultDocument, RunPart};
 
 const DIMENSIONS: [&str; 4] = ["AR", "TTL", "LRU", "SF"];
 
@@ -45,7 +46,7 @@ fn close(value: Option<f64>, expected: f64) -> bool {
     value.is_some_and(|value| (value - expected).abs() < 1e-9)
 }
 
-fn each(run: &RunPart) -> Vec<(&str, &DimensionPart)> {
+fn each(run: &RunPart) -> Vec<(&str, &DimensionScore)> {
     DIMENSIONS
         .iter()
         .map(|name| (*name, &run.dimensions[*name]))
@@ -130,12 +131,12 @@ async fn what_a_task_is_expected_to_cost_is_told_before_its_runs_begin() {
         .await
         .unwrap();
     // The program is not there: its runs fail, after what is told before them.
-    let mut setup = Setup::of_controls(ControlProgram {
+    let mut setup = Setup::with_control(ControlProgram {
         path: env!("CARGO_BIN_EXE_worker").into(),
         args: vec![SUBCOMMAND.into()],
         in_process: false,
     });
-    setup.programs.told = [("codex".to_owned(), "/nowhere/codex".into())].into();
+    setup.programs.paths = [("codex".to_owned(), "/nowhere/codex".into())].into();
     setup.models = [("codex".to_owned(), "gpt-5-codex".to_owned())].into();
     let worker = installation.start("w1", adapters::all(&setup));
     let ended = installation.ended(id).await;

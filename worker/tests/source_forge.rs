@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use entity::task::Source;
+use domain::PullRequestSource;
 use platform::settings::Reader;
 use simulator::forge::Forge;
 use simulator::repository::{Files, git};
@@ -52,7 +52,7 @@ impl Place {
         Self::new(&forge.base_url(), &forge.api_url())
     }
 
-    async fn resolve(&self, source: &Source) -> Result<Resolved, WorkspaceError> {
+    async fn resolve(&self, source: &PullRequestSource) -> Result<Resolved, WorkspaceError> {
         let told = |stage: &'static str, line: String| {
             self.told.lock().unwrap().push(format!("{stage}: {line}"));
         };
@@ -93,8 +93,8 @@ async fn forge_with_one() -> (Forge, String, String) {
     (forge, base, head)
 }
 
-fn source(base_url: &str, number: u64) -> Source {
-    Source::Forge {
+fn source(base_url: &str, number: u64) -> PullRequestSource {
+    PullRequestSource::Forge {
         base_url: base_url.to_owned(),
         owner: "acme".to_owned(),
         name: "shop".to_owned(),
@@ -208,7 +208,7 @@ async fn a_pull_request_or_a_repository_that_does_not_exist_is_refused() {
     let message = refusal(place.resolve(&source(&forge.base_url(), 8)).await);
     assert!(message.contains("no such ref"), "{message}");
     refusal(place.resolve(&source(&forge.base_url(), 0)).await);
-    let nowhere = Source::Forge {
+    let nowhere = PullRequestSource::Forge {
         base_url: forge.base_url(),
         owner: "acme".to_owned(),
         name: "nowhere".to_owned(),
@@ -236,7 +236,7 @@ async fn only_forges_of_the_settings_are_asked() {
         assert!(!message.contains("user:word"), "{message}");
     }
     for part in ["..", ".", "", "a/b", "-x", "a b", "a\n"] {
-        let hostile = Source::Forge {
+        let hostile = PullRequestSource::Forge {
             base_url: forge.base_url(),
             owner: "acme".to_owned(),
             name: part.to_owned(),

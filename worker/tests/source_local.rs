@@ -7,8 +7,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use entity::task::Source;
-use evaluation::pull_request::{Change, FileStatus, PullRequest};
+use domain::PullRequestSource;
+use domain::pull_request::{Change, FileStatus, PullRequest};
 use platform::settings::Reader;
 use simulator::repository::{Commit, Entry, Files, build_history, build_repository, git};
 use tempfile::TempDir;
@@ -65,7 +65,7 @@ impl Place {
         head: &str,
         limits: UseLimits,
     ) -> Result<Resolved, WorkspaceError> {
-        let source = Source::Local {
+        let source = PullRequestSource::Local {
             path: path.to_str().unwrap().to_owned(),
             base: base.to_owned(),
             head: head.to_owned(),

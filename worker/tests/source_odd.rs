@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use entity::task::Source;
+use domain::PullRequestSource;
 use platform::settings::Reader;
 use simulator::forge::Forge;
 use simulator::repository::{Commit, Files, build_history, build_repository, git};
@@ -46,14 +46,14 @@ impl Place {
         self.folder.path()
     }
 
-    async fn resolve(&self, source: &Source) -> Result<Resolved, WorkspaceError> {
+    async fn resolve(&self, source: &PullRequestSource) -> Result<Resolved, WorkspaceError> {
         let cancel = CancellationToken::new();
         resolve(&self.settings, source, LIMITS, &cancel, &|_, _| {}).await
     }
 }
 
-fn local(path: &Path, base: &str, head: &str) -> Source {
-    Source::Local {
+fn local(path: &Path, base: &str, head: &str) -> PullRequestSource {
+    PullRequestSource::Local {
         path: path.to_str().unwrap().to_owned(),
         base: base.to_owned(),
         head: head.to_owned(),
@@ -102,7 +102,7 @@ async fn a_branch_may_take_the_name_of_a_folder_of_branches() {
             .await
             .unwrap();
         forge.publish("acme", "shop").await.unwrap();
-        let source = Source::Forge {
+        let source = PullRequestSource::Forge {
             base_url: forge.base_url(),
             owner: "acme".to_owned(),
             name: "shop".to_owned(),

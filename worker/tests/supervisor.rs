@@ -20,7 +20,7 @@ use agents::failure::Cause;
 use agents::sandbox::Mode;
 use domain::vocabulary::{Arm, FailureCause, RunStatus, TaskStatus, Trigger};
 use entity::{ProbeId, TaskId, agent_run, job, task};
-use platform::jobs::{Work, enqueue};
+use platform::queue::{Work, enqueue};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use support::scripted::{Script, ScriptedAdapter, cancel, prepared_task, prepared_task_of};
 use support::{Installation, quick};
@@ -591,7 +591,7 @@ async fn no_real_agent_can_read_an_answer_key() {
 async fn work_is_found_when_no_bell_rings() {
     let mut installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
-    installation.platform.doorbell = Arc::new(Deaf);
+    installation.platform.notifier = Arc::new(Deaf);
     let adapter = ScriptedAdapter::new(Script::default());
     let worker = installation.start("w1", all(&adapter));
     installation.ended(id).await;
@@ -620,7 +620,12 @@ async fn a_task_that_cannot_be_prepared_ends_in_error_with_all_its_runs() {
     let ring = enqueue(database, &Work::PrepareTask { task: id })
         .await
         .unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    installation
+        .platform
+        .notifier
+        .notify(&[ring])
+        .await
+        .unwrap();
     let adapter = ScriptedAdapter::new(Script::default());
     let worker = installation.start("w1", all(&adapter));
     let task = installation.ended(id).await;
@@ -674,7 +679,7 @@ async fn real_processes_are_measured_by_what_they_hold() {
             args: vec![SUBCOMMAND.into()],
             in_process: false,
         };
-        let worker = installation.start("w1", adapters::all(&Setup::of_controls(program)));
+        let worker = installation.start("w1", adapters::all(&Setup::with_control(program)));
         let task = installation.ended(id).await;
         worker.stop().await;
         let run = installation.result(id).await.runs.remove(0);
@@ -691,34 +696,34 @@ async fn real_processes_are_measured_by_what_they_hold() {
 struct Deaf;
 
 #[async_trait::async_trait]
-impl platform::doorbell::Doorbell for Deaf {
-    async fn ring(
+impl platform::notify::Notifier for Deaf {
+    async fn notify(
         &self,
-        _: &[platform::jobs::Ring],
-    ) -> Result<(), platform::doorbell::DoorbellError> {
-        Err(platform::doorbell::DoorbellError {
-            doing: "ringing",
+        _: &[platform::queue::Notification],
+    ) -> Result<(), platform::notify::NotifyError> {
+        Err(platform::notify::NotifyError {
+            operation: "notifying",
             source: "nothing there".into(),
         })
     }
 
-    async fn listen(
+    async fn subscribe(
         &self,
         _: &str,
         _: &[String],
         _: Arc<tokio::sync::Semaphore>,
-        _: Arc<dyn platform::doorbell::Hear>,
+        _: Arc<dyn platform::notify::Subscriber>,
         stop: tokio_util::sync::CancellationToken,
-    ) -> Result<(), platform::doorbell::DoorbellError> {
+    ) -> Result<(), platform::notify::NotifyError> {
         stop.cancelled().await;
         Ok(())
     }
 
-    async fn trim(&self) -> Result<(), platform::doorbell::DoorbellError> {
+    async fn trim(&self) -> Result<(), platform::notify::NotifyError> {
         Ok(())
     }
 
-    async fn healthy(&self) -> Result<(), platform::doorbell::DoorbellError> {
+    async fn healthy(&self) -> Result<(), platform::notify::NotifyError> {
         Ok(())
     }
 }

@@ -16,8 +16,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use domain::vocabulary::{ActorKind, DeliveryStatus, FailureCause, TaskStatus};
 use entity::{TaskId, WebhookId, audit_event, task, webhook, webhook_delivery};
-use platform::settings::Secret;
-use platform::webhooks::{announce, new_secret, signature};
+use platform::settings::{ExposeSecret, SecretString};
+use platform::webhooks::{enqueue_deliveries, new_secret, signature};
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, Set, TransactionTrait};
 use serde_json::Value;
 use testkit::builders;
@@ -51,7 +51,7 @@ async fn receiver(codes: &'static [u16]) -> (String, Heard) {
 }
 
 /// A task that has ended, and a webhook that is to hear of it.
-async fn ended(installation: &Installation, url: &str) -> (TaskId, Secret) {
+async fn ended(installation: &Installation, url: &str) -> (TaskId, SecretString) {
     let database = &installation.platform.database;
     let mut task = builders::task();
     task.status = TaskStatus::Done;
@@ -67,7 +67,7 @@ async fn ended(installation: &Installation, url: &str) -> (TaskId, Secret) {
         org_id: Set(task.org_id.clone()),
         team_id: Set(None),
         url: Set(url.to_owned()),
-        secret: Set(secret.expose().to_owned()),
+        secret: Set(secret.expose_secret().to_owned()),
         enabled: Set(true),
         created_by: Set(None),
         created_at: Set(chrono::Utc::now()),
@@ -76,7 +76,7 @@ async fn ended(installation: &Installation, url: &str) -> (TaskId, Secret) {
     .await
     .unwrap();
     let transaction = database.begin().await.unwrap();
-    let rings = announce(&transaction, task.id).await.unwrap();
+    let rings = enqueue_deliveries(&transaction, task.id).await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(rings.len(), 1);
     (task.id, secret)

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use entity::task::Source;
+use domain::PullRequestSource;
 use platform::settings::Reader;
 use simulator::repository::{Commit, Entry, build_history, git, git_with};
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ impl Place {
     }
 
     async fn mirror(&self, commit: &str) -> Result<Mirror, WorkspaceError> {
-        let source = Source::Local {
+        let source = PullRequestSource::Local {
             path: self.repository().to_str().unwrap().to_owned(),
             base: commit.to_owned(),
             head: commit.to_owned(),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{TimeDelta, Utc};
 use domain::vocabulary::ActorKind;
 use entity::{TokenId, api_token};
-use platform::settings::Secret;
+use platform::settings::SecretString;
 use platform::telemetry::chain;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
@@ -29,11 +29,11 @@ pub(super) fn is_ours(text: &str) -> bool {
 }
 
 /// A new token for a row, and the hash to store.
-pub(crate) fn new_token(id: TokenId) -> (Secret, String) {
+pub(crate) fn new_token(id: TokenId) -> (SecretString, String) {
     let bytes: [u8; 32] = rand::random();
     let secret = URL_SAFE_NO_PAD.encode(bytes);
     let token = format!("{PREFIX}{}_{secret}", id.0.simple());
-    (Secret::new(token), hash(&secret))
+    (SecretString::from(token), hash(&secret))
 }
 
 fn hash(secret: &str) -> String {

@@ -209,7 +209,7 @@ async fn database_problem(api: &ApiState) -> Result<Vec<worker::Model>, String> 
 }
 
 async fn queue_problem(api: &ApiState) -> Option<String> {
-    match tokio::time::timeout(PATIENCE, api.platform.doorbell.healthy()).await {
+    match tokio::time::timeout(PATIENCE, api.platform.notifier.healthy()).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
             tracing::warn!(error = chain(&error), "the doorbell does not answer");
@@ -252,7 +252,7 @@ async fn show_detailed_health(State(running): State<Running>) -> Response {
             "status": word(queue.is_none()),
             "details": {
                 // Without a Redis nothing is connected to one, and nothing is wrong.
-                "redis_connected": queue.is_none() && api.platform.rates.is_some(),
+                "redis_connected": queue.is_none() && api.platform.rate_limit.is_some(),
                 "problem": queue,
                 "queue_stats": queues,
                 "worker_stats": worker_figures(workers, &queues),

@@ -159,7 +159,7 @@ async fn list_queues(
         }
     }
     let names: Vec<String> = queues.keys().cloned().collect();
-    let bells = match api.platform.doorbell.waiting(&names).await {
+    let bells = match api.platform.notifier.pending(&names).await {
         Ok(bells) => bells,
         Err(error) => {
             tracing::warn!(error = chain(&error), "waiting bells cannot be counted");

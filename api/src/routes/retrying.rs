@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use domain::vocabulary::{JobState, TaskStatus};
 use entity::job;
-use platform::jobs::Ring;
+use platform::queue::Notification;
 use sea_orm::{ColumnTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ use crate::retrying::{Refused, Which, retry_task};
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
-use crate::tasks::ring_bell;
+use crate::tasks::notify_workers;
 
 pub(super) fn router() -> OpenApiRouter<Running> {
     OpenApiRouter::new()
@@ -62,15 +62,15 @@ async fn run_task(
         .all(&api.platform.database)
         .await
         .map_err(ApiError::database("finding jobs"))?;
-    let rings: Vec<Ring> = waiting
+    let rings: Vec<Notification> = waiting
         .into_iter()
-        .map(|job| Ring {
+        .map(|job| Notification {
             queue: job.queue,
             job_id: job.id,
             epoch: job.epoch,
         })
         .collect();
-    ring_bell(&api.platform, &rings).await;
+    notify_workers(&api.platform, &rings).await;
     Ok(Json(Rung {
         message: "Task execution started",
         task_id: task.id.0,

@@ -26,6 +26,7 @@ use crate::fields::{self, Body, Path};
 use crate::running::Running;
 use crate::scope;
 use crate::state::ApiState;
+use platform::settings::ExposeSecret;
 
 const ROLES: [&str; 3] = ["viewer", "member", "admin"];
 /// No token is good for longer.
@@ -208,7 +209,7 @@ async fn create_token(
     .map_err(creating())?;
     transaction.commit().await.map_err(creating())?;
     let view = NewTokenView {
-        token: token.expose().to_owned(),
+        token: token.expose_secret().to_owned(),
         view: row.into(),
     };
     Ok((StatusCode::CREATED, Json(view)))

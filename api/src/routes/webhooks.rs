@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use chrono::{DateTime, SubsecRound, Utc};
 use domain::vocabulary::DeliveryStatus;
 use entity::{WebhookId, webhook, webhook_delivery};
-use platform::webhooks::{address, new_secret};
+use platform::settings::ExposeSecret;
+use platform::webhooks::{new_secret, parse_url};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
@@ -146,7 +147,7 @@ async fn create_webhook(
         fields.missing("url");
     }
     if let Some(text) = &text
-        && let Err(problem) = address(text, api.settings.webhook_private_addresses)
+        && let Err(problem) = parse_url(text, api.settings.webhook_private_addresses)
     {
         let loc = fields.loc("url");
         let msg = format!("The address cannot be told: {problem}");
@@ -182,7 +183,7 @@ async fn create_webhook(
         org_id: Set(caller.org.clone()),
         team_id: Set(team),
         url: Set(text.unwrap_or_default()),
-        secret: Set(secret.expose().to_owned()),
+        secret: Set(secret.expose_secret().to_owned()),
         enabled: Set(true),
         created_by: Set(caller.id.clone()),
         created_at: Set(Utc::now().trunc_subsecs(6)),
@@ -202,7 +203,7 @@ async fn create_webhook(
     .map_err(creating())?;
     transaction.commit().await.map_err(creating())?;
     let view = NewWebhookView {
-        secret: secret.expose().to_owned(),
+        secret: secret.expose_secret().to_owned(),
         view: row.into(),
     };
     Ok((StatusCode::CREATED, Json(view)))

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
-use platform::settings::{Reader, Secret};
+use platform::settings::{ExposeSecret, Reader, SecretString};
 use url::Url;
 
 /// Shorter secrets could be guessed.
@@ -17,7 +17,7 @@ pub struct AuthSettings {
     /// `SSO_ENABLED`.
     pub enabled: bool,
     /// `GATEWAY_SECRET`: what the gateway sends as `X-Gateway-Secret`.
-    pub gateway_secret: Option<Secret>,
+    pub gateway_secret: Option<SecretString>,
     /// `TRUSTED_GATEWAYS`: addresses and networks that only gateways call from.
     pub trusted_gateways: Vec<IpNet>,
     /// Where the keys of the gateway's tokens are.
@@ -45,7 +45,7 @@ impl AuthSettings {
         let gateway_secret = reader.secret("GATEWAY_SECRET");
         if gateway_secret
             .as_ref()
-            .is_some_and(|secret| secret.expose().len() < SHORTEST_SECRET)
+            .is_some_and(|secret| secret.expose_secret().len() < SHORTEST_SECRET)
         {
             reader.refuse(
                 "GATEWAY_SECRET",

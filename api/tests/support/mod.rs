@@ -11,11 +11,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use platform::artifacts::ArtifactStore;
-use platform::doorbell::{Doorbell, DoorbellError, Hear};
-use platform::events::LocalWaker;
-use platform::jobs::Ring;
-use platform::jobs::ledger::LedgerSettings;
-use platform::parts::Platform;
+use platform::connect::Platform;
+use platform::notify::local::LocalEventNotifier;
+use platform::notify::{Notifier, NotifyError, Subscriber};
+use platform::queue::Notification;
+use platform::queue::QueueSettings;
 use platform::redaction::Redactor;
 use platform::settings::Reader;
 use serde_json::Value;
@@ -29,8 +29,8 @@ pub(crate) use rows::{Rows, RunRow};
 
 /// A doorbell that notes what is rung, and can be out of order.
 #[derive(Default)]
-pub(crate) struct NotingDoorbell {
-    rung: Mutex<Vec<Ring>>,
+pub(crate) struct RecordingNotifier {
+    rung: Mutex<Vec<Notification>>,
     broken: Mutex<Option<Breakage>>,
 }
 
@@ -41,8 +41,8 @@ pub(crate) enum Breakage {
     NeverAnswers,
 }
 
-impl NotingDoorbell {
-    pub(crate) fn rung(&self) -> Vec<Ring> {
+impl RecordingNotifier {
+    pub(crate) fn rung(&self) -> Vec<Notification> {
         self.rung.lock().expect("no test panics in here").clone()
     }
 
@@ -50,12 +50,12 @@ impl NotingDoorbell {
         *self.broken.lock().expect("no test panics in here") = Some(how);
     }
 
-    async fn work(&self) -> Result<(), DoorbellError> {
+    async fn work(&self) -> Result<(), NotifyError> {
         let broken = *self.broken.lock().expect("no test panics in here");
         match broken {
             None => Ok(()),
-            Some(Breakage::Fails) => Err(DoorbellError {
-                doing: "ringing",
+            Some(Breakage::Fails) => Err(NotifyError {
+                operation: "notifying",
                 source: "out of order".into(),
             }),
             Some(Breakage::NeverAnswers) => std::future::pending().await,
@@ -64,8 +64,8 @@ impl NotingDoorbell {
 }
 
 #[async_trait]
-impl Doorbell for NotingDoorbell {
-    async fn ring(&self, rings: &[Ring]) -> Result<(), DoorbellError> {
+impl Notifier for RecordingNotifier {
+    async fn notify(&self, rings: &[Notification]) -> Result<(), NotifyError> {
         self.work().await?;
         self.rung
             .lock()
@@ -74,23 +74,23 @@ impl Doorbell for NotingDoorbell {
         Ok(())
     }
 
-    async fn listen(
+    async fn subscribe(
         &self,
         _: &str,
         _: &[String],
         _: Arc<Semaphore>,
-        _: Arc<dyn Hear>,
+        _: Arc<dyn Subscriber>,
         stop: CancellationToken,
-    ) -> Result<(), DoorbellError> {
+    ) -> Result<(), NotifyError> {
         stop.cancelled().await;
         Ok(())
     }
 
-    async fn trim(&self) -> Result<(), DoorbellError> {
+    async fn trim(&self) -> Result<(), NotifyError> {
         Ok(())
     }
 
-    async fn healthy(&self) -> Result<(), DoorbellError> {
+    async fn healthy(&self) -> Result<(), NotifyError> {
         self.work().await
     }
 }
@@ -98,7 +98,7 @@ impl Doorbell for NotingDoorbell {
 /// The interface on a database of its own.
 pub(crate) struct TestApi {
     pub(crate) state: ApiState,
-    pub(crate) doorbell: Arc<NotingDoorbell>,
+    pub(crate) doorbell: Arc<RecordingNotifier>,
     pub(crate) stopping: CancellationToken,
     pub(crate) router: Router,
     folder: TempDir,
@@ -116,16 +116,16 @@ impl TestApi {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let storage = folder.path().to_str().expect("its path is UTF-8");
-        let doorbell = Arc::new(NotingDoorbell::default());
+        let doorbell = Arc::new(RecordingNotifier::default());
         let platform = Platform {
             database: database.connection().clone(),
-            doorbell: doorbell.clone(),
-            waker: Arc::new(LocalWaker::default()),
+            notifier: doorbell.clone(),
+            event_notifier: Arc::new(LocalEventNotifier::default()),
             artifacts: ArtifactStore::open(storage, Redactor::default())
                 .expect("a folder can be opened"),
             redactor: Redactor::default(),
-            ledger: LedgerSettings::default(),
-            rates: None,
+            queue: QueueSettings::default(),
+            rate_limit: None,
         };
         let mut reader = Reader::new(&settings);
         let settings = ApiSettings::read(&mut reader);
@@ -146,8 +146,8 @@ impl TestApi {
     }
 
     /// The same with another doorbell.
-    pub(crate) fn with_doorbell(mut self, doorbell: impl Doorbell) -> Self {
-        self.state.platform.doorbell = Arc::new(doorbell);
+    pub(crate) fn with_doorbell(mut self, doorbell: impl Notifier) -> Self {
+        self.state.platform.notifier = Arc::new(doorbell);
         self.rebuilt()
     }
 

@@ -9,9 +9,9 @@ use entity::{
     JobId, JudgingId, RecallId, RunId, ScoreId, TaskId, agent_run, job, judging, recall, score,
     task, worker,
 };
+use platform::connect::Platform;
 use platform::events::{self, Event, NewEvent};
-use platform::jobs::{self, Work};
-use platform::parts::Platform;
+use platform::queue::{self, Work};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 use sea_orm::{IntoActiveModel, TransactionTrait};
 use serde_json::{Value, json};
@@ -284,7 +284,7 @@ impl Rows<'_> {
             .await
             .expect("events can be appended");
         transaction.commit().await.expect("a commit");
-        self.0.waker.wake(task).await;
+        self.0.event_notifier.notify(task).await;
     }
 
     /// Ends a task as a worker does.
@@ -377,7 +377,7 @@ impl Rows<'_> {
 
     /// A job that is out of attempts.
     pub(crate) async fn dead_job(&self, work: &Work) -> JobId {
-        let ring = jobs::enqueue(&self.0.database, work)
+        let ring = queue::enqueue(&self.0.database, work)
             .await
             .expect("work can be enqueued");
         job::ActiveModel {

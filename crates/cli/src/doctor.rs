@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use agents::adapter::Presence;
 use agents::sandbox::Mode;
-use platform::doorbell::Doorbell as _;
-use platform::doorbell::redis::RedisDoorbell;
-use platform::parts::Platform;
+use platform::connect::Platform;
+use platform::notify::Notifier as _;
+use platform::notify::redis::RedisNotifier;
 use platform::settings::{self, Environment};
 use platform::telemetry::chain;
 use serde::Serialize;
@@ -193,7 +193,7 @@ async fn database(settings: &Settings) -> Finding {
         let fix = "set TMPDIR to a folder that can be written";
         return Finding::bad(Verdict::Fail, "database", "no temporary folder", fix);
     };
-    let mut alone = platform::parts::PlatformSettings {
+    let mut alone = platform::connect::PlatformSettings {
         redis_url: None,
         ..settings.platform.clone()
     };
@@ -219,7 +219,7 @@ async fn redis(settings: &Settings) -> Finding {
     let Some(url) = &settings.platform.redis_url else {
         return Finding::ok("redis", "not configured: bells stay inside one process");
     };
-    let healthy = match RedisDoorbell::connect(url, &settings.platform.redis_prefix) {
+    let healthy = match RedisNotifier::connect(url, &settings.platform.redis_prefix) {
         Ok(doorbell) => doorbell.healthy().await,
         Err(error) => Err(error),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use platform::parts::is_secret_setting;
+use platform::connect::is_secret_setting;
 use platform::settings::{Source, without_credentials};
 use serde::Serialize;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use api::settings::ApiSettings;
 use api::state::{ApiState, KnownAgent};
-use platform::parts::{Platform, PlatformSettings};
+use platform::connect::{Platform, PlatformSettings};
 use platform::settings::{Reader, SettingErrors, Source};
 use platform::telemetry::TelemetrySettings;
 use tokio::net::TcpListener;

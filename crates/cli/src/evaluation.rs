@@ -12,8 +12,9 @@ use futures::StreamExt as _;
 use platform::events::Event;
 use platform::settings::{Environment, Source};
 use reqwest::StatusCode;
+use results::document::ResultDocument;
+use results::load::result_document;
 use serde_json::Value;
-use worker::result::{ResultDocument, result_document};
 
 use crate::embedded::{Embedded, Settings, told};
 use crate::misuse::Misuse;

@@ -7,10 +7,10 @@ use anyhow::{Context as _, bail};
 use api::judging::{Refused, judge_again};
 use domain::vocabulary::JudgingStatus;
 use entity::{TaskId, judging};
-use platform::parts::Platform;
+use platform::connect::Platform;
 use platform::settings::Environment;
+use results::load::result_document;
 use sea_orm::EntityTrait as _;
-use worker::result::result_document;
 
 use crate::embedded::{Embedded, Settings, told};
 use crate::output;

@@ -8,8 +8,8 @@ use anyhow::{Context as _, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use entity::TaskId;
 use platform::artifacts;
-use platform::parts::Platform;
-use worker::result::{ResultDocument, RowPart, RunPart};
+use platform::connect::Platform;
+use results::document::{ResultDocument, RowPart, RunPart};
 
 use crate::misuse::Misuse;
 

@@ -9,13 +9,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
 use domain::vocabulary::TaskStatus;
 use entity::{TaskId, task};
-use platform::parts::Platform;
+use platform::connect::Platform;
 use platform::settings::Environment;
+use results::document::ResultDocument;
+use results::load::result_document;
+use results::report::{self, Report};
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
-use worker::report::{self, Report};
-use worker::result::{ResultDocument, result_document};
 
 use crate::embedded::{Settings, told};
 use crate::output;
@@ -86,7 +87,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
         None => {
             let (documents, is_cut) = documents(&platform, options).await?;
-            let mut across = report::across(&documents, options.pass_mark);
+            let mut across = results::across::across(&documents, options.pass_mark);
             across.cut_at_tasks = is_cut.then_some(MOST_TASKS);
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
                 bail!("of {} tasks no run can be ranked", documents.len());

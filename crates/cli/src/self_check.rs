@@ -5,7 +5,8 @@ use std::iter;
 
 use agents::control::Behaviour;
 use domain::vocabulary::RunStatus;
-use worker::result::{DimensionPart, ResultDocument, RunPart};
+use evaluation::scoring::DimensionScore;
+use results::document::{ResultDocument, RunPart};
 
 /// How improbable what a lossy control keeps may be, to either side, before the instrument is called
 /// broken: its share must lie in the exact (Clopper and Pearson) binomial interval of 99.99 % over all
@@ -39,7 +40,7 @@ pub(crate) fn check(document: &ResultDocument) -> Checked {
     let mut controls = BTreeSet::new();
     let mut lossy: BTreeMap<&str, Items> = BTreeMap::new();
     for run in &document.runs {
-        let Ok(control) = Behaviour::of_agent(&run.agent) else {
+        let Ok(control) = Behaviour::from_agent_name(&run.agent) else {
             continue;
         };
         controls.insert(&run.agent);
@@ -107,7 +108,7 @@ fn of_run(control: Behaviour, run: &RunPart) -> Vec<String> {
 }
 
 /// What of a dimension is not as it must be.
-fn wrong(control: Behaviour, dimension: &str, part: &DimensionPart) -> Option<String> {
+fn wrong(control: Behaviour, dimension: &str, part: &DimensionScore) -> Option<String> {
     let is = |figure: Option<f64>, expected: f64| {
         figure.is_some_and(|figure| (figure - expected).abs() < 1e-9)
     };

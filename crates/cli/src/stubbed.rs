@@ -8,7 +8,7 @@ use agents::adapters::{self, VARIABLES};
 use agents::control::key::AnswerKey;
 use anyhow::Context as _;
 use futures::FutureExt as _;
-use platform::parts::Platform;
+use platform::connect::Platform;
 use simulator::model_stub::{Keep, KeySource, ModelStub, Rules};
 use tokio::sync::OnceCell;
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use domain::vocabulary::JobState;
 use entity::{TaskId, job};
 use platform::database::{self, DatabaseSettings};
-use platform::jobs::{self, Work};
+use platform::queue::{self, Work};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 use testkit::{builders, pull_requests};
@@ -97,7 +97,7 @@ async fn another_task_that_waits_is_left_to_its_workers() {
     let database = database::connect(&settings).await.expect("the database");
     let other = builders::stored_task(&database).await.expect("a task");
     let work = Work::PrepareTask { task: other };
-    jobs::enqueue(&database, &work).await.expect("a job");
+    queue::enqueue(&database, &work).await.expect("a job");
 
     let judged = membreak(folder.path(), &repository)
         .args(["judge", &id, "--json"])

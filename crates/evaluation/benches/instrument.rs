@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use domain::pull_request::{Change, ChangedFile, Content, FileStatus, Hunk, Line, PullRequest};
 use domain::vocabulary::Dimension;
 use evaluation::facts::fact_sheet;
 use evaluation::leaderboard::{Outcome, RunResult, leaderboard};
 use evaluation::probes::{ProbePlan, generate, prove};
-use evaluation::pull_request::{Change, ChangedFile, Content, FileStatus, Hunk, Line, PullRequest};
 use evaluation::scoring::RunScore;
 use evaluation::statistics::cluster_bootstrap;
 

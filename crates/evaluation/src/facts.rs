@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::names::Names;
 use crate::facts::sections::Sections;
-use crate::pull_request::{FileStatus, PullRequest};
+use domain::pull_request::{FileStatus, PullRequest};
 
 /// Everything known about the pull request that can be asked. Made by [`fact_sheet`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -85,6 +85,7 @@ pub const UNKNOWN: &str = "unknown";
 
 /// A mean with its 95 % interval; no interval for a single trial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Estimate {
     pub mean: Option<f64>,
     pub low: Option<f64>,

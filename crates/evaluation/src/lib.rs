@@ -6,7 +6,6 @@
 //! stored.
 
 mod draw;
-pub mod pull_request;
 pub mod symbols;
 pub mod facts;
 pub mod probe;

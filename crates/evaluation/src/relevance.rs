@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::pull_request::PullRequest;
+use domain::pull_request::PullRequest;
 
 /// Shorter words are in every file.
 const SHORTEST: usize = 4;
@@ -72,7 +72,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pull_request::{ChangedFile, Content, FileStatus};
+    use domain::pull_request::{ChangedFile, Content, FileStatus};
 
     fn change() -> PullRequest {
         PullRequest {

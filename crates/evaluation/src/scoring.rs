@@ -25,7 +25,8 @@ pub struct Graded {
 }
 
 /// The figures of one dimension. A figure that is not defined is none, never 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct DimensionScore {
     /// How many probes the figures stand on.
     pub n: usize,

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use domain::pull_request::{ChangedFile, Content, FileStatus, PullRequest, parse_patch};
 use evaluation::facts::{Evidence, FactSheet, fact_sheet};
-use evaluation::pull_request::{ChangedFile, Content, FileStatus, PullRequest, parse_patch};
 
 /// How many unchanged lines stand around a change.
 const CONTEXT: usize = 3;

@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use domain::pull_request::FileStatus;
 use domain::vocabulary::{Dimension, Verdict};
 use evaluation::facts::{
     ConstantFact, FactSheet, FlowFact, HunkFact, SymbolFact, SymbolKind, TestFact, UseFact,
@@ -11,7 +12,6 @@ use evaluation::facts::{
 use evaluation::grading::grade;
 use evaluation::probe::{Grader, ProbeSet};
 use evaluation::probes::{ProbePlan, generate};
-use evaluation::pull_request::FileStatus;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 

@@ -663,7 +663,7 @@ fn a_constant_of_which_the_question_shows_the_value_is_dropped() {
     let mut sheet = FactSheet::default();
     sheet.files.push(support::file(
         "lib/v7.c",
-        evaluation::pull_request::FileStatus::Added,
+        domain::pull_request::FileStatus::Added,
     ));
     sheet
         .constants

@@ -1,10 +1,10 @@
 //! The facts that open questions are held against.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use domain::pull_request::{ChangedFile, Content, FileStatus, PullRequest, parse_patch};
 use domain::vocabulary::OpenTopic;
 use evaluation::claims::{OpenFact, open_facts};
 use evaluation::facts::fact_sheet;
-use evaluation::pull_request::{ChangedFile, Content, FileStatus, PullRequest, parse_patch};
 
 fn file(
     path: &str,

@@ -1,12 +1,12 @@
-//! The artifact store: a folder, or a bucket by URL. Names in it are made from ids.
+//! The artifact store: a folder or a bucket. Object keys are made from ids.
 //!
-//! The bytes are written before the row that names them, and the bytes of a replaced artifact are
-//! removed after it: a row always names bytes that are there. A process that dies in between
-//! leaves bytes that no row names, which harm nobody.
+//! The bytes are written before the row that references them, and the bytes of a replaced artifact are
+//! removed after it. So a row always references existing bytes. A process that dies in between leaves
+//! bytes without a row, which only take space.
 //!
-//! A write on behalf of a job is done in three steps around the job's own transaction: `stage_…`
-//! before it, [`ArtifactStore::record`] in it (after the fence), [`ArtifactStore::discard`] of what
-//! was replaced after its commit. The `put_…` functions do all three.
+//! A write for a job has three steps around the job's own transaction: `stage_…` before it,
+//! [`ArtifactStore::record`] in it (after the fence), and [`ArtifactStore::discard`] of the replaced
+//! bytes after its commit. The `put_…` functions do all three.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,63 +32,63 @@ use crate::redaction::Redactor;
 use crate::settings::Environment;
 use crate::telemetry::chain;
 
-/// How often a replacement is tried again when somebody else replaces the same artifact.
-const TRIES: usize = 5;
-/// Text longer than this is redacted away from the runtime's threads.
-const LONG: usize = 64 * 1024;
+/// Attempts to replace an artifact that another process replaces at the same time.
+const MAX_ATTEMPTS: usize = 5;
+/// Longer text is redacted on a blocking thread, in bytes.
+const MAX_INLINE_REDACTION: usize = 64 * 1024;
 
-/// Why an artifact could not be kept or fetched.
+/// An artifact that could not be stored or fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    #[error("the artifact store at {url} cannot be used")]
+    #[error("could not open the artifact store {url}; check STORAGE_DIR")]
     Unusable {
         url: String,
         #[source]
         source: object_store::Error,
     },
-    #[error("keeping artifact {name:?}")]
+    #[error("could not store the artifact {name:?}")]
     Put {
         name: String,
         #[source]
         source: object_store::Error,
     },
-    #[error("fetching artifact {key:?}")]
+    #[error("could not fetch the artifact {key:?}")]
     Get {
         key: String,
         #[source]
         source: object_store::Error,
     },
-    #[error("recording an artifact")]
+    #[error("could not record an artifact in the database")]
     Database(#[from] DbErr),
 }
 
-/// Where artifacts are kept. Cheap to clone.
+/// Store of artifact bytes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ArtifactStore {
     objects: Arc<dyn ObjectStore>,
     redactor: Redactor,
 }
 
-/// Bytes that are in the store and that no row names yet.
+/// Stored bytes that no row references yet.
 #[derive(Clone, Debug, PartialEq)]
-#[must_use = "bytes that nothing records stay in the store for ever"]
+#[must_use = "bytes that are never recorded stay in the store forever"]
 pub struct Staged(artifact::Model);
 
-/// Bytes that no row names any more.
+/// Stored bytes that no row references any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "bytes that nothing discards stay in the store for ever"]
+#[must_use = "bytes that are never discarded stay in the store forever"]
 pub struct Replaced(Option<String>);
 
 impl ArtifactStore {
-    /// Opens the store at `STORAGE_DIR`: a folder, which is made, `s3://…` or `gs://…`, whose
-    /// credentials come from the environment. Touches the disk.
+    /// Opens the store at `STORAGE_DIR`: a folder, which is created, or `s3://…` or `gs://…` with
+    /// credentials from the environment. Blocking.
     pub fn open(storage: &str, redactor: Redactor) -> Result<Self, ArtifactError> {
         let unusable = |source| ArtifactError::Unusable {
             url: storage.to_owned(),
             source,
         };
-        if let Some(scheme) = foreign_scheme(storage) {
-            return Err(unusable(generic(format!("{scheme:?} is no kind of store"))));
+        if let Some(scheme) = unsupported_scheme(storage) {
+            return Err(unusable(generic(format!("unknown scheme {scheme:?}"))));
         }
         let objects: Arc<dyn ObjectStore> = if is_bucket(storage) {
             let url = url::Url::parse(storage).map_err(|error| unusable(generic(error)))?;
@@ -103,7 +103,7 @@ impl ArtifactStore {
         Ok(Self { objects, redactor })
     }
 
-    /// Keeps text, redacted, and records it; replaces an artifact of the same name.
+    /// Stores redacted text and records it. Replaces an artifact of the same name.
     pub async fn put_text(
         &self,
         database: &DatabaseConnection,
@@ -117,8 +117,9 @@ impl ArtifactStore {
         self.put(database, staged).await
     }
 
-    /// Keeps bytes that are no text (a checkpoint). Nothing is redacted: only for what no client
-    /// can fetch, under a name that begins with a dot.
+    /// Stores binary data, such as a checkpoint, without redaction.
+    ///
+    /// Only for artifacts that no client can fetch; their names begin with a dot.
     pub async fn put_private(
         &self,
         database: &DatabaseConnection,
@@ -131,7 +132,7 @@ impl ArtifactStore {
         self.put(database, staged).await
     }
 
-    /// Keeps text, redacted, and records nothing yet.
+    /// Stores redacted text without recording it.
     pub async fn stage_text(
         &self,
         task: TaskId,
@@ -140,7 +141,7 @@ impl ArtifactStore {
         media_type: &str,
         text: &str,
     ) -> Result<Staged, ArtifactError> {
-        let redacted = if text.len() <= LONG {
+        let redacted = if text.len() <= MAX_INLINE_REDACTION {
             self.redactor.redact(text).into_owned()
         } else {
             let (redactor, text) = (self.redactor.clone(), text.to_owned());
@@ -155,8 +156,7 @@ impl ArtifactStore {
             .await
     }
 
-    /// Keeps bytes that are no text, as [`ArtifactStore::put_private`] does, and records nothing
-    /// yet.
+    /// Stores binary data like [`ArtifactStore::put_private`], without recording it.
     pub async fn stage_private(
         &self,
         task: TaskId,
@@ -174,8 +174,8 @@ impl ArtifactStore {
             .await
     }
 
-    /// Puts bytes that cannot be redacted any more, such as a compressed text: the caller has taken
-    /// the secrets out of what it made them of.
+    /// Stores bytes that cannot be redacted, such as compressed text. The caller has already redacted
+    /// the content.
     pub async fn stage_redacted(
         &self,
         task: TaskId,
@@ -217,7 +217,7 @@ impl ArtifactStore {
             media_type: media_type.to_owned(),
             size,
             sha256,
-            created_at: clock::of_this_host(),
+            created_at: clock::host_now(),
         }))
     }
 
@@ -226,9 +226,9 @@ impl ArtifactStore {
         database: &DatabaseConnection,
         staged: Staged,
     ) -> Result<artifact::Model, ArtifactError> {
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
-            tries += 1;
+            attempts += 1;
             let transaction = database.begin().await?;
             match self.record(&transaction, &staged).await {
                 Ok((artifact, replaced)) => {
@@ -238,9 +238,9 @@ impl ArtifactStore {
                 }
                 Err(error) => {
                     transaction.rollback().await?;
-                    let beaten =
+                    let is_conflict =
                         matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)));
-                    if !beaten || tries == TRIES {
+                    if !is_conflict || attempts == MAX_ATTEMPTS {
                         self.discard(Replaced(Some(staged.0.key))).await;
                         return Err(error.into());
                     }
@@ -249,8 +249,8 @@ impl ArtifactStore {
         }
     }
 
-    /// Records what was staged, in the caller's transaction, and takes the artifact of the same
-    /// name out of the record. Discard what was replaced after the commit.
+    /// Records staged bytes in the caller's transaction and removes the row of an artifact of the same
+    /// name. Discard the replaced bytes after the commit.
     pub async fn record(
         &self,
         transaction: &impl ConnectionTrait,
@@ -286,19 +286,20 @@ impl ArtifactStore {
         Ok((new.clone(), Replaced(replaced)))
     }
 
-    /// Removes bytes that no row names any more. Failing is no error: they only take space.
+    /// Removes bytes that no row references any more. A failure is only logged: the bytes take space
+    /// and do no harm.
     pub async fn discard(&self, replaced: Replaced) {
         let Some(key) = replaced.0 else { return };
         if let Err(error) = self.objects.delete(&Key::from(key.as_str())).await {
             tracing::warn!(
                 artifact.key = key,
                 error = chain(&error),
-                "a replaced artifact could not be removed"
+                "could not remove the bytes of a replaced artifact"
             );
         }
     }
 
-    /// The whole content.
+    /// Returns the whole content.
     pub async fn get(&self, artifact: &artifact::Model) -> Result<Bytes, ArtifactError> {
         let get = |source| ArtifactError::Get {
             key: artifact.key.clone(),
@@ -312,7 +313,7 @@ impl ArtifactStore {
         found.bytes().await.map_err(get)
     }
 
-    /// The content in pieces.
+    /// Streams the content.
     pub async fn stream(
         &self,
         artifact: &artifact::Model,
@@ -320,7 +321,8 @@ impl ArtifactStore {
         self.pieces(artifact, GetOptions::default()).await
     }
 
-    /// A part of the content in pieces; no more is fetched. The range lies within the content.
+    /// Streams a part of the content and fetches no more than that. The range must lie within the
+    /// content.
     pub async fn stream_range(
         &self,
         artifact: &artifact::Model,
@@ -352,7 +354,7 @@ impl ArtifactStore {
     }
 }
 
-/// The artifacts of a task and of its runs, those of the task first, by name.
+/// Returns the artifacts of a task and its runs, those of the task first, ordered by name.
 pub async fn list(
     database: &impl ConnectionTrait,
     task: TaskId,
@@ -362,12 +364,12 @@ pub async fn list(
         .order_by_asc(artifact::Column::Name)
         .all(database)
         .await?;
-    // Engines do not agree where nulls stand.
+    // Database engines sort nulls differently.
     found.sort_by_key(|artifact| artifact.run_id);
     Ok(found)
 }
 
-/// The artifact of this name; without a run, the task's own.
+/// Returns the artifact with this name. Without a run, it is the task's own artifact.
 pub async fn find(
     database: &impl ConnectionTrait,
     task: TaskId,
@@ -390,19 +392,19 @@ fn of_run(run: Option<RunId>) -> SimpleExpr {
     }
 }
 
-/// Whether `STORAGE_DIR` names a bucket and not a folder.
+/// Returns whether `STORAGE_DIR` is a bucket and not a folder.
 pub(crate) fn is_bucket(storage: &str) -> bool {
     storage.starts_with("s3://") || storage.starts_with("gs://")
 }
 
-/// The folder that `STORAGE_DIR` names, where it names one.
+/// Returns the folder of `STORAGE_DIR`, if it is not a bucket.
 pub(crate) fn folder_of(storage: &str) -> &Path {
     Path::new(storage.strip_prefix("file://").unwrap_or(storage))
 }
 
-/// The scheme of an address that is none of ours. Taken for the name of a folder, what is written
-/// would stay where nobody looks for it.
-pub(crate) fn foreign_scheme(storage: &str) -> Option<&str> {
+/// Returns the scheme of a URL that is not supported. Treating such a URL as a folder name would hide
+/// the artifacts in an unexpected place.
+pub(crate) fn unsupported_scheme(storage: &str) -> Option<&str> {
     let (scheme, _) = storage.split_once("://")?;
     (!["file", "s3", "gs"].contains(&scheme)).then_some(scheme)
 }

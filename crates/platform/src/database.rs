@@ -1,12 +1,11 @@
-//! The connection to the database that owns every fact.
+//! Connection to the database, which owns every fact.
 //!
-//! Every transaction of this project that writes begins with a write. On SQLite a transaction
-//! that has read first cannot wait for another writer, it fails at once; one that writes first
-//! waits its turn. Rows are locked in the order job, run, task, so that PostgreSQL never has to
-//! break a deadlock.
+//! Every writing transaction begins with a write. On SQLite a transaction that reads first fails at
+//! once if another one is writing; a transaction that writes first waits. Rows are locked in the
+//! order job, run, task, so that PostgreSQL never has to break a deadlock.
 
 pub mod clock;
-pub mod together;
+pub mod batch_insert;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,18 +15,18 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 
 use crate::settings::{Reader, without_credentials};
 
-/// How long a writer waits for another one on SQLite.
-const BUSY: Duration = Duration::from_secs(10);
-/// How long a query may wait for a free connection of the pool.
-const ACQUIRE: Duration = Duration::from_secs(15);
-/// A connection that was used lately is taken to live.
-const IDLE: Duration = Duration::from_secs(5);
-/// How long one statement may take on PostgreSQL.
-const STATEMENT: Duration = Duration::from_secs(60);
+/// Time that an SQLite writer waits for another one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for a free connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
+/// A connection that was idle for longer is tested before use.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
+/// Timeout of one statement on PostgreSQL.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// SQLite has one writer at a time; more connections only help readers.
 const SQLITE_CONNECTIONS: u32 = 8;
 
-/// Where the database is.
+/// Address and pool size of the database.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseSettings {
     /// `DATABASE_URL`: `sqlite://path?mode=rwc` or `postgres://…`.
@@ -46,8 +45,8 @@ impl std::fmt::Debug for DatabaseSettings {
 }
 
 impl DatabaseSettings {
-    /// Reads `DATABASE_URL` and `DATABASE_MAX_CONNECTIONS`; without an address the database is the
-    /// file `membreak.db` in `folder`.
+    /// Reads `DATABASE_URL` and `DATABASE_MAX_CONNECTIONS`. Without a URL the database is the file
+    /// `membreak.db` in `folder`.
     pub fn read(reader: &mut Reader<'_>, folder: &Path) -> Self {
         let url = reader.text("DATABASE_URL").unwrap_or_else(|| {
             format!("sqlite://{}?mode=rwc", folder.join("membreak.db").display())
@@ -68,7 +67,7 @@ impl DatabaseSettings {
         }
     }
 
-    /// The address without credentials, for people.
+    /// Returns the URL without credentials, for display.
     pub fn address(&self) -> String {
         without_credentials(&self.url)
     }
@@ -82,32 +81,34 @@ fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
-/// Connects, without touching the schema. SQLite: write-ahead log, foreign keys, busy timeout; the
-/// folder of the file is made.
+/// Connects without migrating the schema.
+///
+/// On SQLite it enables the write-ahead log, foreign keys and the busy timeout, and creates the
+/// folder of the file.
 pub async fn connect(settings: &DatabaseSettings) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(settings.url.as_str());
     options
         .sqlx_logging(false)
-        // Asking every time whether a connection still lives would double what a short query costs.
-        .test_before_acquire_if_idle_for(IDLE)
-        .acquire_timeout(ACQUIRE)
-        .connect_timeout(ACQUIRE)
+        // Testing a connection before every query would double the cost of a short query.
+        .test_before_acquire_if_idle_for(TEST_AFTER_IDLE)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_timeout(ACQUIRE_TIMEOUT)
         .max_connections(settings.max_connections);
     if is_postgres(&settings.url) {
-        options.statement_timeout(STATEMENT);
+        options.statement_timeout(STATEMENT_TIMEOUT);
         return Database::connect(options).await;
     }
     if let Some(folder) = sqlite_folder(&settings.url) {
         tokio::fs::create_dir_all(&folder).await.map_err(|error| {
             DbErr::Conn(RuntimeErr::Internal(format!(
-                "the folder {} of the database cannot be made: {error}",
+                "could not create the database folder {}: {error}. Check DATABASE_URL.",
                 folder.display()
             )))
         })?;
     }
     let in_memory = sqlite_path(&settings.url).is_none();
     options
-        // Every connection to memory would be a database of its own.
+        // Each connection to memory is a database of its own.
         .max_connections(if in_memory {
             1
         } else {
@@ -115,7 +116,7 @@ pub async fn connect(settings: &DatabaseSettings) -> Result<DatabaseConnection, 
         })
         .map_sqlx_sqlite_opts(|options| {
             options
-                .busy_timeout(BUSY)
+                .busy_timeout(BUSY_TIMEOUT)
                 .foreign_keys(true)
                 .pragma("journal_mode", "WAL")
                 .pragma("synchronous", "NORMAL")
@@ -126,8 +127,8 @@ pub async fn connect(settings: &DatabaseSettings) -> Result<DatabaseConnection, 
             .idle_timeout(None)
             .max_lifetime(None);
     }
-    // The change to the write-ahead log cannot wait by itself for another process that starts.
-    let deadline = Instant::now() + BUSY;
+    // Switching to the write-ahead log does not wait for another process that is starting.
+    let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match Database::connect(options.clone()).await {
             Err(error) if is_busy(&error) && Instant::now() < deadline => {
@@ -138,7 +139,7 @@ pub async fn connect(settings: &DatabaseSettings) -> Result<DatabaseConnection, 
     }
 }
 
-/// The file of an SQLite address; none for a database in memory.
+/// Returns the file of an SQLite URL, or `None` for a database in memory.
 fn sqlite_path(url: &str) -> Option<PathBuf> {
     let rest = url.strip_prefix("sqlite:")?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
@@ -152,13 +153,13 @@ fn sqlite_folder(url: &str) -> Option<PathBuf> {
     (!folder.as_os_str().is_empty()).then_some(folder)
 }
 
-/// SQLite's answer to one writer too many.
+/// Returns whether SQLite refused because another connection is writing.
 fn is_busy(error: &DbErr) -> bool {
     let text = error.to_string();
     text.contains("database is locked") || text.contains("database table is locked")
 }
 
-/// Brings the schema up to date. Safe to run from several processes at once.
+/// Migrates the schema to the newest version. Safe to run from several processes at once.
 pub async fn migrate(database: &DatabaseConnection) -> Result<(), DbErr> {
     migration::migrate(database, Direction::Up).await
 }

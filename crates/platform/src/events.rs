@@ -1,10 +1,7 @@
-//! The event log of a task: appended in order, read by number, watched by wake-up.
+//! The event log of a task: appended in order and read by number.
 //!
-//! [`Event`] is stored and is what SSE clients see: it only grows.
+//! [`Event`] is stored and sent to SSE clients. Kinds and fields are added, never removed.
 
-pub mod redis_waker;
-
-use async_trait::async_trait;
 use domain::vocabulary::Level;
 use entity::{RunId, TaskId, task, task_event};
 use sea_orm::ActiveValue::{NotSet, Set};
@@ -14,12 +11,11 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
 
 use crate::database::clock;
 use crate::redaction::Redactor;
 
-/// What can happen to a task. The tag is the event's kind.
+/// An event of a task. The tag is the event's kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
@@ -28,7 +24,7 @@ pub enum Event {
         trials: u32,
     },
     TaskStarted {},
-    /// A stage of preparing: `resolve`, `fetch`, `diff`, `probes`.
+    /// Progress of the preparation: `resolve`, `fetch`, `diff`, `probes`.
     Progress {
         stage: String,
         message: String,
@@ -68,7 +64,7 @@ pub enum Event {
         phase: String,
         duration_ms: u64,
     },
-    /// A turn of study or deep dive is over.
+    /// A turn of study or deep dive ended.
     Turn {
         agent: String,
         trial: u32,
@@ -100,7 +96,7 @@ pub enum Event {
         trial: u32,
         tool: String,
     },
-    /// So many probes of an arm are answered.
+    /// Progress of an arm: number of answered probes.
     Answered {
         agent: String,
         trial: u32,
@@ -134,12 +130,12 @@ pub enum Event {
     CancelRequested {
         by: Option<String>,
     },
-    /// A task that had ended goes on: runs that gave no measurement are made again.
+    /// A finished task continues: runs without a measurement are retried.
     TaskRetried {
         by: Option<String>,
         runs: usize,
     },
-    /// The last event of a task, unless it is tried again.
+    /// The last event of a task, unless the task is retried.
     Completed {
         status: String,
         message: Option<String>,
@@ -147,7 +143,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The kind, as stored and as named in SSE.
+    /// Returns the kind, as stored and as named in SSE.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::TaskCreated { .. } => "task_created",
@@ -176,13 +172,13 @@ impl Event {
         }
     }
 
-    /// Whether nothing comes after it.
+    /// Returns whether this is the last event of a task.
     pub fn is_last(&self) -> bool {
         matches!(self, Self::Completed { .. })
     }
 }
 
-/// An event that is to be appended.
+/// An event to append.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
     pub run: Option<RunId>,
@@ -190,13 +186,14 @@ pub struct NewEvent {
     pub event: Event,
 }
 
-/// How many events one statement writes; engines limit how many values it may carry.
-const AT_ONCE: usize = 100;
+/// Rows per INSERT. Database engines limit the number of bound values.
+const BATCH_ROWS: usize = 100;
 
-/// Appends events of one task, in order, redacted. Wake the readers after the commit.
+/// Appends events of one task, in order and redacted. Notify the readers after the commit.
 ///
-/// Numbers them by the task's counter, whose row it locks until the commit: events are seen in the
-/// order of their numbers. So it comes last in a transaction, after what locks jobs and runs.
+/// Numbers come from the task's counter, whose row is locked until the commit, so events become
+/// visible in the order of their numbers. Call it last in a transaction, after jobs and runs are
+/// locked.
 pub async fn append(
     transaction: &impl ConnectionTrait,
     task: TaskId,
@@ -221,14 +218,14 @@ pub async fn append(
     let row = transaction
         .query_one(&counter)
         .await?
-        .ok_or_else(|| DbErr::RecordNotFound(format!("there is no task {task}")))?;
+        .ok_or_else(|| DbErr::RecordNotFound(format!("no task {task}")))?;
     let last: i64 = row.try_get_by_index(0)?;
     store(transaction, task, last - count, events, redactor).await
 }
 
-/// What stores the first events of a task that is made together with them, with their number as its
-/// counter. Wake the readers after the commit.
-pub fn first(
+/// Returns the INSERTs of the first events of a new task, whose counter is the number of events.
+/// Notify the readers after the commit.
+pub fn first_events(
     task: TaskId,
     events: &[NewEvent],
     redactor: &Redactor,
@@ -255,9 +252,9 @@ fn inserts(
     events: &[NewEvent],
     redactor: &Redactor,
 ) -> Result<Vec<InsertStatement>, DbErr> {
-    let at = clock::of_this_host();
+    let at = clock::host_now();
     let mut inserts = Vec::new();
-    for events in events.chunks(AT_ONCE) {
+    for events in events.chunks(BATCH_ROWS) {
         let mut rows = Vec::with_capacity(events.len());
         for new in events {
             seq += 1;
@@ -277,13 +274,13 @@ fn inserts(
     Ok(inserts)
 }
 
-/// The event as it is stored: all of it, tag included, without secrets.
+/// Returns the event as it is stored: with its tag and redacted.
 fn payload(event: &Event, redactor: &Redactor) -> Result<serde_json::Value, DbErr> {
     let mut payload =
         serde_json::to_value(event).map_err(|error| DbErr::Json(error.to_string()))?;
     if let serde_json::Value::Object(fields) = &mut payload {
         for (name, value) in fields {
-            // The tag is a word of ours, even if somebody's secret is the same word.
+            // The tag is never a secret, even if a secret has the same text.
             if name != "type" {
                 redactor.redact_json(value);
             }
@@ -292,7 +289,7 @@ fn payload(event: &Event, redactor: &Redactor) -> Result<serde_json::Value, DbEr
     Ok(payload)
 }
 
-/// At most `limit` events of a task after number `after`, oldest first.
+/// Returns at most `limit` events of a task after number `after`, oldest first.
 pub async fn read_after(
     database: &DatabaseConnection,
     task: TaskId,
@@ -306,51 +303,4 @@ pub async fn read_after(
         .limit(limit)
         .all(database)
         .await
-}
-
-/// Tells readers that a task has new events. Carries no events; may lose a wake-up, so readers
-/// also look once a second.
-#[async_trait]
-pub trait Waker: Send + Sync + 'static {
-    /// Wakes the readers of a task, in every process that can be reached. Never fails.
-    async fn wake(&self, task: TaskId);
-
-    /// Hears of every task that has new events.
-    fn subscribe(&self) -> broadcast::Receiver<TaskId>;
-}
-
-/// Wakes the readers of this process only.
-#[derive(Clone, Debug)]
-pub struct LocalWaker {
-    readers: broadcast::Sender<TaskId>,
-}
-
-impl LocalWaker {
-    /// How many wake-ups a slow reader may be behind before it misses some.
-    const BEHIND: usize = 1024;
-
-    /// A waker without readers.
-    pub fn new() -> Self {
-        Self {
-            readers: broadcast::Sender::new(Self::BEHIND),
-        }
-    }
-}
-
-impl Default for LocalWaker {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-#[async_trait]
-impl Waker for LocalWaker {
-    async fn wake(&self, task: TaskId) {
-        // An error means that nobody reads, which is nobody's problem.
-        let _readers = self.readers.send(task);
-    }
-
-    fn subscribe(&self) -> broadcast::Receiver<TaskId> {
-        self.readers.subscribe()
-    }
 }

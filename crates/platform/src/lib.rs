@@ -1,16 +1,16 @@
-//! What two processes must agree on, and nothing else: how a setting is read, how a log line
-//! looks, the connection, redaction, the ledger, the doorbell, the event log, the artifact store.
+//! Everything that two processes must agree on, and nothing else: settings, log format, redaction,
+//! database connection, job queue, notifications, event log, webhooks, rate limit, artifact store.
 //!
-//! Inner order; each module may use those above it, none below.
+//! Each module may use the modules above it in the list below, and none of those after it.
 
 pub mod settings;
 pub mod telemetry;
 pub mod redaction;
 pub mod database;
-pub mod jobs;
-pub mod doorbell;
+pub mod queue;
+pub mod notify;
 pub mod events;
 pub mod webhooks;
-pub mod rates;
+pub mod rate_limit;
 pub mod artifacts;
-pub mod parts;
+pub mod connect;

@@ -1,8 +1,7 @@
-//! What is never stored: known secrets and strings that look like keys.
+//! Removes secrets from text before it is stored: known secrets, and strings that look like keys.
 //!
-//! Everything that is stored or sent to a client passes through here where it is stored. Known
-//! secrets are the values of our own settings. Beyond them only shapes are taken out that hardly
-//! anything but a key has, because the text that passes here is also what agents are measured by.
+//! Known secrets are the values of the product's own settings. Other strings are removed only if they
+//! have a shape that hardly anything but a key has, because agents are measured by the same text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,50 +10,53 @@ use std::sync::{Arc, LazyLock};
 use regex::{Captures, Regex};
 use serde_json::Value;
 
-/// What stands in the place of a secret.
-pub const MARK: &str = "[redacted]";
-/// A shorter secret would be found in innocent words.
-const SHORTEST: usize = 8;
-/// Taking one secret out can, with much bad luck, make another one.
-const PASSES: usize = 8;
+/// Text that replaces a secret.
+pub const REDACTED: &str = "[redacted]";
+/// Shorter secrets are not searched for: they would also occur in harmless words.
+const MIN_SECRET_BYTES: usize = 8;
+/// Upper bound of passes: removing one secret can, in rare cases, create another one.
+const MAX_PASSES: usize = 8;
 
-/// Takes secrets out of text. Cheap to clone.
+/// Removes secrets from text. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// Longest first, so that a secret inside another one does not leave a rest.
-    known: Arc<[String]>,
+    /// Longest first, so that a secret inside another one leaves no remainder.
+    secrets: Arc<[String]>,
 }
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} secrets)", self.known.len())
+        write!(f, "Redactor({} secrets)", self.secrets.len())
     }
 }
 
 impl Redactor {
-    /// Knows these secrets, besides everything that looks like a key. Secrets of fewer than eight
-    /// bytes are not looked for.
+    /// Returns a redactor for these secrets and for everything that looks like a key. Secrets of fewer
+    /// than eight bytes are ignored.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        let mut known: Vec<String> = secrets
+        let mut variants: Vec<String> = secrets
             .into_iter()
             .map(|secret| secret.trim().to_owned())
-            .filter(|secret| secret.len() >= SHORTEST && !MARK.contains(secret.as_str()))
+            .filter(|secret| {
+                secret.len() >= MIN_SECRET_BYTES && !REDACTED.contains(secret.as_str())
+            })
             .flat_map(|secret| [in_json(&secret), in_url(&secret), secret])
             .collect();
-        known.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        known.dedup();
+        variants.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        variants.dedup();
         Self {
-            known: known.into(),
+            secrets: variants.into(),
         }
     }
 
-    /// The text without secrets, and as every database can store it: a NUL becomes U+FFFD.
+    /// Returns the text without secrets, and in a form that every database can store: a NUL becomes
+    /// U+FFFD.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut redacted = Cow::Borrowed(text);
         if text.contains('\0') {
             redacted = Cow::Owned(text.replace('\0', "\u{fffd}"));
         }
-        for _ in 0..PASSES {
+        for _ in 0..MAX_PASSES {
             match self.pass(&redacted) {
                 None => break,
                 Some(better) => redacted = Cow::Owned(better),
@@ -63,7 +65,7 @@ impl Redactor {
         redacted
     }
 
-    /// Takes secrets out of every string of a JSON value, names of fields included.
+    /// Removes secrets from every string of a JSON value, including field names.
     pub fn redact_json(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
@@ -97,16 +99,16 @@ impl Redactor {
         }
     }
 
-    /// One pass; none if there is nothing to take out.
+    /// Runs one pass. Returns `None` if there is no secret in the text.
     fn pass(&self, text: &str) -> Option<String> {
         let mut redacted = Cow::Borrowed(text);
-        for secret in self.known.iter() {
+        for secret in self.secrets.iter() {
             if redacted.contains(secret.as_str()) {
-                redacted = Cow::Owned(redacted.replace(secret.as_str(), MARK));
+                redacted = Cow::Owned(redacted.replace(secret.as_str(), REDACTED));
             }
         }
-        for (pattern, judge) in SHAPES.iter() {
-            if let Cow::Owned(better) = pattern.replace_all(&redacted, judge) {
+        for (pattern, replacement) in KEY_PATTERNS.iter() {
+            if let Cow::Owned(better) = pattern.replace_all(&redacted, replacement) {
                 redacted = Cow::Owned(better);
             }
         }
@@ -117,36 +119,36 @@ impl Redactor {
     }
 }
 
-/// The secret as it stands inside a JSON string.
+/// Returns the secret as it appears inside a JSON string.
 fn in_json(secret: &str) -> String {
     let quoted = Value::from(secret).to_string();
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// The secret as it stands in a form or the query of an address.
+/// Returns the secret as it appears in a form or in the query of a URL.
 fn in_url(secret: &str) -> String {
     url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()
 }
 
-/// What a match is replaced with.
-type Judge = fn(&Captures<'_>) -> String;
+/// Returns the replacement of a match.
+type Replacement = fn(&Captures<'_>) -> String;
 
-/// What looks like a key, and what becomes of it.
-static SHAPES: LazyLock<Vec<(Regex, Judge)>> = LazyLock::new(|| {
-    let shapes: [(&str, Judge); 6] = [
+/// Patterns of keys, with their replacements.
+static KEY_PATTERNS: LazyLock<Vec<(Regex, Replacement)>> = LazyLock::new(|| {
+    let patterns: [(&str, Replacement); 6] = [
         // Private keys, whole or cut off.
         (
             r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?s:.*?)-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|(?:\\[nr]|\s|[A-Za-z0-9+/=]{16,})*)",
             whole,
         ),
-        // OpenAI, Anthropic and the many that copied them. Hyphenated words begin so as well.
+        // OpenAI, Anthropic and providers with the same prefix. Some hyphenated words have it too.
         (r"\bsk-[A-Za-z0-9_-]{16,}", if_random),
         // Google, GitHub, GitLab, Slack, AWS, JSON web tokens.
         (
             r"\bAIza[0-9A-Za-z_-]{30,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_-]{16,}|\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{5,}",
             whole,
         ),
-        // A header; what it is called stays.
+        // A header. Its name stays.
         (
             r#"(?i)(\bauthorization["']?\s*[:=]\s*["']?(?:bearer|basic|token)\s+|\bx-(?:api|goog-api)-key["']?\s*[:=]\s*["']?)[A-Za-z0-9._~+/=-]{8,}"#,
             after_first,
@@ -155,37 +157,37 @@ static SHAPES: LazyLock<Vec<(Regex, Judge)>> = LazyLock::new(|| {
             r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{20,}",
             after_first_if_random,
         ),
-        // Credentials in an address; the address stays.
+        // Credentials in a URL. The URL stays.
         (
             r#"(?i)(\b[a-z][a-z0-9+.-]{1,30}://)(?:[^\s/:@"'<>\[\]]{0,200}:[^\s/@"'<>]{1,200}|[^\s/:@"'<>\[\]]{20,200})@"#,
             credentials,
         ),
     ];
-    shapes
+    patterns
         .into_iter()
-        .map(|(pattern, judge)| {
+        .map(|(pattern, replacement)| {
             let pattern = Regex::new(pattern).expect("the patterns above are tested");
-            (pattern, judge)
+            (pattern, replacement)
         })
         .collect()
 });
 
 fn whole(_: &Captures<'_>) -> String {
-    MARK.to_owned()
+    REDACTED.to_owned()
 }
 
-/// Only what has both letters and digits: `sk-learn-compatible-estimator` is no key.
+/// Replaces only text with both letters and digits: `sk-learn-compatible-estimator` is not a key.
 fn if_random(found: &Captures<'_>) -> String {
     let text = &found[0];
     if is_random(text) {
-        MARK.to_owned()
+        REDACTED.to_owned()
     } else {
         text.to_owned()
     }
 }
 
 fn after_first(found: &Captures<'_>) -> String {
-    format!("{}{MARK}", &found[1])
+    format!("{}{REDACTED}", &found[1])
 }
 
 fn after_first_if_random(found: &Captures<'_>) -> String {
@@ -198,7 +200,7 @@ fn after_first_if_random(found: &Captures<'_>) -> String {
 }
 
 fn credentials(found: &Captures<'_>) -> String {
-    format!("{}{MARK}@", &found[1])
+    format!("{}{REDACTED}@", &found[1])
 }
 
 fn is_random(text: &str) -> bool {

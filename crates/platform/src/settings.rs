@@ -1,27 +1,29 @@
-//! Where settings come from and how a bad one is reported.
+//! Reading settings, and reporting invalid ones.
 //!
-//! A section struct stands beside the code it configures and reads itself from a [`Source`]; a
-//! process composes sections. `std::env::var` appears in this file only.
+//! Each section of settings is a struct beside the code that it configures, and reads itself from a
+//! [`Source`]. A process composes sections. `std::env::var` appears in this file only.
 
 mod credentials;
 pub mod file;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 pub use credentials::without_credentials;
+pub use secrecy::{ExposeSecret, SecretString};
 
-/// Longer spans are taken for mistakes, and would not fit a database's time.
-const LONGEST_SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Longer durations are rejected as mistakes. They would not fit a timestamp of the database.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Something that settings can be read from.
+/// A source of settings.
 pub trait Source {
-    /// The value of a setting; an empty one counts as not set.
+    /// Returns the value of a setting. An empty value counts as not set.
     fn get(&self, name: &str) -> Option<String>;
 
-    /// Whether a setting is there and is no text, so that it would be taken for one that is not set.
-    fn has_no_text(&self, _name: &str) -> bool {
+    /// Returns whether a setting is set to bytes that are not UTF-8, which would look like not set.
+    fn is_not_text(&self, _name: &str) -> bool {
         false
     }
 }
@@ -31,7 +33,7 @@ pub trait Source {
 pub struct Environment;
 
 impl Environment {
-    /// Everything in it that is text, for libraries that read settings of their own.
+    /// Returns all variables that are UTF-8, for libraries that read settings of their own.
     pub fn all(self) -> impl Iterator<Item = (String, String)> {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -43,7 +45,7 @@ impl Source for Environment {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 
-    fn has_no_text(&self, name: &str) -> bool {
+    fn is_not_text(&self, name: &str) -> bool {
         std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
     }
 }
@@ -51,7 +53,7 @@ impl Source for Environment {
 impl<const N: usize> Source for [(&str, &str); N] {
     fn get(&self, name: &str) -> Option<String> {
         self.iter()
-            .find(|(known, _)| *known == name)
+            .find(|(entry, _)| *entry == name)
             .map(|(_, value)| (*value).to_owned())
     }
 }
@@ -62,80 +64,74 @@ impl Source for std::collections::BTreeMap<String, String> {
     }
 }
 
-/// A value that must not be seen. `Debug` hides it, there is no `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a value.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value itself. Every use of it can be found by this name.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// A setting that cannot be used.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {problem}")]
 pub struct SettingError {
-    /// The variable.
+    /// Name of the variable.
     pub name: &'static str,
-    /// What is wrong, and what would be right.
+    /// The problem, and a valid value where there is one.
     pub problem: String,
 }
 
-/// Every bad setting at once.
+/// All invalid settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} of the settings cannot be used", .0.len())]
+#[error("{} invalid settings", .0.len())]
 pub struct SettingErrors(pub Vec<SettingError>);
 
-/// Reads settings and gathers what is wrong with them.
+/// Reads settings and collects their problems.
 pub struct Reader<'a> {
     source: &'a dyn Source,
     errors: Vec<SettingError>,
-    /// Settings that are set to something that is no text.
-    no_text: RefCell<Vec<&'static str>>,
+    /// Settings whose value is not UTF-8.
+    not_text: RefCell<Vec<&'static str>>,
+    /// Old names of settings, by new name.
+    old_names: BTreeMap<&'static str, &'static str>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads from `source`.
+    /// Returns a reader of `source`.
     pub fn new(source: &'a dyn Source) -> Self {
         Self {
             source,
             errors: Vec::new(),
-            no_text: RefCell::default(),
+            not_text: RefCell::default(),
+            old_names: BTreeMap::new(),
         }
     }
 
-    /// What is set. A value that is no text is noted: as good as not set, it could leave a door open.
+    /// Accepts the deprecated name `old` for the setting `new`. The new name has priority.
+    ///
+    /// Call it before the setting is read.
+    pub fn renamed(&mut self, old: &'static str, new: &'static str) {
+        if self.source.get(new).is_none() && self.source.get(old).is_some() {
+            tracing::warn!("the setting {old} is deprecated: use {new}");
+            self.old_names.insert(new, old);
+        }
+    }
+
+    /// Returns a value. A value that is not UTF-8 is reported as a problem: ignoring it could weaken
+    /// a security setting without notice.
     fn get(&self, name: &'static str) -> Option<String> {
+        let name = self.old_names.get(name).copied().unwrap_or(name);
         let value = self.source.get(name);
-        if value.is_none() && self.source.has_no_text(name) {
-            let mut no_text = self.no_text.borrow_mut();
-            if !no_text.contains(&name) {
-                no_text.push(name);
+        if value.is_none() && self.source.is_not_text(name) {
+            let mut not_text = self.not_text.borrow_mut();
+            if !not_text.contains(&name) {
+                not_text.push(name);
             }
         }
         value
     }
 
-    /// The text of a setting.
+    /// Returns the text of a setting.
     pub fn text(&self, name: &'static str) -> Option<String> {
         self.get(name)
     }
 
-    /// A setting that parses, or its default. A bad value is noted and the default returned, so
-    /// that all problems are found in one pass.
+    /// Returns a parsed setting, or its default.
+    ///
+    /// An invalid value is reported and replaced by the default, so that one pass finds all problems.
     pub fn parsed<T>(&mut self, name: &'static str, default: T) -> T
     where
         T: std::str::FromStr,
@@ -146,14 +142,14 @@ impl<'a> Reader<'a> {
             Some(text) => match text.trim().parse() {
                 Ok(value) => value,
                 Err(error) => {
-                    self.refuse(name, format!("{text:?} cannot be used: {error}"));
+                    self.refuse(name, format!("{text:?} is invalid: {error}"));
                     default
                 }
             },
         }
     }
 
-    /// A yes-or-no setting: `true`/`false`, `1`/`0`, `yes`/`no`, `on`/`off`.
+    /// Returns a boolean setting: `true`/`false`, `1`/`0`, `yes`/`no`, `on`/`off`.
     pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
         let Some(text) = self.get(name) else {
             return default;
@@ -168,22 +164,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A span of time in seconds, such as `60` or `0.5`.
+    /// Returns a duration in seconds, such as `60` or `0.5`.
     pub fn seconds(&mut self, name: &'static str, default: Duration) -> Duration {
         let Some(text) = self.get(name) else {
             return default;
         };
         let seconds = text.trim().parse().ok();
         match seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
-            Some(span) if span <= LONGEST_SPAN => span,
+            Some(duration) if duration <= MAX_DURATION => duration,
             Some(_) | None => {
-                self.refuse(name, format!("{text:?} is no number of seconds"));
+                self.refuse(name, format!("{text:?} is not a number of seconds"));
                 default
             }
         }
     }
 
-    /// The parts of a setting between commas, trimmed, without empty ones; none if it is not set.
+    /// Returns the comma-separated parts of a setting, trimmed and without empty ones. Returns `None`
+    /// if it is not set.
     pub fn list(&self, name: &'static str) -> Option<Vec<String>> {
         let text = self.get(name)?;
         Some(
@@ -195,20 +192,20 @@ impl<'a> Reader<'a> {
         )
     }
 
-    /// A setting that must not be seen.
-    pub fn secret(&self, name: &'static str) -> Option<Secret> {
-        self.get(name).map(Secret::new)
+    /// Returns a secret setting.
+    pub fn secret(&self, name: &'static str) -> Option<SecretString> {
+        self.get(name).map(SecretString::from)
     }
 
-    /// A variable whose name a user chose, in a file that a setting names.
-    pub fn passed(&self, name: &str) -> Option<Secret> {
-        self.source.get(name).map(Secret::new)
+    /// Returns a variable whose name was chosen by a user, in a file named by a setting.
+    pub fn custom_secret(&self, name: &str) -> Option<SecretString> {
+        self.source.get(name).map(SecretString::from)
     }
 
-    /// Notes a problem, with the value that has it.
+    /// Reports a problem, with the value that has it.
     pub fn refuse(&mut self, name: &'static str, problem: impl Into<String>) {
         let mut problem = problem.into();
-        // What may hold a password is not repeated.
+        // A value that may contain a password is not repeated.
         let is_private = ["URL", "SECRET", "KEY", "TOKEN", "PROXY"]
             .iter()
             .any(|word| name.contains(word));
@@ -221,13 +218,16 @@ impl<'a> Reader<'a> {
         self.errors.push(SettingError { name, problem });
     }
 
-    /// The value, unless something was wrong.
+    /// Returns `value` if no problem was reported.
+    ///
+    /// # Errors
+    /// All reported problems.
     pub fn finish<T>(mut self, value: T) -> Result<T, SettingErrors> {
-        let no_text = self.no_text.take();
+        let not_text = self.not_text.take();
         self.errors
-            .extend(no_text.into_iter().map(|name| SettingError {
+            .extend(not_text.into_iter().map(|name| SettingError {
                 name,
-                problem: "is set to bytes that are no text (UTF-8)".to_owned(),
+                problem: "is not valid UTF-8".to_owned(),
             }));
         if self.errors.is_empty() {
             Ok(value)
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    /// One setting of bytes that are no text.
+    /// A setting whose value is not UTF-8.
     struct Bytes;
 
     impl Source for Bytes {
@@ -249,17 +249,34 @@ mod tests {
             None
         }
 
-        fn has_no_text(&self, name: &str) -> bool {
+        fn is_not_text(&self, name: &str) -> bool {
             name == "SSO_ENABLED"
         }
     }
 
     #[test]
-    fn a_value_that_is_no_text_is_not_taken_for_none() {
+    fn a_value_that_is_not_text_is_not_taken_for_none() {
         let mut reader = Reader::new(&Bytes);
         let off = reader.flag("SSO_ENABLED", false) | reader.flag("OTHER", false);
         let refused = reader.finish(off).unwrap_err();
         let names: Vec<_> = refused.0.iter().map(|error| error.name).collect();
         assert_eq!(names, ["SSO_ENABLED"]);
+    }
+
+    #[test]
+    fn an_old_name_is_read_unless_the_new_one_is_set() {
+        for (source, value) in [
+            ([("OLD", "1"), ("OTHER", "x")], 1),
+            ([("OLD", "1"), ("NEW", "2")], 2),
+        ] {
+            let mut reader = Reader::new(&source);
+            reader.renamed("OLD", "NEW");
+            assert_eq!(reader.parsed("NEW", 0), value);
+        }
+        let source = [("OLD", "x")];
+        let mut reader = Reader::new(&source);
+        reader.renamed("OLD", "NEW");
+        reader.parsed("NEW", 0);
+        assert!(reader.finish(()).is_err());
     }
 }

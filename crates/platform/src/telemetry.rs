@@ -1,11 +1,11 @@
-//! How a log line looks, and that it goes to standard error: standard output is for results.
+//! Logging to standard error. Standard output is for results.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::Reader;
 
-/// How logs are written.
+/// Filter and format of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TelemetrySettings {
     /// `LOG_LEVEL`: a `tracing` filter, such as `info` or `info,worker=debug`.
@@ -21,7 +21,10 @@ impl TelemetrySettings {
             .text("LOG_LEVEL")
             .unwrap_or_else(|| "info".to_owned());
         if let Err(error) = EnvFilter::builder().parse(&filter) {
-            reader.refuse("LOG_LEVEL", format!("{filter:?} is no filter: {error}"));
+            reader.refuse(
+                "LOG_LEVEL",
+                format!("{filter:?} is not a log filter: {error}"),
+            );
             filter = "info".to_owned();
         }
         let format = reader.text("LOG_FORMAT");
@@ -37,16 +40,19 @@ impl TelemetrySettings {
     }
 }
 
-/// Why logs cannot be written.
+/// Logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    #[error("reading the log filter")]
+    #[error("invalid log filter")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
-    #[error("the process writes logs already")]
-    Twice(#[source] tracing_subscriber::util::TryInitError),
+    #[error("logging is already set up")]
+    AlreadySet(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Writes the logs of this process to standard error from now on.
+/// Starts writing the logs of this process to standard error.
+///
+/// # Errors
+/// The filter is invalid, or logging is already set up.
 pub fn init(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder()
         .parse(&settings.filter)
@@ -68,10 +74,10 @@ pub fn init(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
             .finish()
             .try_init()
     }
-    .map_err(TelemetryError::Twice)
+    .map_err(TelemetryError::AlreadySet)
 }
 
-/// An error and all its causes in one line; `tracing` alone drops the causes.
+/// Returns an error and all its causes in one line. `tracing` alone drops the causes.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

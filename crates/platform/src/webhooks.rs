@@ -1,4 +1,4 @@
-//! Tells addresses outside that a task ended: what is sent, how it is signed, and where it may go.
+//! Webhooks: message content, signature, and allowed addresses.
 //!
 //! Follows the conventions of Standard Webhooks (<https://www.standardwebhooks.com>): the headers
 //! `webhook-id`, `webhook-timestamp` and `webhook-signature`, a secret `whsec_` and base64, and an
@@ -20,18 +20,19 @@ use sha2::Sha256;
 use url::{Host, Url};
 
 use crate::database::clock;
-use crate::jobs::{self, Ring, Work};
-use crate::settings::Secret;
+use crate::queue::{self, Notification, Work};
+use crate::settings::{ExposeSecret, SecretString};
 
-/// What a secret begins with.
-const PREFIX: &str = "whsec_";
+/// Prefix of a signing secret.
+const SECRET_PREFIX: &str = "whsec_";
 
-/// Puts a message for every webhook that is to hear of the end of a task into the ledger, in the
-/// transaction that ends it and after its last event. Ring after the commit.
-pub async fn announce(
+/// Adds a delivery job for every webhook that is to be notified of the end of a task.
+///
+/// Runs in the transaction that ends the task, after its last event. Notify workers after the commit.
+pub async fn enqueue_deliveries(
     transaction: &impl ConnectionTrait,
     task: TaskId,
-) -> Result<Vec<Ring>, DbErr> {
+) -> Result<Vec<Notification>, DbErr> {
     let Some(task) = task::Entity::find_by_id(task).one(transaction).await? else {
         return Ok(Vec::new());
     };
@@ -59,7 +60,7 @@ pub async fn announce(
             attempts: Set(0),
             status_code: Set(None),
             error_message: Set(None),
-            created_at: Set(clock::of_this_host()),
+            created_at: Set(clock::host_now()),
             delivered_at: Set(None),
         };
         webhook_delivery::Entity::insert(row)
@@ -70,11 +71,12 @@ pub async fn announce(
             delivery: id,
         });
     }
-    jobs::enqueue_all(transaction, &works).await
+    queue::enqueue_all(transaction, &works).await
 }
 
-/// How a task ended, as a message tells it. It is kept with the message: a task may be tried again
-/// before its receiver has heard how it ended.
+/// Returns the end of a task as a message reports it.
+///
+/// It is stored with the delivery, because the task may be retried before the message is delivered.
 pub fn ending(task: &task::Model) -> Value {
     json!({
         "status": task.status,
@@ -84,20 +86,20 @@ pub fn ending(task: &task::Model) -> Value {
     })
 }
 
-/// A new secret.
-pub fn new_secret() -> Secret {
+/// Returns a new random signing secret.
+pub fn new_secret() -> SecretString {
     let bytes: [u8; 24] = rand::random();
-    Secret::new(format!("{PREFIX}{}", BASE64.encode(bytes)))
+    SecretString::from(format!("{SECRET_PREFIX}{}", BASE64.encode(bytes)))
 }
 
-/// The value of `webhook-signature` for a message.
-pub fn signature(secret: &Secret, id: DeliveryId, timestamp: i64, body: &str) -> String {
-    let secret = secret.expose();
-    let text = secret.strip_prefix(PREFIX).unwrap_or(secret);
+/// Returns the value of the header `webhook-signature` of a message.
+pub fn signature(secret: &SecretString, id: DeliveryId, timestamp: i64, body: &str) -> String {
+    let secret = secret.expose_secret();
+    let text = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
     let key = BASE64
         .decode(text)
         .unwrap_or_else(|_| text.as_bytes().to_vec());
-    // An HMAC takes keys of every length.
+    // An HMAC accepts keys of every length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key) else {
         return String::new();
     };
@@ -105,34 +107,36 @@ pub fn signature(secret: &Secret, id: DeliveryId, timestamp: i64, body: &str) ->
     format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
 }
 
-/// Why a webhook cannot be at an address.
+/// A URL that a webhook must not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadAddress {
-    #[error("it is no address: {0}")]
+pub enum InvalidUrl {
+    #[error("not a URL: {0}")]
     Malformed(String),
     #[error("it must begin with https://")]
     NotHttps,
-    #[error("it must not hold a user name or a password")]
+    #[error("it must not contain a user name or a password")]
     Credentials,
-    #[error("it is an address inside this network")]
+    #[error("it points into a private network")]
     Private,
 }
 
-/// An address to which messages may be sent. `private`: also to this network, and without TLS.
+/// Parses the URL of a webhook. With `private`, addresses of private networks and plain HTTP are
+/// allowed.
+///
+/// A host name may still resolve to a private address: check [`is_public`] again on connect.
 ///
 /// # Errors
-/// What is wrong with it. A name may still lead to a private address: who connects looks at
-/// [`is_public`] again.
-pub fn address(text: &str, private: bool) -> Result<Url, BadAddress> {
-    let url = Url::parse(text).map_err(|error| BadAddress::Malformed(error.to_string()))?;
+/// The URL is malformed or not allowed.
+pub fn parse_url(text: &str, private: bool) -> Result<Url, InvalidUrl> {
+    let url = Url::parse(text).map_err(|error| InvalidUrl::Malformed(error.to_string()))?;
     if url.scheme() != "https" && !(private && url.scheme() == "http") {
-        return Err(BadAddress::NotHttps);
+        return Err(InvalidUrl::NotHttps);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(BadAddress::Credentials);
+        return Err(InvalidUrl::Credentials);
     }
-    let open = match url.host() {
-        None => return Err(BadAddress::Malformed("it names no host".to_owned())),
+    let is_allowed = match url.host() {
+        None => return Err(InvalidUrl::Malformed("it has no host".to_owned())),
         Some(Host::Ipv4(ip)) => is_public(ip.into()),
         Some(Host::Ipv6(ip)) => is_public(ip.into()),
         Some(Host::Domain(name)) => {
@@ -140,15 +144,15 @@ pub fn address(text: &str, private: bool) -> Result<Url, BadAddress> {
             name != "localhost" && !name.ends_with(".localhost")
         }
     };
-    if open || private {
+    if is_allowed || private {
         Ok(url)
     } else {
-        Err(BadAddress::Private)
+        Err(InvalidUrl::Private)
     }
 }
 
-/// Whether an address is one of the public internet: none of the blocks that the IANA registries of
-/// special-purpose addresses set aside.
+/// Returns whether an address belongs to the public internet, and not to a block of the IANA
+/// special-purpose address registries.
 pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -174,7 +178,7 @@ pub fn is_public(ip: IpAddr) -> bool {
             }
             let segments = ip.segments();
             match (segments[0], segments[1]) {
-                // Addresses that carry another one: NAT64, 6to4, Teredo.
+                // Addresses that embed another address: NAT64, 6to4, Teredo.
                 (0x64, 0xff9b) | (0x2002, _) | (0x2001, 0) => false,
                 (0x2001, 0xdb8) => false,
                 (first, _) => (0x2000..0x4000).contains(&first),
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn a_message_is_signed_as_the_convention_says() {
         // The example of the specification's reference libraries.
-        let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let secret = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let key = BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let id = DeliveryId::new();
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
@@ -209,7 +213,7 @@ mod tests {
             "https://8.8.8.8/",
             "https://[2606:4700::1111]:8443/x",
         ] {
-            assert!(address(good, false).is_ok(), "{good}");
+            assert!(parse_url(good, false).is_ok(), "{good}");
         }
         for bad in [
             "http://hooks.example.com/",
@@ -237,9 +241,9 @@ mod tests {
             "not an address",
             "",
         ] {
-            assert!(address(bad, false).is_err(), "{bad}");
+            assert!(parse_url(bad, false).is_err(), "{bad}");
         }
-        assert!(address("http://127.0.0.1:9/", true).is_ok());
-        assert!(address("file:///etc/passwd", true).is_err());
+        assert!(parse_url("http://127.0.0.1:9/", true).is_ok());
+        assert!(parse_url("file:///etc/passwd", true).is_err());
     }
 }

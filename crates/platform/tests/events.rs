@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use domain::vocabulary::Level;
 use entity::TaskId;
-use platform::events::{Event, LocalWaker, NewEvent, Waker as _, append, read_after};
+use platform::events::{Event, NewEvent, append, read_after};
+use platform::notify::EventNotifier as _;
+use platform::notify::local::LocalEventNotifier;
 use platform::redaction::Redactor;
 use sea_orm::{DatabaseConnection, TransactionTrait as _};
 use support::{pool, task_and_run};
@@ -356,11 +358,14 @@ async fn an_event_is_stored_without_secrets() {
 
 #[tokio::test]
 async fn every_reader_of_this_process_is_woken() {
-    let waker = LocalWaker::new();
+    let event_notifier = LocalEventNotifier::new();
     let task = TaskId::new();
-    waker.wake(task).await;
-    let (mut one, mut other) = (waker.subscribe(), waker.clone().subscribe());
-    waker.wake(task).await;
+    event_notifier.notify(task).await;
+    let (mut one, mut other) = (
+        event_notifier.subscribe(),
+        event_notifier.clone().subscribe(),
+    );
+    event_notifier.notify(task).await;
     assert_eq!(one.recv().await, Ok(task));
     assert_eq!(other.recv().await, Ok(task));
     assert!(one.try_recv().is_err());

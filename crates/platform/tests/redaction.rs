@@ -1,6 +1,6 @@
 //! Redaction: secrets go, everything else stays.
 
-use platform::redaction::{MARK, Redactor};
+use platform::redaction::{REDACTED, Redactor};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -25,10 +25,10 @@ fn what_looks_like_a_key_goes() {
         format!("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{random}"),
     ];
     for key in keys {
-        assert_eq!(redacted(&key), MARK, "{key}");
+        assert_eq!(redacted(&key), REDACTED, "{key}");
         assert_eq!(
             redacted(&format!("KEY=\"{key}\"\n")),
-            format!("KEY=\"{MARK}\"\n")
+            format!("KEY=\"{REDACTED}\"\n")
         );
     }
 }
@@ -39,11 +39,14 @@ fn a_private_key_goes_whole() {
     for kind in ["", "RSA ", "EC ", "OPENSSH "] {
         let key =
             format!("-----BEGIN {kind}PRIVATE KEY-----\n{body}-----END {kind}PRIVATE KEY-----");
-        assert_eq!(redacted(&format!("a\n{key}\nb")), format!("a\n{MARK}\nb"));
+        assert_eq!(
+            redacted(&format!("a\n{key}\nb")),
+            format!("a\n{REDACTED}\nb")
+        );
         let escaped = key.replace('\n', "\\n");
         assert_eq!(
             redacted(&format!("{{\"k\":\"{escaped}\"}}")),
-            format!("{{\"k\":\"{MARK}\"}}")
+            format!("{{\"k\":\"{REDACTED}\"}}")
         );
         let cut_off = &key[..key.len() - 40];
         assert!(!redacted(cut_off).contains("MIIEvQ"));
@@ -149,7 +152,7 @@ proptest! {
                 Just("-----END PRIVATE KEY-----".to_owned()), Just("https://".to_owned()),
                 Just("Authorization: ".to_owned()), Just("Bearer ".to_owned()),
                 Just(":".to_owned()), Just("@".to_owned()), Just("\n".to_owned()),
-                Just(MARK.to_owned()), Just("eyJ0123456789.".to_owned()), "[a-z0-9]{1,30}",
+                Just(REDACTED.to_owned()), Just("eyJ0123456789.".to_owned()), "[a-z0-9]{1,30}",
             ],
             0..12,
         ),
@@ -164,7 +167,7 @@ proptest! {
         before in any::<String>(),
         after in any::<String>(),
     ) {
-        prop_assume!(!MARK.contains(&secret));
+        prop_assume!(!REDACTED.contains(&secret));
         let redactor = Redactor::new([secret.clone()]);
         let text = format!("{before}{secret}{after}{secret}");
         prop_assert!(!redactor.redact(&text).contains(&secret));

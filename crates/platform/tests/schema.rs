@@ -222,7 +222,7 @@ async fn every_entity_is_written_and_read(database: &DatabaseConnection) {
         lease_owner: Some("me".to_owned()),
         lease_until: Some(some_time()),
         available_at: some_time(),
-        rung_at: Some(some_time()),
+        notified_at: Some(some_time()),
         cancel_requested: true,
         last_error: Some("none".to_owned()),
         created_at: some_time(),

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use super::wire::{self, Form};
 use super::{Judge, Judged};
 use crate::settings::judges::{JudgeModel, JudgeSettings};
+use platform::settings::ExposeSecret;
 
 /// The longest reply that is read, in bytes.
 const MOST_BYTES: usize = 1 << 20;
@@ -190,7 +191,8 @@ impl Llm {
     /// What a provider said instead of an answer, cut short and without the judge's key. What else
     /// looks like a secret is taken out where votes are stored.
     fn shown(&self, bytes: &[u8]) -> String {
-        let text = String::from_utf8_lossy(bytes).replace(self.model.key.expose(), "[redacted]");
+        let text =
+            String::from_utf8_lossy(bytes).replace(self.model.key.expose_secret(), "[redacted]");
         let text: String = text.trim().chars().take(MOST_KEPT).collect();
         if text.is_empty() {
             text

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::settings::judges::{Api, JudgeModel};
+use platform::settings::ExposeSecret;
 
 /// The longest reply that is asked for, in tokens.
 const MOST_TOKENS: u64 = 8_000;
@@ -96,8 +97,8 @@ pub(super) fn request(model: &JudgeModel, prompt: &str, form: Form) -> Option<Re
         ),
     };
     let key = match model.api {
-        Api::OpenAi => format!("Bearer {}", model.key.expose()),
-        Api::Anthropic | Api::Gemini => model.key.expose().to_owned(),
+        Api::OpenAi => format!("Bearer {}", model.key.expose_secret()),
+        Api::Anthropic | Api::Gemini => model.key.expose_secret().to_owned(),
     };
     let mut key = HeaderValue::try_from(key).ok()?;
     key.set_sensitive(true);

@@ -8,12 +8,13 @@ use entity::agent_run;
 use platform::events::Event;
 use sea_orm::ActiveValue::Set;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::checkpoint::Stage;
 use super::plan::Plan;
-use super::running::{Broken, FIRST_BREAK, Running, phase};
+use super::running::{Broken, Running, phase};
 use crate::job::StageError;
+use results::run_stats::{BreakPart, FIRST_BREAK, ReinjectedPart, StoredBreak};
 
 /// What the judge reads of a break; private, because it is unredacted.
 pub(crate) fn evidence_name(break_index: i32) -> String {
@@ -187,30 +188,30 @@ pub(crate) async fn broke(
     if kind.read == 0 {
         events.push(running.remark(TOO_SOON.to_owned()));
     }
-    let reinjected: Vec<Value> = compaction
+    let reinjected = compaction
         .reinjected
         .iter()
-        .map(|put_back| {
-            json!({
-                "kind": put_back.kind,
-                "name": put_back.name,
-                "chars": put_back.text.chars().count(),
-            })
+        .map(|put_back| ReinjectedPart {
+            kind: kind_of(put_back.kind).to_owned(),
+            name: put_back.name.clone(),
+            chars: put_back.text.chars().count() as u64,
         })
         .collect();
-    let mut this = json!({
-        "break": running.break_index,
-        "trigger": trigger,
-        "forced": kind.forced,
-        "sealed": kind.sealed,
-        "reading_turns": kind.read,
-        "proof": compaction.proof,
-        "tokens_before": compaction.tokens_before,
-        "tokens_after": compaction.tokens_after,
-        "summary_artifact": summary_artifact,
-        "reinjected": reinjected,
-        "reinjected_artifact": reinjected_artifact,
-    });
+    let mut this = serde_json::to_value(StoredBreak {
+        break_index: running.break_index,
+        evidence: BreakPart {
+            trigger: trigger.to_owned(),
+            tokens_before: compaction.tokens_before,
+            tokens_after: compaction.tokens_after,
+            forced: kind.forced,
+            sealed: kind.sealed,
+            reading_turns: Some(kind.read),
+            proof: Some(proof_of(compaction.proof).to_owned()),
+            summary_artifact,
+            reinjected,
+        },
+        reinjected_artifact,
+    })?;
     running.worker.platform.redactor.redact_json(&mut this);
     running.breaks.push(this);
     let baseline = if sessions.snapshot.is_some() {
@@ -230,6 +231,21 @@ pub(crate) async fn broke(
         .save(Stage::Broken, main, snapshot.as_mut(), Some(compaction))
         .await?;
     Ok(Dive::Broke(sessions))
+}
+
+fn kind_of(kind: ReinjectedKind) -> &'static str {
+    match kind {
+        ReinjectedKind::File => "file",
+        ReinjectedKind::Tail => "tail",
+        ReinjectedKind::Memory => "memory",
+    }
+}
+
+fn proof_of(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Reported => "reported",
+        Proof::Structural => "structural",
+    }
 }
 
 /// What was put back, as people read it.

@@ -4,8 +4,7 @@ use agents::adapter::Checkpoint;
 use agents::event::Compaction;
 use serde::{Deserialize, Serialize};
 
-use super::figures::Figures;
-use super::running::FIRST_BREAK;
+use results::run_stats::{FIRST_BREAK, RunStats};
 
 /// How far a saved run had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +41,7 @@ pub(crate) struct Saved {
     pub(crate) snapshot: Option<Checkpoint>,
     pub(crate) compaction: Option<Compaction>,
     pub(crate) transcript: String,
-    pub(crate) figures: Figures,
+    pub(crate) figures: RunStats,
     /// How many milestones were reached.
     pub(crate) milestones: usize,
 }

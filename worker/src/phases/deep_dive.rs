@@ -9,7 +9,9 @@ use prompts::{DeepDive, Prompt};
 use super::breaking::{Dive, Kind, broke, no_break, together};
 use super::checkpoint::Stage;
 use super::reading::{ReadingList, heading};
-use super::running::{Broken, FIRST_BREAK, Running, Session, phase, seed};
+use results::run_stats::FIRST_BREAK;
+
+use super::running::{Broken, Running, Session, phase, seed};
 use super::split;
 use super::study::too_small;
 use crate::job::StageError;

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::path::Path;
 
-use evaluation::pull_request::{FileStatus, PullRequest};
+use domain::pull_request::{FileStatus, PullRequest};
 use evaluation::relevance::Terms;
 use prompts::{FileLine, Prompt, PullRequestMd};
 use sha2::{Digest, Sha256};
@@ -26,7 +26,7 @@ impl Running {
     pub(crate) async fn fill_workspace(&mut self) -> Result<(), StageError> {
         let workspace = self.folder.workspace();
         let pull_request = &self.material.pull_request;
-        let source: entity::task::Source = serde_json::from_value(self.task.source.clone())?;
+        let source: domain::PullRequestSource = serde_json::from_value(self.task.source.clone())?;
         let settings = &self.worker.settings;
         let cancel = &self.job.cancel;
         let head = pull_request.head.as_str();

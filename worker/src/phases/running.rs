@@ -11,16 +11,15 @@ use domain::vocabulary::Level;
 use entity::{ProbeId, agent_run, task};
 use evaluation::probe::Probe;
 use platform::events::{Event, NewEvent};
+use results::run_stats::{Bill, ContextPoint, FIRST_BREAK, PlantedPart, RunStats};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::billing::Bill;
 use super::canary::Canary;
 use super::checkpoint::{Saved, Stage};
-use super::figures::{ContextPoint, Figures, Planted};
 use super::folder::Folder;
 use super::plan::Plan;
 use super::streams::{RawFile, Transcript};
@@ -28,9 +27,6 @@ use crate::events::Recorder;
 use crate::job::Who;
 use crate::job::{Job, StageError, Text, Worker};
 use crate::material::{Material, planned_context};
-
-/// The number of a run's first break.
-pub(crate) const FIRST_BREAK: i32 = 1;
 
 /// The names of the phases, as stored and sent.
 pub(crate) mod phase {
@@ -82,7 +78,7 @@ pub(crate) struct Running {
     pub(crate) probes: Vec<(ProbeId, Probe)>,
     pub(crate) folder: Folder,
     pub(crate) recorder: Recorder,
-    pub(crate) figures: Figures,
+    pub(crate) figures: RunStats,
     pub(crate) transcript: Transcript,
     pub(crate) context_tokens: u64,
     pub(super) raw: RawFile,
@@ -155,11 +151,11 @@ impl Running {
             probes,
             folder,
             recorder,
-            figures: Figures {
+            figures: RunStats {
                 max_tokens_configured: context_tokens,
                 detection_method: "agent_event".to_owned(),
                 sandbox,
-                ..Figures::default()
+                ..RunStats::default()
             },
             transcript: Transcript::default(),
             context_tokens,
@@ -175,7 +171,7 @@ impl Running {
             spent_elsewhere: 0.0,
         };
         running.figures.seal = Some(running.seal_kind().to_owned());
-        running.figures.breaks_planned = Some(running.breaks_planned());
+        running.figures.breaks_planned = Some(running.breaks_planned().unsigned_abs());
         running.figures.model_stub = running
             .worker
             .settings
@@ -185,7 +181,7 @@ impl Running {
         if running.run.started_at.is_some() || Bill::is_begun(&running.run.stats) {
             // What an earlier attempt said was billed, and is not known. One that people had made
             // again has not started yet.
-            running.figures.bill.lose();
+            running.figures.bill.mark_lost();
         }
         running.enter(phase::PREPARE).await?;
         Ok(running)
@@ -204,7 +200,7 @@ impl Running {
             self.breaks
                 .retain(|seen| seen["break"].as_i64().is_none_or(|index| index <= after));
         }
-        let Figures { bill, .. } = std::mem::replace(&mut self.figures, saved.figures);
+        let RunStats { bill, .. } = std::mem::replace(&mut self.figures, saved.figures);
         // Nor is what the lost attempt saw and spent after its checkpoint undone.
         self.figures.bill.known_usd = self.figures.bill.known_usd.max(bill.known_usd);
         if self.seal_broken {
@@ -214,7 +210,7 @@ impl Running {
             self.figures.void_reason = void_reason.or(self.figures.void_reason.take());
         }
         // What the lost attempt said after its checkpoint was billed, and is not known.
-        self.figures.bill.lose();
+        self.figures.bill.mark_lost();
         self.transcript = Transcript::restored(saved.transcript);
         self.milestones = self.milestones.max(saved.milestones);
     }
@@ -349,17 +345,17 @@ impl Running {
             turn,
             phase: self.phase.map_or("", |(name, _)| name).to_owned(),
             tokens,
-            break_index,
+            break_index: break_index.map(i32::unsigned_abs),
         });
     }
 
     /// Notes what the last turn of the main line taught.
     pub(crate) fn plant(&mut self, probes: BTreeSet<String>) {
         if let Some(last) = self.figures.context.last() {
-            self.figures.planted.push(Planted {
+            self.figures.planted.push(PlantedPart {
                 turn: last.turn,
                 tokens: last.tokens,
-                probes,
+                probes: probes.into_iter().collect(),
             });
         }
     }
@@ -386,7 +382,7 @@ impl Running {
         self.transcript.add(heading, prompt, turn);
         self.figures.prompts += 1;
         self.figures.tool_calls += u32::try_from(turn.tool_calls.len()).unwrap_or(u32::MAX);
-        self.figures.bill.add(turn);
+        self.figures.bill.add(turn.tokens, turn.cost);
     }
 
     /// Stores a text of the run.
@@ -441,7 +437,7 @@ impl Running {
     /// The size of the context, in tokens, at which the break is to come: where programs that
     /// compact by themselves do so.
     pub(crate) fn break_size(&self) -> u64 {
-        SessionSpec::full(self.context_tokens)
+        SessionSpec::full_context(self.context_tokens)
     }
 
     /// Stores transcript and raw stream.
@@ -462,7 +458,7 @@ impl Running {
 
     /// Notes that a turn failed: what it was billed for is not known.
     pub(crate) async fn lose_bill(&mut self) -> Result<(), StageError> {
-        self.figures.bill.lose();
+        self.figures.bill.mark_lost();
         let change = self.progress_row();
         self.write(change, Vec::new()).await
     }

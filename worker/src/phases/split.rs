@@ -9,9 +9,9 @@ use entity::ProbeId;
 use sha2::{Digest, Sha256};
 
 use super::arms::{Origin, ask_all};
-use super::figures::Halves;
-use super::running::{FIRST_BREAK, Running, Session, phase, seed};
+use super::running::{Running, Session, phase, seed};
 use crate::job::StageError;
+use results::run_stats::{FIRST_BREAK, HalvesPart};
 
 /// Asks its half in the main line, sealed as far as that can be: the workspace is empty meanwhile,
 /// and a tool call is a violation.
@@ -31,7 +31,7 @@ pub(crate) async fn before(running: &mut Running, main: &mut Session) -> Result<
 /// Notes how the probes are split, and tells what cannot be measured so.
 async fn tell(running: &mut Running) -> Result<(), StageError> {
     let (before, after) = halves(running);
-    let mut split: BTreeMap<String, Halves> = BTreeMap::new();
+    let mut split: BTreeMap<String, HalvesPart> = BTreeMap::new();
     for (id, probe) in &running.probes {
         let halves = split
             .entry(probe.dimension.as_str().to_owned())

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use evaluation::pull_request::{ChangedFile, Content, Dropped, FileStatus, parse_patch};
+use domain::pull_request::{ChangedFile, Content, Dropped, FileStatus, parse_patch};
 
 use super::UseLimits;
 use super::choice::{Candidate, Left, choose};

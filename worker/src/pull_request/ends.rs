@@ -1,6 +1,6 @@
 //! Finds where a change starts and where it ends.
 
-use entity::task::Source;
+use domain::PullRequestSource;
 
 use super::forge::{self, About};
 use super::{Told, short};
@@ -29,11 +29,11 @@ pub(super) async fn find(
     settings: &WorkerSettings,
     git: &Git,
     origin: &Origin,
-    source: &Source,
+    source: &PullRequestSource,
     told: Told<'_>,
 ) -> Result<Ends, WorkspaceError> {
     match source {
-        Source::Local { base, head, .. } => {
+        PullRequestSource::Local { base, head, .. } => {
             told("resolve", format!("looking up {base} and {head}"));
             let base = local_commit(settings, git, source, base).await?;
             let head = local_commit(settings, git, source, head).await?;
@@ -47,7 +47,7 @@ pub(super) async fn find(
                 title: None,
             })
         }
-        Source::Forge {
+        PullRequestSource::Forge {
             owner,
             name,
             number,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use platform::settings::Secret;
+use platform::settings::{ExposeSecret, SecretString};
 use reqwest::redirect::Policy;
 use serde::Deserialize;
 
@@ -47,7 +47,7 @@ pub(super) async fn about(
     owner: &str,
     name: &str,
     number: u64,
-    token: Option<&Secret>,
+    token: Option<&SecretString>,
 ) -> Result<About, ApiError> {
     // A redirect would take the token elsewhere.
     let client = reqwest::Client::builder()
@@ -60,7 +60,7 @@ pub(super) async fn about(
         .get(format!("{api_url}/repos/{owner}/{name}/pulls/{number}"))
         .header("Accept", "application/json");
     if let Some(token) = token {
-        request = request.bearer_auth(token.expose());
+        request = request.bearer_auth(token.expose_secret());
     }
     let mut response = request.send().await.map_err(ApiError::Unreachable)?;
     if !response.status().is_success() {

@@ -1,6 +1,6 @@
 //! Which paths a change touches, as git lists them.
 
-use evaluation::pull_request::FileStatus;
+use domain::pull_request::FileStatus;
 
 use crate::workspace::{Git, Kind, Mirror, WorkspaceError};
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use evaluation::judging::{FALSE_ACCEPT_LIMIT, family, same_model};
-use platform::settings::{Reader, Secret};
+use platform::settings::{ExposeSecret, Reader, SecretString};
 use tracing::warn;
 use url::Url;
 
@@ -47,7 +47,7 @@ impl Api {
     }
 
     /// The setting of its key, and what is set.
-    fn key(self, reader: &Reader<'_>) -> (&'static str, Option<Secret>) {
+    fn key(self, reader: &Reader<'_>) -> (&'static str, Option<SecretString>) {
         match self {
             Self::OpenAi => (
                 "JUDGE_OPENAI_API_KEY",
@@ -96,7 +96,7 @@ pub struct JudgeModel {
     pub model: String,
     pub base_url: Url,
     /// Only the judge's own: it never uses an agent's key.
-    pub key: Secret,
+    pub key: SecretString,
     /// What its settings are named after, where they are not those of the interface.
     pub name: Option<String>,
     /// As it is set; else by the model's name or the interface. None where nothing tells.
@@ -227,15 +227,15 @@ fn model(reader: &mut Reader<'_>, text: &str) -> Option<JudgeModel> {
     };
     let prefix = format!("JUDGE_{}", name.unwrap_or(api.name()).to_uppercase());
     let ((url_name, api_url), (key_name, api_key)) = (api.base_url(reader), api.key(reader));
-    let own = |what: &str| reader.passed(&format!("{prefix}_{what}"));
+    let own = |what: &str| reader.custom_secret(&format!("{prefix}_{what}"));
     let (url, key) = match name {
         Some(_) => (
-            own("BASE_URL").map(|url| url.expose().to_owned()),
+            own("BASE_URL").map(|url| url.expose_secret().to_owned()),
             own("API_KEY"),
         ),
         None => (api_url, api_key),
     };
-    let family_set = own("FAMILY").map(|family| family.expose().trim().to_lowercase());
+    let family_set = own("FAMILY").map(|family| family.expose_secret().trim().to_lowercase());
     let base_url = match Url::parse(url.as_deref().unwrap_or(api.own_url())) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => url,
         Ok(_) | Err(_) => {

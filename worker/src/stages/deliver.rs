@@ -10,11 +10,11 @@ use chrono::Utc;
 use domain::vocabulary::{ActorKind, DeliveryStatus, FailureCause};
 use entity::{AuditId, DeliveryId, audit_event, task, webhook, webhook_delivery};
 use platform::database::clock;
-use platform::jobs::ledger;
+use platform::queue::lease;
 use platform::redaction::Redactor;
-use platform::settings::Secret;
+use platform::settings::SecretString;
 use platform::telemetry::chain;
-use platform::webhooks::{self, address, is_public};
+use platform::webhooks::{self, is_public, parse_url};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, StatusCode, redirect};
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -86,7 +86,7 @@ pub(crate) async fn deliver(
         turn_off(&transaction, &webhook).await?;
     }
     let Some(problem) = problem else {
-        ledger::finish(&transaction, &job.lease).await?;
+        lease::finish(&transaction, &job.lease).await?;
         transaction.commit().await?;
         info!(webhook.id = %webhook.id, "told a webhook of the end of task {}", task.id);
         return Ok(());
@@ -121,7 +121,7 @@ async fn turn_off(
         id: Set(AuditId::new()),
         org_id: Set(webhook.org_id.clone()),
         team_id: Set(webhook.team_id.clone()),
-        at: Set(clock::of_this_host()),
+        at: Set(clock::host_now()),
         actor_kind: Set(ActorKind::System),
         actor: Set(None),
         action: Set("webhook.disable".to_owned()),
@@ -218,7 +218,7 @@ async fn send(
     body: String,
 ) -> Result<StatusCode, String> {
     let url =
-        address(&webhook.url, settings.private_addresses).map_err(|error| error.to_string())?;
+        parse_url(&webhook.url, settings.private_addresses).map_err(|error| error.to_string())?;
     let mut client = Client::builder()
         .timeout(PATIENCE)
         .redirect(redirect::Policy::none())
@@ -229,8 +229,12 @@ async fn send(
     }
     let client = client.build().map_err(|error| chain(&error))?;
     let timestamp = Utc::now().timestamp();
-    let signature =
-        webhooks::signature(&Secret::new(webhook.secret.as_str()), id, timestamp, &body);
+    let signature = webhooks::signature(
+        &SecretString::from(webhook.secret.as_str()),
+        id,
+        timestamp,
+        &body,
+    );
     let answer = client
         .post(url)
         .header("content-type", "application/json")

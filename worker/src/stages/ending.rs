@@ -5,7 +5,7 @@ use chrono::Utc;
 use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus};
 use entity::{TaskId, agent_run, task, task_event};
 use platform::events::{Event, NewEvent};
-use platform::jobs::{self, Ring, Work};
+use platform::queue::{self, Notification, Work};
 use platform::redaction::Redactor;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait,
@@ -39,7 +39,7 @@ pub(crate) async fn end_run(
     who: &Who,
     end: &RunEnd,
     redactor: &Redactor,
-) -> Result<Vec<Ring>, DbErr> {
+) -> Result<Vec<Notification>, DbErr> {
     let now = Utc::now();
     let mut change = agent_run::ActiveModel {
         phase: Set(None),
@@ -131,7 +131,7 @@ pub(crate) async fn follow_up(
     transaction: &impl ConnectionTrait,
     task_id: TaskId,
     redactor: &Redactor,
-) -> Result<Vec<Ring>, DbErr> {
+) -> Result<Vec<Notification>, DbErr> {
     let statuses: Vec<RunStatus> = agent_run::Entity::find()
         .select_only()
         .column(agent_run::Column::Status)
@@ -150,7 +150,7 @@ pub(crate) async fn follow_up(
         if let Some(rings) = close_cancelled(transaction, task_id, redactor).await? {
             return Ok(rings);
         }
-        let ring = jobs::enqueue(transaction, &Work::FinishTask { task: task_id }).await?;
+        let ring = queue::enqueue(transaction, &Work::FinishTask { task: task_id }).await?;
         return Ok(vec![ring]);
     }
     let asked = statuses
@@ -186,7 +186,7 @@ pub(crate) async fn end_task(
     status: TaskStatus,
     problem: Option<&TaskProblem>,
     redactor: &Redactor,
-) -> Result<Vec<Ring>, DbErr> {
+) -> Result<Vec<Notification>, DbErr> {
     let now = Utc::now();
     let changed = task::Entity::update_many()
         .set(task::ActiveModel {
@@ -221,7 +221,7 @@ pub(crate) async fn end_task(
         event,
     };
     platform::events::append(transaction, task_id, &[event], redactor).await?;
-    platform::webhooks::announce(transaction, task_id).await
+    platform::webhooks::enqueue_deliveries(transaction, task_id).await
 }
 
 /// Writes the last event of a task that was cancelled while workers held its jobs: whoever cancels
@@ -230,7 +230,7 @@ pub(crate) async fn close_cancelled(
     transaction: &impl ConnectionTrait,
     task_id: TaskId,
     redactor: &Redactor,
-) -> Result<Option<Vec<Ring>>, DbErr> {
+) -> Result<Option<Vec<Notification>>, DbErr> {
     // Also takes the lock on the task's row, so that only one closes it.
     let cancelled = task::Entity::update_many()
         .set(task::ActiveModel {
@@ -265,7 +265,7 @@ pub(crate) async fn close_cancelled(
         };
         platform::events::append(transaction, task_id, &[event], redactor).await?;
         return Ok(Some(
-            platform::webhooks::announce(transaction, task_id).await?,
+            platform::webhooks::enqueue_deliveries(transaction, task_id).await?,
         ));
     }
     Ok(Some(Vec::new()))

@@ -4,7 +4,7 @@ use domain::vocabulary::{FailureCause, RunStatus, TaskStatus, Verdict};
 use entity::{RunId, TaskId, answer, artifact, judging, probe, task};
 use platform::artifacts;
 use platform::events::{self, Event};
-use platform::jobs::ledger;
+use platform::queue::lease;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
     RelationTrait,
@@ -18,8 +18,9 @@ use super::ending::{TaskProblem, completed, end_task};
 use super::judging::sum_up;
 use super::prepare::end_job;
 use crate::job::{Job, StageError, Text, Worker};
-use crate::report;
-use crate::result::{DistancePart, ResultDocument, claims, result_document};
+use results::document::{DistancePart, ResultDocument};
+use results::load::result_document;
+use results::report;
 
 /// Events that are read at once.
 const EVENTS: u64 = 1_000;
@@ -71,7 +72,7 @@ pub(crate) async fn finish_task(
 
     let transaction = worker.begin(job).await?;
     let rings = end_task(&transaction, task_id, status, problem.as_ref(), redactor).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     worker.tell(task_id, &rings).await;
     info!(task.id = %task_id, "task {task_id} is {status}");
@@ -270,7 +271,7 @@ async fn answers(
             answer: &answer.text,
             grade: answer.grade,
             verdict: answer.verdict.map(|verdict| verdict.as_str()),
-            claimed: answer.verdict.map(claims),
+            claimed: answer.verdict.map(Verdict::claims),
             value_right: answer.verdict.map(|verdict| verdict == Verdict::Right),
             abstained: answer.verdict.map(|verdict| verdict == Verdict::Abstained),
             confidence: answer.confidence,

@@ -4,9 +4,8 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::Utc;
 use domain::vocabulary::{Arm, Attribution, Dimension, Verdict};
-use entity::{ProbeId, RunId, ScoreId, TaskId, agent_run, answer, probe, score, task};
+use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, score, task};
 use evaluation::attribution::{Sources, attribute, carries};
 use evaluation::grading::{GRADER, confidence, grade};
 use evaluation::probe::Probe;
@@ -20,7 +19,8 @@ use sea_orm::{
 
 use crate::job::{StageError, Worker};
 use crate::phases::breaking::{Evidence, PutBack, evidence_name};
-use crate::phases::running::FIRST_BREAK;
+use results::run_stats::FIRST_BREAK;
+use results::scores::StoredScore;
 
 /// Rows per statement.
 const ROWS: usize = 200;
@@ -234,33 +234,21 @@ async fn store_figures(
         .filter(score::Column::Judging.eq(judging))
         .exec(transaction)
         .await?;
-    let now = Utc::now();
-    let mut rows = Vec::new();
-    for (&break_index, figures) in by_break {
-        for (&dimension, figures) in &figures.dimensions {
-            rows.push(score::ActiveModel {
-                id: Set(ScoreId::new()),
-                run_id: Set(run),
-                judging: Set(judging),
-                dimension: Set(dimension),
-                break_index: Set(break_index),
-                n: Set(i32::try_from(figures.n).unwrap_or(i32::MAX)),
-                cold: Set(figures.cold),
-                baseline: Set(figures.baseline),
-                post: Set(figures.post),
-                retention: Set(figures.retention),
-                known: Set(figures.known.and_then(|known| i32::try_from(known).ok())),
-                kept: Set(figures.kept.and_then(|kept| i32::try_from(kept).ok())),
-                item_retention: Set(figures.item_retention),
-                stale_rate: Set(figures.stale_rate),
-                abstained_rate: Set(figures.abstained_rate),
-                wrong_rate: Set(figures.wrong_rate),
-                partial_rate: Set(figures.partial_rate),
-                unreadable_rate: Set(figures.unreadable_rate),
-                created_at: Set(now),
-            });
-        }
-    }
+    let rows: Vec<score::ActiveModel> = by_break
+        .iter()
+        .flat_map(|(&break_index, figures)| {
+            figures
+                .dimensions
+                .iter()
+                .map(move |(&dimension, &figures)| StoredScore {
+                    run_id: run,
+                    break_index,
+                    dimension,
+                    figures,
+                })
+        })
+        .map(|score| score.into_row(judging))
+        .collect();
     if !rows.is_empty() {
         score::Entity::insert_many(rows)
             .exec_without_returning(transaction)

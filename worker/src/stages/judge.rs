@@ -2,7 +2,7 @@
 
 use domain::vocabulary::TaskStatus;
 use entity::{RunId, TaskId, agent_run, task};
-use platform::jobs::ledger;
+use platform::queue::lease;
 use sea_orm::EntityTrait;
 use tracing::{info, warn};
 
@@ -55,7 +55,7 @@ pub(crate) async fn judge_run(
     recalls.store(&transaction, &run, number).await?;
     let redactor = &worker.platform.redactor;
     let rings = end_run(&transaction, &Who::of(&run), &end, redactor).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     worker.tell(task_id, &rings).await;
     info!(run.id = %run_id, "judged run {run_id}: {answers} answers");

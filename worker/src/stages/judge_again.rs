@@ -3,7 +3,7 @@
 use chrono::Utc;
 use domain::vocabulary::{JudgingStatus, RunStatus, TaskStatus};
 use entity::{TaskId, agent_run, judging, task};
-use platform::jobs::ledger;
+use platform::queue::lease;
 use platform::redaction::Redactor;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
@@ -120,7 +120,7 @@ async fn refuse(
     let transaction = worker.begin(job).await?;
     let redactor = &worker.platform.redactor;
     failed(&transaction, task.id, number, &message, redactor).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     warn!(task.id = %task.id, "judging {number} was not made: {message}");
     Ok(())
@@ -145,7 +145,7 @@ async fn leave_documents(
         .map_or(1, |before| before.number);
     keep_documents(worker, job, task_id, Some(before)).await?;
     let transaction = worker.begin(job).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     info!(task.id = %task_id, "judged task {task_id} again (judging {number})");
     Ok(())

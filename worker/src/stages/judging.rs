@@ -20,7 +20,7 @@ use sea_orm::{
 use super::recalls::{JURY, VoteLine, votes_artifact};
 use crate::job::{Job, StageError, Worker};
 use crate::judges::{Judge, Tried, try_jury};
-use crate::result::{AgreementPart, JudgePart, TokensPart};
+use results::document::{AgreementPart, JudgePart};
 
 /// What is known of a judging when all runs of its task are judged.
 pub(crate) struct Summary {
@@ -154,11 +154,8 @@ async fn with_bills(
 
 /// What the battery was billed for, twice; not known where one of them is not.
 fn add_bill(part: &mut JudgePart, own: &JudgePart) {
-    part.tokens = part.tokens.zip(own.tokens).map(|(one, other)| TokensPart {
-        input: one.input + other.input,
-        cached: one.cached + other.cached,
-        output: one.output + other.output,
-    });
+    let tokens = part.tokens.zip(own.tokens);
+    part.tokens = tokens.and_then(|(one, other)| one.plus(other));
     let costs = part.cost_usd.zip(own.cost_usd);
     part.cost_usd = costs.map(|(one, other)| one + other);
 }
@@ -219,7 +216,7 @@ fn tried(worker: &Worker, judge: &dyn Judge, tried: &Tried, now: bool) -> JudgeP
             .map(str::to_owned),
         battery: Some(tried.battery.clone()),
         tried_at: Some(tried.at.to_rfc3339_opts(SecondsFormat::Micros, true)),
-        tokens: tokens.filter(|_| is_model).map(tokens_part),
+        tokens: tokens.filter(|_| is_model),
         cost_usd: cost_usd.filter(|_| is_model),
         model,
         ..measured(worker, &tried.result)
@@ -239,14 +236,6 @@ fn jury(worker: &Worker, jurors: &[Arc<Tried>]) -> JudgePart {
         part.why = Some("no model that judges may rank".to_owned());
     }
     part
-}
-
-fn tokens_part(tokens: Tokens) -> TokensPart {
-    TokensPart {
-        input: tokens.input,
-        cached: tokens.cached,
-        output: tokens.output,
-    }
 }
 
 /// Sums up the votes of a judging over all runs of its task.
@@ -304,7 +293,7 @@ pub(crate) async fn sum_up(
     }
     for part in judges.iter_mut().filter(|part| part.model.is_some()) {
         let bill = bills.remove(&part.name).unwrap_or_default();
-        part.votes_tokens = bill.tokens.map(tokens_part);
+        part.votes_tokens = bill.tokens;
         part.votes_cost_usd = bill.cost_usd;
     }
     let agreement = agreement(&clusters, jurors.len(), task.seed.cast_unsigned());

@@ -2,16 +2,16 @@
 
 use agents::adapters;
 use chrono::Utc;
+use domain::pull_request::PullRequest;
 use domain::vocabulary::{Dimension, Level, OpenTopic, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, agent_run, probe, task};
 use evaluation::claims::{OpenFact, open_facts};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::ProbeSet;
 use evaluation::probes::{ProbePlan, generate, of_dimensions, prove, without};
-use evaluation::pull_request::PullRequest;
 use evaluation::question_bank::QuestionBank;
 use platform::events::{Event, NewEvent};
-use platform::jobs::{self, Work, ledger};
+use platform::queue::{self, Work, lease};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ pub(crate) async fn end_job(worker: &Worker, job: &Job) -> Result<(), StageError
     let redactor = &worker.platform.redactor;
     let transaction = worker.begin(job).await?;
     ending::close_cancelled(&transaction, job.lease.task_id, redactor).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -131,7 +131,7 @@ async fn resolve_telling(
     job: &Job,
     task: &task::Model,
 ) -> Result<Resolved, StageError> {
-    let source: task::Source = serde_json::from_value(task.source.clone())?;
+    let source: domain::PullRequestSource = serde_json::from_value(task.source.clone())?;
     // What is larger than the context would be forgotten before it is asked about.
     let most = worker.settings.max_context_tokens;
     let context = task
@@ -436,7 +436,7 @@ async fn hand_on(
             agent: run.agent.clone(),
         })
         .collect();
-    let rings = jobs::enqueue_all(&transaction, &works).await?;
+    let rings = queue::enqueue_all(&transaction, &works).await?;
     let mut events = events_of(pull_request, probe_set, hash);
     events.extend(estimate_events(&expected, task.max_cost_usd));
     let judges = worker.judges.iter().filter(|judge| judge.juror().is_some());
@@ -444,7 +444,7 @@ async fn hand_on(
     let judging = judging(judges.count(), runs.len(), asks(task, prepared), breaks);
     events.extend(judging.map(|line| progress("estimate", line)));
     platform::events::append(&transaction, task.id, &events, redactor).await?;
-    ledger::finish(&transaction, &job.lease).await?;
+    lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
     worker.tell(task.id, &rings).await;
     info!(

@@ -18,8 +18,8 @@ use crate::job::{Job, StageError, Text, Worker};
 use crate::judges::Judge;
 use crate::material::{MOST_FACTS, Material};
 use crate::phases::{open, recall::artifact};
-use crate::result::JudgePart;
 use crate::stages::prepare::OPEN_FACTS;
+use results::document::JudgePart;
 
 /// What most of the jurors say. A juror is a model that may rank and is not kept from judging the
 /// agent; one of them is a jury.

@@ -14,7 +14,7 @@ use entity::{ProbeId, RunId, TaskId, agent_run, answer, probe, task};
 use evaluation::probe::Probe;
 use platform::artifacts;
 use platform::events::Event;
-use platform::jobs::{self, Work, ledger};
+use platform::queue::{self, Work, lease};
 use platform::telemetry::chain;
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::json;
@@ -23,11 +23,11 @@ use tracing::{info, warn};
 use super::prepare::end_job;
 use crate::job::{Job, StageError, Who, Worker};
 use crate::material::{MATERIAL, Material};
-use crate::phases::billing::Bill;
 use crate::phases::checkpoint::{Saved, Stage};
 use crate::phases::manifest::SetUp;
 use crate::phases::running::{Broken, Running, Session, phase};
 use crate::phases::{arms, breaking, deep_dive, open, recall, study};
+use results::run_stats::Bill;
 
 pub(crate) async fn run_agent(
     worker: &Arc<Worker>,
@@ -205,7 +205,7 @@ async fn end_well(running: &mut Running) -> Result<(), StageError> {
         task: running.who.task,
         run: running.who.run,
     };
-    let ring = jobs::enqueue(&transaction, &work).await?;
+    let ring = queue::enqueue(&transaction, &work).await?;
     let started = running.who.event(
         Level::Info,
         Event::PhaseStarted {
@@ -217,7 +217,7 @@ async fn end_well(running: &mut Running) -> Result<(), StageError> {
     let redactor = &worker.platform.redactor;
     platform::events::append(&transaction, running.who.task, &[started], redactor).await?;
     let more = super::ending::follow_up(&transaction, running.who.task, redactor).await?;
-    ledger::finish(&transaction, &running.job.lease).await?;
+    lease::finish(&transaction, &running.job.lease).await?;
     transaction.commit().await?;
     let rings: Vec<_> = std::iter::once(ring).chain(more).collect();
     worker.tell(running.who.task, &rings).await;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::Utc;
 use domain::vocabulary::{FailureCause, JobKind, JobState};
 use entity::{JobId, agent_run, job, worker};
-use platform::jobs::ledger::{self, Standing};
-use platform::jobs::{Ring, Work, sweeper};
+use platform::queue::lease::{self, Renewal};
+use platform::queue::{Notification, Work, rescuer};
 use platform::telemetry::chain;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
@@ -59,7 +59,7 @@ pub(super) async fn watch(supervisor: Arc<Supervisor>) {
 
 /// Renews the leases.
 pub(super) async fn renew(supervisor: Arc<Supervisor>) {
-    let mut ticks = ticks(supervisor.worker.platform.ledger.renew);
+    let mut ticks = ticks(supervisor.worker.platform.queue.renew);
     loop {
         ticks.tick().await;
         supervisor.renew().await;
@@ -67,12 +67,12 @@ pub(super) async fn renew(supervisor: Arc<Supervisor>) {
 }
 
 /// Brings back what was lost, whoever lost it.
-pub(super) async fn sweep(supervisor: Arc<Supervisor>) {
+pub(super) async fn rescue(supervisor: Arc<Supervisor>) {
     let mut ticks = ticks(SWEEP);
     let mut sweeps = 0_u64;
     loop {
         ticks.tick().await;
-        if let Err(error) = supervisor.sweep(sweeps).await {
+        if let Err(error) = supervisor.rescue(sweeps).await {
             warn!(error = chain(&error), "the ledger cannot be swept");
         }
         sweeps += 1;
@@ -158,7 +158,7 @@ impl Supervisor {
             return;
         }
         let asked = Instant::now();
-        let standings = ledger::renew(&self.worker.platform.database, &leases).await;
+        let standings = lease::renew(&self.worker.platform.database, &leases).await;
         let mut held = self.held();
         match standings {
             Ok(standings) => {
@@ -167,12 +167,12 @@ impl Supervisor {
                         continue;
                     };
                     match standing {
-                        Standing::Held => held.renewed = asked,
-                        Standing::CancelRequested => {
+                        Renewal::Held => held.renewed = asked,
+                        Renewal::CancelRequested => {
                             held.renewed = asked;
                             held.stop(Why::CancelRequested);
                         }
-                        Standing::Lost => held.stop(Why::LeaseLost),
+                        Renewal::Lost => held.stop(Why::LeaseLost),
                     }
                 }
             }
@@ -180,7 +180,7 @@ impl Supervisor {
                 warn!(error = chain(&error), "leases cannot be renewed");
                 // What nobody could renew is somebody else's by now.
                 for held in held.values() {
-                    if held.renewed.elapsed() >= held.job.lease.lasts {
+                    if held.renewed.elapsed() >= held.job.lease.duration {
                         held.stop(Why::LeaseLost);
                     }
                 }
@@ -188,11 +188,11 @@ impl Supervisor {
         }
     }
 
-    async fn sweep(&self, sweeps: u64) -> Result<(), DbErr> {
+    async fn rescue(&self, sweeps: u64) -> Result<(), DbErr> {
         let platform = &self.worker.platform;
-        let swept = sweeper::sweep(&platform.database, &platform.ledger).await?;
-        if !swept.rings.is_empty()
-            && let Err(error) = platform.doorbell.ring(&swept.rings).await
+        let swept = rescuer::rescue(&platform.database, &platform.queue).await?;
+        if !swept.notify.is_empty()
+            && let Err(error) = platform.notifier.notify(&swept.notify).await
         {
             debug!(
                 error = chain(&error),
@@ -215,7 +215,7 @@ impl Supervisor {
             }
         }
         if sweeps.is_multiple_of(SWEEPS_PER_TRIM)
-            && let Err(error) = platform.doorbell.trim().await
+            && let Err(error) = platform.notifier.trim().await
         {
             debug!(error = chain(&error), "the doorbell cannot be trimmed");
         }
@@ -299,7 +299,7 @@ impl Supervisor {
             if self.slots.available_permits() == 0 {
                 break;
             }
-            let ring = Ring {
+            let ring = Notification {
                 queue,
                 job_id,
                 epoch,

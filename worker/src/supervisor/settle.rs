@@ -4,7 +4,7 @@ use chrono::Utc;
 use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus};
 use entity::{RunId, agent_run};
 use platform::events::{Event, NewEvent};
-use platform::jobs::{Ring, Work, ledger};
+use platform::queue::{Notification, Work, lease};
 use platform::telemetry::chain;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
@@ -98,14 +98,14 @@ async fn write(worker: &Worker, job: &Job, verdict: &Verdict) -> Result<(), Stag
     let rings = match verdict {
         Verdict::Nothing => Vec::new(),
         Verdict::Cancelled => {
-            ledger::cancelled(&transaction, &job.lease).await?;
+            lease::cancel(&transaction, &job.lease).await?;
             end_work(worker, &transaction, &job.lease.work, &RunEnd::Cancelled).await?
         }
         Verdict::HandBack => {
             if let Work::RunAgent { run, .. } = &job.lease.work {
                 back_to_queue(&transaction, *run, RunStatus::Queued).await?;
             }
-            vec![ledger::hand_back(&transaction, &job.lease).await?]
+            vec![lease::release(&transaction, &job.lease).await?]
         }
         Verdict::Failed {
             cause,
@@ -113,7 +113,7 @@ async fn write(worker: &Worker, job: &Job, verdict: &Verdict) -> Result<(), Stag
             message,
         } => {
             let redacted = worker.platform.redactor.redact(message);
-            let again = ledger::fail(
+            let again = lease::fail(
                 &transaction,
                 &job.lease,
                 &redacted,
@@ -121,7 +121,7 @@ async fn write(worker: &Worker, job: &Job, verdict: &Verdict) -> Result<(), Stag
                     u32::try_from(job.lease.attempt).unwrap_or(1),
                     worker.settings.provider_wait,
                 ),
-                &worker.platform.ledger,
+                &worker.platform.queue,
             )
             .await?;
             match again {
@@ -153,7 +153,7 @@ pub(super) async fn end_work(
     transaction: &impl ConnectionTrait,
     work: &Work,
     end: &RunEnd,
-) -> Result<Vec<Ring>, StageError> {
+) -> Result<Vec<Notification>, StageError> {
     let redactor = &worker.platform.redactor;
     match work {
         Work::PrepareTask { task } | Work::FinishTask { task } => {

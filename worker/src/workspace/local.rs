@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use entity::task::Source;
+use domain::PullRequestSource;
 
 use super::WorkspaceError;
 use super::git::Git;
@@ -14,7 +14,7 @@ use crate::settings::WorkerSettings;
 pub(crate) async fn origin(
     settings: &WorkerSettings,
     git: &Git,
-    source: &Source,
+    source: &PullRequestSource,
 ) -> Result<Origin, WorkspaceError> {
     if let Some(origin) = Origin::of_forge(settings, source)? {
         return Ok(origin);
@@ -27,7 +27,7 @@ pub(crate) async fn origin(
 pub(crate) async fn local_commit(
     settings: &WorkerSettings,
     git: &Git,
-    source: &Source,
+    source: &PullRequestSource,
     revision: &str,
 ) -> Result<String, WorkspaceError> {
     let no_commit =
@@ -59,9 +59,9 @@ pub(crate) async fn local_commit(
 async fn local(
     settings: &WorkerSettings,
     git: &Git,
-    source: &Source,
+    source: &PullRequestSource,
 ) -> Result<(PathBuf, PathBuf), WorkspaceError> {
-    let Source::Local { path, .. } = source else {
+    let PullRequestSource::Local { path, .. } = source else {
         return Err(WorkspaceError::Refused(
             "the source is no local repository".to_owned(),
         ));

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use entity::task::Source;
-use platform::settings::Secret;
+use domain::PullRequestSource;
+use platform::settings::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use super::WorkspaceError;
@@ -22,7 +22,7 @@ pub(crate) enum Origin {
         /// The forge that the token and the API belong to.
         first: bool,
         base_url: String,
-        token: Option<Secret>,
+        token: Option<SecretString>,
     },
     Local {
         /// What git calls its common folder: `.git`, or the folder itself where it is bare.
@@ -72,10 +72,10 @@ impl Origin {
     /// The origin of a forge's source; none for a local one, which git must be asked about.
     pub(crate) fn of_forge(
         settings: &WorkerSettings,
-        source: &Source,
+        source: &PullRequestSource,
     ) -> Result<Option<Self>, WorkspaceError> {
         match source {
-            Source::Forge {
+            PullRequestSource::Forge {
                 base_url,
                 owner,
                 name,
@@ -88,7 +88,7 @@ impl Origin {
                 }
                 Self::forge(&settings.forge, base_url, owner, name).map(Some)
             }
-            Source::Local { .. } => Ok(None),
+            PullRequestSource::Local { .. } => Ok(None),
         }
     }
 
@@ -126,7 +126,7 @@ impl Origin {
                 ..
             } => Some((
                 format!("http.{base_url}/.extraHeader"),
-                format!("Authorization: Basic {}", basic(token.expose())),
+                format!("Authorization: Basic {}", basic(token.expose_secret())),
             )),
             Self::Forge { token: None, .. } | Self::Local { .. } => None,
         }
@@ -137,7 +137,10 @@ impl Origin {
         match self {
             Self::Forge {
                 token: Some(token), ..
-            } => vec![basic(token.expose()), token.expose().to_owned()],
+            } => vec![
+                basic(token.expose_secret()),
+                token.expose_secret().to_owned(),
+            ],
             Self::Forge { token: None, .. } | Self::Local { .. } => Vec::new(),
         }
     }

@@ -7,14 +7,14 @@ use agents::adapters::{self, Setup};
 use agents::control::{ControlProgram, SUBCOMMAND};
 use domain::vocabulary::Trigger;
 use entity::TaskId;
-use platform::jobs::{Work, enqueue};
+use platform::queue::{Work, enqueue};
 use testkit::builders;
 
 use super::Installation;
 use super::repository::Repository;
 
 pub(crate) fn controls() -> Vec<Arc<dyn AgentAdapter>> {
-    adapters::all(&Setup::of_controls(ControlProgram {
+    adapters::all(&Setup::with_control(ControlProgram {
         path: env!("CARGO_BIN_EXE_worker").into(),
         args: vec![SUBCOMMAND.into()],
         in_process: false,
@@ -52,6 +52,11 @@ pub(crate) async fn task(
     let ring = enqueue(database, &Work::PrepareTask { task: id })
         .await
         .unwrap();
-    installation.platform.doorbell.ring(&[ring]).await.unwrap();
+    installation
+        .platform
+        .notifier
+        .notify(&[ring])
+        .await
+        .unwrap();
     id
 }

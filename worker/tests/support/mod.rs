@@ -15,18 +15,19 @@ use agents::sandbox::Mode;
 use domain::vocabulary::{Level, TaskStatus};
 use entity::{TaskId, agent_run, answer, task, task_event};
 use platform::artifacts::{self, ArtifactStore};
-use platform::doorbell::embedded::EmbeddedDoorbell;
-use platform::events::LocalWaker;
-use platform::jobs::ledger::LedgerSettings;
-use platform::parts::Platform;
+use platform::connect::Platform;
+use platform::notify::local::LocalEventNotifier;
+use platform::notify::local::LocalNotifier;
+use platform::queue::QueueSettings;
 use platform::redaction::Redactor;
+use results::document::ResultDocument;
+use results::load::result_document;
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
 use tempfile::TempDir;
 use testkit::database::TestDatabase;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::WorkerError;
-use worker::result::{ResultDocument, result_document};
 use worker::settings::{AgentSettings, ForgeSettings, JudgeSettings, WorkerSettings};
 
 /// Everything that outlives a worker.
@@ -51,12 +52,12 @@ impl Running {
 }
 
 /// Leases that are over soon, so that tests of lost workers are.
-pub(crate) fn quick() -> LedgerSettings {
-    LedgerSettings {
+pub(crate) fn quick() -> QueueSettings {
+    QueueSettings {
         lease: Duration::from_secs(3),
         renew: Duration::from_millis(500),
         backoff: Duration::from_millis(100),
-        ..LedgerSettings::default()
+        ..QueueSettings::default()
     }
 }
 
@@ -65,7 +66,7 @@ impl Installation {
         Self::with(quick()).await
     }
 
-    pub(crate) async fn with(ledger: LedgerSettings) -> Self {
+    pub(crate) async fn with(ledger: QueueSettings) -> Self {
         let database = TestDatabase::sqlite().await.unwrap();
         let installation = Self::on(database.connection().clone(), ledger);
         Self {
@@ -75,18 +76,18 @@ impl Installation {
     }
 
     /// On a database that the caller keeps.
-    pub(crate) fn on(database: DatabaseConnection, ledger: LedgerSettings) -> Self {
+    pub(crate) fn on(database: DatabaseConnection, ledger: QueueSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let redactor = Redactor::default();
         let storage = folder.path().join("storage").display().to_string();
         let platform = Platform {
             database,
-            doorbell: Arc::new(EmbeddedDoorbell::new()),
-            waker: Arc::new(LocalWaker::new()),
+            notifier: Arc::new(LocalNotifier::new()),
+            event_notifier: Arc::new(LocalEventNotifier::new()),
             artifacts: ArtifactStore::open(&storage, redactor.clone()).unwrap(),
             redactor,
-            ledger,
-            rates: None,
+            queue: ledger,
+            rate_limit: None,
         };
         Self {
             platform,
@@ -272,7 +273,7 @@ impl Installation {
             let runs = self.runs(id).await;
             panic!("{what} did not come: {runs:#?} {:#?}", self.kinds(id).await);
         }
-        let mut woken = self.platform.waker.subscribe();
+        let mut woken = self.platform.event_notifier.subscribe();
         // Either a wake-up or the reader's own look, as for every reader of events.
         let _ = tokio::time::timeout(Duration::from_millis(50), woken.recv()).await;
     }

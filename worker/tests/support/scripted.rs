@@ -16,13 +16,13 @@ use agents::failure::{Cause, Failure};
 use agents::process::{self, Launch};
 use async_trait::async_trait;
 use domain::Cost;
+use domain::pull_request::{ChangedFile, Content, FileStatus, PullRequest};
 use domain::vocabulary::{CostSource, Dimension, JobState, RunStatus, TaskStatus};
 use entity::{ProbeId, TaskId, probe, task};
 use evaluation::probe::{
     Combine, GeneratorReport, Grader, Key, Part, Probe, ProbeKind, ProbeSet, Teaching, Version,
 };
-use evaluation::pull_request::{ChangedFile, Content, FileStatus, PullRequest};
-use platform::jobs::{Work, enqueue_all};
+use platform::queue::{Work, enqueue_all};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -236,7 +236,7 @@ impl ScriptedSession {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), r#"grep -rls '"distractors"' "$ROOT""#.into()],
             folder: self.spec.home.clone(),
-            needs: Vec::new(),
+            readable: Vec::new(),
             home: self.spec.home.clone(),
             environment: BTreeMap::from([("ROOT".to_owned(), folder.display().to_string())]),
             input: Vec::new(),
@@ -563,14 +563,14 @@ pub(crate) async fn prepared(
         }
     }
     let rings = enqueue_all(database, &works).await.unwrap();
-    installation.platform.doorbell.ring(&rings).await.unwrap();
+    installation.platform.notifier.notify(&rings).await.unwrap();
     task.id
 }
 
 /// Does what a user's cancelling does: marks the jobs, then the task and the runs nobody holds.
 pub(crate) async fn cancel(installation: &Installation, id: TaskId) {
     let database = &installation.platform.database;
-    platform::jobs::ledger::request_cancel(database, id)
+    platform::queue::lease::request_cancel(database, id)
         .await
         .unwrap();
     task::Entity::update_many()

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail};
 use evaluation::leaderboard::pull_request_of;
 use evaluation::statistics::{mean, standard_deviation};
-use worker::result::{ResultDocument, TaskPart};
+use results::document::{ResultDocument, TaskPart};
 
 use crate::misuse::Misuse;
 

@@ -6,7 +6,7 @@ use super::{AtomicFact, FactKind, has_word};
 use crate::draw::Draw;
 use crate::facts::FactSheet;
 use crate::probe::{Grader, Probe, ProbeSet};
-use crate::pull_request::FileStatus;
+use domain::pull_request::FileStatus;
 
 /// The facts that a free recall is held against: of every kind in turn, in an order drawn by `seed`.
 ///

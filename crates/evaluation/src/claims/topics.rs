@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{AtomicFact, has_word};
 use crate::draw::Draw;
 use crate::facts::{ConstantFact, FactSheet, FileFact, SymbolFact};
-use crate::pull_request::{Change, FileStatus, PullRequest};
+use domain::pull_request::{Change, FileStatus, PullRequest};
 
 /// Facts of one topic, at most: what a judge is asked about in one request.
 const MOST_FACTS: usize = 8;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::facts::names::{is_rare, tells};
 use crate::facts::sections::{Section, Sections, words};
 use crate::facts::{Evidence, FileFact, HunkFact, SymbolFact};
-use crate::pull_request::{Change, FileStatus};
+use domain::pull_request::{Change, FileStatus};
 
 /// Every file of the diff with the lines that tell what happened to it.
 pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {

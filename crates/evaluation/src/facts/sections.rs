@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::Evidence;
-use crate::pull_request::{Change, ChangedFile, Content, FileStatus, PullRequest, parse_patch};
 use crate::symbols::{self, Symbols};
+use domain::pull_request::{Change, ChangedFile, Content, FileStatus, PullRequest, parse_patch};
 
 /// All used files, by path.
 pub(super) struct Sections<'a> {

@@ -1,10 +1,14 @@
 //! Ranked agents held against each other: rank intervals, and every two of them by their sessions.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{Estimate, Row, RunResult};
 use crate::statistics::{Figure, Unit, compared, rank_intervals};
 
 /// Two agents by the overall scores of the sessions that both have.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Comparison {
     pub a: String,
     pub b: String,

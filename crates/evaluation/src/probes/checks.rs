@@ -5,7 +5,7 @@
 //! Two things are proved apart from each other. The answer is come to again from a fact sheet that is
 //! made anew; for what was just generated that finds mistakes of the generators, not of the reading.
 //! The lines of the source are looked up, by number, in the text of the file: git's at the recorded
-//! commit, which is what [`crate::pull_request::ChangedFile::head_text`] holds.
+//! commit, which is what [`domain::pull_request::ChangedFile::head_text`] holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::probes::dimension_of;
 use crate::probes::leaks::{Leak, Questions, stem, subjects};
 use crate::probes::likeness::folded;
 use crate::probes::rederiving::follows;
-use crate::pull_request::{Change, ChangedFile, Line, PullRequest};
+use domain::pull_request::{Change, ChangedFile, Line, PullRequest};
 
 /// Questions with more of their words in common than this ask the same.
 const NEARLY_THE_SAME: f64 = 0.9;

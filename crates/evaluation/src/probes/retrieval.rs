@@ -11,7 +11,7 @@ use crate::probe::{Combine, Grader, Part, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, offer, several, single};
 use crate::probes::likeness::sounds_like;
 use crate::probes::places::{Places, ambiguous_names, extension, folder, was_removed, wrong_sets};
-use crate::pull_request::FileStatus;
+use domain::pull_request::FileStatus;
 
 /// More files than this are too many for one question.
 const LARGEST_SET: usize = 12;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::draw::Draw;
 use crate::facts::{FactSheet, FileFact};
 use crate::probes::places::{ambiguous_names, folder, was_removed};
-use crate::pull_request::FileStatus;
+use domain::pull_request::FileStatus;
 
 /// The sort of thing that a sentence is about.
 #[derive(Clone, Copy, PartialEq, Eq)]

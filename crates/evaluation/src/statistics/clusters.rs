@@ -10,6 +10,7 @@ use super::{mean, sum};
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// One agent on one pull request in one trial. Says nothing of other pull requests.
@@ -65,6 +66,7 @@ pub fn by_unit<'a>(
 
 /// The price of asking many questions of one session, or of running many trials of one pull request.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct DesignEffect {
     /// Intraclass correlation, from the analysis of variance; negative where answers of a session
     /// are less alike than those of different ones.

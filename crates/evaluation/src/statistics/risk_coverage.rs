@@ -15,7 +15,7 @@ pub struct Claim {
 }
 
 /// A risk-coverage curve.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RiskCoverage {
     /// By growing coverage; empty where nothing is claimed.
     pub points: Vec<RiskPoint>,
@@ -24,7 +24,7 @@ pub struct RiskCoverage {
 }
 
 /// One point: what is answered at this confidence or more.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RiskPoint {
     /// Share of all questions.
     pub coverage: f64,

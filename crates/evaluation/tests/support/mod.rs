@@ -6,11 +6,11 @@
     reason = "each test file is a crate of its own and uses a part of this"
 )]
 
+use domain::pull_request::FileStatus;
 use evaluation::facts::{
     ConstantFact, Evidence, FactSheet, FileFact, FlowFact, HunkFact, SymbolFact, SymbolKind,
     TestFact, UseFact,
 };
-use evaluation::pull_request::FileStatus;
 
 /// Lines of a file as evidence.
 pub(crate) fn evidence(file: &str, line: u32, text: &[&str]) -> Evidence {

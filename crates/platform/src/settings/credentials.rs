@@ -1,10 +1,10 @@
-//! How addresses are shown to people.
+//! Hides credentials in URLs before they are shown.
 
-/// What a name in a query must hold for its value to be hidden.
-const TELLING: [&str; 7] = ["pass", "pwd", "secret", "token", "key", "sig", "cred"];
+/// A query parameter is hidden if its name contains one of these.
+const SECRET_WORDS: [&str; 7] = ["pass", "pwd", "secret", "token", "key", "sig", "cred"];
 
-/// A text with one or several addresses in it, without their passwords: neither before the host, with
-/// a scheme or without one, nor in the query. Hides rather too much than too little.
+/// Returns a text without the passwords of the URLs in it, before the host and in the query, with or
+/// without a scheme. If in doubt, it hides too much.
 pub fn without_credentials(text: &str) -> String {
     let text = without_secret_parameters(text);
     let mut parts = text.split("://");
@@ -16,14 +16,14 @@ pub fn without_credentials(text: &str) -> String {
     shown
 }
 
-/// Up to the last `@`, because a password that was not encoded may hold anything.
+/// Hides everything up to the last `@`, because a password that was not encoded may contain `@`.
 fn without_user_info(part: &str) -> String {
     let Some((user_info, rest)) = part.rsplit_once('@') else {
         return part.to_owned();
     };
     match user_info.split_once(':') {
         Some((user, _)) => format!("{user}:…@{rest}"),
-        // A token may stand alone.
+        // A token without a user name.
         None => format!("…@{rest}"),
     }
 }
@@ -38,7 +38,7 @@ fn without_secret_parameters(text: &str) -> String {
         let end = parameter.find('&').unwrap_or(parameter.len());
         if let Some((name, _)) = parameter[..end].split_once('=') {
             let lower = name.to_ascii_lowercase();
-            if TELLING.iter().any(|word| lower.contains(word)) {
+            if SECRET_WORDS.iter().any(|word| lower.contains(word)) {
                 shown.push_str(name);
                 shown.push_str("=…");
                 rest = &parameter[end..];
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_password_is_shown_wherever_it_stands() {
+    fn no_password_is_shown_anywhere_in_a_url() {
         for (text, shown) in [
             (
                 "postgres://ada:quokka@db:5432/x",

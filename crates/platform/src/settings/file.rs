@@ -1,8 +1,8 @@
-//! The file `.env`: settings for whoever does not want to export them.
+//! The file `.env`: settings without exporting variables.
 //!
-//! A file that is not there is none. One that cannot be read to its end stops the start: what stands
-//! after a bad line would else be dropped in silence, `SSO_ENABLED=true` among it. Nothing of a value
-//! is ever told, for the line that goes wrong is often the one with a password in it.
+//! A missing file is no error. A file with an invalid line stops the start: otherwise the lines after
+//! it would be ignored silently, `SSO_ENABLED=true` among them. Errors never contain a value, because
+//! the invalid line is often the one with a password.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -10,62 +10,63 @@ use std::path::{Path, PathBuf};
 
 use super::{Environment, Source as _};
 
-/// The name of the file, in the working folder or the nearest one above it that has such a file.
+/// Name of the file, searched in the working folder and then in the folders above it.
 const NAME: &str = ".env";
 
-/// Why the file cannot be used.
+/// An unusable `.env` file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    #[error("{}, line {line}{}: this is no NAME=value; a value with spaces, quotes, # or $ stands \
-        in single quotes", path.display(), of(name.as_deref()))]
+    #[error("{}, line {line}{}: not a NAME=value line. Put values with spaces, quotes, # or $ in \
+        single quotes", path.display(), in_parentheses(name.as_deref()))]
     Line {
         path: PathBuf,
         line: usize,
-        /// The variable, where one can be made out.
+        /// Name of the variable, if the line has one.
         name: Option<String>,
     },
-    #[error("{} cannot be read", path.display())]
+    #[error("could not read {}", path.display())]
     Unreadable {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("{0} is set in the environment to bytes that are no text (UTF-8)")]
+    #[error("the environment variable {0} is not valid UTF-8")]
     NotText(String),
 }
 
-fn of(name: Option<&str>) -> String {
+fn in_parentheses(name: Option<&str>) -> String {
     name.map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
-/// Adds what stands in the file to the environment; what is there already goes before it. Call it
-/// before any thread is there, because the environment belongs to the whole process.
+/// Adds the variables of the file to the environment. Existing variables keep their values.
+///
+/// Call it before any thread starts, because the environment belongs to the whole process.
 ///
 /// # Errors
-/// There is a file and it cannot be used; nothing of it has been added then.
+/// The file exists and is unusable. No variable has been added then.
 pub fn load() -> Result<(), FileError> {
     let Some(path) = find()? else { return Ok(()) };
     for name in read(&path)?.into_keys() {
-        if Environment.has_no_text(&name) {
+        if Environment.is_not_text(&name) {
             return Err(FileError::NotText(name));
         }
     }
-    // It was read to its end a moment ago.
+    // The file was just read to its end.
     dotenvy::from_path(&path).map_err(|error| FileError::Unreadable {
         path,
         source: match error {
             dotenvy::Error::Io(source) => source,
             dotenvy::Error::LineParse(..) | dotenvy::Error::EnvVar(_) | _ => {
-                io::Error::other("it changes while it is read")
+                io::Error::other("the file changed while it was read")
             }
         },
     })
 }
 
-/// What stands in the file that [`load`] would take; nothing where there is none.
+/// Returns the variables of the file that [`load`] would use. Empty if there is no file.
 ///
 /// # Errors
-/// There is a file and it cannot be used.
+/// The file exists and is unusable.
 pub fn entries() -> Result<BTreeMap<String, String>, FileError> {
     match find()? {
         Some(path) => read(&path),
@@ -103,28 +104,28 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>, FileError> {
     })
 }
 
-/// The variables of a text, or the line that is none, with its variable if it names one.
+/// Returns the variables of a text, or the first invalid line with its variable name if it has one.
 fn parse(text: &[u8]) -> Result<BTreeMap<String, String>, (usize, Option<String>)> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let taken = std::cell::Cell::new(0);
+    let lines_read = std::cell::Cell::new(0);
     let lines = Lines {
         rest: text,
-        taken: &taken,
+        lines_read: &lines_read,
     };
     let mut variables = BTreeMap::new();
     for item in dotenvy::from_read_iter(lines) {
         match item {
-            // Of several the first counts.
+            // The first of several lines with one name counts.
             Ok((name, value)) => {
                 variables.entry(name).or_insert(value);
             }
             Err(error) => {
-                // A value in quotes may go over several lines: the first of them is told.
+                // A quoted value may span several lines: report the first of them.
                 let lines = match &error {
                     dotenvy::Error::LineParse(read, _) => read.lines().count().max(1),
                     dotenvy::Error::Io(_) | dotenvy::Error::EnvVar(_) | _ => 1,
                 };
-                let line = (taken.get() + 1).saturating_sub(lines).max(1);
+                let line = (lines_read.get() + 1).saturating_sub(lines).max(1);
                 return Err((line, name_at(text, line)));
             }
         }
@@ -132,7 +133,7 @@ fn parse(text: &[u8]) -> Result<BTreeMap<String, String>, (usize, Option<String>
     Ok(variables)
 }
 
-/// The name before the `=` of a line, if it looks like the name of a variable.
+/// Returns the name before the `=` of a line, if it looks like a variable name.
 fn name_at(text: &[u8], line: usize) -> Option<String> {
     let line = text.split(|byte| *byte == b'\n').nth(line - 1)?;
     let (name, _) = std::str::from_utf8(line).ok()?.split_once('=')?;
@@ -145,10 +146,10 @@ fn name_at(text: &[u8], line: usize) -> Option<String> {
     is_name.then(|| name.to_owned())
 }
 
-/// Hands out one line at a time and counts them, so that the place of an error is known.
+/// Reads one line at a time and counts lines, to locate an error.
 struct Lines<'a> {
     rest: &'a [u8],
-    taken: &'a std::cell::Cell<usize>,
+    lines_read: &'a std::cell::Cell<usize>,
 }
 
 impl Read for Lines<'_> {
@@ -160,7 +161,7 @@ impl Read for Lines<'_> {
         buffer[..count].copy_from_slice(line);
         self.rest = rest;
         if count == length && count > 0 {
-            self.taken.set(self.taken.get() + 1);
+            self.lines_read.set(self.lines_read.get() + 1);
         }
         Ok(count)
     }
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_that_goes_wrong_is_told_and_its_value_is_not() {
+    fn an_error_names_the_line_and_not_its_value() {
         for (text, line, name) in [
             (
                 "A=1\nGATEWAY_SECRET=quokka and more\nSSO_ENABLED=true\n",
@@ -186,20 +187,20 @@ mod tests {
             ),
             ("\u{feff}A=quokka quokka", 1, Some("A")),
         ] {
-            let told = parse(text.as_bytes()).unwrap_err();
-            assert_eq!(told, (line, name.map(str::to_owned)), "{text:?}");
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error, (line, name.map(str::to_owned)), "{text:?}");
         }
         assert_eq!(parse(b"A=1\nB=\xff\n").unwrap_err().0, 2);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
         std::fs::write(&path, "A=1\nREDIS_URL=redis://:quokka x\n").unwrap();
-        let told = read(&path).unwrap_err().to_string();
-        assert!(told.contains(".env, line 2 (REDIS_URL)"), "{told}");
-        assert!(!told.contains("quokka"), "{told}");
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains(".env, line 2 (REDIS_URL)"), "{message}");
+        assert!(!message.contains("quokka"), "{message}");
     }
 
     #[test]
-    fn of_two_lines_with_one_name_the_first_counts() {
+    fn the_first_of_two_lines_with_one_name_counts() {
         let found = parse(b"A=1\r\nB='x y # $z'\nA=2").unwrap();
         let expected = [("A", "1"), ("B", "x y # $z")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -207,17 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn every_sample_of_the_description_can_be_used_as_it_stands() {
-        let described = include_str!("../../../../.env.example");
+    fn every_example_of_the_settings_file_is_valid() {
+        let example_file = include_str!("../../../../.env.example");
         let mut samples = 0;
-        for line in described.lines() {
+        for line in example_file.lines() {
             let Some(sample) = line
                 .strip_prefix('#')
                 .filter(|line| !line.starts_with([' ', '#']))
             else {
                 continue;
             };
-            let (name, value) = sample.split_once('=').expect("a sample is NAME=value");
+            let (name, value) = sample.split_once('=').expect("an example is NAME=value");
             let found = parse(sample.as_bytes());
             assert_eq!(
                 found,

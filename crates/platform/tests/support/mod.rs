@@ -9,24 +9,25 @@ use std::time::Duration;
 
 use entity::{JobId, RunId, TaskId, job};
 use platform::database::{DatabaseSettings, connect};
-use platform::jobs::ledger::{Lease, LedgerSettings, claim};
-use platform::jobs::{Ring, Work, enqueue};
+use platform::queue::QueueSettings;
+use platform::queue::lease::{Lease, claim};
+use platform::queue::{Notification, Work, enqueue};
 use sea_orm::{DatabaseConnection, EntityTrait as _};
 use testkit::builders;
 use testkit::database::TestDatabase;
 
 /// Settings without any waiting.
-pub(crate) fn at_once() -> LedgerSettings {
-    LedgerSettings {
+pub(crate) fn at_once() -> QueueSettings {
+    QueueSettings {
         backoff: Duration::ZERO,
-        ring_again: Duration::ZERO,
-        ..LedgerSettings::default()
+        notify_again: Duration::ZERO,
+        ..QueueSettings::default()
     }
 }
 
 /// Settings under which a lease is over when it begins.
-pub(crate) fn no_lease() -> LedgerSettings {
-    LedgerSettings {
+pub(crate) fn no_lease() -> QueueSettings {
+    QueueSettings {
         lease: Duration::ZERO,
         ..at_once()
     }
@@ -55,25 +56,25 @@ pub(crate) async fn task_and_run(database: &DatabaseConnection) -> (TaskId, RunI
 }
 
 /// A job that waits, of a task of its own.
-pub(crate) async fn waiting_job(database: &DatabaseConnection) -> (Work, Ring) {
+pub(crate) async fn waiting_job(database: &DatabaseConnection) -> (Work, Notification) {
     let (task, run) = task_and_run(database).await;
     let work = Work::RunAgent {
         task,
         run,
         agent: "control-lossy:0.5".to_owned(),
     };
-    let ring = enqueue(database, &work).await.expect("it can be enqueued");
-    (work, ring)
+    let notification = enqueue(database, &work).await.expect("it can be enqueued");
+    (work, notification)
 }
 
 /// A job that `owner` has claimed.
 pub(crate) async fn leased_job(
     database: &DatabaseConnection,
     owner: &str,
-    settings: &LedgerSettings,
+    settings: &QueueSettings,
 ) -> Lease {
-    let (_, ring) = waiting_job(database).await;
-    claim(database, &ring, owner, settings)
+    let (_, notification) = waiting_job(database).await;
+    claim(database, &notification, owner, settings)
         .await
         .expect("the database is there")
         .expect("nobody else claims it")

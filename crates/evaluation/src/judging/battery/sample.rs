@@ -20,7 +20,7 @@ const FACTS: [Row; 24] = [
     ),
     (
         FactKind::Returns,
-        "open_ledger",
+        "open_queue",
         "Result<Ledger, StoreError>",
         &["Option<Ledger>", "Result<Account, StoreError>"],
     ),
