@@ -84,7 +84,7 @@ pub(crate) fn router(api: ApiState, stopping: CancellationToken) -> Router {
         .route("/", get(home::show_home))
         .route("/admin", any(forbidden))
         .route("/admin/{*rest}", any(forbidden))
-        .merge(openapi::pages(openapi::complete(document)))
+        .merge(openapi::pages::pages(openapi::complete(document)))
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(running.clone())

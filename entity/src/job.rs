@@ -31,6 +31,7 @@ pub struct Model {
     /// Not before this.
     pub available_at: DateTimeUtc,
     /// When its bell was last rung.
+    #[sea_orm(column_name = "rung_at")]
     pub notified_at: Option<DateTimeUtc>,
     pub cancel_requested: bool,
     #[sea_orm(column_type = "Text", nullable)]

@@ -50,7 +50,7 @@ pub(super) async fn about(
     token: Option<&SecretString>,
 ) -> Result<About, ApiError> {
     // A redirect would take the token elsewhere.
-    let client = reqwest::Client::builder()
+    let client = platform::http_client::builder()
         .redirect(Policy::none())
         .timeout(PATIENCE)
         .user_agent(concat!("memory-break/", env!("CARGO_PKG_VERSION")))
