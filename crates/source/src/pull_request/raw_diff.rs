@@ -1,31 +1,32 @@
-//! Which paths a change touches, as git lists them.
+//! The raw diff: the changed paths, as git lists them.
 
 use domain::pull_request::FileStatus;
 
-use crate::workspace::{Git, Kind, Mirror, WorkspaceError};
+use crate::error::SourceError;
+use crate::git::{EntryKind, Git, Mirror};
 
-/// The list of changed paths, in bytes: about half a million.
-const MOST_LISTING: u64 = 128 << 20;
+/// Size limit of the raw diff, in bytes: about half a million paths.
+const MAX_LISTING_BYTES: u64 = 128 << 20;
 
-/// One changed path, as git lists it.
+/// One changed path.
 #[derive(Clone, Debug)]
-pub(super) struct Raw {
+pub(super) struct RawEntry {
     pub(super) status: FileStatus,
-    /// A file that became a symlink, or the like.
+    /// Whether the kind changed, such as from a file to a symlink.
     pub(super) type_changed: bool,
-    pub(super) kind: Option<Kind>,
+    pub(super) kind: Option<EntryKind>,
     pub(super) new_id: String,
     pub(super) path: Vec<u8>,
     pub(super) old_path: Option<Vec<u8>>,
 }
 
-/// The changed paths, in git's order.
-pub(super) async fn list(
+/// Returns the changed paths, in git's order.
+pub(super) async fn raw_diff(
     git: &Git,
     mirror: &Mirror,
     base: &str,
     head: &str,
-) -> Result<Vec<Raw>, WorkspaceError> {
+) -> Result<Vec<RawEntry>, SourceError> {
     let arguments = [
         "diff-tree",
         "-r",
@@ -37,21 +38,28 @@ pub(super) async fn list(
         head,
     ];
     let listing = git
-        .output("diff-tree", Some(&mirror.path), &arguments, MOST_LISTING)
+        .output(
+            "diff-tree",
+            Some(&mirror.path),
+            &arguments,
+            MAX_LISTING_BYTES,
+        )
         .await?;
     let mut parts = listing.split(|&byte| byte == 0);
     let mut raws = Vec::new();
     while let Some(about) = parts.next().filter(|part| !part.is_empty()) {
-        raws.push(raw(about, &mut parts).ok_or_else(|| WorkspaceError::Git {
-            action: "diff-tree",
-            message: format!("unexpected line {:?}", String::from_utf8_lossy(about)),
-        })?);
+        raws.push(
+            parse_entry(about, &mut parts).ok_or_else(|| SourceError::Git {
+                action: "diff-tree",
+                message: format!("unexpected line {:?}", String::from_utf8_lossy(about)),
+            })?,
+        );
     }
     Ok(raws)
 }
 
-/// `:<old mode> <new mode> <old id> <new id> <status>`, then one path or two.
-fn raw<'a>(about: &[u8], parts: &mut impl Iterator<Item = &'a [u8]>) -> Option<Raw> {
+/// Parses `:<old mode> <new mode> <old id> <new id> <status>`, followed by one path or two.
+fn parse_entry<'a>(about: &[u8], parts: &mut impl Iterator<Item = &'a [u8]>) -> Option<RawEntry> {
     let about = std::str::from_utf8(about).ok()?.strip_prefix(':')?;
     let mut words = about.split(' ');
     let old_mode = words.next()?;
@@ -72,10 +80,10 @@ fn raw<'a>(about: &[u8], parts: &mut impl Iterator<Item = &'a [u8]>) -> Option<R
         'C' => (parts.next()?.to_vec(), None),
         _ => (first, None),
     };
-    Some(Raw {
+    Some(RawEntry {
         status,
         type_changed: letter == 'T',
-        kind: Kind::of_mode(mode.as_bytes()),
+        kind: EntryKind::from_mode(mode.as_bytes()),
         new_id,
         path,
         old_path,

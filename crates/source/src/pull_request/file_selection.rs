@@ -1,8 +1,8 @@
-//! Which files of a large change are used: those that people wrote most of.
+//! Selects the files of a large change: those with the most lines written by people.
 
 use std::cmp::Reverse;
 
-/// Folders of what was written elsewhere or by a program.
+/// Folders of files that were written elsewhere or by a program.
 const FOREIGN_FOLDERS: [&str; 7] = [
     "vendor",
     "third_party",
@@ -12,8 +12,8 @@ const FOREIGN_FOLDERS: [&str; 7] = [
     "__snapshots__",
     "testdata",
 ];
-/// How names of generated files end.
-const GENERATED: [&str; 12] = [
+/// Endings of the names of generated files.
+const GENERATED_ENDINGS: [&str; 12] = [
     ".lock",
     "-lock.json",
     "-lock.yaml",
@@ -28,49 +28,51 @@ const GENERATED: [&str; 12] = [
     ".svg",
 ];
 
-/// A file that could be used.
+/// A usable file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) path: &'a str,
-    /// Added and removed lines.
+    /// Number of added and removed lines.
     pub(super) changed: usize,
-    /// Of its patch, in bytes.
+    /// Size of its patch, in bytes.
     pub(super) size: usize,
 }
 
-/// Why a candidate is not used.
+/// Limit that excludes a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum Exclusion {
     Files,
     Bytes,
 }
 
-/// For each candidate whether it is used; those with the most changed lines come first, lock files,
-/// generated and foreign ones last.
-pub(super) fn choose(
+/// Returns for each candidate the limit that excludes it, or `None` if it is used.
+///
+/// Candidates with the most changed lines come first. Lock files, generated files and files of others
+/// come last.
+pub(super) fn select_files(
     candidates: &[Candidate<'_>],
     max_files: usize,
     patch_bytes: usize,
-) -> Vec<Option<Left>> {
+) -> Vec<Option<Exclusion>> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&at| {
         let Candidate { path, changed, .. } = candidates[at];
         (is_secondary(path), Reverse(changed), path)
     });
     let (mut files, mut bytes) = (0, 0);
-    let mut left = vec![None; candidates.len()];
+    let mut exclusions = vec![None; candidates.len()];
     for at in order {
         let size = candidates[at].size;
         if files == max_files {
-            left[at] = Some(Left::Files);
+            exclusions[at] = Some(Exclusion::Files);
         } else if bytes + size > patch_bytes {
-            left[at] = Some(Left::Bytes);
+            exclusions[at] = Some(Exclusion::Bytes);
         } else {
             files += 1;
             bytes += size;
         }
     }
-    left
+    exclusions
 }
 
 fn is_secondary(path: &str) -> bool {
@@ -78,7 +80,7 @@ fn is_secondary(path: &str) -> bool {
     folders
         .split('/')
         .any(|folder| FOREIGN_FOLDERS.contains(&folder))
-        || GENERATED.iter().any(|end| name.ends_with(end))
+        || GENERATED_ENDINGS.iter().any(|end| name.ends_with(end))
         || name.contains(".generated.")
 }
 
@@ -100,12 +102,12 @@ mod tests {
             size: 10,
         });
         assert_eq!(
-            choose(&candidates, 2, 100),
-            [None, Some(Left::Files), None, Some(Left::Files)]
+            select_files(&candidates, 2, 100),
+            [None, Some(Exclusion::Files), None, Some(Exclusion::Files)]
         );
         assert_eq!(
-            choose(&candidates, 3, 20),
-            [None, Some(Left::Bytes), None, Some(Left::Bytes)]
+            select_files(&candidates, 3, 20),
+            [None, Some(Exclusion::Bytes), None, Some(Exclusion::Bytes)]
         );
     }
 }

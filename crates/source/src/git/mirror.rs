@@ -1,7 +1,7 @@
-//! The bare mirrors: one per repository, filled by one process at a time, read by all.
+//! Bare mirrors: one per repository, filled by one process at a time and read by all.
 //!
-//! Nothing is ever removed from a mirror, so that a commit once fetched stays readable for the
-//! tasks that recorded it. A damaged or an oversized one is removed as a whole.
+//! Nothing is removed from a mirror, so that a fetched commit stays readable for the tasks that
+//! recorded it. A damaged or oversized mirror is removed as a whole.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -10,19 +10,27 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::git::{Git, SHORT};
-use super::origin::Origin;
-use super::remote::understood;
-use super::{Mirror, WorkspaceError};
-use crate::settings::WorkerSettings;
+use super::argument::path_argument;
+use super::command::{Git, SHORT_OUTPUT};
+use super::remote::Remote;
+use super::remote_query::permanent;
+use crate::error::SourceError;
+use crate::settings::SourceSettings;
 
-/// How often a lock that another one holds is tried.
-const RETRY: Duration = Duration::from_millis(50);
-/// How often a growing mirror is measured.
-const MEASURE: Duration = Duration::from_secs(1);
+/// A bare mirror of a repository on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Folder of the mirror.
+    pub path: PathBuf,
+}
 
-/// What git says of a repository that is damaged. It has no better sign.
-const DAMAGE: [&str; 14] = [
+/// Interval between attempts to lock a mirror.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+/// Interval between measurements of a growing mirror.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Parts of git's messages about a damaged repository. git has no better sign.
+const DAMAGE_MESSAGES: [&str; 14] = [
     "not a git repository",
     "bad object",
     "bad tree",
@@ -39,40 +47,32 @@ const DAMAGE: [&str; 14] = [
     "did not send all necessary objects",
 ];
 
-/// Whether the mirror is to be fetched anew.
-pub(crate) fn is_damage(error: &WorkspaceError) -> bool {
+/// Returns whether an error means that the mirror is damaged and must be fetched again.
+pub(crate) fn is_damage(error: &SourceError) -> bool {
     match error {
-        WorkspaceError::Git { message, .. } => {
+        SourceError::Git { message, .. } => {
             let message = message.to_ascii_lowercase();
-            DAMAGE.iter().any(|sign| message.contains(sign))
+            DAMAGE_MESSAGES.iter().any(|sign| message.contains(sign))
         }
-        WorkspaceError::Refused(_)
-        | WorkspaceError::TimedOut { .. }
-        | WorkspaceError::Io { .. }
-        | WorkspaceError::Cancelled => false,
+        SourceError::Refused(_)
+        | SourceError::TimedOut { .. }
+        | SourceError::Io { .. }
+        | SourceError::Cancelled => false,
     }
 }
 
-/// Whether a text is a full commit id.
-pub(crate) fn is_commit_id(text: &str) -> bool {
-    matches!(text.len(), 40 | 64)
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
-
-/// A mirror that nobody else changes.
-struct Locked {
+/// A mirror that no other process changes.
+struct LockedMirror {
     path: PathBuf,
     _file: File,
 }
 
 async fn lock(
-    settings: &WorkerSettings,
+    settings: &SourceSettings,
     path: &Path,
     cancel: &CancellationToken,
-) -> Result<Locked, WorkspaceError> {
-    let failed = |source| WorkspaceError::io("locking a mirror", source);
+) -> Result<LockedMirror, SourceError> {
+    let failed = |source| SourceError::io("locking a mirror", source);
     let folder = settings.work_dir.join("mirrors");
     tokio::fs::create_dir_all(&folder).await.map_err(failed)?;
     let name = path.with_extension("lock");
@@ -87,8 +87,8 @@ async fn lock(
         .await
         .map_err(|error| failed(std::io::Error::other(error)))?
         .map_err(failed)?;
-    // Tried and not waited for: a thread that waits for a lock cannot be cancelled. The lock
-    // belongs to the open file, so that it also parts the tasks of one process.
+    // Polled, because a thread that waits for a lock cannot be cancelled. The lock belongs to the open
+    // file, so it also separates tasks of one process.
     loop {
         match file.try_lock() {
             Ok(()) => break,
@@ -96,34 +96,35 @@ async fn lock(
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         tokio::select! {
-            () = cancel.cancelled() => return Err(WorkspaceError::Cancelled),
-            () = tokio::time::sleep(RETRY) => {}
+            () = cancel.cancelled() => return Err(SourceError::Cancelled),
+            () = tokio::time::sleep(LOCK_RETRY) => {}
         }
     }
-    Ok(Locked {
+    Ok(LockedMirror {
         path: path.to_owned(),
         _file: file,
     })
 }
 
-fn path_of(settings: &WorkerSettings, origin: &Origin) -> PathBuf {
-    let name = format!("{}.git", origin.key());
+fn mirror_path(settings: &SourceSettings, remote: &Remote) -> PathBuf {
+    let name = format!("{}.git", remote.key());
     settings.work_dir.join("mirrors").join(name)
 }
 
-/// The mirror of an origin with these commits. What it lacks is fetched: first the refs that are to
-/// bring them, then what they did not bring, by its id.
+/// Returns the mirror of a remote with these commits.
+///
+/// Missing commits are fetched: first through the refs that should contain them, then by id.
 pub(crate) async fn with_commits(
-    settings: &WorkerSettings,
+    settings: &SourceSettings,
     git: &Git,
-    origin: &Origin,
+    remote: &Remote,
     refspecs: &[String],
     commits: &[&str],
-) -> Result<Mirror, WorkspaceError> {
-    let path = path_of(settings, origin);
+) -> Result<Mirror, SourceError> {
+    let path = mirror_path(settings, remote);
     let mut wanted = missing(git, &path, commits).await?;
     if !wanted.is_empty() && !refspecs.is_empty() {
-        fetch(settings, git, origin, refspecs).await?;
+        fetch(settings, git, remote, refspecs).await?;
         wanted = missing(git, &path, commits).await?;
     }
     if !wanted.is_empty() {
@@ -131,9 +132,9 @@ pub(crate) async fn with_commits(
             .iter()
             .map(|commit| format!("+{commit}:refs/kept/{commit}"))
             .collect();
-        fetch(settings, git, origin, &refspecs).await?;
+        fetch(settings, git, remote, &refspecs).await?;
         if let Some(commit) = missing(git, &path, commits).await?.first() {
-            return Err(WorkspaceError::Refused(format!(
+            return Err(SourceError::Refused(format!(
                 "the repository no longer has the commit {commit}"
             )));
         }
@@ -141,17 +142,17 @@ pub(crate) async fn with_commits(
     Ok(Mirror { path })
 }
 
-/// The refspec of a pull request's head.
+/// Returns the refspec of a pull request's head.
 pub(crate) fn pull_refspec(number: u64) -> String {
     format!("+refs/pull/{number}/head:{}", pull_ref(number))
 }
 
-/// Where a mirror keeps the head of a pull request.
+/// Returns the ref of a mirror for the head of a pull request.
 pub(crate) fn pull_ref(number: u64) -> String {
     format!("refs/origin/pull/{number}")
 }
 
-async fn missing(git: &Git, path: &Path, commits: &[&str]) -> Result<Vec<String>, WorkspaceError> {
+async fn missing(git: &Git, path: &Path, commits: &[&str]) -> Result<Vec<String>, SourceError> {
     if !tokio::fs::try_exists(path).await.unwrap_or(false) {
         return Ok(commits.iter().map(|&commit| commit.to_owned()).collect());
     }
@@ -167,24 +168,24 @@ async fn missing(git: &Git, path: &Path, commits: &[&str]) -> Result<Vec<String>
         ];
         match git.line("rev-parse", Some(path), &arguments).await {
             Ok(_) => {}
-            Err(WorkspaceError::Git { .. }) => missing.push(commit.to_owned()),
+            Err(SourceError::Git { .. }) => missing.push(commit.to_owned()),
             Err(error) => return Err(error),
         }
     }
     Ok(missing)
 }
 
-/// Fetches refspecs of an origin into its mirror, which is made where there is none.
+/// Fetches refspecs of a remote into its mirror, and creates the mirror if necessary.
 pub(crate) async fn fetch(
-    settings: &WorkerSettings,
+    settings: &SourceSettings,
     git: &Git,
-    origin: &Origin,
+    remote: &Remote,
     refspecs: &[String],
-) -> Result<Mirror, WorkspaceError> {
-    let path = path_of(settings, origin);
+) -> Result<Mirror, SourceError> {
+    let path = mirror_path(settings, remote);
     let locked = lock(settings, &path, git.cancel()).await?;
-    open(git, &locked).await?;
-    let git = git.clone().reaching(origin);
+    ensure_exists(git, &locked).await?;
+    let git = git.clone().with_access_to(remote);
     let mut arguments = vec![
         "fetch",
         "--quiet",
@@ -195,35 +196,35 @@ pub(crate) async fn fetch(
         "--no-recurse-submodules",
         "--update-shallow",
         "--",
-        origin.address()?,
+        remote.address()?,
     ];
     arguments.extend(refspecs.iter().map(String::as_str));
-    let most = settings.forge.max_bytes;
+    let max_bytes = settings.forge.max_bytes;
     let fetched = tokio::select! {
-        fetched = git.output("fetch", Some(&path), &arguments, SHORT) => fetched,
-        error = outgrown(&path, most) => Err(error),
+        fetched = git.output("fetch", Some(&path), &arguments, SHORT_OUTPUT) => fetched,
+        error = outgrown(&path, max_bytes) => Err(error),
     };
     let fetched = match fetched {
-        Ok(_) if size(&path).await? > most => Err(too_large(most)),
-        result => result.map_err(understood),
+        Ok(_) if size(&path).await? > max_bytes => Err(too_large(max_bytes)),
+        result => result.map_err(permanent),
     };
-    if let Err(WorkspaceError::Refused(_)) = &fetched
-        && size(&path).await? > most
+    if let Err(SourceError::Refused(_)) = &fetched
+        && size(&path).await? > max_bytes
     {
         remove(&locked).await?;
     }
     fetched.map(|_| Mirror { path })
 }
 
-/// Makes sure that there is a bare repository.
-async fn open(git: &Git, locked: &Locked) -> Result<(), WorkspaceError> {
+/// Creates the bare repository unless it exists and is intact.
+async fn ensure_exists(git: &Git, locked: &LockedMirror) -> Result<(), SourceError> {
     let path = &locked.path;
     if tokio::fs::try_exists(path).await.unwrap_or(false) {
         let arguments = ["rev-parse", "--is-bare-repository"];
         match git.line("rev-parse", Some(path), &arguments).await {
             Ok(answer) if answer == "true" => return Ok(()),
-            Ok(_) | Err(WorkspaceError::Git { .. }) => {
-                warn!("the mirror {} is damaged: it is made anew", path.display());
+            Ok(_) | Err(SourceError::Git { .. }) => {
+                warn!(mirror.path = %path.display(), "replaced a damaged mirror");
                 remove(locked).await?;
             }
             Err(error) => return Err(error),
@@ -235,64 +236,66 @@ async fn open(git: &Git, locked: &Locked) -> Result<(), WorkspaceError> {
         "--bare",
         "--template=",
         "--",
-        super::git::argument(path)?,
+        path_argument(path)?,
     ];
-    git.output("init", None, &arguments, SHORT).await.map(drop)
+    git.output("init", None, &arguments, SHORT_OUTPUT)
+        .await
+        .map(drop)
 }
 
-/// Removes the mirror of an origin.
+/// Removes the mirror of a remote.
 pub(crate) async fn discard(
-    settings: &WorkerSettings,
-    origin: &Origin,
+    settings: &SourceSettings,
+    remote: &Remote,
     cancel: &CancellationToken,
-) -> Result<(), WorkspaceError> {
-    discard_at(&path_of(settings, origin), settings, cancel).await
+) -> Result<(), SourceError> {
+    discard_at(&mirror_path(settings, remote), settings, cancel).await
 }
 
 /// Removes a mirror.
 pub(super) async fn discard_at(
     path: &Path,
-    settings: &WorkerSettings,
+    settings: &SourceSettings,
     cancel: &CancellationToken,
-) -> Result<(), WorkspaceError> {
-    warn!("the mirror {} is damaged: it is removed", path.display());
+) -> Result<(), SourceError> {
+    warn!(mirror.path = %path.display(), "removing a damaged mirror");
     let locked = lock(settings, path, cancel).await?;
     remove(&locked).await
 }
 
-async fn remove(locked: &Locked) -> Result<(), WorkspaceError> {
+async fn remove(locked: &LockedMirror) -> Result<(), SourceError> {
     match tokio::fs::remove_dir_all(&locked.path).await {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        result => result.map_err(|source| WorkspaceError::io("removing a mirror", source)),
+        result => result.map_err(|source| SourceError::io("removing a mirror", source)),
     }
 }
 
-fn too_large(most: u64) -> WorkspaceError {
-    WorkspaceError::Refused(format!(
-        "the repository is larger than GIT_MAX_BYTES ({most} bytes)"
+fn too_large(max_bytes: u64) -> SourceError {
+    SourceError::Refused(format!(
+        "the repository is larger than GIT_MAX_BYTES ({max_bytes} bytes)"
     ))
 }
 
-/// Comes to an end when the mirror is too large.
-async fn outgrown(path: &Path, most: u64) -> WorkspaceError {
+/// Returns an error as soon as the mirror is too large.
+async fn outgrown(path: &Path, max_bytes: u64) -> SourceError {
     loop {
-        tokio::time::sleep(MEASURE).await;
+        tokio::time::sleep(MEASURE_INTERVAL).await;
         match size(path).await {
-            Ok(size) if size > most => return too_large(most),
+            Ok(size) if size > max_bytes => return too_large(max_bytes),
             Ok(_) => {}
             Err(error) => return error,
         }
     }
 }
 
-/// The bytes of all files below a folder.
-async fn size(path: &Path) -> Result<u64, WorkspaceError> {
+/// Returns the total size of all files below a folder.
+async fn size(path: &Path) -> Result<u64, SourceError> {
     let root = path.to_owned();
     let measure = move || {
         let mut total = 0;
         let mut folders = vec![root];
         while let Some(folder) = folders.pop() {
-            // Git renames and removes its files meanwhile.
+            // git may rename and remove its files in the meantime.
             let Ok(parts) = std::fs::read_dir(folder) else {
                 continue;
             };
@@ -308,5 +311,5 @@ async fn size(path: &Path) -> Result<u64, WorkspaceError> {
     };
     tokio::task::spawn_blocking(measure)
         .await
-        .map_err(|error| WorkspaceError::io("measuring a mirror", std::io::Error::other(error)))
+        .map_err(|error| SourceError::io("measuring a mirror", std::io::Error::other(error)))
 }

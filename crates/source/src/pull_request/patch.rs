@@ -1,36 +1,36 @@
-//! Parts a diff into the sections of its files, without holding it all.
+//! Splits a diff into the sections of its files, without loading all of it.
 
 use std::io::{self, BufRead};
 
-/// One file's section of a diff.
+/// Section of one file in a diff.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Section {
-    /// From its `diff --git` line on; empty where it is larger than was asked for.
+    /// Text from the `diff --git` line on, empty if it is larger than the limit.
     pub(super) text: Vec<u8>,
-    /// In bytes, even where the text is not kept.
+    /// Size in bytes, also if the text is not kept.
     pub(super) size: usize,
-    /// Whether git says so instead of showing lines.
+    /// Whether git reports a binary file instead of lines.
     pub(super) binary: bool,
-    /// Added and removed lines.
+    /// Number of added and removed lines.
     pub(super) changed: usize,
     in_hunks: bool,
 }
 
-/// Calls `with` with the number and the section of each file, in order. Sections larger than `most`
-/// bytes come without their text. Gives how many there were.
+/// Calls `with` with the number and the section of each file, in order. Returns the number of
+/// sections.
 ///
-/// A line that starts with `diff --git ` starts a section, always: lines of a file come after one
-/// of git's signs, and in headers git quotes the line ends of a path.
+/// Sections larger than `max_bytes` have no text. A line that starts with `diff --git ` always starts
+/// a section, because git prefixes the lines of a file with a sign and quotes line ends in paths.
 pub(super) fn sections(
     diff: &mut impl BufRead,
-    most: usize,
+    max_bytes: usize,
     mut with: impl FnMut(usize, Section),
 ) -> io::Result<usize> {
     let mut count = 0;
     let mut current: Option<Section> = None;
     let mut line = Vec::new();
     loop {
-        let length = read_line(diff, &mut line, most)?;
+        let length = read_line(diff, &mut line, max_bytes)?;
         let starts = line.starts_with(b"diff --git ");
         if (length == 0 || starts)
             && let Some(section) = current.take()
@@ -45,15 +45,15 @@ pub(super) fn sections(
             current = Some(Section::default());
         }
         if let Some(section) = &mut current {
-            section.add(&line, length, most);
+            section.add(&line, length, max_bytes);
         }
     }
 }
 
 impl Section {
-    fn add(&mut self, line: &[u8], length: usize, most: usize) {
+    fn add(&mut self, line: &[u8], length: usize, max_bytes: usize) {
         self.size = self.size.saturating_add(length);
-        if self.size <= most {
+        if self.size <= max_bytes {
             self.text.extend_from_slice(line);
         } else {
             self.text = Vec::new();
@@ -68,8 +68,8 @@ impl Section {
     }
 }
 
-/// Reads a line with its end, of which `most` bytes are kept. Gives its length; 0 at the end.
-fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+/// Reads a line with its end and keeps `max_bytes` of it. Returns its length, 0 at the end.
+fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, max_bytes: usize) -> io::Result<usize> {
     line.clear();
     let mut length = 0;
     loop {
@@ -79,8 +79,8 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Re
         }
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let used = end.map_or(bytes.len(), |end| end + 1);
-        let room = most.max(64).saturating_sub(line.len()).min(used);
-        line.extend_from_slice(&bytes[..room]);
+        let kept = max_bytes.max(64).saturating_sub(line.len()).min(used);
+        line.extend_from_slice(&bytes[..kept]);
         from.consume(used);
         length += used;
         if end.is_some() {

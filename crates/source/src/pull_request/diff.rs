@@ -1,34 +1,35 @@
-//! Reads what changed between two commits, and chooses what is used of it.
+//! Reads the diff between two commits, and selects the files that are used.
 
 use std::collections::{HashMap, HashSet};
 
 use domain::pull_request::{ChangedFile, Content, Dropped, FileStatus, parse_patch};
 
-use super::UseLimits;
-use super::choice::{Candidate, Left, choose};
-use super::listing::{Raw, list};
-use super::patches::{Section, sections};
-use crate::workspace::{Git, Kind, Mirror, WorkspaceError, read_objects, read_tree};
+use super::file_selection::{Candidate, Exclusion, select_files};
+use super::limits::DiffLimits;
+use super::patch::{Section, sections};
+use super::raw_diff::{RawEntry, raw_diff};
+use crate::error::SourceError;
+use crate::git::{EntryKind, Git, Mirror, read_objects, read_tree};
 
-/// Untouched paths that are told.
-const MOST_OTHERS: usize = 3_000;
+/// Maximum number of untouched paths.
+const MAX_OTHER_PATHS: usize = 3_000;
 
-/// What changed.
-pub(super) struct Changes {
+/// The files that are used, and the files that are not.
+pub(super) struct Diff {
     pub(super) files: Vec<ChangedFile>,
     pub(super) dropped: Vec<Dropped>,
     pub(super) other_paths: Vec<String>,
 }
 
-/// A changed path that is used.
-struct Used {
-    raw: Raw,
+/// A changed file that is used.
+struct UsedFile {
+    raw: RawEntry,
     path: String,
     old_path: Option<String>,
 }
 
-/// What a first look at a section tells.
-enum Look {
+/// Kind of a section, from a first pass over the diff.
+enum SectionKind {
     Text { changed: usize, size: usize },
     Binary,
     NotUtf8,
@@ -38,42 +39,41 @@ enum Look {
 pub(super) async fn read(
     git: &Git,
     mirror: &Mirror,
-    base: &str,
-    head: &str,
-    limits: UseLimits,
-) -> Result<Changes, WorkspaceError> {
-    let raws = list(git, mirror, base, head).await?;
-    let other_paths = others(git, mirror, head, &raws).await?;
+    (base, head): (&str, &str),
+    limits: DiffLimits,
+) -> Result<Diff, SourceError> {
+    let raws = raw_diff(git, mirror, base, head).await?;
+    let other_paths = untouched_paths(git, mirror, head, &raws).await?;
     let mut dropped = Vec::new();
     let doubled: Vec<bool> = raws.iter().map(|raw| raw.type_changed).collect();
-    let ends = (base, head);
-    let looks = look(git, mirror, ends, doubled.clone(), limits.file_bytes).await?;
-    let used = select(raws, &looks, limits, &mut dropped);
-    let mut texts = texts(git, mirror, ends, doubled, &used, limits.file_bytes).await?;
-    let heads = heads(git, mirror, &used, limits.file_bytes).await?;
+    let range = (base, head);
+    let kinds = section_kinds(git, mirror, range, doubled.clone(), limits.file_bytes).await?;
+    let used = select(raws, &kinds, limits, &mut dropped);
+    let mut texts = section_texts(git, mirror, range, doubled, &used, limits.file_bytes).await?;
+    let heads = head_texts(git, mirror, &used, limits.file_bytes).await?;
     let mut files = Vec::new();
     for ((at, used), head) in used.into_iter().zip(heads) {
-        let Used {
+        let UsedFile {
             raw,
             path,
             old_path,
         } = used;
         let patch = texts.remove(&at).unwrap_or_default();
-        match finish(path.clone(), old_path, raw.status, patch, head) {
+        match changed_file(path.clone(), old_path, raw.status, patch, head) {
             Ok(file) => files.push(file),
             Err(reason) => dropped.push(Dropped { path, reason }),
         }
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     dropped.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(Changes {
+    Ok(Diff {
         files,
         dropped,
         other_paths,
     })
 }
 
-fn finish(
+fn changed_file(
     path: String,
     old_path: Option<String>,
     status: FileStatus,
@@ -87,7 +87,8 @@ fn finish(
         HeadText::Binary => return Err("binary".to_owned()),
         HeadText::NotUtf8 => return Err("not UTF-8".to_owned()),
     };
-    let hunks = parse_patch(&patch).map_err(|error| format!("its diff cannot be read: {error}"))?;
+    let hunks =
+        parse_patch(&patch).map_err(|error| format!("its diff cannot be parsed: {error}"))?;
     Ok(ChangedFile {
         path,
         old_path,
@@ -99,16 +100,16 @@ fn finish(
     })
 }
 
-/// Runs through the diff; a file that changed its type has two sections in it.
+/// Passes each section of the diff to `with`. A file that changed its type has two sections.
 async fn each_section<T: Send + 'static>(
     git: &Git,
     mirror: &Mirror,
     (base, head): (&str, &str),
     doubled: Vec<bool>,
-    most: usize,
+    max_bytes: usize,
     mut state: T,
     mut with: impl FnMut(&mut T, usize, Section) + Send + 'static,
-) -> Result<T, WorkspaceError> {
+) -> Result<T, SourceError> {
     let arguments = [
         "diff-tree",
         "-r",
@@ -131,19 +132,19 @@ async fn each_section<T: Send + 'static>(
             .enumerate()
             .flat_map(|(at, &twice)| std::iter::repeat_n(at, 1 + usize::from(twice)))
             .collect();
-        let count = sections(stdout, most, |at, section| {
+        let count = sections(stdout, max_bytes, |at, section| {
             if let Some(&owner) = owners.get(at) {
                 with(&mut state, owner, section);
             }
         })
-        .map_err(|source| WorkspaceError::Io {
+        .map_err(|source| SourceError::Io {
             doing: "reading the diff".to_owned(),
             source,
         })?;
         if count == owners.len() {
             Ok(state)
         } else {
-            Err(WorkspaceError::Git {
+            Err(SourceError::Git {
                 action: "diff-tree",
                 message: format!("the diff has {count} sections, expected {}", owners.len()),
             })
@@ -159,57 +160,57 @@ async fn each_section<T: Send + 'static>(
     .await
 }
 
-/// What each section is, without keeping any.
-async fn look(
+/// Returns the kind of each section, without keeping the texts.
+async fn section_kinds(
     git: &Git,
     mirror: &Mirror,
-    ends: (&str, &str),
+    range: (&str, &str),
     doubled: Vec<bool>,
     file_bytes: usize,
-) -> Result<Vec<Look>, WorkspaceError> {
+) -> Result<Vec<SectionKind>, SourceError> {
     each_section(
         git,
         mirror,
-        ends,
+        range,
         doubled,
         file_bytes,
         Vec::new(),
-        move |looks: &mut Vec<Look>, owner, section| {
-            // Git looks for a NUL only where a file begins; PostgreSQL keeps none in a text.
-            let look = if section.binary || section.text.contains(&0) {
-                Look::Binary
+        move |kinds: &mut Vec<SectionKind>, owner, section| {
+            // git looks for a NUL only at the start of a file, and PostgreSQL stores none in a text.
+            let kind = if section.binary || section.text.contains(&0) {
+                SectionKind::Binary
             } else if section.size > file_bytes {
-                Look::TooLarge
+                SectionKind::TooLarge
             } else if std::str::from_utf8(&section.text).is_err() {
-                Look::NotUtf8
+                SectionKind::NotUtf8
             } else {
-                Look::Text {
+                SectionKind::Text {
                     changed: section.changed,
                     size: section.size,
                 }
             };
-            // The second section of a changed type is not looked at.
-            if looks.len() == owner {
-                looks.push(look);
+            // The second section of a file that changed its type is ignored.
+            if kinds.len() == owner {
+                kinds.push(kind);
             }
         },
     )
     .await
 }
 
-/// Parts what is used from what is dropped. The numbers are the places in the list.
+/// Separates used files from dropped files. The numbers are positions in the raw diff.
 fn select(
-    raws: Vec<Raw>,
-    looks: &[Look],
-    limits: UseLimits,
+    raws: Vec<RawEntry>,
+    kinds: &[SectionKind],
+    limits: DiffLimits,
     dropped: &mut Vec<Dropped>,
-) -> Vec<(usize, Used)> {
+) -> Vec<(usize, UsedFile)> {
     let mut usable = Vec::new();
-    for (at, (raw, look)) in raws.into_iter().zip(looks).enumerate() {
+    for (at, (raw, kind)) in raws.into_iter().zip(kinds).enumerate() {
         let shown = String::from_utf8_lossy(&raw.path).into_owned();
-        match usable_text(&raw, look, limits) {
+        match usable_text(&raw, kind, limits) {
             Ok((path, old_path, changed, size)) => {
-                let used = Used {
+                let used = UsedFile {
                     raw,
                     path,
                     old_path,
@@ -230,16 +231,16 @@ fn select(
             size: *size,
         })
         .collect();
-    let left = choose(&candidates, limits.max_files, limits.patch_bytes);
+    let exclusions = select_files(&candidates, limits.max_files, limits.patch_bytes);
     let mut kept = Vec::new();
-    for ((at, used, ..), left) in usable.into_iter().zip(left) {
-        let reason = match left {
+    for ((at, used, ..), exclusion) in usable.into_iter().zip(exclusions) {
+        let reason = match exclusion {
             None => {
                 kept.push((at, used));
                 continue;
             }
-            Some(Left::Files) => format!("over max_files ({})", limits.max_files),
-            Some(Left::Bytes) => {
+            Some(Exclusion::Files) => format!("over max_files ({})", limits.max_files),
+            Some(Exclusion::Bytes) => {
                 format!("all patches together are over {} bytes", limits.patch_bytes)
             }
         };
@@ -251,11 +252,11 @@ fn select(
     kept
 }
 
-/// Paths, changed lines and size of a file that could be used, or why it could not.
+/// Returns paths, changed lines and size of a usable file, or the reason why it is not usable.
 fn usable_text(
-    raw: &Raw,
-    look: &Look,
-    limits: UseLimits,
+    raw: &RawEntry,
+    kind: &SectionKind,
+    limits: DiffLimits,
 ) -> Result<(String, Option<String>, usize, usize), String> {
     let path = readable(&raw.path)?;
     let old_path = raw.old_path.as_deref().map(readable).transpose()?;
@@ -263,20 +264,20 @@ fn usable_text(
         return Err("its type changed".to_owned());
     }
     match raw.kind {
-        Some(Kind::File) => {}
-        Some(Kind::Symlink) => return Err("symlink".to_owned()),
-        Some(Kind::Submodule) => return Err("submodule".to_owned()),
+        Some(EntryKind::File) => {}
+        Some(EntryKind::Symlink) => return Err("symlink".to_owned()),
+        Some(EntryKind::Submodule) => return Err("submodule".to_owned()),
         None => return Err("neither file nor symlink".to_owned()),
     }
-    match look {
-        Look::Text { changed, size } => Ok((path, old_path, *changed, *size)),
-        Look::Binary => Err("binary".to_owned()),
-        Look::NotUtf8 => Err("not UTF-8".to_owned()),
-        Look::TooLarge => Err(format!("larger than {} bytes", limits.file_bytes)),
+    match kind {
+        SectionKind::Text { changed, size } => Ok((path, old_path, *changed, *size)),
+        SectionKind::Binary => Err("binary".to_owned()),
+        SectionKind::NotUtf8 => Err("not UTF-8".to_owned()),
+        SectionKind::TooLarge => Err(format!("larger than {} bytes", limits.file_bytes)),
     }
 }
 
-/// A path that can be shown to agents, one per line.
+/// Returns a path that can be shown to agents, one per line.
 fn readable(path: &[u8]) -> Result<String, String> {
     let path = std::str::from_utf8(path).map_err(|_| "path is not UTF-8".to_owned())?;
     if path.contains(char::is_control) {
@@ -285,15 +286,15 @@ fn readable(path: &[u8]) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
-/// The sections of the used files, by their places in the list.
-async fn texts(
+/// Returns the sections of the used files, by their positions in the raw diff.
+async fn section_texts(
     git: &Git,
     mirror: &Mirror,
-    ends: (&str, &str),
+    range: (&str, &str),
     doubled: Vec<bool>,
-    used: &[(usize, Used)],
+    used: &[(usize, UsedFile)],
     file_bytes: usize,
-) -> Result<HashMap<usize, Vec<u8>>, WorkspaceError> {
+) -> Result<HashMap<usize, Vec<u8>>, SourceError> {
     let wanted: HashSet<usize> = used.iter().map(|(at, _)| *at).collect();
     if wanted.is_empty() {
         return Ok(HashMap::new());
@@ -303,31 +304,40 @@ async fn texts(
             texts.insert(owner, section.text);
         }
     };
-    each_section(git, mirror, ends, doubled, file_bytes, HashMap::new(), keep).await
+    each_section(
+        git,
+        mirror,
+        range,
+        doubled,
+        file_bytes,
+        HashMap::new(),
+        keep,
+    )
+    .await
 }
 
-/// The text of a file at the head commit.
+/// Text of a file at the head commit.
 #[derive(Clone, Debug)]
 enum HeadText {
-    /// Deleted, or too large.
+    /// The file is deleted or too large.
     None,
     Text(String),
-    /// It has a NUL beyond where git looks for one.
+    /// The file contains a NUL that git does not detect.
     Binary,
     NotUtf8,
 }
 
-/// The texts of the used files at the head commit, in their order.
-async fn heads(
+/// Returns the texts of the used files at the head commit, in their order.
+async fn head_texts(
     git: &Git,
     mirror: &Mirror,
-    used: &[(usize, Used)],
+    used: &[(usize, UsedFile)],
     file_bytes: usize,
-) -> Result<Vec<HeadText>, WorkspaceError> {
-    let places: Vec<usize> = (0..used.len())
+) -> Result<Vec<HeadText>, SourceError> {
+    let positions: Vec<usize> = (0..used.len())
         .filter(|&at| used[at].1.raw.status != FileStatus::Deleted)
         .collect();
-    let ids = places
+    let ids = positions
         .iter()
         .map(|&at| used[at].1.raw.new_id.clone())
         .collect();
@@ -339,11 +349,11 @@ async fn heads(
         let mut bytes = Vec::new();
         content
             .read_to_end(&mut bytes)
-            .map_err(|source| WorkspaceError::Io {
+            .map_err(|source| SourceError::Io {
                 doing: "reading a file of the head commit".to_owned(),
                 source,
             })?;
-        heads[places[at]] = match String::from_utf8(bytes) {
+        heads[positions[at]] = match String::from_utf8(bytes) {
             Ok(text) if text.contains('\0') => HeadText::Binary,
             Ok(text) => HeadText::Text(text),
             Err(_) => HeadText::NotUtf8,
@@ -353,13 +363,13 @@ async fn heads(
     .await
 }
 
-/// Paths of files that the change does not touch: all, or evenly many of all parts.
-async fn others(
+/// Returns paths of files that the change does not touch: all of them, or an even selection.
+async fn untouched_paths(
     git: &Git,
     mirror: &Mirror,
     head: &str,
-    raws: &[Raw],
-) -> Result<Vec<String>, WorkspaceError> {
+    raws: &[RawEntry],
+) -> Result<Vec<String>, SourceError> {
     let touched: HashSet<&[u8]> = raws
         .iter()
         .flat_map(|raw| [Some(raw.path.as_slice()), raw.old_path.as_deref()])
@@ -368,14 +378,14 @@ async fn others(
     let mut paths: Vec<String> = read_tree(git, mirror, head)
         .await?
         .into_iter()
-        .filter(|entry| entry.kind == Kind::File && !touched.contains(entry.path.as_slice()))
+        .filter(|entry| entry.kind == EntryKind::File && !touched.contains(entry.path.as_slice()))
         .filter_map(|entry| readable(&entry.path).ok())
         .collect();
     paths.sort_unstable();
     let count = paths.len();
-    if count > MOST_OTHERS {
-        paths = (0..MOST_OTHERS)
-            .map(|at| std::mem::take(&mut paths[at * count / MOST_OTHERS]))
+    if count > MAX_OTHER_PATHS {
+        paths = (0..MAX_OTHER_PATHS)
+            .map(|at| std::mem::take(&mut paths[at * count / MAX_OTHER_PATHS]))
             .collect();
     }
     Ok(paths)

@@ -2,23 +2,24 @@
 
 use std::io::{BufRead, Read};
 
-use super::git::Git;
-use super::{Mirror, WorkspaceError};
+use super::command::Git;
+use super::mirror::Mirror;
+use crate::error::SourceError;
 
-/// What a listing of a tree may take, in bytes: about a million paths.
-const MOST_LISTING: u64 = 128 << 20;
+/// Size limit of the listing of a tree, in bytes: about a million paths.
+const MAX_LISTING_BYTES: u64 = 128 << 20;
 
-/// What kind of thing stands at a path.
+/// Kind of a tree entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum EntryKind {
     File,
     Symlink,
     Submodule,
 }
 
-impl Kind {
-    /// Reads a mode as git writes it; none for a folder or one that git does not know.
-    pub(crate) fn of_mode(mode: &[u8]) -> Option<Self> {
+impl EntryKind {
+    /// Parses a mode as git writes it. Returns `None` for a folder or an unknown mode.
+    pub(crate) fn from_mode(mode: &[u8]) -> Option<Self> {
         match mode {
             b"120000" => Some(Self::Symlink),
             b"160000" => Some(Self::Submodule),
@@ -31,20 +32,20 @@ impl Kind {
 /// One path of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TreeEntry {
-    /// Any bytes but NUL, `/` between parts.
+    /// Path: any bytes except NUL, with `/` between its parts.
     pub(crate) path: Vec<u8>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: EntryKind,
     pub(crate) id: String,
-    /// In bytes; 0 for a submodule.
+    /// Size in bytes, 0 for a submodule.
     pub(crate) size: u64,
 }
 
-/// All paths of a commit, in git's order.
+/// Returns all paths of a commit, in git's order.
 pub(crate) async fn read_tree(
     git: &Git,
     mirror: &Mirror,
     commit: &str,
-) -> Result<Vec<TreeEntry>, WorkspaceError> {
+) -> Result<Vec<TreeEntry>, SourceError> {
     let arguments = [
         "ls-tree",
         "-r",
@@ -55,13 +56,13 @@ pub(crate) async fn read_tree(
         commit,
     ];
     let listing = git
-        .output("ls-tree", Some(&mirror.path), &arguments, MOST_LISTING)
+        .output("ls-tree", Some(&mirror.path), &arguments, MAX_LISTING_BYTES)
         .await?;
     listing
         .split(|&byte| byte == 0)
         .filter(|line| !line.is_empty())
         .map(|line| {
-            entry(line).ok_or_else(|| WorkspaceError::Git {
+            parse_entry(line).ok_or_else(|| SourceError::Git {
                 action: "ls-tree",
                 message: format!("unexpected line {:?}", String::from_utf8_lossy(line)),
             })
@@ -69,14 +70,14 @@ pub(crate) async fn read_tree(
         .collect()
 }
 
-/// `<mode> <type> <id> <size>\t<path>`, with the size padded.
-fn entry(line: &[u8]) -> Option<TreeEntry> {
+/// Parses `<mode> <type> <id> <size>\t<path>`, where the size is padded.
+fn parse_entry(line: &[u8]) -> Option<TreeEntry> {
     let tab = line.iter().position(|&byte| byte == b'\t')?;
     let (about, path) = (&line[..tab], &line[tab + 1..]);
     let mut words = about
         .split(|&byte| byte == b' ')
         .filter(|word| !word.is_empty());
-    let kind = Kind::of_mode(words.next()?)?;
+    let kind = EntryKind::from_mode(words.next()?)?;
     let _type = words.next()?;
     let id = String::from_utf8(words.next()?.to_vec()).ok()?;
     let size = match words.next()? {
@@ -91,17 +92,15 @@ fn entry(line: &[u8]) -> Option<TreeEntry> {
     })
 }
 
-/// Streams objects: `with` gets the index of each id, its size and its bytes, in order. Nothing of
-/// git's conversions is applied.
+/// Streams objects to `with`: the index of each id, its size and its bytes, in order. git converts
+/// nothing.
 pub(crate) async fn read_objects<T: Send + 'static>(
     git: &Git,
     mirror: &Mirror,
     ids: Vec<String>,
     mut state: T,
-    mut with: impl FnMut(&mut T, usize, u64, &mut dyn Read) -> Result<(), WorkspaceError>
-    + Send
-    + 'static,
-) -> Result<T, WorkspaceError> {
+    mut with: impl FnMut(&mut T, usize, u64, &mut dyn Read) -> Result<(), SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
     if ids.is_empty() {
         return Ok(state);
     }
@@ -113,12 +112,12 @@ pub(crate) async fn read_objects<T: Send + 'static>(
     let arguments = ["cat-file", "--batch", "--buffer"];
     let read = move |stdout: &mut std::io::BufReader<std::fs::File>| {
         for (at, id) in ids.iter().enumerate() {
-            let size = object_size(stdout, id)?;
+            let size = read_object_size(stdout, id)?;
             let mut content = stdout.take(size);
             with(&mut state, at, size, &mut content)?;
-            std::io::copy(&mut content, &mut std::io::sink()).map_err(reading)?;
+            std::io::copy(&mut content, &mut std::io::sink()).map_err(read_error)?;
             let mut end = [0];
-            stdout.read_exact(&mut end).map_err(reading)?;
+            stdout.read_exact(&mut end).map_err(read_error)?;
         }
         Ok(state)
     };
@@ -126,10 +125,10 @@ pub(crate) async fn read_objects<T: Send + 'static>(
         .await
 }
 
-/// Reads `<id> <type> <size>`.
-fn object_size(stdout: &mut impl BufRead, id: &str) -> Result<u64, WorkspaceError> {
+/// Reads the header `<id> <type> <size>`.
+fn read_object_size(stdout: &mut impl BufRead, id: &str) -> Result<u64, SourceError> {
     let mut header = String::new();
-    stdout.read_line(&mut header).map_err(reading)?;
+    stdout.read_line(&mut header).map_err(read_error)?;
     let size = header
         .trim_end()
         .rsplit(' ')
@@ -137,14 +136,14 @@ fn object_size(stdout: &mut impl BufRead, id: &str) -> Result<u64, WorkspaceErro
         .and_then(|word| word.parse().ok());
     match size {
         Some(size) if header.starts_with(id) => Ok(size),
-        Some(_) | None => Err(WorkspaceError::Git {
+        Some(_) | None => Err(SourceError::Git {
             action: "cat-file",
-            // `missing` is what git says; that makes the mirror a damaged one.
+            // "bad object" marks the mirror as damaged. git itself prints "missing".
             message: format!("bad object {id}: {:?}", header.trim_end()),
         }),
     }
 }
 
-fn reading(source: std::io::Error) -> WorkspaceError {
-    WorkspaceError::io("reading what git prints", source)
+fn read_error(source: std::io::Error) -> SourceError {
+    SourceError::io("reading the output of git", source)
 }

@@ -6,16 +6,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use domain::PullRequestSource;
-use platform::settings::Reader;
 use simulator::forge::Forge;
 use simulator::repository::{Commit, Files, build_history, build_repository, git};
+use source::{
+    DiffLimits, ForgeSettings, Resolved, SourceError, SourceSettings, mirror_with, resolve,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use worker::pull_request::{Resolved, UseLimits, resolve};
-use worker::settings::WorkerSettings;
-use worker::workspace::{WorkspaceError, mirror_with};
 
-const LIMITS: UseLimits = UseLimits {
+const LIMITS: DiffLimits = DiffLimits {
     max_files: 50,
     patch_bytes: 1 << 20,
     file_bytes: 256 << 10,
@@ -24,21 +23,23 @@ const LIMITS: UseLimits = UseLimits {
 /// A folder with repositories, and settings that allow them and one forge.
 struct Place {
     folder: TempDir,
-    settings: WorkerSettings,
+    settings: SourceSettings,
 }
 
 impl Place {
     fn new(forge: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let work = folder.path().join("work");
-        let source = [
-            ("WORK_DIR", work.to_str().unwrap()),
-            ("LOCAL_REPOSITORIES", folder.path().to_str().unwrap()),
-            ("FORGE_URLS", forge),
-        ];
-        let mut reader = Reader::new(&source);
-        let settings = WorkerSettings::read(&mut reader);
-        let settings = reader.finish(settings).unwrap();
+        let settings = SourceSettings {
+            work_dir: folder.path().join("work"),
+            forge: ForgeSettings {
+                base_urls: vec![forge.to_owned()],
+                api_url: None,
+                token: None,
+                local_roots: vec![folder.path().to_owned()],
+                timeout: Duration::from_secs(600),
+                max_bytes: 4 << 30,
+            },
+        };
         Self { folder, settings }
     }
 
@@ -46,7 +47,7 @@ impl Place {
         self.folder.path()
     }
 
-    async fn resolve(&self, source: &PullRequestSource) -> Result<Resolved, WorkspaceError> {
+    async fn resolve(&self, source: &PullRequestSource) -> Result<Resolved, SourceError> {
         let cancel = CancellationToken::new();
         resolve(&self.settings, source, LIMITS, &cancel, &|_, _| {}).await
     }
@@ -138,10 +139,7 @@ async fn a_shallow_clone_has_the_changes_that_it_has() {
         .unwrap();
     assert_eq!(paths(&resolved), ["a"]);
     let beyond = place.resolve(&local(&shallow, "HEAD~3", "HEAD")).await;
-    assert!(
-        matches!(beyond, Err(WorkspaceError::Refused(_))),
-        "{beyond:?}"
-    );
+    assert!(matches!(beyond, Err(SourceError::Refused(_))), "{beyond:?}");
 }
 
 #[tokio::test]
@@ -180,10 +178,7 @@ async fn histories_without_a_common_commit_are_refused() {
     let other = Commit::of_files("refs/heads/other", &[], "Other", &files(&[("b", "1\n")]));
     build_history(&repository, &[one, other]).await.unwrap();
     let result = place.resolve(&local(&repository, "one", "other")).await;
-    assert!(
-        matches!(result, Err(WorkspaceError::Refused(_))),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(SourceError::Refused(_))), "{result:?}");
 }
 
 #[tokio::test]
@@ -198,10 +193,7 @@ async fn a_commit_that_is_gone_is_refused_and_not_tried_again() {
     let source = local(&repository, &base, &head);
     let cancel = CancellationToken::new();
     let result = mirror_with(&place.settings, &source, &[gone], &cancel).await;
-    assert!(
-        matches!(result, Err(WorkspaceError::Refused(_))),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(SourceError::Refused(_))), "{result:?}");
 }
 
 #[tokio::test]

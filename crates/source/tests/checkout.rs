@@ -7,30 +7,31 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use domain::PullRequestSource;
-use platform::settings::Reader;
 use simulator::repository::{Commit, Entry, build_history, git, git_with};
+use source::{ForgeSettings, Mirror, SourceError, SourceSettings, checkout, mirror_with};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use worker::settings::WorkerSettings;
-use worker::workspace::{Mirror, WorkspaceError, checkout, mirror_with};
 
 /// A worker's settings and one repository that they allow.
 struct Place {
     folder: TempDir,
-    settings: WorkerSettings,
+    settings: SourceSettings,
 }
 
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let work = folder.path().join("work");
-        let source = [
-            ("WORK_DIR", work.to_str().unwrap()),
-            ("LOCAL_REPOSITORIES", folder.path().to_str().unwrap()),
-        ];
-        let mut reader = Reader::new(&source);
-        let settings = WorkerSettings::read(&mut reader);
-        let settings = reader.finish(settings).unwrap();
+        let settings = SourceSettings {
+            work_dir: folder.path().join("work"),
+            forge: ForgeSettings {
+                base_urls: Vec::new(),
+                api_url: None,
+                token: None,
+                local_roots: vec![folder.path().to_owned()],
+                timeout: Duration::from_secs(600),
+                max_bytes: 4 << 30,
+            },
+        };
         Self { folder, settings }
     }
 
@@ -59,7 +60,7 @@ impl Place {
             .remove(0)
     }
 
-    async fn mirror(&self, commit: &str) -> Result<Mirror, WorkspaceError> {
+    async fn mirror(&self, commit: &str) -> Result<Mirror, SourceError> {
         let source = PullRequestSource::Local {
             path: self.repository().to_str().unwrap().to_owned(),
             base: commit.to_owned(),
@@ -74,7 +75,7 @@ impl Place {
         .await
     }
 
-    async fn checkout(&self, commit: &str) -> Result<(), WorkspaceError> {
+    async fn checkout(&self, commit: &str) -> Result<(), SourceError> {
         let mirror = self.mirror(commit).await?;
         let cancel = CancellationToken::new();
         checkout(&self.settings, &mirror, commit, &self.out(), &cancel).await
@@ -234,10 +235,7 @@ async fn a_tree_of_hostile_make_is_refused_and_leaves_nothing() {
     for tree in trees {
         let commit = place.commit_tree(&tree).await;
         let result = place.checkout(&commit).await;
-        assert!(
-            matches!(result, Err(WorkspaceError::Refused(_))),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(SourceError::Refused(_))), "{result:?}");
         assert!(!place.out().exists());
         assert!(!place.out().with_file_name("escaped").exists());
     }
@@ -286,7 +284,7 @@ async fn a_damaged_mirror_is_fetched_anew() {
     damage(&mirror.path.join("objects"));
     let mut tries = 0;
     while let Err(error) = place.checkout(&commit).await {
-        assert!(matches!(error, WorkspaceError::Git { .. }), "{error:?}");
+        assert!(matches!(error, SourceError::Git { .. }), "{error:?}");
         tries += 1;
         assert!(tries < 2, "{error}");
     }
@@ -324,9 +322,6 @@ async fn a_cancelled_checkout_leaves_nothing() {
     let cancel = CancellationToken::new();
     cancel.cancel();
     let result = checkout(&place.settings, &mirror, &commit, &place.out(), &cancel).await;
-    assert!(
-        matches!(result, Err(WorkspaceError::Cancelled)),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(SourceError::Cancelled)), "{result:?}");
     assert!(!place.out().exists());
 }

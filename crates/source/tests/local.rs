@@ -6,18 +6,16 @@ use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use domain::PullRequestSource;
 use domain::pull_request::{Change, FileStatus, PullRequest};
-use platform::settings::Reader;
 use simulator::repository::{Commit, Entry, Files, build_history, build_repository, git};
+use source::{DiffLimits, ForgeSettings, Resolved, SourceError, SourceSettings, checkout, resolve};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use worker::pull_request::{Resolved, UseLimits, resolve};
-use worker::settings::WorkerSettings;
-use worker::workspace::WorkspaceError;
 
-const LIMITS: UseLimits = UseLimits {
+const LIMITS: DiffLimits = DiffLimits {
     max_files: 50,
     patch_bytes: 1 << 20,
     file_bytes: 256 << 10,
@@ -26,7 +24,7 @@ const LIMITS: UseLimits = UseLimits {
 /// A folder with a place for a repository and a worker's own.
 struct Place {
     folder: TempDir,
-    settings: WorkerSettings,
+    settings: SourceSettings,
 }
 
 impl Place {
@@ -34,14 +32,17 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("repositories");
         std::fs::create_dir(&root).unwrap();
-        let work = folder.path().join("work");
-        let source = [
-            ("WORK_DIR", work.to_str().unwrap()),
-            ("LOCAL_REPOSITORIES", root.to_str().unwrap()),
-        ];
-        let mut reader = Reader::new(&source);
-        let settings = WorkerSettings::read(&mut reader);
-        let settings = reader.finish(settings).unwrap();
+        let settings = SourceSettings {
+            work_dir: folder.path().join("work"),
+            forge: ForgeSettings {
+                base_urls: Vec::new(),
+                api_url: None,
+                token: None,
+                local_roots: vec![root],
+                timeout: Duration::from_secs(600),
+                max_bytes: 4 << 30,
+            },
+        };
         Self { folder, settings }
     }
 
@@ -49,12 +50,7 @@ impl Place {
         self.folder.path().join("repositories/sample")
     }
 
-    async fn resolve(
-        &self,
-        path: &Path,
-        base: &str,
-        head: &str,
-    ) -> Result<Resolved, WorkspaceError> {
+    async fn resolve(&self, path: &Path, base: &str, head: &str) -> Result<Resolved, SourceError> {
         self.resolve_within(path, base, head, LIMITS).await
     }
 
@@ -63,8 +59,8 @@ impl Place {
         path: &Path,
         base: &str,
         head: &str,
-        limits: UseLimits,
-    ) -> Result<Resolved, WorkspaceError> {
+        limits: DiffLimits,
+    ) -> Result<Resolved, SourceError> {
         let source = PullRequestSource::Local {
             path: path.to_str().unwrap().to_owned(),
             base: base.to_owned(),
@@ -126,9 +122,9 @@ fn reasons(pull_request: &PullRequest) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-fn refusal(result: Result<Resolved, WorkspaceError>) -> String {
+fn refusal(result: Result<Resolved, SourceError>) -> String {
     match result {
-        Err(WorkspaceError::Refused(message)) => message,
+        Err(SourceError::Refused(message)) => message,
         other => unreachable!("not refused: {other:?}"),
     }
 }
@@ -283,7 +279,7 @@ async fn over_the_limits_the_most_changed_files_are_used() {
         ("c.txt", &LONG.repeat(2)),
     ]);
     build_repository(&path, &Files::new(), &head).await.unwrap();
-    let limits = UseLimits {
+    let limits = DiffLimits {
         max_files: 2,
         ..LIMITS
     };
@@ -305,7 +301,7 @@ async fn over_the_limits_the_most_changed_files_are_used() {
             ("a.txt", "over max_files (2)")
         ])
     );
-    let limits = UseLimits {
+    let limits = DiffLimits {
         patch_bytes: 300,
         ..LIMITS
     };
@@ -404,12 +400,12 @@ async fn only_repositories_below_the_allowed_folders_are_read() {
     }
     // A plain folder within a repository is none.
     let message = refusal(place.resolve(&root, "main", "change").await);
-    assert!(message.contains("no git repository"), "{message}");
+    assert!(message.contains("not a git repository"), "{message}");
     let mut settings = place.settings.clone();
     settings.forge.local_roots.clear();
     let place = Place { settings, ..place };
     let message = refusal(place.resolve(&outside, "main", "change").await);
-    assert!(message.contains("not allowed here"), "{message}");
+    assert!(message.contains("are not allowed"), "{message}");
 }
 
 #[tokio::test]
@@ -459,7 +455,7 @@ async fn nothing_that_a_repository_is_set_up_with_is_run() {
     }
     let resolved = place.resolve(&path, "main", "change").await.unwrap();
     let out = place.folder.path().join("out");
-    worker::workspace::checkout(
+    checkout(
         &place.settings,
         &resolved.mirror,
         &resolved.pull_request.head,

@@ -6,16 +6,15 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use domain::PullRequestSource;
-use platform::settings::Reader;
 use simulator::forge::Forge;
 use simulator::repository::{Files, git};
+use source::{
+    DiffLimits, ForgeSettings, Resolved, SourceError, SourceSettings, mirror_with, resolve,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use worker::pull_request::{Resolved, UseLimits, resolve};
-use worker::settings::WorkerSettings;
-use worker::workspace::{WorkspaceError, mirror_with};
 
-const LIMITS: UseLimits = UseLimits {
+const LIMITS: DiffLimits = DiffLimits {
     max_files: 50,
     patch_bytes: 1 << 20,
     file_bytes: 256 << 10,
@@ -24,23 +23,24 @@ const TOKEN: &str = "a-token-that-nobody-sees";
 
 struct Place {
     folder: TempDir,
-    settings: WorkerSettings,
+    settings: SourceSettings,
     told: Mutex<Vec<String>>,
 }
 
 impl Place {
     fn new(base_url: &str, api_url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let work = folder.path().join("work");
-        let source = [
-            ("WORK_DIR", work.to_str().unwrap()),
-            ("FORGE_URLS", base_url),
-            ("FORGE_API_URL", api_url),
-            ("FORGE_TOKEN", TOKEN),
-        ];
-        let mut reader = Reader::new(&source);
-        let settings = WorkerSettings::read(&mut reader);
-        let settings = reader.finish(settings).unwrap();
+        let settings = SourceSettings {
+            work_dir: folder.path().join("work"),
+            forge: ForgeSettings {
+                base_urls: vec![base_url.to_owned()],
+                api_url: Some(api_url.to_owned()),
+                token: Some(TOKEN.into()),
+                local_roots: Vec::new(),
+                timeout: Duration::from_secs(600),
+                max_bytes: 4 << 30,
+            },
+        };
         Self {
             folder,
             settings,
@@ -52,7 +52,7 @@ impl Place {
         Self::new(&forge.base_url(), &forge.api_url())
     }
 
-    async fn resolve(&self, source: &PullRequestSource) -> Result<Resolved, WorkspaceError> {
+    async fn resolve(&self, source: &PullRequestSource) -> Result<Resolved, SourceError> {
         let told = |stage: &'static str, line: String| {
             self.told.lock().unwrap().push(format!("{stage}: {line}"));
         };
@@ -102,9 +102,9 @@ fn source(base_url: &str, number: u64) -> PullRequestSource {
     }
 }
 
-fn refusal(result: Result<Resolved, WorkspaceError>) -> String {
+fn refusal(result: Result<Resolved, SourceError>) -> String {
     match result {
-        Err(WorkspaceError::Refused(message)) => message,
+        Err(SourceError::Refused(message)) => message,
         other => unreachable!("not refused: {other:?}"),
     }
 }
@@ -215,7 +215,7 @@ async fn a_pull_request_or_a_repository_that_does_not_exist_is_refused() {
         number: 1,
     };
     let message = refusal(place.resolve(&nowhere).await);
-    assert!(message.contains("no such repository"), "{message}");
+    assert!(message.contains("does not exist"), "{message}");
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn only_forges_of_the_settings_are_asked() {
             number: 7,
         };
         let message = refusal(place.resolve(&hostile).await);
-        assert!(message.contains("no name"), "{message}");
+        assert!(message.contains("not a valid name"), "{message}");
     }
     assert_eq!(forge.api_requests() + forge.repository_requests(), 0);
 }
@@ -254,7 +254,7 @@ async fn a_forge_that_sends_elsewhere_is_not_followed() {
     forge.set_redirecting(true);
     let place = Place::of(&forge);
     let message = refusal(place.resolve(&source(&forge.base_url(), 7)).await);
-    assert!(message.contains("sends elsewhere"), "{message}");
+    assert!(message.contains("redirects"), "{message}");
     assert!(!message.contains(TOKEN));
 }
 
@@ -327,7 +327,7 @@ async fn a_commit_that_is_there_is_not_fetched_again_and_a_missing_one_is() {
     for text in ["main", "--all", ""] {
         let refused = mirror_with(&place.settings, &source, &[text], &cancel).await;
         assert!(
-            matches!(refused, Err(WorkspaceError::Refused(_))),
+            matches!(refused, Err(SourceError::Refused(_))),
             "{refused:?}"
         );
     }
@@ -404,7 +404,7 @@ async fn cancelling_ends_git_and_its_children() {
     };
     let (resolved, ()) = tokio::join!(resolving, stopping);
     assert!(
-        matches!(resolved, Err(WorkspaceError::Cancelled)),
+        matches!(resolved, Err(SourceError::Cancelled)),
         "{resolved:?}"
     );
     none_left(&base_url).await;
@@ -431,7 +431,7 @@ async fn a_forge_that_never_answers_is_given_up() {
     place.settings.forge.timeout = Duration::from_secs(1);
     let resolved = place.resolve(&source(&base_url, 7)).await;
     assert!(
-        matches!(resolved, Err(WorkspaceError::TimedOut { .. })),
+        matches!(resolved, Err(SourceError::TimedOut { .. })),
         "{resolved:?}"
     );
     none_left(&base_url).await;

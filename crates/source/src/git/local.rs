@@ -4,38 +4,37 @@ use std::path::{Path, PathBuf};
 
 use domain::PullRequestSource;
 
-use super::WorkspaceError;
-use super::git::Git;
-use super::mirror::is_commit_id;
-use super::origin::{Origin, allowed_folder};
-use crate::settings::WorkerSettings;
+use super::argument::is_commit_id;
+use super::command::Git;
+use super::remote::{Remote, allowed_folder};
+use crate::error::SourceError;
+use crate::settings::SourceSettings;
 
-/// Where a source's repository is, if it is allowed.
-pub(crate) async fn origin(
-    settings: &WorkerSettings,
+/// Returns the remote of a source, if it is allowed.
+pub(crate) async fn remote_of(
+    settings: &SourceSettings,
     git: &Git,
     source: &PullRequestSource,
-) -> Result<Origin, WorkspaceError> {
-    if let Some(origin) = Origin::of_forge(settings, source)? {
-        return Ok(origin);
+) -> Result<Remote, SourceError> {
+    if let Some(remote) = Remote::of_forge(settings, source)? {
+        return Ok(remote);
     }
-    let (_, repository) = local(settings, git, source).await?;
-    Ok(Origin::Local { repository })
+    let (_, repository) = git_folders(settings, git, source).await?;
+    Ok(Remote::Local { repository })
 }
 
-/// The id of a revision of a local source.
+/// Returns the commit id of a revision of a local source.
 pub(crate) async fn local_commit(
-    settings: &WorkerSettings,
+    settings: &SourceSettings,
     git: &Git,
     source: &PullRequestSource,
     revision: &str,
-) -> Result<String, WorkspaceError> {
-    let no_commit =
-        || WorkspaceError::Refused(format!("the repository has no commit {revision:?}"));
+) -> Result<String, SourceError> {
+    let no_commit = || SourceError::Refused(format!("the repository has no commit {revision:?}"));
     if revision.is_empty() || revision.len() > 1024 || revision.contains('\0') {
         return Err(no_commit());
     }
-    let (folder, _) = local(settings, git, source).await?;
+    let (folder, _) = git_folders(settings, git, source).await?;
     let wanted = format!("{revision}^{{commit}}");
     let arguments = [
         "rev-parse",
@@ -45,7 +44,7 @@ pub(crate) async fn local_commit(
         &wanted,
     ];
     let id = match git.line("rev-parse", Some(&folder), &arguments).await {
-        Err(WorkspaceError::Git { .. }) => return Err(no_commit()),
+        Err(SourceError::Git { .. }) => return Err(no_commit()),
         result => result?,
     };
     if is_commit_id(&id) {
@@ -55,20 +54,20 @@ pub(crate) async fn local_commit(
     }
 }
 
-/// The `.git` of a local source and the one that it shares with its other working trees.
-async fn local(
-    settings: &WorkerSettings,
+/// Returns the `.git` folder of a local source, and the common folder of its working trees.
+async fn git_folders(
+    settings: &SourceSettings,
     git: &Git,
     source: &PullRequestSource,
-) -> Result<(PathBuf, PathBuf), WorkspaceError> {
+) -> Result<(PathBuf, PathBuf), SourceError> {
     let PullRequestSource::Local { path, .. } = source else {
-        return Err(WorkspaceError::Refused(
-            "the source is no local repository".to_owned(),
+        return Err(SourceError::Refused(
+            "the source is not a local repository".to_owned(),
         ));
     };
     let allowed = &settings.forge;
     let folder = allowed_folder(allowed, Path::new(path)).await?;
-    // Git would search the folders above too, which may not be allowed.
+    // git would search the folders above too, which may not be allowed.
     let inner = folder.join(".git");
     let inner = match tokio::fs::read_to_string(&inner).await {
         Ok(text) => match text.strip_prefix("gitdir: ") {
@@ -81,9 +80,9 @@ async fn local(
     let inner = allowed_folder(allowed, &inner).await?;
     let arguments = ["rev-parse", "--git-common-dir"];
     let common = match git.line("rev-parse", Some(&inner), &arguments).await {
-        Err(WorkspaceError::Git { .. }) => {
-            return Err(WorkspaceError::Refused(format!(
-                "{path} is no git repository"
+        Err(SourceError::Git { .. }) => {
+            return Err(SourceError::Refused(format!(
+                "{path} is not a git repository"
             )));
         }
         result => result?,

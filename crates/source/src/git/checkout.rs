@@ -1,8 +1,8 @@
 //! Writes the files of a commit, byte for byte as they were recorded.
 //!
-//! Not by `git checkout`, which runs filters and hooks, converts line ends and follows what a tree
-//! of hostile make says. Here a path is proven to lead inside before anything is written, and
-//! symlinks are made last, so that no file can be written through one.
+//! `git checkout` would run filters and hooks, convert line ends and follow a hostile tree. Here every
+//! path is checked to be inside before anything is written, and symlinks are created last, so that
+//! no file can be written through one.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -11,94 +11,95 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::git::Git;
-use super::tree::{Kind, TreeEntry, read_objects, read_tree};
-use super::{Mirror, WorkspaceError};
-use crate::settings::WorkerSettings;
+use super::command::Git;
+use super::mirror::Mirror;
+use super::tree::{EntryKind, TreeEntry, read_objects, read_tree};
+use crate::error::SourceError;
+use crate::settings::SourceSettings;
 
-/// The largest file that is written.
-const MOST_FILE: u64 = 32 << 20;
-/// The longest target of a symlink.
-const MOST_TARGET: u64 = 4096;
+/// Size limit of a file, in bytes.
+const MAX_FILE_BYTES: u64 = 32 << 20;
+/// Length limit of a symlink's target, in bytes.
+const MAX_TARGET_BYTES: u64 = 4096;
 
-/// What is written from git's stream.
-struct Writing {
+/// State of writing a checkout from the output of git.
+struct CheckoutWriter {
     folder: PathBuf,
     entries: Vec<TreeEntry>,
     symlinks: Vec<(PathBuf, Vec<u8>)>,
-    /// The folder of the file before: git lists a folder's files one after the other.
-    made: PathBuf,
+    /// Folder of the previous file. git lists the files of a folder one after the other.
+    last_folder: PathBuf,
 }
 
 pub(super) async fn write(
-    settings: &WorkerSettings,
+    settings: &SourceSettings,
     git: &Git,
     mirror: &Mirror,
     commit: &str,
     folder: &Path,
-) -> Result<(), WorkspaceError> {
+) -> Result<(), SourceError> {
     let entries = read_tree(git, mirror, commit).await?;
     let entries = allowed(entries, settings.forge.max_bytes)?;
-    make_folder(folder).await?;
+    create_folder(folder).await?;
     let written = fill(git, mirror, entries, folder).await;
     if written.is_err() {
-        // The caller learns why; half a checkout is of no use to anyone.
+        // The caller gets the original error. An incomplete checkout is useless.
         let _ = tokio::fs::remove_dir_all(folder).await;
     }
     written
 }
 
-async fn make_folder(folder: &Path) -> Result<(), WorkspaceError> {
-    let failed = |source| WorkspaceError::io("making the folder of a checkout", source);
+async fn create_folder(folder: &Path) -> Result<(), SourceError> {
+    let failed = |source| SourceError::io("creating the folder of a checkout", source);
     if let Some(parent) = folder.parent() {
         tokio::fs::create_dir_all(parent).await.map_err(failed)?;
     }
     tokio::fs::create_dir(folder).await.map_err(failed)
 }
 
-/// Checks every path and leaves out what is not written.
-fn allowed(entries: Vec<TreeEntry>, most: u64) -> Result<Vec<TreeEntry>, WorkspaceError> {
+/// Checks every path and removes the entries that are not written.
+fn allowed(entries: Vec<TreeEntry>, max_bytes: u64) -> Result<Vec<TreeEntry>, SourceError> {
     if let Some(entry) = entries.iter().find(|entry| !is_inside(&entry.path)) {
-        return Err(WorkspaceError::Refused(format!(
-            "the repository has a path that must not be written: {:?}",
+        return Err(SourceError::Refused(format!(
+            "the repository contains a forbidden path: {:?}",
             String::from_utf8_lossy(&entry.path)
         )));
     }
     let symlinks: HashSet<Vec<u8>> = entries
         .iter()
-        .filter(|entry| entry.kind == Kind::Symlink)
+        .filter(|entry| entry.kind == EntryKind::Symlink)
         .map(|entry| entry.path.clone())
         .collect();
     if let Some(entry) = entries
         .iter()
         .find(|entry| parents(&entry.path).any(|parent| symlinks.contains(parent)))
     {
-        return Err(WorkspaceError::Refused(format!(
-            "the repository has a path below a symlink: {:?}",
+        return Err(SourceError::Refused(format!(
+            "the repository contains a path below a symlink: {:?}",
             String::from_utf8_lossy(&entry.path)
         )));
     }
     let kept: Vec<TreeEntry> = entries
         .into_iter()
         .filter(|entry| match entry.kind {
-            Kind::File => entry.size <= MOST_FILE,
-            Kind::Symlink => entry.size <= MOST_TARGET,
-            Kind::Submodule => true,
+            EntryKind::File => entry.size <= MAX_FILE_BYTES,
+            EntryKind::Symlink => entry.size <= MAX_TARGET_BYTES,
+            EntryKind::Submodule => true,
         })
         .collect();
     let mut total: u64 = 0;
     for entry in &kept {
         total = total.saturating_add(entry.size);
     }
-    if total > most {
-        return Err(WorkspaceError::Refused(format!(
-            "the files are larger than GIT_MAX_BYTES ({most} bytes)"
+    if total > max_bytes {
+        return Err(SourceError::Refused(format!(
+            "the files are larger than GIT_MAX_BYTES ({max_bytes} bytes)"
         )));
     }
     Ok(kept)
 }
 
-/// Whether a path leads to a place inside the checkout, and not to git's own.
+/// Returns whether a path is inside the checkout and not in git's own folder.
 fn is_inside(path: &[u8]) -> bool {
     !path.contains(&0)
         && path.split(|&byte| byte == b'/').all(|part| {
@@ -110,7 +111,7 @@ fn is_inside(path: &[u8]) -> bool {
         })
 }
 
-/// The folders that a path lies in.
+/// Returns the folders that contain a path.
 fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.iter()
         .enumerate()
@@ -118,8 +119,10 @@ fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(|(at, _)| &path[..at])
 }
 
-/// Whether a symlink at `path` stays inside. `..` may only stand first: after another name it would
-/// be taken from where that name leads to, which may be a symlink too.
+/// Returns whether a symlink at `path` stays inside the checkout.
+///
+/// `..` is allowed only at the start. After another name it would be relative to that name's target,
+/// which may be a symlink too.
 fn stays_inside(path: &[u8], target: &[u8]) -> bool {
     if target.is_empty() || target.starts_with(b"/") || target.contains(&0) {
         return false;
@@ -143,19 +146,19 @@ async fn fill(
     mirror: &Mirror,
     entries: Vec<TreeEntry>,
     folder: &Path,
-) -> Result<(), WorkspaceError> {
+) -> Result<(), SourceError> {
     let (submodules, objects): (Vec<_>, Vec<_>) = entries
         .into_iter()
-        .partition(|entry| entry.kind == Kind::Submodule);
+        .partition(|entry| entry.kind == EntryKind::Submodule);
     let ids = objects.iter().map(|entry| entry.id.clone()).collect();
-    let writing = Writing {
+    let writer = CheckoutWriter {
         folder: folder.to_owned(),
         entries: objects,
         symlinks: Vec::new(),
-        made: PathBuf::new(),
+        last_folder: PathBuf::new(),
     };
-    let written = read_objects(git, mirror, ids, writing, |writing, at, _, content| {
-        writing.write(at, content)
+    let written = read_objects(git, mirror, ids, writer, |writer, at, _, content| {
+        writer.write(at, content)
     })
     .await?;
     let rest = move || {
@@ -164,7 +167,7 @@ async fn fill(
             std::fs::create_dir_all(&path).map_err(|error| failed(&path, error))?;
         }
         for (path, target) in written.symlinks {
-            make_parents(&path)?;
+            create_parents(&path)?;
             std::os::unix::fs::symlink(OsStr::from_bytes(&target), &path)
                 .map_err(|error| failed(&path, error))?;
         }
@@ -175,17 +178,17 @@ async fn fill(
         .map_err(|error| failed(folder, std::io::Error::other(error)))?
 }
 
-impl Writing {
-    fn write(&mut self, at: usize, content: &mut dyn Read) -> Result<(), WorkspaceError> {
+impl CheckoutWriter {
+    fn write(&mut self, at: usize, content: &mut dyn Read) -> Result<(), SourceError> {
         let Some(entry) = self.entries.get(at) else {
             return Ok(());
         };
         let path = self.folder.join(OsStr::from_bytes(&entry.path));
         match entry.kind {
-            Kind::File => {
-                if path.parent() != Some(self.made.as_path()) {
-                    make_parents(&path)?;
-                    self.made = path.parent().map(Path::to_owned).unwrap_or_default();
+            EntryKind::File => {
+                if path.parent() != Some(self.last_folder.as_path()) {
+                    create_parents(&path)?;
+                    self.last_folder = path.parent().map(Path::to_owned).unwrap_or_default();
                 }
                 let mut file = OpenOptions::new()
                     .write(true)
@@ -194,7 +197,7 @@ impl Writing {
                     .map_err(|error| failed(&path, error))?;
                 std::io::copy(content, &mut file).map_err(|error| failed(&path, error))?;
             }
-            Kind::Symlink => {
+            EntryKind::Symlink => {
                 let mut target = Vec::new();
                 content
                     .read_to_end(&mut target)
@@ -203,32 +206,32 @@ impl Writing {
                     self.symlinks.push((path, target));
                 }
             }
-            Kind::Submodule => {}
+            EntryKind::Submodule => {}
         }
         Ok(())
     }
 }
 
-fn make_parents(path: &Path) -> Result<(), WorkspaceError> {
+fn create_parents(path: &Path) -> Result<(), SourceError> {
     match path.parent() {
         Some(parent) => std::fs::create_dir_all(parent).map_err(|error| failed(path, error)),
         None => Ok(()),
     }
 }
 
-fn failed(path: &Path, error: std::io::Error) -> WorkspaceError {
-    // A tree of hostile make: no git writes one that has a path twice, or a file as a folder.
-    let twice = matches!(
+fn failed(path: &Path, error: std::io::Error) -> SourceError {
+    // Only a hostile tree contains a path twice, or a file as a folder.
+    let is_conflict = matches!(
         error.kind(),
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory
     );
-    if twice {
-        WorkspaceError::Refused(format!(
-            "the repository has two things at one path: {}",
+    if is_conflict {
+        SourceError::Refused(format!(
+            "the repository contains two entries at one path: {}",
             path.display()
         ))
     } else {
-        WorkspaceError::io(format!("writing {}", path.display()), error)
+        SourceError::io(format!("writing {}", path.display()), error)
     }
 }
 

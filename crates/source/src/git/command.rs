@@ -1,40 +1,38 @@
-//! Runs the real `git` so that nothing of a repository, of an input or of this machine's settings
-//! can make it do more than it was asked for.
+//! Runs `git` so that no repository, input or setting of this machine can make it do more than the
+//! caller asked for.
 //!
-//! * Its environment is empty but for what stands here: no settings of the machine or the user, no
-//!   hooks, no prompts, only the transports that the origin needs.
-//! * A credential is given in the environment alone: other users can read command lines.
-//! * It leads a process group of its own, killed as a whole when time is up, when the work is
-//!   cancelled or when nobody waits any more: `git fetch` has children.
+//! * Its environment contains only the variables set here: no settings of the machine or the user,
+//!   no hooks, no prompts, and only the transports that the remote needs.
+//! * Credentials are passed in the environment only, because other users can read command lines.
+//! * It leads its own process group, because `git fetch` has children. The group is killed at the
+//!   time limit, on cancellation, and when the caller stops waiting.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use platform::settings::{Environment, Source as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::WorkspaceError;
-use super::origin::Origin;
-use crate::settings::WorkerSettings;
+use super::remote::Remote;
+use crate::error::SourceError;
+use crate::settings::SourceSettings;
 
-/// What git may print where a short answer is expected, in bytes.
-pub(crate) const SHORT: u64 = 64 << 10;
-/// How much of its complaints is kept, in bytes.
-const COMPLAINTS: usize = 16 << 10;
-/// How much of its complaints is told, in bytes.
-const TOLD: usize = 600;
+/// Limit on the output of commands with a short answer, in bytes.
+pub(crate) const SHORT_OUTPUT: u64 = 64 << 10;
+/// Size of the kept end of git's error output, in bytes.
+const KEPT_STDERR: usize = 16 << 10;
+/// Size of the end of git's error output that goes into an error message, in bytes.
+const SHOWN_STDERR: usize = 600;
 
-/// What a repository's own settings must not change.
-const PROTECTED: [&str; 16] = [
+/// Settings that override those of a repository.
+const OVERRIDES: [&str; 16] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.attributesFile=/dev/null",
@@ -42,8 +40,8 @@ const PROTECTED: [&str; 16] = [
     "core.commitGraph=false",
     "diff.external=",
     "fetch.recurseSubmodules=false",
-    // Objects of a pack are there all at once. Loose ones come one by one, and whoever finds the
-    // commit meanwhile, or after a fetch was killed, would not find its files.
+    // A pack appears as a whole. Loose objects appear one by one: a reader could find a commit before
+    // its files, or a killed fetch could leave a commit without its files.
     "fetch.unpackLimit=1",
     "fetch.writeCommitGraph=false",
     "gc.auto=0",
@@ -55,12 +53,12 @@ const PROTECTED: [&str; 16] = [
     "transfer.bundleURI=false",
 ];
 
-/// For the processes that git starts itself, such as `upload-pack` of a local repository: they get
-/// neither its `-c` options nor its environment's settings, but they read this file.
-const GLOBAL: &str = "[safe]\n\tdirectory = *\n[uploadpack]\n\tallowAnySHA1InWant = true\n";
+/// Settings for processes that git starts itself, such as `upload-pack` of a local repository. They
+/// get neither the `-c` options nor the settings in the environment, but they read this file.
+const GLOBAL_CONFIG: &str = "[safe]\n\tdirectory = *\n[uploadpack]\n\tallowAnySHA1InWant = true\n";
 
-/// Variables that say how this machine reaches the network.
-const NETWORK: [&str; 7] = [
+/// Variables that configure network access.
+const NETWORK_VARIABLES: [&str; 7] = [
     "HTTPS_PROXY",
     "https_proxy",
     "NO_PROXY",
@@ -70,39 +68,39 @@ const NETWORK: [&str; 7] = [
     "GIT_SSL_CAINFO",
 ];
 
-/// Runs git. Not to be printed: it holds a credential.
+/// Runs git. It has no `Debug`, because it holds a credential.
 #[derive(Clone)]
 pub(crate) struct Git {
     folder: PathBuf,
     protocols: &'static str,
-    /// Setting and value that carry the credential.
+    /// Name and value of the setting with the credential.
     credential: Option<(String, String)>,
-    /// What must not show in a message.
+    /// Texts that must not appear in a message.
     secrets: Vec<String>,
     timeout: Duration,
     cancel: CancellationToken,
 }
 
-/// The processes of one git. Ended with the value, unless they have ended.
-struct Group(Option<Pid>);
+/// Process group of one git command. It is killed on drop unless it has ended.
+struct ProcessGroup(Option<Pid>);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // Gone already: just as well.
+            // The group may have ended already.
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
 }
 
 impl Git {
-    /// A git that reaches no network and no repository but the one it is told.
+    /// Creates a git that has no network access.
     pub(crate) async fn new(
-        settings: &WorkerSettings,
+        settings: &SourceSettings,
         cancel: &CancellationToken,
-    ) -> Result<Self, WorkspaceError> {
+    ) -> Result<Self, SourceError> {
         let folder = settings.work_dir.join("git");
-        prepare(&folder).await?;
+        prepare_folder(&folder).await?;
         Ok(Self {
             folder,
             protocols: "none",
@@ -113,36 +111,36 @@ impl Git {
         })
     }
 
-    /// A git that may fetch from this origin.
-    pub(crate) fn reaching(mut self, origin: &Origin) -> Self {
-        self.protocols = origin.protocols();
-        self.credential = origin.credential();
-        self.secrets = origin.secrets();
+    /// Allows fetching from this remote.
+    pub(crate) fn with_access_to(mut self, remote: &Remote) -> Self {
+        self.protocols = remote.protocols();
+        self.credential = remote.credential();
+        self.secrets = remote.secrets();
         self
     }
 
-    /// What ends its work early.
+    /// Returns the token that cancels its commands.
     pub(crate) fn cancel(&self) -> &CancellationToken {
         &self.cancel
     }
 
-    /// Runs git on a repository and gives what it prints, up to `most` bytes.
+    /// Runs git on a repository and returns its output, up to `max_bytes`.
     pub(crate) async fn output(
         &self,
         action: &'static str,
         repository: Option<&Path>,
         arguments: &[&str],
-        most: u64,
-    ) -> Result<Vec<u8>, WorkspaceError> {
+        max_bytes: u64,
+    ) -> Result<Vec<u8>, SourceError> {
         self.stream(action, repository, arguments, Vec::new(), move |stdout| {
             let mut bytes = Vec::new();
             stdout
-                .take(most + 1)
+                .take(max_bytes + 1)
                 .read_to_end(&mut bytes)
-                .map_err(|source| WorkspaceError::io("reading what git prints", source))?;
-            if bytes.len() as u64 > most {
-                return Err(WorkspaceError::Refused(format!(
-                    "git {action} gives more than {most} bytes"
+                .map_err(|source| SourceError::io("reading the output of git", source))?;
+            if bytes.len() as u64 > max_bytes {
+                return Err(SourceError::Refused(format!(
+                    "git {action} printed more than {max_bytes} bytes"
                 )));
             }
             Ok(bytes)
@@ -150,64 +148,66 @@ impl Git {
         .await
     }
 
-    /// Like [`Git::output`], as one line of text.
+    /// Runs git and returns its output as one line of text.
     pub(crate) async fn line(
         &self,
         action: &'static str,
         repository: Option<&Path>,
         arguments: &[&str],
-    ) -> Result<String, WorkspaceError> {
-        let bytes = self.output(action, repository, arguments, SHORT).await?;
+    ) -> Result<String, SourceError> {
+        let bytes = self
+            .output(action, repository, arguments, SHORT_OUTPUT)
+            .await?;
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 
-    /// Runs git on a repository; what it prints is read by `read`, away from the async runtime.
+    /// Runs git on a repository and passes its output to `read`, on a blocking thread.
     ///
-    /// An error of git goes before one of `read`, which may be its consequence, unless `read`
-    /// refuses what it reads.
+    /// An error of git takes precedence over an error of `read`, which may be its consequence, unless
+    /// `read` refuses the output.
     pub(crate) async fn stream<T: Send + 'static>(
         &self,
         action: &'static str,
         repository: Option<&Path>,
         arguments: &[&str],
         input: Vec<u8>,
-        read: impl FnOnce(&mut BufReader<File>) -> Result<T, WorkspaceError> + Send + 'static,
-    ) -> Result<T, WorkspaceError> {
+        read: impl FnOnce(&mut BufReader<File>) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
         if self.cancel.is_cancelled() {
-            return Err(WorkspaceError::Cancelled);
+            return Err(SourceError::Cancelled);
         }
         let mut child = self
             .command(repository, arguments, !input.is_empty())
             .spawn()
-            .map_err(|source| WorkspaceError::io("starting git", source))?;
+            .map_err(|source| SourceError::io("starting git", source))?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        let mut group = Group(pid.map(Pid::from_raw));
+        let mut group = ProcessGroup(pid.map(Pid::from_raw));
         let stdout = stdout(&mut child)?;
         let mut reading = tokio::task::spawn_blocking(move || read(&mut BufReader::new(stdout)));
         let stdin = child.stdin.take();
         let writing = async move {
             if let Some(mut stdin) = stdin {
-                // A git that stopped reading says why itself.
+                // If git stops reading, its own error message says why.
                 let _ = stdin.write_all(&input).await;
             }
         };
         let stderr = child.stderr.take();
         let ended = {
             let work = async {
-                let complaints = async {
+                let stderr_text = async {
                     match stderr {
                         Some(stderr) => tail(stderr).await,
                         None => Vec::new(),
                     }
                 };
-                let (read, (), complaints) = tokio::join!(&mut reading, writing, complaints);
+                let (read, (), stderr_text) = tokio::join!(&mut reading, writing, stderr_text);
                 let status = child.wait().await;
-                (read, complaints, status)
+                (read, stderr_text, status)
             };
             tokio::select! {
                 biased;
-                () = self.cancel.cancelled() => Err(WorkspaceError::Cancelled),
-                () = tokio::time::sleep(self.timeout) => Err(WorkspaceError::TimedOut {
+                () = self.cancel.cancelled() => Err(SourceError::Cancelled),
+                () = tokio::time::sleep(self.timeout) => Err(SourceError::TimedOut {
                     action,
                     seconds: self.timeout.as_secs(),
                 }),
@@ -215,19 +215,18 @@ impl Git {
             }
         };
         match ended {
-            Ok((read, complaints, status)) => {
+            Ok((read, stderr_text, status)) => {
                 group.0 = None;
-                let status =
-                    status.map_err(|source| WorkspaceError::io("waiting for git", source))?;
+                let status = status.map_err(|source| SourceError::io("waiting for git", source))?;
                 let read = read.map_err(|error| {
-                    WorkspaceError::io("reading what git prints", std::io::Error::other(error))
+                    SourceError::io("reading the output of git", std::io::Error::other(error))
                 })?;
-                self.judge(action, status, &complaints, read)
+                self.result_of(action, status, &stderr_text, read)
             }
             Err(error) => {
                 drop(group);
-                // With its writers gone the reader comes to its end; nothing is written after this.
-                // A finished one may have been waited for already, which can be done only once.
+                // The reader ends once its writers have ended, so nothing is written after this. A
+                // finished reader may have been awaited already, which is possible only once.
                 if !reading.is_finished() {
                     let _ = reading.await;
                 }
@@ -237,31 +236,31 @@ impl Git {
         }
     }
 
-    fn judge<T>(
+    fn result_of<T>(
         &self,
         action: &'static str,
         status: ExitStatus,
-        complaints: &[u8],
-        read: Result<T, WorkspaceError>,
-    ) -> Result<T, WorkspaceError> {
+        stderr_text: &[u8],
+        read: Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
         match read {
-            Err(WorkspaceError::Refused(message)) => Err(WorkspaceError::Refused(message)),
+            Err(SourceError::Refused(message)) => Err(SourceError::Refused(message)),
             read if status.success() => read,
             Ok(_) | Err(_) => {
-                let message = self.tellable(complaints);
+                let message = self.shown_message(stderr_text);
                 let message = if message.is_empty() {
                     status.to_string()
                 } else {
                     message
                 };
-                Err(WorkspaceError::Git { action, message })
+                Err(SourceError::Git { action, message })
             }
         }
     }
 
-    /// The end of git's complaints, without credentials.
-    fn tellable(&self, complaints: &[u8]) -> String {
-        let mut text = String::from_utf8_lossy(complaints).into_owned();
+    /// Returns the end of git's error output, without credentials.
+    fn shown_message(&self, stderr_text: &[u8]) -> String {
+        let mut text = String::from_utf8_lossy(stderr_text).into_owned();
         for secret in &self.secrets {
             text = text.replace(secret.as_str(), "***");
         }
@@ -271,7 +270,7 @@ impl Git {
             .filter(|line| !line.is_empty())
             .collect();
         let text = lines.join("; ");
-        let mut start = text.len().saturating_sub(TOLD);
+        let mut start = text.len().saturating_sub(SHOWN_STDERR);
         while !text.is_char_boundary(start) {
             start += 1;
         }
@@ -295,7 +294,7 @@ impl Git {
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_LITERAL_PATHSPECS", "1")
             .env("GIT_ALLOW_PROTOCOL", self.protocols);
-        for name in NETWORK {
+        for name in NETWORK_VARIABLES {
             if let Some(value) = variable(name) {
                 command.env(name, value);
             }
@@ -306,14 +305,14 @@ impl Git {
                 .env("GIT_CONFIG_KEY_0", setting)
                 .env("GIT_CONFIG_VALUE_0", value);
         }
-        for setting in PROTECTED {
+        for setting in OVERRIDES {
             command.args(["-c", setting]);
         }
         if let Some(repository) = repository {
-            // Named, never searched for: a folder above could be a repository too.
+            // Given explicitly: git must not search the folders above, which may be repositories.
             command.env("GIT_DIR", repository).current_dir(repository);
         } else {
-            // The worker's folder may lie within a repository, whose settings are not ours.
+            // The worker's folder may be inside a repository, whose settings must not apply.
             command
                 .env("GIT_CEILING_DIRECTORIES", &self.folder)
                 .current_dir(self.folder.join("home"));
@@ -329,21 +328,21 @@ impl Git {
     }
 }
 
-fn stdout(child: &mut Child) -> Result<File, WorkspaceError> {
+fn stdout(child: &mut Child) -> Result<File, SourceError> {
     child
         .stdout
         .take()
-        .ok_or_else(|| std::io::Error::other("git has no output"))
+        .ok_or_else(|| std::io::Error::other("git has no standard output"))
         .and_then(tokio::process::ChildStdout::into_owned_fd)
         .map(File::from)
-        .map_err(|source| WorkspaceError::io("reading what git prints", source))
+        .map_err(|source| SourceError::io("reading the output of git", source))
 }
 
 fn variable(name: &str) -> Option<OsString> {
-    Environment.get(name).map(OsString::from)
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The last [`COMPLAINTS`] bytes.
+/// Reads to the end and returns the last [`KEPT_STDERR`] bytes.
 async fn tail(mut stderr: tokio::process::ChildStderr) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut part = [0; 4096];
@@ -352,35 +351,31 @@ async fn tail(mut stderr: tokio::process::ChildStderr) -> Vec<u8> {
             Ok(0) | Err(_) => return kept,
             Ok(length) => {
                 kept.extend_from_slice(&part[..length]);
-                if kept.len() > 2 * COMPLAINTS {
-                    kept.drain(..kept.len() - COMPLAINTS);
+                if kept.len() > 2 * KEPT_STDERR {
+                    kept.drain(..kept.len() - KEPT_STDERR);
                 }
             }
         }
     }
 }
 
-/// Makes the empty HOME and the settings file.
-async fn prepare(folder: &Path) -> Result<(), WorkspaceError> {
-    let failed = |source| WorkspaceError::io("making the folder of git's settings", source);
+/// Creates the empty HOME and the settings file.
+async fn prepare_folder(folder: &Path) -> Result<(), SourceError> {
+    let failed = |source| SourceError::io("creating the folder of git's settings", source);
     tokio::fs::create_dir_all(folder.join("home"))
         .await
         .map_err(failed)?;
     let config = folder.join("config");
     if tokio::fs::read(&config)
         .await
-        .is_ok_and(|text| text == GLOBAL.as_bytes())
+        .is_ok_and(|text| text == GLOBAL_CONFIG.as_bytes())
     {
         return Ok(());
     }
-    // Renamed into place: another process may be reading it.
+    // Replaced by a rename, because another process may be reading it.
     let fresh = folder.join(format!("config.{}", uuid::Uuid::new_v4().simple()));
-    tokio::fs::write(&fresh, GLOBAL).await.map_err(failed)?;
+    tokio::fs::write(&fresh, GLOBAL_CONFIG)
+        .await
+        .map_err(failed)?;
     tokio::fs::rename(&fresh, &config).await.map_err(failed)
-}
-
-/// A path as an argument. Git takes bytes; our arguments are text.
-pub(crate) fn argument(path: &Path) -> Result<&str, WorkspaceError> {
-    std::str::from_utf8(path.as_os_str().as_bytes())
-        .map_err(|_| WorkspaceError::Refused(format!("the path {path:?} is not UTF-8")))
 }

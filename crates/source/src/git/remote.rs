@@ -1,4 +1,4 @@
-//! Where a repository comes from, once it is known to be allowed.
+//! Remotes: repositories that git may fetch from.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -6,40 +6,42 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::PullRequestSource;
-use platform::settings::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
-use super::WorkspaceError;
-use crate::settings::{ForgeSettings, WorkerSettings};
+use super::argument::path_argument;
+use crate::error::SourceError;
+use crate::settings::{ForgeSettings, SourceSettings};
 
-/// A repository that may be fetched from.
+/// A repository that git may fetch from.
 #[derive(Clone, Debug)]
-pub(crate) enum Origin {
+pub(crate) enum Remote {
     Forge {
-        /// What git fetches from.
+        /// URL that git fetches from.
         url: String,
+        /// Whether the URL uses HTTPS.
         secure: bool,
-        /// The forge that the token and the API belong to.
+        /// Whether this is the first forge, to which the token and the API belong.
         first: bool,
         base_url: String,
         token: Option<SecretString>,
     },
     Local {
-        /// What git calls its common folder: `.git`, or the folder itself where it is bare.
+        /// git's common folder: `.git`, or the folder itself if the repository is bare.
         repository: PathBuf,
     },
 }
 
-impl Origin {
-    /// A repository of a forge that is allowed.
+impl Remote {
+    /// Returns a repository of an allowed forge.
     pub(crate) fn forge(
         settings: &ForgeSettings,
         base_url: &str,
         owner: &str,
         name: &str,
-    ) -> Result<Self, WorkspaceError> {
-        let refused = |message: String| Err(WorkspaceError::Refused(message));
-        let Some(place) = settings.base_urls.iter().position(|url| url == base_url) else {
+    ) -> Result<Self, SourceError> {
+        let refused = |message: String| Err(SourceError::Refused(message));
+        let Some(position) = settings.base_urls.iter().position(|url| url == base_url) else {
             return refused(format!(
                 "the forge {:?} is not one of FORGE_URLS",
                 without_userinfo(base_url)
@@ -51,14 +53,18 @@ impl Origin {
         let secure = match parsed.as_ref().map(url::Url::scheme) {
             Some("https") => true,
             Some("http") => false,
-            Some(_) | None => return refused("the forge has no web address".to_owned()),
+            Some(_) | None => {
+                return refused("the forge does not have an http or https URL".to_owned());
+            }
         };
         for part in [owner, name] {
             if !is_name(part) {
-                return refused(format!("{part:?} is no name of an owner or a repository"));
+                return refused(format!(
+                    "{part:?} is not a valid name of an owner or a repository"
+                ));
             }
         }
-        let first = place == 0;
+        let first = position == 0;
         let token = settings.token.as_ref().filter(|_| first);
         Ok(Self::Forge {
             url: format!("{base_url}/{owner}/{name}.git"),
@@ -69,11 +75,12 @@ impl Origin {
         })
     }
 
-    /// The origin of a forge's source; none for a local one, which git must be asked about.
+    /// Returns the remote of a source on a forge, or `None` for a local source, which only git can
+    /// resolve.
     pub(crate) fn of_forge(
-        settings: &WorkerSettings,
+        settings: &SourceSettings,
         source: &PullRequestSource,
-    ) -> Result<Option<Self>, WorkspaceError> {
+    ) -> Result<Option<Self>, SourceError> {
         match source {
             PullRequestSource::Forge {
                 base_url,
@@ -82,7 +89,7 @@ impl Origin {
                 number,
             } => {
                 if *number == 0 {
-                    return Err(WorkspaceError::Refused(
+                    return Err(SourceError::Refused(
                         "pull requests are numbered from 1".to_owned(),
                     ));
                 }
@@ -92,15 +99,15 @@ impl Origin {
         }
     }
 
-    /// What git fetches from.
-    pub(crate) fn address(&self) -> Result<&str, WorkspaceError> {
+    /// Returns the URL or path that git fetches from.
+    pub(crate) fn address(&self) -> Result<&str, SourceError> {
         match self {
             Self::Forge { url, .. } => Ok(url),
-            Self::Local { repository } => super::git::argument(repository),
+            Self::Local { repository } => path_argument(repository),
         }
     }
 
-    /// Whether the API of the settings is this forge's.
+    /// Returns whether the configured API belongs to this forge.
     pub(crate) fn has_api(&self) -> bool {
         match self {
             Self::Forge { first, .. } => *first,
@@ -108,7 +115,7 @@ impl Origin {
         }
     }
 
-    /// The transports that fetching needs.
+    /// Returns the transport that fetching needs.
     pub(super) fn protocols(&self) -> &'static str {
         match self {
             Self::Forge { secure: true, .. } => "https",
@@ -117,7 +124,7 @@ impl Origin {
         }
     }
 
-    /// The setting that makes git send the token, to this forge only.
+    /// Returns the git setting that sends the token, to this forge only.
     pub(super) fn credential(&self) -> Option<(String, String)> {
         match self {
             Self::Forge {
@@ -132,7 +139,7 @@ impl Origin {
         }
     }
 
-    /// What must not show in a message.
+    /// Returns the texts that must not appear in a message.
     pub(super) fn secrets(&self) -> Vec<String> {
         match self {
             Self::Forge {
@@ -145,7 +152,7 @@ impl Origin {
         }
     }
 
-    /// The name of its mirror.
+    /// Returns the name of its mirror.
     pub(super) fn key(&self) -> String {
         match self {
             Self::Forge { url, .. } => hex::encode(Sha256::digest(url.as_bytes())),
@@ -156,12 +163,13 @@ impl Origin {
     }
 }
 
-/// Forges take a token as the password of any user; this name is what GitHub asks for.
+/// Encodes a token for basic authentication. Forges accept it with any user name; GitHub documents
+/// this one.
 fn basic(token: &str) -> String {
     STANDARD.encode(format!("x-access-token:{token}"))
 }
 
-/// An address as it may be told: a password in it is the client's secret.
+/// Returns a URL without its user information, which may contain a password.
 fn without_userinfo(address: &str) -> String {
     match (address.find("://"), address.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
@@ -182,21 +190,21 @@ fn is_name(part: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// A folder that is there and lies below one of the allowed ones, with links followed.
+/// Returns the real path of an existing folder below one of the allowed folders.
 pub(crate) async fn allowed_folder(
     settings: &ForgeSettings,
     path: &Path,
-) -> Result<PathBuf, WorkspaceError> {
+) -> Result<PathBuf, SourceError> {
     if settings.local_roots.is_empty() {
-        return Err(WorkspaceError::Refused(
-            "local repositories are not allowed here: LOCAL_REPOSITORIES is empty".to_owned(),
+        return Err(SourceError::Refused(
+            "local repositories are not allowed: LOCAL_REPOSITORIES is empty".to_owned(),
         ));
     }
-    // The same words for a folder that is missing and one that is not allowed: which folders this
-    // machine has is nobody's business.
+    // The same message for a missing folder and a forbidden one, so that it does not reveal which
+    // folders exist.
     let refused = || {
-        WorkspaceError::Refused(format!(
-            "{} is no folder below LOCAL_REPOSITORIES",
+        SourceError::Refused(format!(
+            "{} is not a folder below LOCAL_REPOSITORIES",
             path.display()
         ))
     };
