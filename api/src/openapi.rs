@@ -1,16 +1,8 @@
-//! The head of the OpenAPI document, and the pages that show it. They bring all they need with
-//! them: no page loads anything from elsewhere.
+//! The OpenAPI document.
 
+pub(crate) mod pages;
 mod responses;
 
-use aide::redoc::Redoc;
-use axum::Router;
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::middleware::map_response;
-use axum::response::Response;
-use axum::routing::get;
-use bytes::Bytes;
 use utoipa::OpenApi as _;
 use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{
@@ -18,21 +10,13 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::http::error::Problem;
-use crate::http::error::{ErrorBody, InvalidBody};
+use crate::http::error::{ErrorBody, InvalidBody, Problem};
 use crate::state::ApiState;
 
 const TOKEN: &str = "token";
 const GATEWAY_SECRET: &str = "gateway_secret";
 const GATEWAY_TOKEN: &str = "gateway_token";
-const DOCUMENT: &str = "/openapi.json";
-/// Both programs would load a picture or ask a service elsewhere; the browser does not let them.
-const NOTHING_FROM_ELSEWHERE: &str = "default-src 'self'; img-src 'self' data:; \
-    script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
-    font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'";
-
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -154,25 +138,4 @@ fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
         }
     }
     RefOr::T(Schema::Object(object))
-}
-
-/// The document and the pages that show it.
-pub(crate) fn pages(document: OpenApi) -> Router<ApiState> {
-    let redoc = Bytes::from(
-        Redoc::new(DOCUMENT)
-            .with_title("Memory-Break Orchestrator")
-            .html(),
-    );
-    let docs = SwaggerUi::new("/docs").config(Config::default().validator_url("none"));
-    let html = [(CONTENT_TYPE, "text/html; charset=utf-8")];
-    Router::new()
-        .merge(docs.url(DOCUMENT, document))
-        .route("/redoc", get(async move || (html, redoc)))
-        .layer(map_response(async |mut response: Response| {
-            let policy = HeaderValue::from_static(NOTHING_FROM_ELSEWHERE);
-            response
-                .headers_mut()
-                .insert(CONTENT_SECURITY_POLICY, policy);
-            response
-        }))
 }

@@ -375,12 +375,12 @@ pub(crate) fn token_by_id(id: TokenId) -> Select<api_token::Entity> {
 
 /// The tokens that an administrator may see.
 pub(crate) fn tokens(caller: &Caller) -> Select<api_token::Entity> {
-    api_token::Entity::of(&caller.org).filter(of_team(caller, api_token::Column::TeamId))
+    api_token::Entity::of_org(&caller.org).filter(of_team(caller, api_token::Column::TeamId))
 }
 
 /// The webhooks that an administrator may see.
 pub(crate) fn webhooks(caller: &Caller) -> Select<webhook::Entity> {
-    webhook::Entity::of(&caller.org).filter(of_team(caller, webhook::Column::TeamId))
+    webhook::Entity::of_org(&caller.org).filter(of_team(caller, webhook::Column::TeamId))
 }
 
 /// The messages to a webhook, newest first.
@@ -396,7 +396,7 @@ pub(crate) fn deliveries_of(webhook: &webhook::Model) -> Select<webhook_delivery
 
 /// What was done in a caller's organisation.
 pub(crate) fn audit(caller: &Caller) -> Select<audit_event::Entity> {
-    audit_event::Entity::of(&caller.org).filter(of_team(caller, audit_event::Column::TeamId))
+    audit_event::Entity::of_org(&caller.org).filter(of_team(caller, audit_event::Column::TeamId))
 }
 
 /// What routes need to know of the task that they are about. A question bank or a report of the

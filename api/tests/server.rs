@@ -64,7 +64,7 @@ async fn it_stops_although_somebody_follows_a_task() {
     let serving = tokio::spawn(api::serve(listener, api.state.clone(), async {
         stopped.await.ok();
     }));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = platform::http_client::builder().no_proxy().build().unwrap();
     let mut stream = client
         .get(format!("http://{address}/api/v1/logs/{task}/stream"))
         .send()

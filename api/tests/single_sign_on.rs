@@ -8,10 +8,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -23,6 +19,11 @@ use domain::vocabulary::TaskStatus;
 use entity::TaskId;
 use entity::task;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use rsa::RsaPrivateKey;
+use rsa::pkcs1::EncodeRsaPrivateKey;
+use rsa::traits::PublicKeyParts;
 use sea_orm::Set;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -189,7 +190,8 @@ impl Key {
         let pkcs8 =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
+                .unwrap();
         Self {
             name,
             signing: EncodingKey::from_ec_der(pkcs8.as_ref()),
@@ -528,14 +530,10 @@ async fn of_two_proofs_both_must_be_right() {
 #[tokio::test]
 async fn rs256_is_what_is_meant_where_nothing_is_said() {
     let database = TestDatabase::sqlite().await.unwrap();
-    let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-    let pkcs8: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-    // Signing takes the key that stands in it after its head.
-    let signing = EncodingKey::from_rsa_der(&pkcs8.as_ref()[26..]);
-    // SEQUENCE, then the modulus (INTEGER, a zero, 256 bytes) and the exponent 65537.
-    let public = pair.public_key().as_ref();
+    let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap();
+    let signing = EncodingKey::from_rsa_der(key.to_pkcs1_der().unwrap().as_bytes());
     let jwk = json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "rsa",
-        "n": URL_SAFE_NO_PAD.encode(&public[9..265]), "e": "AQAB"});
+        "n": URL_SAFE_NO_PAD.encode(key.n().to_bytes_be()), "e": "AQAB"});
     let other = Key::new("ec");
     let sign_on = SignOn::start(vec![jwk, other.jwk()]).await;
     let url = format!("http://{}/", sign_on.address);

@@ -12,39 +12,39 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: RunId,
     pub task_id: TaskId,
-    /// The agent as asked for, with its parameter: `claude`, `control-lossy:0.5`.
+    /// The requested agent with its parameter: `claude`, `control-lossy:0.5`.
     pub agent: String,
-    /// From 1.
+    /// Number from 1.
     pub trial: i32,
     pub status: RunStatus,
-    /// The phase the run is in: `prepare`, `pre_compression`, `deep_dive`, `break`, `baseline`,
-    /// `memory_only`, `evaluating`, `cold`, `judging`; none before it starts and after it ends.
+    /// Current phase: `prepare`, `pre_compression`, `deep_dive`, `break`, `baseline`,
+    /// `memory_only`, `evaluating`, `cold` or `judging`. `None` before the start and after the end.
     pub phase: Option<String>,
-    /// `milestone_0` to `milestone_5` and what was reached, as clients of the first service know them.
+    /// `milestone_0` to `milestone_5` with their results, for clients of the first service.
     pub milestones: Json,
-    /// Figures of the run that are no scores: turns, tokens, times.
+    /// Run statistics other than scores: turns, tokens, durations.
     pub stats: Json,
-    /// The breaks seen: a list of `{trigger, tokens_before, tokens_after, summary_artifact}`.
+    /// Observed breaks: a list of `{trigger, tokens_before, tokens_after, summary_artifact}`.
     pub breaks: Json,
     pub compression_detected: bool,
     pub seal_broken: bool,
-    /// How the baseline was taken: `fork` or `split`.
+    /// Source of the baseline: `fork` or `split`.
     pub baseline: Option<String>,
-    /// What a later attempt can go on from; none until there is something.
+    /// State from which a later attempt can resume. `None` before the first checkpoint.
     pub checkpoint: Option<Json>,
-    /// The version that the agent's program told.
+    /// Version that the agent's program reported.
     pub agent_version: Option<String>,
-    /// What the agent asks, as far as we set it: its model, `MODEL@ORIGIN` where that is not the
-    /// provider's own address, `MODEL@stub` where it is a stub.
+    /// Configured model: `MODEL`, `MODEL@ORIGIN` with another address than the provider's,
+    /// `MODEL@stub` with a model stub.
     pub model: Option<String>,
-    /// Everything that must be the same for two runs to be comparable; none until the run starts.
+    /// Everything that must be equal for two runs to be comparable. `None` until the run starts.
     pub manifest: Option<Json>,
-    /// How often the run was begun again after a failure.
+    /// Number of restarts after a failure.
     pub retry_count: i32,
     pub failure_cause: Option<FailureCause>,
     #[sea_orm(column_type = "Text", nullable)]
     pub error_message: Option<String>,
-    /// Mean of the post-break scores of the dimensions asked for; none where there is no valid one.
+    /// Mean of the post-break scores of the requested dimensions. `None` without a valid score.
     pub overall_score: Option<f64>,
     pub passed: Option<bool>,
     pub created_at: DateTimeUtc,

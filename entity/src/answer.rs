@@ -1,4 +1,4 @@
-//! One answer of one run to one probe under one arm, and the grade it got.
+//! One answer of one run to one probe under one arm, with its grade.
 
 use sea_orm::entity::prelude::*;
 
@@ -14,25 +14,23 @@ pub struct Model {
     pub run_id: RunId,
     pub probe_id: ProbeId,
     pub arm: Arm,
-    /// The break it belongs to, from 1; 0 for the cold arm.
+    /// Number of the break, from 1. 0 for the cold arm.
     pub break_index: i32,
     #[sea_orm(column_type = "Text")]
     pub text: String,
-    /// In `[0, 1]`; none until judged.
+    /// Grade in `[0, 1]`. `None` until judged.
     pub grade: Option<f64>,
     pub verdict: Option<Verdict>,
-    /// Who gave the grade: `deterministic/1`, or a model.
+    /// Grader: `deterministic/1` or a model.
     pub grader: Option<String>,
-    /// The run that was asked, where a cold answer was taken over from a run of the same agent,
-    /// version and probe set.
+    /// Source of a reused cold answer: a run of the same agent, version and probe set.
     pub copied_from: Option<RunId>,
-    /// Where it came from, if it is a right answer from after the break; of any other answer only
-    /// whether it was read again.
+    /// Source of a right answer after the break. For other answers only `reread` is recorded.
     pub attribution: Option<Attribution>,
-    /// Whether the compaction's summary carries what was asked for, if this is from after the
-    /// break and the program shows its summary; none until judged.
+    /// Whether the compaction summary carries the answer. `None` until judged, before the break,
+    /// and if the program does not show its summary.
     pub in_summary: Option<bool>,
-    /// How sure the agent says that it is, in `[0, 1]`; none where it does not say.
+    /// Confidence that the agent states, in `[0, 1]`. `None` if it states none.
     pub confidence: Option<f64>,
     pub duration_ms: i64,
     pub created_at: DateTimeUtc,

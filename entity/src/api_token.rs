@@ -1,4 +1,4 @@
-//! A token with which a machine calls the API. The token itself is shown once and never stored.
+//! API token of a machine. The token itself is shown once and never stored.
 
 use sea_orm::Select;
 use sea_orm::entity::prelude::*;
@@ -10,23 +10,23 @@ use domain::vocabulary::Role;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "api_token")]
 pub struct Model {
-    /// Part of the token: its row is found by it.
+    /// Part of the token, used to look up its row.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: TokenId,
     pub org_id: String,
-    /// None: the whole organisation.
+    /// `None` for the whole organisation.
     pub team_id: Option<String>,
-    /// What people call it.
+    /// Display name.
     pub name: String,
-    /// What it may do.
+    /// Role of the caller.
     pub role: Role,
-    /// SHA-256 of the secret part, as hexadecimal digits. The secret has 256 random bits: nothing is
-    /// gained by hashing it slowly.
+    /// SHA-256 of the secret part, in hexadecimal. The secret has 256 random bits, so a slow hash
+    /// would add nothing.
     pub secret_hash: String,
     pub created_by: Option<String>,
     pub created_at: DateTimeUtc,
     pub expires_at: DateTimeUtc,
-    /// To the minute.
+    /// Time of the last use, with a precision of one minute.
     pub last_used_at: Option<DateTimeUtc>,
     pub revoked_at: Option<DateTimeUtc>,
 }
@@ -37,8 +37,8 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
-    /// The tokens of an organisation.
-    pub fn of(org: &str) -> Select<Self> {
+    /// Selects the tokens of an organisation.
+    pub fn of_org(org: &str) -> Select<Self> {
         Self::find().filter(Column::OrgId.eq(org))
     }
 }

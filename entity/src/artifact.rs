@@ -11,14 +11,14 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: ArtifactId,
     pub task_id: TaskId,
-    /// None: the file belongs to the whole task.
+    /// `None` if the file belongs to the whole task.
     pub run_id: Option<RunId>,
-    /// What people call it, such as `transcript`; never part of a path.
+    /// Display name, such as `transcript`. Never part of a path.
     pub name: String,
-    /// Where the store keeps it; made from ids alone.
+    /// Object key in the store, made of ids only.
     pub key: String,
     pub media_type: String,
-    /// In bytes.
+    /// Size in bytes.
     pub size: i64,
     pub sha256: String,
     pub created_at: DateTimeUtc,

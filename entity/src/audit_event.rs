@@ -1,4 +1,4 @@
-//! Who changed what, and when. Rows are added and never changed.
+//! Audit log of changes. Rows are added and never changed.
 
 use sea_orm::Select;
 use sea_orm::entity::prelude::*;
@@ -16,15 +16,14 @@ pub struct Model {
     pub team_id: Option<String>,
     pub at: DateTimeUtc,
     pub actor_kind: ActorKind,
-    /// The user's id, or the token's; none for the local user and for the
-    /// service itself.
+    /// Id of the user or the token. `None` for the local user and for the service itself.
     pub actor: Option<String>,
-    /// What was done, such as `task.create`.
+    /// Action, such as `task.create`.
     pub action: String,
-    /// The id of what it was done to.
+    /// Id of the changed object.
     pub subject: Option<String>,
     pub details: Json,
-    /// The request that did it.
+    /// Correlation id of the request.
     pub correlation_id: Option<String>,
 }
 
@@ -34,8 +33,8 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
-    /// What happened in an organisation.
-    pub fn of(org: &str) -> Select<Self> {
+    /// Selects the audit log of an organisation.
+    pub fn of_org(org: &str) -> Select<Self> {
         Self::find().filter(Column::OrgId.eq(org))
     }
 }

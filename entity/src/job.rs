@@ -1,11 +1,11 @@
-//! One unit of work: ledger and outbox in one.
+//! One unit of work: a row of the job queue.
 
 use sea_orm::entity::prelude::*;
 
 use crate::{JobId, RunId, TaskId};
 use domain::vocabulary::{JobKind, JobState};
 
-/// One job. Only the ledger writes it.
+/// One job. Only `platform::queue` writes it.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "job")]
 pub struct Model {
@@ -16,21 +16,22 @@ pub struct Model {
     pub kind: JobKind,
     /// `prepare`, `run:<agent>`, `judge` or `finish`.
     pub queue: String,
-    /// What makes a second copy of the same work impossible; unique.
+    /// Unique key that prevents a second job for the same work.
     pub work_key: String,
-    /// What to do: ids only.
+    /// The work as JSON, with ids only.
     pub work: Json,
     pub state: JobState,
-    /// How often it was claimed.
+    /// Number of claims.
     pub attempt: i32,
     pub max_attempts: i32,
-    /// Grows with every claim; a write with an older one is refused.
+    /// Increases with every claim. A write under an older epoch is refused.
     pub epoch: i64,
     pub lease_owner: Option<String>,
     pub lease_until: Option<DateTimeUtc>,
-    /// Not before this.
+    /// Time from which the job can be claimed.
     pub available_at: DateTimeUtc,
-    /// When its bell was last rung.
+    /// Time of the last notification. The column keeps its first name, `rung_at`.
+    #[sea_orm(column_name = "rung_at")]
     pub notified_at: Option<DateTimeUtc>,
     pub cancel_requested: bool,
     #[sea_orm(column_type = "Text", nullable)]

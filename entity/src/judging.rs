@@ -1,4 +1,4 @@
-//! One judging of a task: by whom, and how good a judge each is. What is judged again is added.
+//! One judging of a task, with its judges and their quality. Another judging adds a row.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,12 +12,12 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: JudgingId,
     pub task_id: TaskId,
-    /// From 1: the one that the task's own runs were judged by.
+    /// Number from 1, which is the judging of the task's own run.
     pub number: i32,
     pub status: JudgingStatus,
-    /// Who judged, with their figures on the adversarial battery.
+    /// Judges, with their results on the adversarial battery.
     pub judges: Json,
-    /// How far the jurors agree; none with fewer than two.
+    /// Agreement of the jurors. `None` with fewer than two.
     pub agreement: Option<Json>,
     #[sea_orm(column_type = "Text", nullable)]
     pub error_message: Option<String>,

@@ -1,6 +1,6 @@
-//! The tables of the orchestrator, one file each, and the words that are stored in them.
+//! The tables of the database, one file each.
 //!
-//! An entity knows its columns and who may see its rows; it does no I/O.
+//! An entity knows its columns and its scoping rule. It does no I/O.
 
 pub mod task;
 pub mod agent_run;
@@ -18,7 +18,6 @@ pub mod webhook;
 pub mod webhook_delivery;
 pub mod audit_event;
 
-pub use domain::vocabulary as status;
 pub use domain::{
     AnswerId, ArtifactId, AuditId, DeliveryId, JobId, JudgingId, ProbeId, RecallId, RunId, ScoreId,
     TaskId, TokenId, WebhookId,

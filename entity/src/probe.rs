@@ -5,22 +5,22 @@ use sea_orm::entity::prelude::*;
 use crate::{ProbeId, TaskId};
 use domain::vocabulary::Dimension;
 
-/// One probe of a task; every agent and trial of the task gets the same.
+/// One probe of a task. Every agent and trial of the task gets the same probes.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "probe")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: ProbeId,
     pub task_id: TaskId,
-    /// From 0, the order in which the generator made them.
+    /// Position from 0, in the order of generation.
     pub position: i32,
-    /// The generator's name for it, such as `AR-03`; the same for the same seed.
+    /// Label given by the generator, such as `AR-03`. The same for the same seed.
     pub label: String,
     pub dimension: Dimension,
     pub kind: String,
     #[sea_orm(column_type = "Text")]
     pub question: String,
-    /// The whole probe as the instrument knows it: grader, answer, distractors, evidence.
+    /// The complete probe: grader, answer, distractors, evidence.
     pub spec: Json,
     pub created_at: DateTimeUtc,
 }

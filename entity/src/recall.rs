@@ -1,4 +1,4 @@
-//! One free text of a run, judged as claims against facts: a free recall, or the answer to an open
+//! One free text of a run, judged as claims against facts: a free recall or the answer to an open
 //! question. A missing figure is null, never 0.
 
 use sea_orm::entity::prelude::*;
@@ -13,19 +13,19 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: RecallId,
     pub run_id: RunId,
-    /// The number of the judging, from 1.
+    /// Number of the judging, from 1.
     pub judging: i32,
     pub topic: Topic,
     pub arm: Arm,
-    /// From 1; 0 in the cold arm.
+    /// Number of the break, from 1. 0 for the cold arm.
     pub break_index: i32,
-    /// `deterministic/1`, a model, `jury`; or `none`: nobody there could judge it.
+    /// `deterministic/1`, a model, `jury`, or `none` if no judge was available.
     pub judge: String,
-    /// Facts of the sheet that were looked for.
+    /// Facts of the fact sheet that the judge looked for.
     pub facts: i32,
-    /// Facts that the text says something about.
+    /// Facts that the text mentions.
     pub claimed: i32,
-    /// Facts that it says rightly.
+    /// Facts that the text states correctly.
     pub right: i32,
     /// Facts for which the judge gave no readable verdict.
     pub ungraded: i32,
@@ -33,9 +33,9 @@ pub struct Model {
     pub precision: Option<f64>,
     /// right / judged.
     pub recall: Option<f64>,
-    /// How many jurors voted; none where this is one judge.
+    /// Number of jurors. `None` for a single judge.
     pub jurors: Option<i32>,
-    /// Why there are no figures, for people.
+    /// Reason for missing figures, for display.
     #[sea_orm(column_type = "Text", nullable)]
     pub note: Option<String>,
     pub created_at: DateTimeUtc,

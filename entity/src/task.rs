@@ -12,12 +12,12 @@ use domain::vocabulary::{FailureCause, TaskStatus, Trigger};
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: TaskId,
-    /// The organisation that owns the task; `local` where there is no single sign-on.
+    /// Organisation that owns the task. `local` without single sign-on.
     pub org_id: String,
-    /// The team within it; none where it has none.
+    /// Team within the organisation, if any.
     pub team_id: Option<String>,
     pub created_by: Option<String>,
-    /// The address as the client gave it; for a local repository a `file:` address.
+    /// URL as given by the client. A `file:` URL for a local repository.
     #[sea_orm(column_type = "Text")]
     pub pr_url: String,
     /// `owner/name`, or the folder's name for a local repository.
@@ -25,9 +25,9 @@ pub struct Model {
     pub pr_number: Option<i64>,
     /// Source of the commits: a [`domain::PullRequestSource`].
     pub source: Json,
-    /// The agents as asked for, in order: a list of strings.
+    /// Requested agents, in order: a list of strings.
     pub agents: Json,
-    /// The dimensions asked for: a list of `AR`, `TTL`, `LRU`, `SF`.
+    /// Requested dimensions: a list of `AR`, `TTL`, `LRU`, `SF`.
     pub rubric: Json,
     /// Runs per agent.
     pub trials: i32,
@@ -35,34 +35,34 @@ pub struct Model {
     /// Fixes probes, teaching and every random draw of the instrument.
     pub seed: i64,
     pub trigger: Trigger,
-    /// The grade in `[0, 1]` that a dimension must reach to pass.
+    /// Minimum grade of a passed dimension, in `[0, 1]`.
     pub pass_mark: f64,
-    /// The context size, in tokens, at which a break is to come; none: derived from the material.
+    /// Context size of the break, in tokens. `None` to derive it from the material.
     pub target_context_tokens: Option<i64>,
-    /// Whether the workspace is emptied before the compaction, so that nothing can be read again
-    /// from the disk; none: where we bring it about by the program's own command, yes.
+    /// Whether the workspace is emptied before the compaction, so that no file can be read again.
+    /// `None` for `true` if the break is triggered by the program's own command.
     pub seal_before_break: Option<bool>,
     /// Breaks per run.
     pub breaks: i32,
-    /// Closed probes of one prompt, the same in all arms.
+    /// Closed probes per prompt, the same in all arms.
     pub probes_per_prompt: i32,
-    /// Whether purpose, risks and rollback are asked about in free words.
+    /// Whether open questions about purpose, risks and rollback are asked.
     pub open_questions: bool,
-    /// The cost of all its runs, in US dollars, at which the task is to stop; none: no such limit.
+    /// Limit of the cost of all runs, in US dollars. `None` for no limit.
     pub max_cost_usd: Option<f64>,
-    /// Probes to use instead of generated ones, as JSON lines.
+    /// Imported probes that replace generated ones, as JSON lines.
     #[sea_orm(column_type = "Text", nullable)]
     pub question_bank: Option<String>,
-    /// How many probes of each kind were made, and what was dropped and why; none until prepared.
+    /// Number of probes per kind, and dropped candidates with reasons. `None` until prepared.
     pub generator_report: Option<Json>,
-    /// What the runs are expected to ask and to cost; none until prepared.
+    /// Estimated requests and cost of the runs. `None` until prepared.
     pub estimate: Option<Json>,
-    /// The number of the judging whose figures are shown, from 1.
+    /// Number of the judging whose figures are shown, from 1.
     pub judging: i32,
     pub status: TaskStatus,
-    /// Paths of the files that the pull request changes and that are used.
+    /// Paths of the changed files that are used.
     pub changed_files: Json,
-    /// What was left out and why: a list of `{path, reason}`.
+    /// Files left out: a list of `{path, reason}`.
     pub dropped_files: Json,
     pub base_sha: Option<String>,
     pub head_sha: Option<String>,
@@ -73,12 +73,11 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub error_message: Option<String>,
     pub failure_cause: Option<FailureCause>,
-    /// How many events the task has; the next one's number is one more.
+    /// Number of events of the task. The next event has the next number.
     pub event_seq: i64,
-    /// What the client called its request, so that it makes no second task; unique within the
-    /// organisation.
+    /// Idempotency key of the request. Unique within the organisation.
     pub idempotency_key: Option<String>,
-    /// SHA-256 of what that request asked for.
+    /// SHA-256 of the request's content.
     pub request_hash: Option<String>,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,
@@ -101,7 +100,7 @@ impl Related<super::agent_run::Entity> for Entity {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
-    /// The tasks that a member of `org` may see. The API has no other way in.
+    /// Selects the tasks that a member of `org` may see. The API has no other access to tasks.
     pub fn visible_to(org: &str) -> Select<Self> {
         Self::find().filter(Column::OrgId.eq(org))
     }

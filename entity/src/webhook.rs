@@ -1,4 +1,4 @@
-//! An address that is told when a task ends.
+//! A URL that is notified of finished tasks.
 
 use sea_orm::Select;
 use sea_orm::entity::prelude::*;
@@ -12,12 +12,12 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: WebhookId,
     pub org_id: String,
-    /// None: tasks of all teams.
+    /// `None` for the tasks of all teams.
     pub team_id: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub url: String,
-    /// What deliveries are signed with, `whsec_` and base64. Stored as it is: it must be at hand to
-    /// sign.
+    /// Signing secret of deliveries, `whsec_` and base64. Stored unencrypted, because it is needed
+    /// to sign.
     pub secret: String,
     pub enabled: bool,
     pub created_by: Option<String>,
@@ -39,8 +39,8 @@ impl Related<super::webhook_delivery::Entity> for Entity {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
-    /// The webhooks of an organisation.
-    pub fn of(org: &str) -> Select<Self> {
+    /// Selects the webhooks of an organisation.
+    pub fn of_org(org: &str) -> Select<Self> {
         Self::find().filter(Column::OrgId.eq(org))
     }
 }

@@ -1,4 +1,4 @@
-//! A worker process that is or was alive, and the agents that it found.
+//! A worker process, with the agents that it detected.
 
 use sea_orm::entity::prelude::*;
 
@@ -6,18 +6,18 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "worker")]
 pub struct Model {
-    /// New at every start of the process.
+    /// New for every start of the process.
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
     pub host: String,
     pub started_at: DateTimeUtc,
-    /// The last sign of life.
+    /// Time of the last heartbeat.
     pub seen_at: DateTimeUtc,
-    /// The queues it serves: a list of strings.
+    /// Queues that the worker serves: a list of strings.
     pub queues: Json,
     pub slots: i32,
     pub busy: i32,
-    /// What it knows of agents: a list of `{name, display_name, available, version, problem, …}`.
+    /// Detected agents: a list of `{name, display_name, available, version, problem, …}`.
     pub agents: Json,
 }
 

@@ -1,7 +1,7 @@
-//! Schema changes, one file each, oldest first; every one goes up and down, on PostgreSQL and
+//! Schema changes, one file each, oldest first. Each has an `up` and a `down`, for PostgreSQL and
 //! SQLite.
 //!
-//! A released migration never changes, so nothing here knows the entities, which do.
+//! A released migration never changes. Entities do change, so migrations do not use them.
 
 #![expect(
     elided_lifetimes_in_paths,
@@ -32,7 +32,7 @@ use sea_orm_migration::sea_orm::{
     TransactionTrait,
 };
 
-/// Knows all migrations.
+/// List of all migrations.
 #[derive(Clone, Copy, Debug)]
 pub struct Migrator;
 
@@ -61,21 +61,20 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// Which way to go.
+/// Direction of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Applies what is pending.
+    /// Applies pending migrations.
     Up,
-    /// Takes everything back. All data is lost.
+    /// Reverts all migrations. All data is lost.
     Down,
 }
 
-/// Brings the schema to its newest or to its empty state, all or nothing.
+/// Migrates the schema to its newest or to its empty state, in one transaction.
 ///
-/// Several processes may start at once: the second waits until the first is done and then finds
-/// nothing to do. PostgreSQL: an advisory lock of the schema, held by the transaction. SQLite: the
-/// transaction takes the write lock at its beginning and waits for it as long as the connection's
-/// busy timeout says.
+/// Several processes may start at once: the second waits for the first and then has nothing to do.
+/// On PostgreSQL the transaction holds an advisory lock of the schema. On SQLite the transaction
+/// takes the write lock at its beginning and waits for it up to the connection's busy timeout.
 pub async fn migrate(database: &DatabaseConnection, direction: Direction) -> Result<(), DbErr> {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),

@@ -24,7 +24,7 @@ impl MigrationTrait for Migration {
                     .col(double_null("grade"))
                     .col(text_null("verdict"))
                     .col(text_null("grader"))
-                    // No foreign key: the copy outlives the run that it was copied from.
+                    // No foreign key, because the copy outlives the original run.
                     .col(uuid_null("copied_from"))
                     .col(big_integer("duration_ms"))
                     .col(timestamp_with_time_zone("created_at"))

@@ -39,7 +39,7 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        // Two keys, because a null run is equal to no other null.
+        // Two unique indexes, because a null run id is not equal to another null.
         manager
             .create_index(
                 Index::create()

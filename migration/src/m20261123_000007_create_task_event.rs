@@ -1,4 +1,4 @@
-//! Something that happened to a task, in order. Only ever appended.
+//! Event log of a task. Rows are only appended.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
@@ -18,7 +18,8 @@ impl MigrationTrait for Migration {
                     .col(big_pk_auto("id"))
                     .col(uuid("task_id"))
                     .col(big_integer("seq"))
-                    // No foreign key: one check less per event, and runs go with their task anyway.
+                    // No foreign key: this saves one check per event, and runs are deleted with
+                    // their task.
                     .col(uuid_null("run_id"))
                     .col(timestamp_with_time_zone("at"))
                     .col(text("kind"))

@@ -1,4 +1,4 @@
-//! One unit of work: ledger and outbox in one.
+//! One unit of work: a row of the job queue.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{

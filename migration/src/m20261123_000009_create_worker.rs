@@ -1,4 +1,4 @@
-//! A worker process that is or was alive, and the agents that it found.
+//! A worker process, with the agents that it detected.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{integer, json_binary, text, timestamp_with_time_zone};

@@ -1,4 +1,4 @@
-//! Where right answers came from, and whether a break is sealed beforehand.
+//! Attribution of answers, and sealing before the break.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{boolean_null, text_null};
@@ -6,7 +6,7 @@ use sea_orm_migration::schema::{boolean_null, text_null};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// What is added to which table. One statement each: SQLite adds one column at a time.
+/// Added columns by table. One statement each, because SQLite adds one column at a time.
 fn columns() -> [(&'static str, &'static str, ColumnDef); 3] {
     [
         (

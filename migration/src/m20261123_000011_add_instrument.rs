@@ -1,4 +1,4 @@
-//! Several breaks, models and manifests of runs, confidence of answers, judgings and their votes.
+//! Several breaks, models and manifests of runs, confidence of answers, judgings and votes.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
@@ -9,11 +9,11 @@ use sea_orm_migration::schema::{
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The index that keeps figures apart, before and after there were several judgings.
+/// Unique indexes of scores, without and with several judgings.
 const ONE_JUDGING: &str = "score_run_dimension_break";
 const BY_JUDGING: &str = "score_run_judging_dimension_break";
 
-/// What is added to which table. One statement each: SQLite adds one column at a time.
+/// Added columns by table. One statement each, because SQLite adds one column at a time.
 fn columns() -> [(&'static str, &'static str, ColumnDef); 11] {
     let counted = |name: &'static str| integer(name).default(1).take();
     [
@@ -116,7 +116,7 @@ impl MigrationTrait for Migration {
         index.col("run_id").col("judging").col("arm");
         index.col("break_index").col("judge").unique();
         manager.create_index(index).await?;
-        // What leaderboards over tasks look for.
+        // For leaderboards over tasks.
         let mut index = Index::create();
         index.name("agent_run_completed").table("agent_run");
         index.col("completed_at").col("agent");
@@ -134,7 +134,7 @@ impl MigrationTrait for Migration {
                 .drop_table(Table::drop().table(table).to_owned())
                 .await?;
         }
-        // Later judgings have no place in the older schema.
+        // The older schema cannot store later judgings.
         let first = Query::delete()
             .from_table("score")
             .and_where(Expr::col("judging").gt(1))

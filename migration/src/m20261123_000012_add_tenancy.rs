@@ -1,5 +1,4 @@
-//! Teams, idempotency keys, tokens of machines, webhooks, and what was done by whom; indexes for
-//! listings that are narrowed.
+//! Teams, idempotency keys, API tokens, webhooks and the audit log, and indexes for filtered lists.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
@@ -10,9 +9,9 @@ use sea_orm_migration::schema::{
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// What a task gets. One statement each: SQLite adds one column at a time.
+/// Added columns of tasks. One statement each, because SQLite adds one column at a time.
 const COLUMNS: [&str; 3] = ["team_id", "idempotency_key", "request_hash"];
-/// Indexes of tables that are there already: name, table, columns.
+/// Indexes of existing tables: name, table, columns.
 const INDEXES: [(&str, &str, &[&str]); 3] = [
     (
         "task_org_status_created",
@@ -135,7 +134,7 @@ impl MigrationTrait for Migration {
         for (name, table, columns) in INDEXES {
             manager.create_index(index(name, table, columns)).await?;
         }
-        // Nulls differ from each other: tasks without a key do not disturb.
+        // Nulls differ from each other, so tasks without a key do not conflict.
         let mut once = index(
             "task_org_idempotency",
             "task",

@@ -1,4 +1,4 @@
-//! What a task is expected to ask and to cost, as it was told before its runs began.
+//! Estimated requests and cost of a task, made before its runs start.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::json_binary_null;

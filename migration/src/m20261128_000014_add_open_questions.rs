@@ -1,4 +1,4 @@
-//! Open questions beside free recall, and how many closed probes are asked in one prompt.
+//! Open questions beside free recall, and the number of closed probes per prompt.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{boolean, integer, text};
@@ -6,13 +6,13 @@ use sea_orm_migration::schema::{boolean, integer, text};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// The topic of what was there before.
+/// Topic of existing rows.
 const FREE_RECALL: &str = "free_recall";
-/// The index that keeps figures apart, before and after there were topics.
+/// Unique indexes of recalls, without and with topics.
 const WITHOUT_TOPIC: &str = "recall_run_judging_arm_break_judge";
 const BY_TOPIC: &str = "recall_run_judging_topic_arm_break_judge";
 
-/// What is added to which table. One statement each: SQLite adds one column at a time.
+/// Added columns by table. One statement each, because SQLite adds one column at a time.
 fn columns() -> [(&'static str, &'static str, ColumnDef); 3] {
     [
         (
@@ -56,7 +56,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // Answers to open questions have no place in the older schema.
+        // The older schema cannot store answers to open questions.
         let open = Query::delete()
             .from_table("recall")
             .and_where(Expr::col("topic").ne(FREE_RECALL))

@@ -1,4 +1,4 @@
-//! How many jurors a jury had, and why a free recall has no figures.
+//! Number of jurors, and the reason for missing figures of a free recall.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{integer_null, text_null};
@@ -6,7 +6,7 @@ use sea_orm_migration::schema::{integer_null, text_null};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-/// One statement each: SQLite adds one column at a time.
+/// One statement each, because SQLite adds one column at a time.
 fn columns() -> [(&'static str, ColumnDef); 2] {
     [
         ("jurors", integer_null("jurors")),

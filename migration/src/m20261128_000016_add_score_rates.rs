@@ -1,5 +1,4 @@
-//! The shares of answers that are right in part and that cannot be read, so that a score's rates add
-//! up.
+//! Shares of partly right and of unreadable answers, so that the rates of a score add up to 1.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::double_null;
@@ -13,7 +12,7 @@ const COLUMNS: [&str; 2] = ["partial_rate", "unreadable_rate"];
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // One statement each: SQLite adds one column at a time.
+        // One statement each, because SQLite adds one column at a time.
         for name in COLUMNS {
             let change = Table::alter()
                 .table(TABLE)

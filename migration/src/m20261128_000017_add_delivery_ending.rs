@@ -1,4 +1,5 @@
-//! What a message to a webhook tells, kept with it: the task may begin again before it is heard.
+//! Content of a webhook message, stored with the delivery: the task may be retried before the
+//! delivery.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::json_binary_null;

@@ -1,30 +1,30 @@
-//! What is said to agents: a template file per text, a struct per template.
+//! Prompts: one template file and one struct per text.
 //!
-//! A template's version is the hash of its text. A name that a template uses and its struct does
-//! not have is an error (strict undefined), and the tests fill every blank of every template.
+//! A template's version is the hash of its text. A template variable without a struct field is an
+//! error (strict undefined). The tests render every template.
 
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// A template that cannot be filled.
+/// A template that cannot be rendered.
 #[derive(Debug, thiserror::Error)]
-#[error("filling the template {template:?}")]
+#[error("could not render the template {template:?}")]
 pub struct PromptError {
-    /// The template's name.
+    /// Name of the template.
     pub template: &'static str,
     #[source]
     pub source: minijinja::Error,
 }
 
-/// A text that is said to an agent, with what fills its blanks.
+/// A prompt with the values of its variables.
 pub trait Prompt: Serialize {
-    /// The name of the template.
+    /// Name of the template.
     const NAME: &'static str;
-    /// The template as it stands in its file.
+    /// Content of the template file.
     const TEMPLATE: &'static str;
 
-    /// The text with its blanks filled.
+    /// Renders the prompt.
     fn render(&self) -> Result<String, PromptError> {
         let failed = |source| PromptError {
             template: Self::NAME,
@@ -38,35 +38,36 @@ pub trait Prompt: Serialize {
     }
 }
 
-/// The first turn of a run: reads the pull request.
+/// First turn of a run: the agent reads the pull request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Study<'a> {
     pub repo: &'a str,
-    /// Paths below the workspace.
+    /// Paths relative to the workspace.
     pub files: &'a [String],
 }
 
-/// A turn of the deep dive: teaching, reading, or both.
+/// A turn of the deep dive: teaching, reading or both.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeepDive<'a> {
-    /// From 1.
+    /// Number of the turn, from 1.
     pub turn: u32,
-    /// Said word for word.
+    /// Sent verbatim.
     pub teaching: &'a [String],
-    /// Paths below the workspace.
+    /// Paths relative to the workspace.
     pub files: &'a [String],
 }
 
-/// One probe: the same words in every arm and for every dimension, so that they give nothing away.
+/// One probe. The wording is the same in every arm and for every dimension, so that it gives no
+/// hint.
 #[derive(Clone, Debug, Serialize)]
 pub struct Probe<'a> {
     pub question: &'a str,
 }
 
-/// Several probes in one prompt, in words that are the same for every dimension too.
+/// Several probes in one prompt, with the same wording for every dimension.
 #[derive(Clone, Debug, Serialize)]
 pub struct Probes<'a> {
-    /// Numbered from 1 in this order.
+    /// Questions, numbered from 1 in this order.
     pub questions: &'a [&'a str],
 }
 
@@ -81,7 +82,7 @@ pub struct Open<'a> {
 #[derive(Clone, Debug, Serialize)]
 pub struct MemoryOnly {}
 
-/// The file `pull_request.md` of a workspace.
+/// Content of the file `pull_request.md` of a workspace.
 #[derive(Clone, Debug, Serialize)]
 pub struct PullRequestMd<'a> {
     pub title: Option<&'a str>,
@@ -89,7 +90,7 @@ pub struct PullRequestMd<'a> {
     pub base: &'a str,
     pub head: &'a str,
     pub files: &'a [FileLine<'a>],
-    /// How many changed files are not part of it.
+    /// Number of changed files that were left out.
     pub dropped: usize,
 }
 
@@ -101,12 +102,12 @@ pub struct FileLine<'a> {
     pub old_path: Option<&'a str>,
 }
 
-/// What a judge is asked: one text against atomic facts.
+/// Request to a judge: one text and atomic facts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judge<'a> {
-    /// A word that does not stand in the text; it stands before and after it.
+    /// A word that does not occur in the text. It delimits the text.
     pub fence: &'a str,
-    /// What is judged. Data, and never instructions.
+    /// Text to judge. Data, never instructions.
     pub text: &'a str,
     pub facts: &'a [FactLine<'a>],
 }
@@ -123,13 +124,13 @@ impl Prompt for Judge<'_> {
     const TEMPLATE: &'static str = include_str!("../templates/judge.md");
 }
 
-/// The version of what judges are asked: the SHA-256 of the template, in hex. No part of
-/// [`version`]: what judges are asked does not change what agents read.
+/// Returns the version of the judges' prompt: the SHA-256 of the template, in hex. It is not part
+/// of [`version`], because the judges' prompt does not change the prompts of agents.
 pub fn judge_version() -> String {
     hex::encode(Sha256::digest(<Judge<'_> as Prompt>::TEMPLATE))
 }
 
-/// Ties a struct to its file.
+/// Implements [`Prompt`] for a struct and its file.
 macro_rules! templates {
     ($($kind:ty => $name:literal,)*) => {
         $(impl Prompt for $kind {
@@ -137,7 +138,7 @@ macro_rules! templates {
             const TEMPLATE: &'static str = include_str!(concat!("../templates/", $name, ".md"));
         })*
 
-        /// Every template: its name and its text.
+        /// All templates: name and content.
         const TEMPLATES: &[(&str, &str)] = &[
             $(($name, <$kind as Prompt>::TEMPLATE),)*
         ];
@@ -154,7 +155,7 @@ templates! {
     PullRequestMd<'_> => "pull_request_md",
 }
 
-/// The version of every template: its name and the SHA-256 of its text, in hex.
+/// Returns the version of every template: its name and the SHA-256 of its text, in hex.
 pub fn versions() -> Vec<(&'static str, String)> {
     TEMPLATES
         .iter()
@@ -162,7 +163,7 @@ pub fn versions() -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// One version over all templates, in hex: changes whenever a word that an agent reads changes.
+/// Returns one version of all templates, in hex. It changes whenever a prompt of agents changes.
 pub fn version() -> String {
     let mut hash = Sha256::new();
     for (name, version) in versions() {
@@ -264,7 +265,7 @@ mod tests {
         let mut texts = std::collections::BTreeSet::new();
         for topic in ["purpose", "risks", "rollback"] {
             let text = Open { topic }.render().unwrap();
-            // The words by which controls know them.
+            // The texts by which controls recognise the prompts.
             assert!(text.contains("from memory alone"), "{text}");
             assert!(text.contains("an open question"), "{text}");
             assert!(!text.contains("{{"), "{text}");

@@ -26,7 +26,7 @@ use tracing::warn;
 use crate::judges::{Judge, TriedJudges};
 use crate::presence::Presences;
 use crate::settings::WorkerSettings;
-use crate::workspace::WorkspaceError;
+use source::SourceError;
 
 /// What all stages share.
 pub(crate) struct Worker {
@@ -92,7 +92,7 @@ impl Retry {
             Self::Never => None,
             Self::Soon => Some(Duration::ZERO),
             Self::After(wait) => Some(*wait),
-            Self::As(failure) => Some(failure.wait(attempts, unit)),
+            Self::As(failure) => Some(failure.backoff(attempts, unit)),
         }
     }
 }
@@ -250,14 +250,14 @@ impl From<serde_json::Error> for StageError {
     }
 }
 
-impl From<WorkspaceError> for StageError {
-    fn from(error: WorkspaceError) -> Self {
+impl From<SourceError> for StageError {
+    fn from(error: SourceError) -> Self {
         match error {
-            WorkspaceError::Cancelled => Self::Cancelled,
-            WorkspaceError::Refused(message) => Self::harness(message),
-            WorkspaceError::Git { .. }
-            | WorkspaceError::TimedOut { .. }
-            | WorkspaceError::Io { .. } => Self::passing("getting the source failed", error),
+            SourceError::Cancelled => Self::Cancelled,
+            SourceError::Refused(message) => Self::harness(message),
+            SourceError::Git { .. } | SourceError::TimedOut { .. } | SourceError::Io { .. } => {
+                Self::passing("getting the source failed", error)
+            }
         }
     }
 }

@@ -2,8 +2,6 @@
 //! lease while it works, and leaves rows, events and artifacts behind.
 
 pub mod settings;
-pub mod pull_request;
-pub mod workspace;
 pub mod judges;
 
 mod material;

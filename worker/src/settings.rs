@@ -1,12 +1,14 @@
 //! What a worker can be told.
 
 pub(crate) mod agents;
+mod forge;
 pub mod judges;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use platform::settings::{Reader, SecretString};
+use platform::settings::Reader;
+use source::{ForgeSettings, SourceSettings};
 
 pub use agents::AgentSettings;
 pub use judges::JudgeSettings;
@@ -59,24 +61,6 @@ impl WebhookSettings {
     }
 }
 
-/// Where pull requests may come from.
-#[derive(Clone, Debug)]
-pub struct ForgeSettings {
-    /// `FORGE_URLS`: base addresses of forges, comma-separated; `https://github.com`.
-    pub base_urls: Vec<String>,
-    /// `FORGE_API_URL`: the API of the first forge; `https://api.github.com`.
-    pub api_url: Option<String>,
-    /// `FORGE_TOKEN`, or `GITHUB_TOKEN`.
-    pub token: Option<SecretString>,
-    /// `LOCAL_REPOSITORIES`: folders under which local repositories may be used, `:`-separated;
-    /// empty: none.
-    pub local_roots: Vec<PathBuf>,
-    /// `GIT_TIMEOUT_SECONDS`, 600.
-    pub timeout: Duration,
-    /// `GIT_MAX_BYTES`: the largest mirror, 4 GiB.
-    pub max_bytes: u64,
-}
-
 impl WorkerSettings {
     /// Reads the worker's settings; problems are noted in `reader`.
     pub fn read(reader: &mut Reader<'_>) -> Self {
@@ -112,71 +96,18 @@ impl WorkerSettings {
             max_turns,
             agents: AgentSettings::read(reader),
             judges: JudgeSettings::read(reader),
-            forge: ForgeSettings::read(reader),
+            forge: forge::forge_settings(reader),
             webhooks: WebhookSettings::read(reader),
         }
     }
-}
 
-impl ForgeSettings {
-    fn read(reader: &mut Reader<'_>) -> Self {
-        let base_urls = reader
-            .list("FORGE_URLS")
-            .filter(|urls| !urls.is_empty())
-            .unwrap_or_else(|| vec!["https://github.com".to_owned()])
-            .into_iter()
-            .map(|url| url.trim_end_matches('/').to_owned())
-            .collect::<Vec<_>>();
-        for base_url in &base_urls {
-            if !is_base_url(base_url) {
-                reader.refuse(
-                    "FORGE_URLS",
-                    format!("{base_url:?} is no base address such as https://github.com"),
-                );
-            }
-        }
-        // Another forge than GitHub has its API elsewhere; asking GitHub's would be wrong.
-        let default_api = (base_urls.first().map(String::as_str) == Some("https://github.com"))
-            .then(|| "https://api.github.com".to_owned());
-        let local_roots = reader.text("LOCAL_REPOSITORIES").unwrap_or_default();
-        let local_roots: Vec<PathBuf> = local_roots
-            .split(':')
-            .filter(|root| !root.is_empty())
-            .map(PathBuf::from)
-            .collect();
-        if local_roots.iter().any(|root| !root.is_absolute()) {
-            reader.refuse(
-                "LOCAL_REPOSITORIES",
-                "must be absolute paths, separated by `:`",
-            );
-        }
-        Self {
-            base_urls,
-            api_url: reader
-                .text("FORGE_API_URL")
-                .map(|url| url.trim_end_matches('/').to_owned())
-                .or(default_api),
-            token: reader
-                .secret("FORGE_TOKEN")
-                .or_else(|| reader.secret("GITHUB_TOKEN")),
-            local_roots,
-            timeout: reader.seconds("GIT_TIMEOUT_SECONDS", Duration::from_secs(600)),
-            max_bytes: reader.parsed("GIT_MAX_BYTES", 4 << 30),
+    /// Returns the settings of everything that reads repositories and forges.
+    pub fn source(&self) -> SourceSettings {
+        SourceSettings {
+            work_dir: self.work_dir.clone(),
+            forge: self.forge.clone(),
         }
     }
-}
-
-/// Scheme, host and perhaps a port; nothing else.
-fn is_base_url(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "https" | "http")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-    })
 }
 
 /// Where the worker keeps its mirrors, checkouts and HOMEs: below the storage, unless that is a bucket,

@@ -35,11 +35,11 @@ use evaluation::scoring::{DimensionScore, Graded, RunScore, score_run};
 use futures::{StreamExt, stream};
 use prompts::{DeepDive, Prompt, Study};
 use sha2::Digest as _;
+use source::{DiffLimits, resolve};
 use support::Installation;
 use support::repository::Repository;
 use testkit::pull_requests::{self, Fixture, Language};
 use tokio_util::sync::CancellationToken;
-use worker::pull_request::{UseLimits, resolve};
 
 const TRIALS: u32 = 10;
 const SHARES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
@@ -54,7 +54,7 @@ fn agents() -> Vec<String> {
 }
 
 fn here() -> Vec<Arc<dyn AgentAdapter>> {
-    adapters::all(&Setup::of_controls(ControlProgram::in_this_process()))
+    adapters::all(&Setup::with_control(ControlProgram::in_this_process()))
 }
 
 fn is(figure: Option<f64>, expected: f64) -> bool {
@@ -108,14 +108,14 @@ async fn material(installation: &Installation, fixture: &Fixture) -> Material {
         base,
         head,
     };
-    let limits = UseLimits {
+    let limits = DiffLimits {
         max_files: 50,
         patch_bytes: 1 << 20,
         file_bytes: 1 << 18,
     };
     let settings = installation.settings("reader");
     let cancel = CancellationToken::new();
-    let resolved = resolve(&settings, &source, limits, &cancel, &|_, _| {})
+    let resolved = resolve(&settings.source(), &source, limits, &cancel, &|_, _| {})
         .await
         .unwrap();
     let pull_request = PullRequest {
@@ -150,7 +150,7 @@ impl Material {
             workspace: (access == Access::Workspace).then(|| self.workspace.clone()),
             access,
             context_tokens: Some(200_000),
-            compacts: false,
+            may_compact: false,
             seed,
             environment: BTreeMap::new(),
             limits: Limits::default(),

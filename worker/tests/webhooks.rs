@@ -144,7 +144,7 @@ async fn a_receiver_that_is_gone_is_told_no_more() {
     let webhook = webhook.unwrap().unwrap();
     assert!(!webhook.enabled);
     // Nobody asked for it, so that somebody will ask who did it.
-    let written = audit_event::Entity::of(&webhook.org_id)
+    let written = audit_event::Entity::of_org(&webhook.org_id)
         .all(&installation.platform.database)
         .await
         .unwrap();

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Capabilities;
 use moka::future::Cache;
 use sea_orm::DatabaseConnection;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use crate::http::error::ApiError;
 use crate::tenancy;
@@ -46,31 +46,6 @@ pub(crate) struct ReportedAgent {
     pub(crate) default_model: Option<String>,
     #[serde(default)]
     pub(crate) capabilities: Option<Capabilities>,
-}
-
-/// Capabilities of an agent. A capability that the worker does not report is absent.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the capabilities are independent, and clients read them by name"
-)]
-pub(crate) struct Capabilities {
-    /// Copies a conversation. Without it, the baseline is taken from a split.
-    fork: bool,
-    /// Has its own command for compaction.
-    manual_compaction: bool,
-    /// Compacts by itself when its context is full.
-    auto_compaction: bool,
-    /// Can be configured to compact by itself at a chosen turn.
-    forced_compaction: bool,
-    /// Continues a conversation in another process after a crash.
-    resume: bool,
-    /// Reports how full its context is.
-    usage: bool,
-    /// Offers no tools to its model while it is sealed. Without it, the seal relies on the sandbox
-    /// and on refused permissions.
-    tools_off: bool,
 }
 
 /// Returns the agents that a worker reports. Unreadable entries are skipped, because a newer worker

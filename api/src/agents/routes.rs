@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use domain::Capabilities;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::agents::registry::{Capabilities, KnownAgent, ReportedAgent, reported_agents};
+use crate::agents::registry::{KnownAgent, ReportedAgent, reported_agents};
 use crate::caller::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::state::ApiState;

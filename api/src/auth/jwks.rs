@@ -93,7 +93,7 @@ impl Known {
 
 impl Keys {
     pub(crate) fn new(settings: JwtSettings) -> Self {
-        let client = reqwest::Client::builder()
+        let client = platform::http_client::builder()
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
             .build();

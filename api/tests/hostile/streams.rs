@@ -98,7 +98,7 @@ async fn who_sends_slowly_is_let_go_and_keeps_nobody_waiting() {
         b"POST /api/v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
         content-length: 1000\r\n\r\n{";
     body.write_all(head).await.unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = platform::http_client::builder().no_proxy().build().unwrap();
     let answer = client
         .get(format!("http://{address}/health"))
         .send()
@@ -307,7 +307,7 @@ async fn ten_thousand_clients_of_which_half_never_read_do_no_harm() {
     }
     // The others still hold their connections; whoever asks now is answered all the same.
     let asked = Instant::now();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = platform::http_client::builder().no_proxy().build().unwrap();
     let url = format!("http://{}/api/v1/tasks/{task}", service.address);
     let answer: Value = client.get(url).send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["status"], "done");

@@ -8,8 +8,7 @@ use std::time::Duration;
 use agents::adapter::Presence;
 use agents::sandbox::Mode;
 use platform::connect::Platform;
-use platform::notify::Notifier as _;
-use platform::notify::redis::RedisNotifier;
+use platform::connect::check_redis;
 use platform::settings::{self, Environment};
 use platform::telemetry::chain;
 use serde::Serialize;
@@ -217,13 +216,12 @@ async fn database(settings: &Settings) -> Finding {
 
 async fn redis(settings: &Settings) -> Finding {
     let Some(url) = &settings.platform.redis_url else {
-        return Finding::ok("redis", "not configured: bells stay inside one process");
+        return Finding::ok(
+            "redis",
+            "not configured: notifications stay inside one process",
+        );
     };
-    let healthy = match RedisNotifier::connect(url, &settings.platform.redis_prefix) {
-        Ok(doorbell) => doorbell.healthy().await,
-        Err(error) => Err(error),
-    };
-    match healthy {
+    match check_redis(url, &settings.platform.redis_prefix).await {
         Ok(()) => Finding::ok("redis", "reachable"),
         Err(error) => Finding::bad(
             Verdict::Fail,

@@ -222,7 +222,7 @@ pub(crate) async fn evaluate(
 
 /// Creates the task and follows it to its end; whether it was cancelled.
 async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(TaskId, bool)> {
-    let client = reqwest::Client::builder()
+    let client = platform::http_client::builder()
         .no_proxy()
         .build()
         .context("making an HTTP client")?;

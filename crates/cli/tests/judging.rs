@@ -60,7 +60,7 @@ async fn another_task_that_waits_is_left_to_its_workers() {
     let (base, head) = fixture.commit(&repository).await.expect("a repository");
     let repository = repository.canonicalize().expect("a folder");
     let (service, address) = serve(folder.path(), &repository);
-    let client = reqwest::Client::builder()
+    let client = platform::http_client::builder()
         .no_proxy()
         .build()
         .expect("a client");

@@ -178,19 +178,19 @@ fn what_is_said_by_the_word_of_another_relation_is_no_claim() {
     let returns = of(FactKind::Returns);
     check(
         returns,
-        "`open_queue` takes a `Result<Ledger, StoreError>`",
+        "`open_ledger` takes a `Result<Ledger, StoreError>`",
         false,
         false,
     );
     check(
         returns,
-        "`open_queue` takes a `Path` and returns `Result<Ledger, StoreError>`",
+        "`open_ledger` takes a `Path` and returns `Result<Ledger, StoreError>`",
         true,
         true,
     );
     check(
         returns,
-        "`open_queue` in `src/store.rs` returns `Ledger2`",
+        "`open_ledger` in `src/store.rs` returns `Ledger2`",
         true,
         false,
     );

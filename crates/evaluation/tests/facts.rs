@@ -121,7 +121,7 @@ pub const MAX_ROWS: usize = 512;
 
 pub struct Ledger;
 
-pub fn open_queue(
+pub fn open_ledger(
     path: &str,
     size: usize,
 ) -> Option<Ledger> {
@@ -132,15 +132,15 @@ pub fn open_queue(
 ";
 
 const CALLER: &str = "\
-use crate::ledger::open_queue;
+use crate::ledger::open_ledger;
 
 fn report_all() {
-    open_queue(\"open\", 3);
+    open_ledger(\"open\", 3);
 }
 
 #[test]
 fn a_report_opens_the_ledger() {
-    assert!(open_queue(\"x\", 1).is_some());
+    assert!(open_ledger(\"x\", 1).is_some());
 }
 ";
 
@@ -157,7 +157,7 @@ fn a_new_file_tells_what_it_defines_and_who_uses_it() {
         [
             "Ledger",
             "a_report_opens_the_ledger",
-            "open_queue",
+            "open_ledger",
             "report_all"
         ]
     );
@@ -175,7 +175,7 @@ fn a_new_file_tells_what_it_defines_and_who_uses_it() {
         open.evidence.text,
         [
             "diff --git a/src/ledger.rs b/src/ledger.rs",
-            "pub fn open_queue(",
+            "pub fn open_ledger(",
             "path: &str,",
             "size: usize,",
             ") -> Option<Ledger> {"
@@ -193,13 +193,13 @@ fn a_new_file_tells_what_it_defines_and_who_uses_it() {
     let (path, line) = &sheet.uses[0].used_in[0];
     assert_eq!(
         (sheet.uses[0].symbol.as_str(), path.as_str()),
-        ("open_queue", "src/report.rs")
+        ("open_ledger", "src/report.rs")
     );
     assert_eq!(
         line.text,
         [
             "diff --git a/src/report.rs b/src/report.rs",
-            "use crate::ledger::open_queue;"
+            "use crate::ledger::open_ledger;"
         ]
     );
     assert_eq!(sheet.tests.len(), 1);
@@ -208,7 +208,7 @@ fn a_new_file_tells_what_it_defines_and_who_uses_it() {
         [
             "diff --git a/src/report.rs b/src/report.rs",
             "fn a_report_opens_the_ledger() {",
-            "assert!(open_queue(\"x\", 1).is_some());"
+            "assert!(open_ledger(\"x\", 1).is_some());"
         ]
     );
     assert_eq!(sheet.flows.len(), 1);
@@ -219,7 +219,7 @@ fn a_new_file_tells_what_it_defines_and_who_uses_it() {
     assert_eq!(
         sheet.flows[0].evidence.text,
         [
-            "pub fn open_queue(",
+            "pub fn open_ledger(",
             "let bytes = fetch_bytes(path);",
             "check_size(size);",
             "decode_rows(bytes)"
@@ -227,7 +227,7 @@ fn a_new_file_tells_what_it_defines_and_who_uses_it() {
     );
     let hunk = &sheet.hunks[0];
     assert_eq!(hunk.header, "@@ -0,0 +1,12 @@");
-    assert_eq!(hunk.defines, ["Ledger", "open_queue"]);
+    assert_eq!(hunk.defines, ["Ledger", "open_ledger"]);
     assert_eq!((hunk.adds, hunk.removes), (12, 0));
     assert_eq!(
         hunk.evidence.text,
@@ -235,7 +235,7 @@ fn a_new_file_tells_what_it_defines_and_who_uses_it() {
             "diff --git a/src/ledger.rs b/src/ledger.rs",
             "@@ -0,0 +1,12 @@",
             "pub struct Ledger;",
-            "pub fn open_queue("
+            "pub fn open_ledger("
         ]
     );
 }
@@ -246,7 +246,7 @@ fn what_no_hunk_shows_is_not_told() {
     let sheet = fact_sheet(&change);
     assert!(is_proved(&change, &sheet));
     assert!(sheet.symbols.is_empty() && sheet.constants.is_empty() && sheet.flows.is_empty());
-    assert_eq!(sheet.other_symbols, ["Ledger", "open_queue"]);
+    assert_eq!(sheet.other_symbols, ["Ledger", "open_ledger"]);
     assert_eq!(sheet.hunks[0].header, "@@ -6,5 +6,5 @@");
     assert_eq!(
         sheet.hunks[0].evidence.text[1],
@@ -392,7 +392,7 @@ fn only_one_of_two_nested_calls_is_a_step() {
 #[test]
 fn hunks_that_are_not_those_of_the_patch_prove_nothing() {
     let mut odd = added("src/ledger.rs", LEDGER);
-    odd.patch = odd.patch.replace("open_queue", "close_ledger");
+    odd.patch = odd.patch.replace("open_ledger", "close_ledger");
     let sheet = fact_sheet(&change(vec![odd]));
     assert_eq!(sheet.files.len(), 1);
     assert!(sheet.symbols.is_empty() && sheet.hunks.is_empty());
@@ -407,7 +407,7 @@ fn carriage_returns_do_not_hide_facts() {
     let change = change(vec![added("src/ledger.rs", &text)]);
     let sheet = fact_sheet(&change);
     assert!(is_proved(&change, &sheet));
-    assert_eq!(symbols(&sheet), ["Ledger", "open_queue"]);
+    assert_eq!(symbols(&sheet), ["Ledger", "open_ledger"]);
     assert_eq!(sheet.constants.len(), 1);
 }
 

@@ -61,7 +61,7 @@ fn lines_of(symbols: &Symbols, name: &str) -> Vec<u32> {
 fn rust_is_read() {
     let read = symbols(
         "src/a.rs",
-        r#"/// Mentions open_queue only in words.
+        r#"/// Mentions open_ledger only in words.
 pub const LIMIT: usize = 4_096;
 static GREETING: &str = "hello there";
 const TABLE: [u8; 2] = [1, 2];
@@ -77,12 +77,12 @@ impl<T> Ledger<T> {
         Ok(())
     }
 }
-fn open_queue(path: &Path, _: u8, size: usize) -> Option<Ledger<u8>>
+fn open_ledger(path: &Path, _: u8, size: usize) -> Option<Ledger<u8>>
 where
     u8: Copy,
 {
     let file = open_file(path)?;
-    let text = "open_queue";
+    let text = "open_ledger";
     assert_eq!(measure(&file), size);
     file.read_rows(inner(text)).into_ledger()
 }
@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test]
     // A comment between.
     #[serial]
-    async fn a_ledger_opens() { open_queue(); }
+    async fn a_ledger_opens() { open_ledger(); }
     fn no_test() {}
     #[test] fn sums() {}
 }
@@ -103,7 +103,7 @@ mod tests {
         [
             "type Ledger(?) -> - @5..5..7",
             "fn post(?) -> Result<(), Box<dyn Error>> @9..13..15",
-            "fn open_queue(?) -> Option<Ledger<u8>> @17..19..25",
+            "fn open_ledger(?) -> Option<Ledger<u8>> @17..19..25",
             "fn sum(left, right) -> u8 @26..26..26",
             "fn a_ledger_opens() -> - @32..32..32",
             "fn no_test() -> - @33..33..33",
@@ -119,11 +119,11 @@ mod tests {
         ]
     );
     assert_eq!(
-        calls(&read, "open_queue"),
+        calls(&read, "open_ledger"),
         ["open_file", "measure", "read_rows", "inner", "into_ledger"]
     );
     assert_eq!(tests(&read), ["a_ledger_opens", "sums"]);
-    assert_eq!(lines_of(&read, "open_queue"), [17, 32]);
+    assert_eq!(lines_of(&read, "open_ledger"), [17, 32]);
     assert!(read.own.contains("rows") && read.own.contains("left"));
 }
 

@@ -28,6 +28,7 @@ use sea_orm::{
 use sha2::{Digest as _, Sha256};
 
 use crate::database::clock;
+use crate::http_client::install_tls;
 use crate::redaction::Redactor;
 use crate::settings::Environment;
 use crate::telemetry::chain;
@@ -91,6 +92,7 @@ impl ArtifactStore {
             return Err(unusable(generic(format!("unknown scheme {scheme:?}"))));
         }
         let objects: Arc<dyn ObjectStore> = if is_bucket(storage) {
+            install_tls();
             let url = url::Url::parse(storage).map_err(|error| unusable(generic(error)))?;
             let (bucket, prefix) =
                 object_store::parse_url_opts(&url, Environment.all()).map_err(unusable)?;

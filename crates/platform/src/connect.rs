@@ -7,8 +7,11 @@ use sea_orm::DatabaseConnection;
 
 use crate::artifacts::{ArtifactStore, folder_of, is_bucket, unsupported_scheme};
 use crate::database::{self, DatabaseSettings};
+use crate::features::without;
 use crate::notify::local::{LocalEventNotifier, LocalNotifier};
+#[cfg(feature = "redis")]
 use crate::notify::redis::RedisNotifier;
+#[cfg(feature = "redis")]
 use crate::notify::redis_events::RedisEventNotifier;
 use crate::notify::{EventNotifier, Notifier};
 use crate::queue::QueueSettings;
@@ -80,12 +83,17 @@ impl PlatformSettings {
                  case)",
             );
         }
+        if storage.as_deref().is_some_and(is_bucket) && !cfg!(feature = "cloud-storage") {
+            reader.refuse("STORAGE_DIR", without("cloud storage"));
+        }
         let database = DatabaseSettings::read(reader, &home);
         let redis_url = reader.secret("REDIS_URL");
-        if let Some(url) = &redis_url
-            && redis::parse_redis_url(url.expose_secret()).is_none()
-        {
-            reader.refuse("REDIS_URL", "is not a Redis URL (redis://host:port/)");
+        match &redis_url {
+            Some(url) if !is_redis_url(url.expose_secret()) => {
+                reader.refuse("REDIS_URL", "is not a Redis URL (redis://host:port/)");
+            }
+            Some(_) if !cfg!(feature = "redis") => reader.refuse("REDIS_URL", without("Redis")),
+            Some(_) | None => {}
         }
         let redis_prefix = reader
             .text("REDIS_PREFIX")
@@ -137,7 +145,14 @@ fn password(address: &str) -> Option<SecretString> {
     (!is_word).then(|| SecretString::from(password))
 }
 
-/// Turns `%41` into `A`. A password of other encodings than UTF-8 is taken as near as can be.
+/// Returns whether a text is a URL of a scheme that Redis clients understand.
+fn is_redis_url(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| {
+        ["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"].contains(&url.scheme())
+    })
+}
+
+/// Decodes `%41` to `A`. Bytes that are not UTF-8 are replaced.
 fn percent_decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text)
         .decode_utf8_lossy()
@@ -195,12 +210,7 @@ impl Platform {
             artifacts,
             redactor,
             queue: settings.queue,
-            rate_limit: settings
-                .redis_url
-                .as_ref()
-                .map(|url| SharedRateLimit::connect(url, &settings.redis_prefix))
-                .transpose()
-                .map_err(during(|| "setting up the connections to Redis".to_owned()))?,
+            rate_limit: shared_rate_limit(settings)?,
         })
     }
 }
@@ -209,17 +219,60 @@ type Notifiers = (Arc<dyn Notifier>, Arc<dyn EventNotifier>);
 
 /// Returns the notifiers: through Redis if it is configured, otherwise inside this process.
 fn notifiers(settings: &PlatformSettings) -> Result<Notifiers, ConnectError> {
-    let Some(url) = &settings.redis_url else {
-        return Ok((
+    match &settings.redis_url {
+        Some(url) => redis_notifiers(url, &settings.redis_prefix),
+        None => Ok((
             Arc::new(LocalNotifier::new()),
             Arc::new(LocalEventNotifier::new()),
-        ));
-    };
-    let prefix = &settings.redis_prefix;
+        )),
+    }
+}
+
+#[cfg(feature = "redis")]
+fn redis_notifiers(url: &SecretString, prefix: &str) -> Result<Notifiers, ConnectError> {
     let setting_up = || "setting up the connections to Redis".to_owned();
     let notifier = RedisNotifier::connect(url, prefix).map_err(during(setting_up))?;
     let event_notifier = RedisEventNotifier::connect(url, prefix).map_err(during(setting_up))?;
     Ok((Arc::new(notifier), Arc::new(event_notifier)))
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis_notifiers(_: &SecretString, _: &str) -> Result<Notifiers, ConnectError> {
+    Err(ConnectError {
+        operation: "connecting to Redis".to_owned(),
+        source: without("Redis").into(),
+    })
+}
+
+#[cfg(feature = "redis")]
+fn shared_rate_limit(settings: &PlatformSettings) -> Result<Option<SharedRateLimit>, ConnectError> {
+    settings
+        .redis_url
+        .as_ref()
+        .map(|url| SharedRateLimit::connect(url, &settings.redis_prefix))
+        .transpose()
+        .map_err(during(|| "setting up the connections to Redis".to_owned()))
+}
+
+#[cfg(not(feature = "redis"))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature of the function with Redis"
+)]
+fn shared_rate_limit(_: &PlatformSettings) -> Result<Option<SharedRateLimit>, ConnectError> {
+    Ok(None)
+}
+
+/// Checks that Redis answers.
+///
+/// # Errors
+/// The URL is malformed, Redis does not answer, or this program was built without Redis.
+pub async fn check_redis(url: &SecretString, prefix: &str) -> Result<(), ConnectError> {
+    let (notifier, _) = redis_notifiers(url, prefix)?;
+    notifier
+        .healthy()
+        .await
+        .map_err(during(|| "connecting to Redis".to_owned()))
 }
 
 /// Returns a function that adds the attempted operation to an error.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use migration::Direction;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 
+use crate::features::without;
 use crate::settings::{Reader, without_credentials};
 
 /// Time that an SQLite writer waits for another one.
@@ -56,6 +57,9 @@ impl DatabaseSettings {
                 "DATABASE_URL",
                 "begins with neither sqlite:// nor postgres://",
             );
+        }
+        if is_postgres(&url) && !cfg!(feature = "postgres") {
+            reader.refuse("DATABASE_URL", without("PostgreSQL"));
         }
         let max_connections = reader.parsed("DATABASE_MAX_CONNECTIONS", 16);
         if max_connections == 0 {

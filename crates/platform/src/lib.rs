@@ -3,9 +3,11 @@
 //!
 //! Each module may use the modules above it in the list below, and none of those after it.
 
+pub mod features;
 pub mod settings;
 pub mod telemetry;
 pub mod redaction;
+pub mod http_client;
 pub mod database;
 pub mod queue;
 pub mod notify;

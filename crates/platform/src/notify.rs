@@ -5,7 +5,9 @@
 
 mod slots;
 pub mod local;
+#[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "redis")]
 pub mod redis_events;
 
 use std::collections::BTreeMap;

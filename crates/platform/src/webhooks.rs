@@ -42,7 +42,7 @@ pub async fn enqueue_deliveries(
             .add(webhook::Column::TeamId.eq(team.as_str())),
         None => Condition::all().add(webhook::Column::TeamId.is_null()),
     };
-    let webhooks = webhook::Entity::of(&task.org_id)
+    let webhooks = webhook::Entity::of_org(&task.org_id)
         .filter(webhook::Column::Enabled.eq(true))
         .filter(team)
         .all(transaction)

@@ -63,7 +63,7 @@ impl Llm {
     ///
     /// The HTTP client cannot be made.
     pub fn new(model: &JudgeModel, settings: &JudgeSettings) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let client = platform::http_client::builder()
             .timeout(settings.timeout)
             // A key must not follow a redirect to another host.
             .redirect(Policy::none())

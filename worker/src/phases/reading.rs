@@ -12,7 +12,6 @@ use super::running::{Running, phase};
 use crate::job::StageError;
 use crate::job::failed;
 use crate::material::diff;
-use crate::workspace;
 
 /// The files of the study, below the workspace.
 pub(crate) const STUDY_FILES: [&str; 2] = ["pull_request.md", "pull_request.diff"];
@@ -27,11 +26,11 @@ impl Running {
         let workspace = self.folder.workspace();
         let pull_request = &self.material.pull_request;
         let source: domain::PullRequestSource = serde_json::from_value(self.task.source.clone())?;
-        let settings = &self.worker.settings;
+        let settings = self.worker.settings.source();
         let cancel = &self.job.cancel;
         let head = pull_request.head.as_str();
-        let mirror = workspace::mirror_with(settings, &source, &[head], cancel).await?;
-        workspace::checkout(settings, &mirror, head, &workspace.join("repo"), cancel).await?;
+        let mirror = source::mirror_with(&settings, &source, &[head], cancel).await?;
+        source::checkout(&settings, &mirror, head, &workspace.join("repo"), cancel).await?;
         write(&workspace.join("pull_request.diff"), &diff(pull_request)).await?;
         let about = about(&self.task.repo, pull_request)?;
         write(&workspace.join("pull_request.md"), &about).await?;

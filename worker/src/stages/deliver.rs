@@ -16,7 +16,7 @@ use platform::settings::SecretString;
 use platform::telemetry::chain;
 use platform::webhooks::{self, is_public, parse_url};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, StatusCode, redirect};
+use reqwest::{StatusCode, redirect};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
@@ -219,7 +219,7 @@ async fn send(
 ) -> Result<StatusCode, String> {
     let url =
         parse_url(&webhook.url, settings.private_addresses).map_err(|error| error.to_string())?;
-    let mut client = Client::builder()
+    let mut client = platform::http_client::builder()
         .timeout(PATIENCE)
         .redirect(redirect::Policy::none())
         .no_proxy()

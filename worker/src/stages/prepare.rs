@@ -22,8 +22,8 @@ use super::ending;
 use crate::estimate::{Asks, Expected, judging, model_of};
 use crate::job::{Job, StageError, Text, Worker};
 use crate::material::{MATERIAL, Material, diff, diff_that_fits, planned_context};
-use crate::pull_request::{Resolved, UseLimits, resolve};
 use crate::unstorable::unstorable;
+use source::{DiffLimits, Resolved, resolve};
 
 /// The artifact with what answers to open questions are held against.
 pub(crate) const OPEN_FACTS: &str = "open_facts.json";
@@ -138,7 +138,7 @@ async fn resolve_telling(
         .target_context_tokens
         .and_then(|target| u64::try_from(target).ok());
     let context = context.unwrap_or(most).min(most);
-    let limits = UseLimits {
+    let limits = DiffLimits {
         max_files: usize::try_from(task.max_files).unwrap_or(usize::MAX),
         patch_bytes: diff_that_fits(context),
         file_bytes: FILE_BYTES,
@@ -150,7 +150,14 @@ async fn resolve_telling(
     };
     let resolving = async {
         let tell = tell;
-        resolve(&worker.settings, &source, limits, &job.cancel, &tell).await
+        resolve(
+            &worker.settings.source(),
+            &source,
+            limits,
+            &job.cancel,
+            &tell,
+        )
+        .await
     };
     let telling = async {
         let mut batch = Vec::new();

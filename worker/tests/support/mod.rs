@@ -23,12 +23,13 @@ use platform::redaction::Redactor;
 use results::document::ResultDocument;
 use results::load::result_document;
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
+use source::ForgeSettings;
 use tempfile::TempDir;
 use testkit::database::TestDatabase;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::WorkerError;
-use worker::settings::{AgentSettings, ForgeSettings, JudgeSettings, WorkerSettings};
+use worker::settings::{AgentSettings, JudgeSettings, WorkerSettings};
 
 /// Everything that outlives a worker.
 pub(crate) struct Installation {

@@ -48,14 +48,18 @@ pub(super) struct Engine {
 }
 
 impl Engine {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "platform is not a dependency: TLS is installed here"
+    )]
     pub(super) fn new(out: mpsc::Sender<Value>, never_tools: bool) -> Self {
+        // An error means that another thread was faster.
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build();
+        let client = client.unwrap_or_default();
         Self {
             out,
-            // What cannot be built with no settings at all cannot be built.
-            client: reqwest::Client::builder()
-                .no_proxy()
-                .build()
-                .unwrap_or_default(),
+            client,
             provider: None,
             session: Session::default(),
             never_tools,

@@ -20,7 +20,7 @@ const FACTS: [Row; 24] = [
     ),
     (
         FactKind::Returns,
-        "open_queue",
+        "open_ledger",
         "Result<Ledger, StoreError>",
         &["Option<Ledger>", "Result<Account, StoreError>"],
     ),
