@@ -9,9 +9,9 @@ use platform::settings::Environment;
 use serde_json::json;
 use simulator::conformance::{self, Check, Outcome, Subject};
 
-use crate::embedded::{Settings, told};
-use crate::misuse::Misuse;
-use crate::output::{say, say_json};
+use crate::all_in_one::{Settings, settings_error};
+use crate::output::{print, print_json};
+use crate::usage_error::UsageError;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -29,7 +29,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     let setup = settings.worker.agents.setup();
     let all = adapters::all(&setup.context("finding this executable")?);
     let adapter = adapters::adapter_for(&all, &options.agent).map_err(|failure| {
@@ -37,7 +37,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             .iter()
             .map(|adapter| adapter.profile().name.as_str())
             .collect();
-        Misuse(format!(
+        UsageError(format!(
             "{}; there are {}",
             failure.message,
             known.join(", ")
@@ -55,7 +55,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let tell = |check: &Check| {
         if !options.json {
-            say(&line(check));
+            print(&line(check));
         }
     };
     let mut checks = Vec::new();
@@ -70,7 +70,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let failed = checks.iter().filter(|check| check.failed()).count();
     if options.json {
-        say_json(&json!({
+        print_json(&json!({
             "schema": 1,
             "agent": options.agent,
             "sandbox": subject.sandbox.report(),
@@ -78,7 +78,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             "checks": checks,
         }))?;
     } else {
-        say(&format!("{} checks, {failed} failed", checks.len()));
+        print(&format!("{} checks, {failed} failed", checks.len()));
     }
     Ok(if failed == 0 {
         ExitCode::SUCCESS

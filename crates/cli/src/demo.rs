@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use serde_json::json;
 use simulator::demo::{base_files, head_files};
 
-use crate::evaluation::{Common, evaluate};
-use crate::output::{complain, say};
+use crate::local_evaluation::{CommonOptions, evaluate};
+use crate::output::{print, print_error};
 use crate::self_check;
 
 /// Every behaviour that is known beforehand.
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     agents: Option<Vec<String>>,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -65,7 +65,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     // A control that misses its row of the protocol's table is a defect of the instrument.
     let checked = self_check::check(&evaluated.document);
     for miss in &checked.misses {
-        complain(&format!("the instrument is broken: {miss}"));
+        print_error(&format!("the instrument is broken: {miss}"));
     }
     if !checked.misses.is_empty() {
         return Ok(ExitCode::FAILURE);
@@ -76,9 +76,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
     let verdict = "all controls measured as they must";
     if !options.common.json {
-        say(verdict);
+        print(verdict);
     } else if !options.common.quiet {
-        complain(verdict);
+        print_error(verdict);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,9 +13,9 @@ use platform::settings::{self, Environment};
 use platform::telemetry::chain;
 use serde::Serialize;
 
-use crate::effective::{self, Effective, Origin};
-use crate::embedded::Settings;
-use crate::output::{say, say_json};
+use crate::all_in_one::Settings;
+use crate::output::{print, print_json};
+use crate::settings_report::{self, EffectiveSetting, SettingOrigin};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -85,12 +85,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         })),
     }
     let file = settings::file::entries()?;
-    let effective = effective::settings(&Environment, &file);
+    let effective = settings_report::settings(&Environment, &file);
     let failed = findings
         .iter()
         .any(|finding| finding.verdict == Verdict::Fail);
     if options.json {
-        say_json(&serde_json::json!({
+        print_json(&serde_json::json!({
             "schema": 1,
             "ok": !failed,
             "findings": findings,
@@ -103,9 +103,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 Verdict::Warn => "warn",
                 Verdict::Fail => "FAIL",
             };
-            say(&format!("{mark}  {}: {}", finding.what, finding.found));
+            print(&format!("{mark}  {}: {}", finding.what, finding.found));
             if let Some(fix) = &finding.fix {
-                say(&format!("      → {fix}"));
+                print(&format!("      → {fix}"));
             }
         }
         tell(&effective, options.settings);
@@ -118,12 +118,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The settings that are set, or all.
-fn tell(settings: &[Effective], all: bool) {
-    let set = |setting: &&Effective| setting.origin != Origin::Default;
+fn tell(settings: &[EffectiveSetting], all: bool) {
+    let set = |setting: &&EffectiveSetting| setting.origin != SettingOrigin::Default;
     let count = settings.iter().filter(set).count();
     let rest = settings.len() - count;
-    say("");
-    say(&match (count, all) {
+    print("");
+    print(&match (count, all) {
         (0, true) => "no setting is set; the defaults are:".to_owned(),
         (0, false) => "no setting is set; --settings tells the defaults".to_owned(),
         (_, true) => format!("settings: {count} set, {rest} at their defaults:"),
@@ -135,16 +135,16 @@ fn tell(settings: &[Effective], all: bool) {
     for setting in settings.iter().filter(|setting| all || set(setting)) {
         if setting.section != section {
             section = &setting.section;
-            say(&format!("\n{section}"));
+            print(&format!("\n{section}"));
         }
         let value = setting.value.as_deref().unwrap_or("(not set)");
-        say(&format!(
+        print(&format!(
             "  {} = {value}  [{}]",
             setting.name,
             setting.origin.words()
         ));
         if all {
-            say(&format!("      {}", setting.help));
+            print(&format!("      {}", setting.help));
         }
     }
 }

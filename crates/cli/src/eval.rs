@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use domain::vocabulary::{Dimension, Trigger};
 use serde_json::json;
 
-use crate::evaluation::{Common, evaluate};
-use crate::misuse::Misuse;
-use crate::stubbed;
+use crate::local_evaluation::{CommonOptions, evaluate};
+use crate::model_stub_session::StubOptions;
+use crate::usage_error::UsageError;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["pr_url", "repo"]))]
@@ -63,9 +63,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     question_bank: Option<PathBuf>,
     #[command(flatten)]
-    stubbed: stubbed::Stubbing,
+    stubbed: StubOptions,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -94,7 +94,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(file) = &options.question_bank {
         let bank = tokio::fs::read_to_string(file)
             .await
-            .with_context(|| Misuse(format!("--question-bank {}", file.display())))?;
+            .with_context(|| UsageError(format!("--question-bank {}", file.display())))?;
         request["question_bank"] = json!(bank);
     }
     let local = match &options.repo {
@@ -119,7 +119,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 async fn repository(folder: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let folder = tokio::fs::canonicalize(folder)
         .await
-        .with_context(|| Misuse(format!("--repo {}", folder.display())))?;
+        .with_context(|| UsageError(format!("--repo {}", folder.display())))?;
     let objects = ask(&folder, "--git-common-dir").await?;
     // A bare repository has no working tree.
     let top = match ask(&folder, "--show-toplevel").await {
@@ -140,7 +140,7 @@ async fn ask(folder: &Path, what: &str) -> anyhow::Result<PathBuf> {
         .context("starting git (is it installed?)")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::bail!(Misuse(format!(
+        anyhow::bail!(UsageError(format!(
             "--repo {} is no git repository: {}",
             folder.display(),
             said.trim()

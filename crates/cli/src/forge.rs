@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::output::say;
+use crate::output::print;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -27,7 +27,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         )
         .await
         .context("putting the sample pull request there")?;
-    say(&format!(
+    print(&format!(
         "pull request: {base}/membreak/sample/pull/1\nset for API and worker: FORGE_URLS={base} \
          FORGE_API_URL={api}\nstop with Ctrl-C",
         base = forge.base_url(),

@@ -12,11 +12,11 @@ use platform::settings::Environment;
 use results::load::result_document;
 use sea_orm::EntityTrait as _;
 
-use crate::embedded::{Embedded, Settings, told};
+use crate::all_in_one::{AllInOne, Settings, settings_error};
 use crate::output;
 
 /// How often the judging is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a judging waits in.
 ///
@@ -35,7 +35,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let mut settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     // Nobody is served meanwhile.
     "127.0.0.1".clone_into(&mut settings.api.host);
     settings.api.port = 0;
@@ -47,7 +47,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|judge| format!("{}:{}", judge.api, judge.model))
         .collect();
-    let mut embedded = Embedded::start(settings).await?;
+    let mut embedded = AllInOne::start(settings).await?;
     let platform = embedded.platform.clone();
     let followed = tokio::select! {
         judged = follow(&platform, TaskId(options.task)) => judged,
@@ -65,9 +65,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     embedded.stop().await?;
     let document = document.context("the task is gone")?;
     if options.json {
-        output::say_json(&document)?;
+        output::print_json(&document)?;
     } else {
-        output::say(&format!(
+        output::print(&format!(
             "judging {} of task {} by the deterministic judge{}",
             document.judging.number,
             document.task.id,
@@ -78,9 +78,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         ));
         for judge in &document.judging.judges {
             let why = judge.why.as_deref().unwrap_or("may rank");
-            output::say(&format!("{}: {why}", judge.name));
+            output::print(&format!("{}: {why}", judge.name));
         }
-        output::say_result(&document);
+        output::print_result(&document);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -103,7 +103,7 @@ async fn follow(platform: &Platform, task: TaskId) -> anyhow::Result<()> {
             Some(row) if row.status == JudgingStatus::Error => {
                 bail!(row.error_message.unwrap_or_default())
             }
-            Some(_) => tokio::time::sleep(LOOK_EVERY).await,
+            Some(_) => tokio::time::sleep(POLL_INTERVAL).await,
             None => bail!("the judging is gone"),
         }
     }

@@ -2,13 +2,13 @@
 
 mod demo;
 mod doctor;
-mod effective;
-mod embedded;
+mod settings_report;
+mod all_in_one;
 mod eval;
-mod evaluation;
+mod local_evaluation;
 mod forge;
 mod judge;
-mod misuse;
+mod usage_error;
 mod plan;
 mod report;
 mod output;
@@ -17,14 +17,14 @@ mod self_check;
 mod serve;
 mod model_stub;
 mod conformance;
-mod stubbed;
+mod model_stub_session;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::misuse::Misuse;
-use crate::output::complain;
+use crate::output::print_error;
+use crate::usage_error::UsageError;
 
 /// Measures how much coding agents forget when their context is compacted.
 ///
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     let file = platform::settings::file::load();
     let arguments = Arguments::parse();
     if let Err(error) = file {
-        complain(&platform::telemetry::chain(&error));
+        print_error(&platform::telemetry::chain(&error));
         return ExitCode::FAILURE;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("the runtime cannot be started: {error}"));
+            print_error(&format!("the runtime cannot be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -101,8 +101,8 @@ fn main() -> ExitCode {
     // Nothing that still runs in the background may hold the exit up.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
-        if error.is::<Misuse>() {
+        print_error(&format!("{error:#}"));
+        if error.is::<UsageError>() {
             ExitCode::from(2)
         } else {
             ExitCode::FAILURE

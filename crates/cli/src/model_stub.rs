@@ -12,9 +12,9 @@ use platform::settings::Environment;
 use serde_json::json;
 use simulator::model_stub::{Fault, Keep, KeySource, ModelStub, Rules};
 
-use crate::embedded::{Settings, told};
-use crate::misuse::Misuse;
-use crate::output::{say, say_json};
+use crate::all_in_one::{Settings, settings_error};
+use crate::output::{print, print_json};
+use crate::usage_error::UsageError;
 
 /// How often the file of requests is written on.
 const EVERY: Duration = Duration::from_millis(200);
@@ -75,9 +75,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(path) => {
             let text = tokio::fs::read(path)
                 .await
-                .with_context(|| Misuse(format!("--key-file {}", path.display())))?;
+                .with_context(|| UsageError(format!("--key-file {}", path.display())))?;
             serde_json::from_slice(&text).with_context(|| {
-                Misuse(format!("--key-file {} is no answer key", path.display()))
+                UsageError(format!("--key-file {} is no answer key", path.display()))
             })?
         }
         None => AnswerKey::default(),
@@ -104,7 +104,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Says where it is, and how each agent is told so.
 fn tell(options: &Options, stub: &ModelStub) -> anyhow::Result<()> {
-    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     let setup = settings.worker.agents.setup();
     let adapters = agents::adapters::all(&setup.context("finding this executable")?);
     let endpoint = stub.endpoint();
@@ -120,17 +120,17 @@ fn tell(options: &Options, stub: &ModelStub) -> anyhow::Result<()> {
             .into_iter()
             .map(|(name, environment)| (name, json!(environment)))
             .collect();
-        return say_json(&json!({"url": stub.url(), "key": stub.key(), "agents": agents}));
+        return print_json(&json!({"url": stub.url(), "key": stub.key(), "agents": agents}));
     }
-    say(&format!("listening at {}, key {}", stub.url(), stub.key()));
+    print(&format!("listening at {}, key {}", stub.url(), stub.key()));
     for (name, environment) in environments {
         let words: Vec<String> = environment
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        say(&format!("{name}: {}", words.join(" ")));
+        print(&format!("{name}: {}", words.join(" ")));
     }
-    say("Ctrl-C stops it");
+    print("Ctrl-C stops it");
     Ok(())
 }
 

@@ -11,25 +11,25 @@ use platform::artifacts;
 use platform::connect::Platform;
 use results::document::{ResultDocument, RowPart, RunPart};
 
-use crate::misuse::Misuse;
+use crate::usage_error::UsageError;
 
 /// A figure that is not defined.
 const UNDEFINED: &str = "–";
 
 /// Writes a text to standard output. A closed pipe is the reader's own choice.
-pub(crate) fn say(text: &str) {
+pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 /// Writes a text to standard error.
-pub(crate) fn complain(text: &str) {
+pub(crate) fn print_error(text: &str) {
     let _ = writeln!(io::stderr().lock(), "membreak: {text}");
 }
 
 /// The one document of `--json`.
-pub(crate) fn say_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    say(&serde_json::to_string_pretty(document).context("writing JSON")?);
+pub(crate) fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(document).context("writing JSON")?);
     Ok(())
 }
 
@@ -42,27 +42,27 @@ pub(crate) fn no_task(id: TaskId) -> String {
 }
 
 /// Tells why nothing, or not all, was measured.
-pub(crate) fn tell_failure(document: &ResultDocument) {
+pub(crate) fn print_failure(document: &ResultDocument) {
     if let Some(error) = &document.task.error {
-        complain(error);
+        print_error(error);
     } else if document.leaderboard.is_empty() {
         for run in &document.runs {
             if let Some(error) = &run.error {
-                complain(&format!("{} #{}: {error}", run.agent, run.trial));
+                print_error(&format!("{} #{}: {error}", run.agent, run.trial));
             }
         }
     }
 }
 
 /// The result as tables.
-pub(crate) fn say_result(document: &ResultDocument) {
+pub(crate) fn print_result(document: &ResultDocument) {
     let task = &document.task;
     let probes: Vec<String> = task
         .probes
         .iter()
         .map(|(dimension, n)| format!("{dimension} {n}"))
         .collect();
-    say(&format!(
+    print(&format!(
         "{}  {} … {}  probes: {}",
         task.repo,
         short(task.base.as_deref()),
@@ -74,19 +74,19 @@ pub(crate) fn say_result(document: &ResultDocument) {
         },
     ));
     if document.model_stub {
-        say("the models were a stub: the figures say nothing of any model");
+        print("the models were a stub: the figures say nothing of any model");
     }
     if let Some(error) = &task.error {
-        say(&format!("error: {error}"));
+        print(&format!("error: {error}"));
     }
-    say(&runs_table(&document.runs).to_string());
-    say(&leaderboard_table(document).to_string());
+    print(&runs_table(&document.runs).to_string());
+    print(&leaderboard_table(document).to_string());
     for row in &document.unranked_agents {
         if let Some(why) = &row.why_unranked {
-            say(&format!("{} is not ranked: {why}", row.agent));
+            print(&format!("{} is not ranked: {why}", row.agent));
         }
     }
-    say(
+    print(
         "cold: never saw the pull request · base: just before the break · post: after it · kept: \
          retention · – : not defined",
     );
@@ -215,7 +215,7 @@ fn figure(value: Option<f64>) -> String {
 /// files of another evaluation nobody could tell what belongs to which. Hidden files do not count:
 /// none is written.
 pub(crate) async fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
-    let unusable = || Misuse(format!("--out {} cannot be used", folder.display()));
+    let unusable = || UsageError(format!("--out {} cannot be used", folder.display()));
     tokio::fs::create_dir_all(folder)
         .await
         .with_context(unusable)?;
@@ -223,7 +223,7 @@ pub(crate) async fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
     while let Some(entry) = entries.next_entry().await.with_context(unusable)? {
         let name = entry.file_name();
         if !name.as_encoded_bytes().starts_with(b".") {
-            bail!(Misuse(format!(
+            bail!(UsageError(format!(
                 "--out {} is not empty ({} is there): name a new folder, or an empty one",
                 folder.display(),
                 name.display()

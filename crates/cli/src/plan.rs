@@ -11,8 +11,8 @@ use comfy_table::Table;
 use evaluation::statistics::{POWER, sample_size, smallest_detectable};
 use serde::Serialize;
 
-use crate::misuse::Misuse;
 use crate::output;
+use crate::usage_error::UsageError;
 use results::{Agents, measured};
 
 /// Designs that are looked at: pull requests and trials of each.
@@ -95,13 +95,13 @@ const ASSUMED: (f64, f64) = (0.15, 0.14);
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if !(options.difference > 0.0 && options.difference <= 1.0) {
-        bail!(Misuse(format!(
+        bail!(UsageError(format!(
             "--difference must be above 0 and at most 1, not {}",
             options.difference
         )));
     }
     if !(options.power > 0.0 && options.power < 1.0) {
-        bail!(Misuse(format!(
+        bail!(UsageError(format!(
             "--power must be between 0 and 1, not {}",
             options.power
         )));
@@ -127,23 +127,25 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     ] {
         if let Some(told) = told {
             if !(0.0..=1.0).contains(&told) {
-                bail!(Misuse(format!("{name} must be from 0 to 1, not {told}")));
+                bail!(UsageError(format!(
+                    "{name} must be from 0 to 1, not {told}"
+                )));
             }
             *spread = told;
             spreads = "as given".to_owned();
         }
     }
     for note in &notes {
-        output::complain(note);
+        output::print_error(note);
     }
     let plan = Plan {
         notes,
         ..plan(options, between, within, spreads)
     };
     if options.json {
-        output::say_json(&plan)?;
+        output::print_json(&plan)?;
     } else {
-        tell(&plan);
+        print_plan(&plan);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -204,8 +206,8 @@ fn plan(options: &Options, between: f64, within: f64, spreads: String) -> Plan {
     }
 }
 
-fn tell(plan: &Plan) {
-    output::say(&format!(
+fn print_plan(plan: &Plan) {
+    output::print(&format!(
         "spread of the difference: {:.3} between pull requests, {:.3} between trials ({})",
         plan.sd_between, plan.sd_within, plan.spreads
     ));
@@ -227,8 +229,8 @@ fn tell(plan: &Plan) {
         }));
         table.add_row(row);
     }
-    output::say(&table.to_string());
-    output::say(&format!(
+    output::print(&table.to_string());
+    output::print(&format!(
         "the smallest difference that each design shows with a power of {}; * shows {} (one pull request \
          says nothing of others)",
         plan.power, plan.difference
@@ -243,7 +245,7 @@ fn tell(plan: &Plan) {
             format!("{count} x {}", needed.trials)
         })
         .collect();
-    output::say(&format!(
+    output::print(&format!(
         "needed for {}, pull requests x trials: {}",
         plan.difference,
         needed.join(", ")
@@ -253,15 +255,15 @@ fn tell(plan: &Plan) {
             .iter()
             .map(|&trials| format!("{:.1} with {trials}", 1.0 + (trials as f64 - 1.0) * icc))
             .collect();
-        output::say(&format!(
+        output::print(&format!(
             "trials of one pull request are alike (ICC {icc:.2}); design effect: {} trials",
             of.join(", ")
         ));
     }
     match plan.cheapest {
-        Some((pull_requests, trials)) => output::say(&format!(
+        Some((pull_requests, trials)) => output::print(&format!(
             "cheapest: {pull_requests} pull requests x {trials} trials"
         )),
-        None => output::say("not even a million pull requests show so small a difference"),
+        None => output::print("not even a million pull requests show so small a difference"),
     }
 }

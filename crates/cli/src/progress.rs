@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use platform::events::Event;
 
-use crate::output::complain;
+use crate::output::print_error;
 
 /// Shows how a task goes on.
 pub(crate) enum Progress {
@@ -40,17 +40,17 @@ impl Progress {
 
     /// Takes an event in.
     pub(crate) fn show(&mut self, event: &Event) {
-        let news = News::of(event);
+        let news = ProgressUpdate::of(event);
         match self {
             Self::Quiet => {}
             Self::Lines => {
                 if let Some(line) = news.line() {
-                    complain(&line);
+                    print_error(&line);
                 }
             }
             Self::Bars { all, task, runs } => match news {
-                News::Nothing => {}
-                News::Task { text, last } => {
+                ProgressUpdate::Nothing => {}
+                ProgressUpdate::Task { text, last } => {
                     if is_estimate(event) {
                         // Stays on the screen. A terminal that cannot be written to shows no bars
                         // either.
@@ -61,7 +61,7 @@ impl Progress {
                         task.set_message(text);
                     }
                 }
-                News::Run {
+                ProgressUpdate::Run {
                     agent,
                     trial,
                     text,
@@ -109,7 +109,7 @@ fn style(counted: bool) -> ProgressStyle {
 }
 
 /// What an event means to somebody who watches.
-enum News {
+enum ProgressUpdate {
     Nothing,
     Task {
         text: String,
@@ -124,7 +124,7 @@ enum News {
     },
 }
 
-impl News {
+impl ProgressUpdate {
     fn line(&self) -> Option<String> {
         match self {
             Self::Nothing => None,

@@ -18,11 +18,11 @@ use sea_orm::{
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use crate::embedded::{Settings, told};
+use crate::all_in_one::{Settings, settings_error};
 use crate::output;
 
 /// Tasks that one report stands on, at most: the newest.
-const MOST_TASKS: u64 = 2_000;
+const MAX_TASKS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -67,7 +67,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     let platform = Platform::connect(&settings.platform).await?;
     let text = match options.task {
         Some(id) => {
@@ -88,7 +88,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         None => {
             let (documents, is_cut) = documents(&platform, options).await?;
             let mut across = results::across::across(&documents, options.pass_mark);
-            across.cut_at_tasks = is_cut.then_some(MOST_TASKS);
+            across.cut_at_tasks = is_cut.then_some(MAX_TASKS);
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
                 bail!("of {} tasks no run can be ranked", documents.len());
             }
@@ -105,7 +105,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(path) => tokio::fs::write(path, &text)
             .await
             .with_context(|| format!("writing {}", path.display()))?,
-        None => output::say(text.trim_end()),
+        None => output::print(text.trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -148,12 +148,12 @@ async fn documents(
         .select_only()
         .column(task::Column::Id)
         .order_by_desc(task::Column::CompletedAt)
-        .limit(MOST_TASKS + 1)
+        .limit(MAX_TASKS + 1)
         .into_tuple()
         .all(&platform.database)
         .await
         .context("listing tasks")?;
-    let most = usize::try_from(MOST_TASKS).unwrap_or(usize::MAX);
+    let most = usize::try_from(MAX_TASKS).unwrap_or(usize::MAX);
     let is_cut = tasks.len() > most;
     tasks.truncate(most);
     let mut documents = Vec::with_capacity(tasks.len());

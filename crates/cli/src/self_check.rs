@@ -19,7 +19,7 @@ use results::document::{ResultDocument, RunPart};
 const TAIL: f64 = 0.0001 / 2.0;
 
 /// What was found of the controls.
-pub(crate) struct Checked {
+pub(crate) struct CheckResult {
     /// How many controls there were.
     pub(crate) controls: usize,
     /// What is wrong, for people.
@@ -35,7 +35,7 @@ struct Items {
 }
 
 /// Holds the control agents of a result against what they must measure; other agents do not matter.
-pub(crate) fn check(document: &ResultDocument) -> Checked {
+pub(crate) fn check(document: &ResultDocument) -> CheckResult {
     let mut misses = Vec::new();
     let mut controls = BTreeSet::new();
     let mut lossy: BTreeMap<&str, Items> = BTreeMap::new();
@@ -44,7 +44,7 @@ pub(crate) fn check(document: &ResultDocument) -> Checked {
             continue;
         };
         controls.insert(&run.agent);
-        let found = of_run(control, run);
+        let found = misses_of_run(control, run);
         if found.is_empty()
             && let Behaviour::Lossy(share) = control
         {
@@ -75,14 +75,14 @@ pub(crate) fn check(document: &ResultDocument) -> Checked {
             misses.push(format!("{} is ranked with a broken seal", row.agent));
         }
     }
-    Checked {
+    CheckResult {
         controls: controls.len(),
         misses,
     }
 }
 
 /// What of a run is not as it must be.
-fn of_run(control: Behaviour, run: &RunPart) -> Vec<String> {
+fn misses_of_run(control: Behaviour, run: &RunPart) -> Vec<String> {
     if run.status != RunStatus::Done {
         let why = run.error.as_deref().unwrap_or("no reason is known");
         return vec![format!("ended {}: {why}", run.status)];

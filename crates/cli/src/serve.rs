@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use platform::settings::Environment;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::embedded::{Embedded, Settings, told};
+use crate::all_in_one::{AllInOne, Settings, settings_error};
 
 /// Everything else is set by environment variables: see `.env.example`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let mut settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     if let Some(host) = options.host {
         settings.api.host = host;
     }
@@ -36,7 +36,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     platform::telemetry::init(&settings.telemetry)?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let mut embedded = Embedded::start(settings).await?;
+    let mut embedded = AllInOne::start(settings).await?;
     tracing::info!(
         "see {} for the interface, /docs for its description",
         embedded.url("/")

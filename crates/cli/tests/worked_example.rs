@@ -90,12 +90,12 @@ fn the_worked_example_is_what_its_command_gives() {
         let text = answer["answer"].as_str().expect("an answer");
         assert_eq!(text.lines().next(), Some(answered));
     };
-    told("AR-04", "baseline", "right", "ANSWER: 36");
-    told("AR-10", "baseline", "right", "ANSWER: 7");
-    told("AR-04", "post", "right", "ANSWER: 36");
-    told("AR-10", "post", "abstained", "ANSWER: I don't recall");
-    told("AR-04", "cold", "abstained", "ANSWER: I don't recall");
-    told("AR-10", "cold", "abstained", "ANSWER: I don't recall");
+    settings_error("AR-04", "baseline", "right", "ANSWER: 36");
+    settings_error("AR-10", "baseline", "right", "ANSWER: 7");
+    settings_error("AR-04", "post", "right", "ANSWER: 36");
+    settings_error("AR-10", "post", "abstained", "ANSWER: I don't recall");
+    settings_error("AR-04", "cold", "abstained", "ANSWER: I don't recall");
+    settings_error("AR-10", "cold", "abstained", "ANSWER: I don't recall");
     assert_eq!(answer("AR-04", "post")["attribution"], "summary");
 
     let result: Value = serde_json::from_str(&read(&out.join("result.json"))).expect("a result");

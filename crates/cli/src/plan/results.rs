@@ -9,7 +9,7 @@ use evaluation::leaderboard::pull_request_of;
 use evaluation::statistics::{mean, standard_deviation};
 use results::document::{ResultDocument, TaskPart};
 
-use crate::misuse::Misuse;
+use crate::usage_error::UsageError;
 
 /// Which agents are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,9 +69,10 @@ pub(super) async fn measured(files: &[PathBuf], agents: &Agents) -> anyhow::Resu
     for file in files {
         let text = tokio::fs::read_to_string(file)
             .await
-            .with_context(|| Misuse(format!("--from {}", file.display())))?;
-        let document: ResultDocument = serde_json::from_str(&text)
-            .with_context(|| Misuse(format!("--from {} is no result document", file.display())))?;
+            .with_context(|| UsageError(format!("--from {}", file.display())))?;
+        let document: ResultDocument = serde_json::from_str(&text).with_context(|| {
+            UsageError(format!("--from {} is no result document", file.display()))
+        })?;
         let id = document.task.id;
         if documents.iter().any(|other| other.task.id == id) {
             notes.push(format!(
@@ -131,13 +132,13 @@ fn may_be_mixed(documents: &[ResultDocument]) -> anyhow::Result<()> {
         (values.len() > 1).then(|| values.into_iter().collect::<Vec<_>>().join(", "))
     };
     if let Some(versions) = several(&|document| document.task.instrument_version.clone()) {
-        bail!(Misuse(format!(
+        bail!(UsageError(format!(
             "--from: the results are of several versions of the instrument ({versions}), whose figures \
              are not compared"
         )));
     }
     if several(&|document| document.model_stub.to_string()).is_some() {
-        bail!(Misuse(
+        bail!(UsageError(
             "--from: some of the results are of a model stub and some are of models".to_owned()
         ));
     }
@@ -188,7 +189,7 @@ fn pair(documents: &[ResultDocument], agents: &Agents) -> anyhow::Result<(String
     match measured.as_slice() {
         [a, b] => Ok(((*a).to_owned(), (*b).to_owned())),
         [] | [_] => bail!("the results have scores of fewer than two agents"),
-        several => bail!(Misuse(format!(
+        several => bail!(UsageError(format!(
             "the results have scores of {}: name two of them with --agents A,B",
             several.join(", ")
         ))),

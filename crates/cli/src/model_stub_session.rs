@@ -12,12 +12,12 @@ use platform::connect::Platform;
 use simulator::model_stub::{Keep, KeySource, ModelStub, Rules};
 use tokio::sync::OnceCell;
 
-use crate::embedded::Settings;
-use crate::misuse::Misuse;
+use crate::all_in_one::Settings;
+use crate::usage_error::UsageError;
 
 /// How the models are replaced.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Stubbing {
+pub(crate) struct StubOptions {
     /// Let the real programs ask a stub on this machine instead of a model: needs no key, costs
     /// nothing, and measures what the *program* forgets. The stub answers from what stands in each
     /// request, and from nothing else.
@@ -32,7 +32,7 @@ pub(crate) struct Stubbing {
 }
 
 /// A stub for one evaluation.
-pub(crate) struct Stubbed {
+pub(crate) struct StubSession {
     stub: ModelStub,
     key: Arc<TaskKey>,
     record: Option<PathBuf>,
@@ -58,9 +58,9 @@ impl TaskKey {
     }
 }
 
-impl Stubbed {
+impl StubSession {
     /// Starts a stub, where one is asked for.
-    pub(crate) async fn start(options: &Stubbing) -> anyhow::Result<Option<Self>> {
+    pub(crate) async fn start(options: &StubOptions) -> anyhow::Result<Option<Self>> {
         if !options.model_stub {
             return Ok(None);
         }
@@ -71,7 +71,7 @@ impl Stubbed {
                 .append(true)
                 .open(path)
                 .await
-                .with_context(|| Misuse(format!("--stub-record {}", path.display())))?;
+                .with_context(|| UsageError(format!("--stub-record {}", path.display())))?;
         }
         let key = Arc::<TaskKey>::default();
         let asked = Arc::clone(&key);

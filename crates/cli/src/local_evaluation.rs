@@ -16,18 +16,18 @@ use results::document::ResultDocument;
 use results::load::result_document;
 use serde_json::Value;
 
-use crate::embedded::{Embedded, Settings, told};
-use crate::misuse::Misuse;
+use crate::all_in_one::{AllInOne, Settings, settings_error};
+use crate::model_stub_session::{StubOptions, StubSession};
 use crate::output;
 use crate::progress::Progress;
-use crate::stubbed::{self, Stubbed};
+use crate::usage_error::UsageError;
 
 /// How long a cancelled task may take to say that it is.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all evaluations can be told.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Common {
+pub(crate) struct CommonOptions {
     /// Print one JSON document, and nothing else, on standard output.
     #[arg(long)]
     pub(crate) json: bool,
@@ -47,14 +47,14 @@ pub(crate) struct Common {
 }
 
 /// How an evaluation ended.
-pub(crate) struct Evaluated {
+pub(crate) struct EvaluationOutcome {
     pub(crate) document: ResultDocument,
     pub(crate) cancelled: bool,
     /// Something that was to be written is not, as standard error has told.
     pub(crate) incomplete: bool,
 }
 
-impl Evaluated {
+impl EvaluationOutcome {
     /// 0 if something was measured.
     pub(crate) fn exit_code(&self) -> ExitCode {
         if self.cancelled {
@@ -69,11 +69,11 @@ impl Evaluated {
 
 /// Settings of an evaluation: what concerns agents and forges comes from the environment, where
 /// data is kept does not.
-struct Private(BTreeMap<String, String>);
+struct PrivateSettings(BTreeMap<String, String>);
 
-impl Private {
+impl PrivateSettings {
     /// What would reach data or services that belong to somebody else.
-    const NOT_OURS: [&str; 12] = [
+    const IGNORED: [&str; 12] = [
         "DATABASE_URL",
         "REDIS_URL",
         "STORAGE_DIR",
@@ -124,11 +124,11 @@ impl Private {
     }
 }
 
-impl Source for Private {
+impl Source for PrivateSettings {
     fn get(&self, name: &str) -> Option<String> {
         match self.0.get(name) {
             Some(value) => Some(value.clone()).filter(|value| !value.is_empty()),
-            None if Self::NOT_OURS.contains(&name) => None,
+            None if Self::IGNORED.contains(&name) => None,
             None => Environment.get(name),
         }
     }
@@ -138,35 +138,35 @@ impl Source for Private {
 pub(crate) async fn evaluate(
     request: &Value,
     local_roots: &[PathBuf],
-    common: &Common,
-    stubbed: Option<&stubbed::Stubbing>,
-) -> anyhow::Result<Evaluated> {
+    common: &CommonOptions,
+    stubbed: Option<&StubOptions>,
+) -> anyhow::Result<EvaluationOutcome> {
     if let Some(out) = &common.out {
         output::prepare_folder(out).await?;
     }
     let folder = tempfile::tempdir().context("making a temporary folder")?;
-    let mut source = Private::new(folder.path(), local_roots)?;
-    let mut settings = Settings::read(&source).map_err(|errors| told(&errors))?;
+    let mut source = PrivateSettings::new(folder.path(), local_roots)?;
+    let mut settings = Settings::read(&source).map_err(|errors| settings_error(&errors))?;
     let stub = match stubbed {
-        Some(options) => Stubbed::start(options).await?,
+        Some(options) => StubSession::start(options).await?,
         None => None,
     };
     if let Some(stub) = &stub {
         source.0.extend(stub.environment(&settings)?);
-        settings = Settings::read(&source).map_err(|errors| told(&errors))?;
-        output::complain("the models are a stub: the figures say nothing of any model");
+        settings = Settings::read(&source).map_err(|errors| settings_error(&errors))?;
+        output::print_error("the models are a stub: the figures say nothing of any model");
     }
     platform::telemetry::init(&settings.telemetry)?;
     let most = settings.worker.max_context_tokens;
     if let Some(asked) = request["target_context_tokens"].as_u64()
         && asked > most
     {
-        output::complain(&format!(
+        output::print_error(&format!(
             "--context-tokens {asked} is more than MAX_CONTEXT_TOKENS={most}, so that the break comes \
              within {most}; raise that setting too"
         ));
     }
-    let mut embedded = Embedded::start(settings).await?;
+    let mut embedded = AllInOne::start(settings).await?;
     if let Some(stub) = &stub {
         stub.serve(&embedded.platform);
     }
@@ -197,23 +197,23 @@ pub(crate) async fn evaluate(
     let (document, cancelled, written) = outcome?;
     // What was measured may be paid for: it is told whatever else goes wrong.
     if common.json {
-        output::say_json(&document)?;
+        output::print_json(&document)?;
     } else {
-        output::say_result(&document);
+        output::print_result(&document);
     }
     if common.quiet {
         // Progress would have told it.
-        output::tell_failure(&document);
+        output::print_failure(&document);
     }
     let mut incomplete = false;
     for error in [written, stopped, recorded]
         .into_iter()
         .filter_map(Result::err)
     {
-        output::complain(&format!("{error:#}"));
+        output::print_error(&format!("{error:#}"));
         incomplete = true;
     }
-    Ok(Evaluated {
+    Ok(EvaluationOutcome {
         document,
         cancelled,
         incomplete,
@@ -240,7 +240,7 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
             status,
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
         ) {
-            bail!(Misuse(refused));
+            bail!(UsageError(refused));
         }
         bail!(refused);
     }
@@ -258,16 +258,16 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
         watched = &mut watch => return watched.map(|()| (task, false)),
         pressed = tokio::signal::ctrl_c() => pressed.context("listening for Ctrl-C")?,
     }
-    output::complain("cancelling; press Ctrl-C again to leave at once");
+    output::print_error("cancelling; press Ctrl-C again to leave at once");
     client
         .delete(format!("{api}/tasks/{task}"))
         .send()
         .await
         .context("cancelling the task")?;
     tokio::select! {
-        watched = tokio::time::timeout(CANCEL_PATIENCE, &mut watch) => {
+        watched = tokio::time::timeout(CANCEL_TIMEOUT, &mut watch) => {
             if watched.is_err() {
-                output::complain("the task does not say that it is cancelled");
+                output::print_error("the task does not say that it is cancelled");
             }
             Ok((task, true))
         }
@@ -276,7 +276,7 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
 }
 
 /// A refused value that is longer, such as a question bank, is not repeated.
-const LONGEST_REPEATED: usize = 200;
+const MAX_REPEATED_BYTES: usize = 200;
 
 /// What a refused request is told, in one line, with the values that were refused.
 fn refusal(body: &Value, request: &Value) -> String {
@@ -326,7 +326,7 @@ fn refusal(body: &Value, request: &Value) -> String {
 fn repeated(value: &Value) -> Option<String> {
     match value {
         Value::String(_) | Value::Number(_) | Value::Bool(_) => {
-            Some(value.to_string()).filter(|text| text.len() <= LONGEST_REPEATED)
+            Some(value.to_string()).filter(|text| text.len() <= MAX_REPEATED_BYTES)
         }
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }

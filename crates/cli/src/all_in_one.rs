@@ -41,7 +41,7 @@ impl Settings {
 }
 
 /// Bad settings as one error, each on a line of its own.
-pub(crate) fn told(errors: &SettingErrors) -> anyhow::Error {
+pub(crate) fn settings_error(errors: &SettingErrors) -> anyhow::Error {
     let mut text = errors.to_string();
     for error in &errors.0 {
         text.push_str(&format!("\n  {error}"));
@@ -50,7 +50,7 @@ pub(crate) fn told(errors: &SettingErrors) -> anyhow::Error {
 }
 
 /// A running API and worker.
-pub(crate) struct Embedded {
+pub(crate) struct AllInOne {
     pub(crate) platform: Platform,
     pub(crate) address: SocketAddr,
     stop: CancellationToken,
@@ -58,7 +58,7 @@ pub(crate) struct Embedded {
     working: JoinHandle<Result<(), worker::WorkerError>>,
 }
 
-impl Embedded {
+impl AllInOne {
     /// Starts both. The API listens where its settings say; port 0 is any free one.
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
         let setup = settings.worker.agents.setup();
