@@ -55,7 +55,7 @@ fn adapter() -> Arc<dyn AgentAdapter> {
             installed: Some(installed),
             ..Programs::default()
         },
-        ..Setup::of_controls(ControlProgram {
+        ..Setup::with_control(ControlProgram {
             path: PathBuf::from("not-needed"),
             args: Vec::new(),
             in_process: false,
@@ -86,7 +86,7 @@ async fn bench(keep: Keep) -> Bench {
         workspace: Some(workspace),
         access: Access::Workspace,
         context_tokens: None,
-        compacts: true,
+        may_compact: true,
         seed: 1,
         environment: adapter().endpoint_environment(&stub.endpoint()).unwrap(),
         sandbox: Sandbox::detect(Mode::Auto).unwrap(),

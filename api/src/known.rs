@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Capabilities;
 use moka::future::Cache;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use crate::error::ApiError;
 use crate::scope;
@@ -36,31 +36,6 @@ pub(crate) struct Found {
     pub(crate) default_model: Option<String>,
     #[serde(default)]
     pub(crate) capabilities: Option<Capabilities>,
-}
-
-/// What an agent can do. What a worker does not tell, the agent cannot.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each stands for itself, and clients read them by name"
-)]
-pub(crate) struct Capabilities {
-    /// Can copy a conversation; else the baseline is taken from a split.
-    fork: bool,
-    /// Has a compact command of its own.
-    manual_compaction: bool,
-    /// Compacts by itself when its context is full.
-    auto_compaction: bool,
-    /// Can be made to compact by itself at a chosen turn.
-    forced_compaction: bool,
-    /// Can go on in another process after a crash.
-    resume: bool,
-    /// Tells how full its context is.
-    usage: bool,
-    /// Offers no tools to its model while it is sealed; else the seal rests on the sandbox and on
-    /// refused permissions.
-    tools_off: bool,
 }
 
 /// What one worker tells of its agents; what cannot be read is left out, for a newer worker may

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
-use agents::sandbox::Report;
+use agents::sandbox::SandboxReport;
 use async_trait::async_trait;
 use entity::JobId;
 use platform::connect::Platform;
@@ -83,7 +83,7 @@ pub(crate) struct Supervisor {
 }
 
 /// Says what agents are confined by.
-fn tell(worker: &str, report: &Report) {
+fn tell(worker: &str, report: &SandboxReport) {
     let (kind, words) = (&report.kind, &report.words);
     if report.filesystem {
         info!(worker.name = %worker, sandbox.kind = %kind, "agents' sandbox: {words}");

@@ -14,10 +14,11 @@ use utoipa_axum::routes;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorBody};
-use crate::known::{Capabilities, Found, told_by};
+use crate::known::{Found, told_by};
 use crate::running::Running;
 use crate::scope;
 use crate::state::{ApiState, KnownAgent};
+use domain::Capabilities;
 
 /// What is wrong where no living worker tells of an agent, and what helps.
 const UNTOLD: &str = "no living worker tells of it";

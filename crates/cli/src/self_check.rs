@@ -40,7 +40,7 @@ pub(crate) fn check(document: &ResultDocument) -> CheckResult {
     let mut controls = BTreeSet::new();
     let mut lossy: BTreeMap<&str, Items> = BTreeMap::new();
     for run in &document.runs {
-        let Ok(control) = Behaviour::of_agent(&run.agent) else {
+        let Ok(control) = Behaviour::from_agent_name(&run.agent) else {
             continue;
         };
         controls.insert(&run.agent);

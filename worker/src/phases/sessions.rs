@@ -26,7 +26,7 @@ impl Running {
             workspace,
             access,
             context_tokens: Some(self.context_tokens),
-            compacts: self.plan().by_itself,
+            may_compact: self.plan().by_itself,
             seed: seed(self.task.seed, &self.who),
             environment: self
                 .worker

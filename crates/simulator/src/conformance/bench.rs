@@ -110,7 +110,7 @@ impl Bench {
             },
             access,
             context_tokens: Some(CONTEXT),
-            compacts: false,
+            may_compact: false,
             seed: 1,
             environment,
             limits: Limits {

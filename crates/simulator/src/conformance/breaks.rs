@@ -83,7 +83,7 @@ pub(super) async fn auto(bench: &Bench) -> Found {
     if !bench.adapter.profile().capabilities.auto_compaction {
         return declared("does not compact by itself");
     }
-    let mut session = bench.open_with(|spec| spec.compacts = true).await?;
+    let mut session = bench.open_with(|spec| spec.may_compact = true).await?;
     let mut sent = 0;
     for number in 0..MOST_TURNS {
         let turn = say(&mut session, &filler(number, FILLING)).await?;

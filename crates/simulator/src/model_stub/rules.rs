@@ -1,7 +1,7 @@
 //! What the stub answers: nothing but what follows from the request and the answer key.
 
 use agents::control::Behaviour;
-use agents::control::key::{AnswerKey, Statement, one_reply};
+use agents::control::key::{AnswerKey, Statement, combine_replies};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ pub(super) fn answer(
     if let Some(path) = directive(prompt, "READ: ") {
         return read_one(conversation, at, path);
     }
-    let asked = key.asked_apart_from_spaces(prompt);
+    let asked = key.entries_in_ignoring_spaces(prompt);
     if !asked.is_empty() {
         let replies: Vec<String> = asked
             .iter()
@@ -107,10 +107,10 @@ pub(super) fn answer(
                 format!("ANSWER: {answer}\nCONFIDENCE: 100")
             })
             .collect();
-        return said(one_reply(&replies));
+        return said(combine_replies(&replies));
     }
     if prompt.contains(RECALL) {
-        return said(key.recited(
+        return said(key.free_recall(
             |entry| entry.answer(|_, evidence| holds(conversation, at, evidence)),
             |statement| prompt.contains(OPEN) && can_say(conversation, at, statement),
         ));
@@ -163,7 +163,7 @@ fn summary(conversation: &Conversation, key: &AnswerKey, keep: Keep) -> String {
     };
     let mut text = "A pull request is being reviewed.".to_owned();
     for entry in &key.entries {
-        let held = entry.held(|_, evidence| holds(conversation, at, evidence));
+        let held = entry.held_versions(|_, evidence| holds(conversation, at, evidence));
         let kept = behaviour.keeps(&entry.id, held.len(), seed, 0);
         for line in held.iter().take(kept).flat_map(|(_, lines)| lines) {
             text.push_str(&format!("\n[{}] {line}", entry.id));

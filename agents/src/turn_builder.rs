@@ -1,4 +1,4 @@
-//! A turn while it is read: what every adapter does with what its program tells.
+//! Builds a [`Turn`] from the output of a program, and collects the events of the turn.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use domain::{Cost, Tokens};
 use crate::adapter::Turn;
 use crate::event::{AgentEvent, Compaction, ToolCall, Usage};
 
-/// The turn as far as it was read, and the events that are not yet handed on.
+/// The turn up to the line that was read last, and the events that were not yet sent.
 #[derive(Debug, Default)]
-pub struct Gathering {
+pub struct TurnBuilder {
     turn: Turn,
     events: Vec<AgentEvent>,
 }
 
-impl Gathering {
-    /// The agent said something, whole: apart from what it said before.
+impl TurnBuilder {
+    /// Adds a complete text, on a line of its own.
     pub fn text(&mut self, text: &str) {
         if text.is_empty() {
             return;
@@ -26,7 +26,7 @@ impl Gathering {
         self.chunk(text);
     }
 
-    /// The agent went on saying something.
+    /// Adds a piece of the current text.
     pub fn chunk(&mut self, text: &str) {
         self.turn.text.push_str(text);
         self.events.push(AgentEvent::Text {
@@ -34,18 +34,13 @@ impl Gathering {
         });
     }
 
-    /// What the agent said in all, where the program tells it at the end.
-    pub fn whole_text(&mut self, text: String) {
-        self.turn.text = text;
-    }
-
-    /// The agent used a tool.
+    /// Adds a tool call.
     pub fn tool_call(&mut self, call: ToolCall) {
         self.turn.tool_calls.push(call.clone());
         self.events.push(AgentEvent::ToolCall(call));
     }
 
-    /// A tool answered.
+    /// Adds the result of a tool call.
     pub fn tool_result(&mut self, id: &str, is_error: bool, bytes: u64) {
         self.events.push(AgentEvent::ToolResult {
             id: id.to_owned(),
@@ -54,19 +49,19 @@ impl Gathering {
         });
     }
 
-    /// The program told how full its context is.
+    /// Sets the size of the context.
     pub fn usage(&mut self, usage: Usage) {
         self.turn.usage = Some(usage);
         self.events.push(AgentEvent::Usage(usage));
     }
 
-    /// The program compacted.
+    /// Adds a compaction.
     pub fn compacted(&mut self, compaction: Compaction) {
         self.turn.compactions.push(compaction.clone());
         self.events.push(AgentEvent::Compacted(compaction));
     }
 
-    /// The provider was asked again.
+    /// Adds a retry of a request to the provider.
     pub fn retry(&mut self, attempt: u32, why: &str) {
         self.events.push(AgentEvent::Retry {
             attempt,
@@ -74,30 +69,30 @@ impl Gathering {
         });
     }
 
-    /// The program told of a problem.
+    /// Adds a problem that the program reported.
     pub fn error(&mut self, message: &str) {
         self.events.push(AgentEvent::Error {
             message: message.to_owned(),
         });
     }
 
-    /// What the turn was billed for; none where the program did not tell all of it.
+    /// Sets the billed tokens and their cost. `None` if the program did not report all of them.
     pub fn billed(&mut self, tokens: Option<Tokens>, cost: Option<Cost>) {
         self.turn.tokens = tokens;
         self.turn.cost = cost;
     }
 
-    /// The turn as it is now.
+    /// Returns the turn as it is now.
     pub fn turn(&self) -> &Turn {
         &self.turn
     }
 
-    /// The events since the last time.
-    pub fn take_events(&mut self) -> Vec<AgentEvent> {
+    /// Removes and returns the events since the last call.
+    pub fn drain_events(&mut self) -> Vec<AgentEvent> {
         std::mem::take(&mut self.events)
     }
 
-    /// The turn, when it is over.
+    /// Returns the completed turn.
     pub fn finish(self, duration: Duration) -> Turn {
         Turn {
             duration,

@@ -1,42 +1,41 @@
-//! A prompt as Gemini CLI and its descendants take it for words and nothing else.
+//! Escaping of prompts, so that Gemini CLI and its descendants treat them as text only.
 //!
-//! Such a program has its own ideas about some of them, in the middle of a text as well: `@name` reads
-//! a file or a folder into the prompt (also that of `bob@name`), `/name` at the beginning runs a
-//! command, and of a message that begins with `/`, `?` or a tag of its own it keeps no trace when
-//! the session is resumed.
+//! These programs interpret parts of a prompt. `@name` reads a file or a folder into the prompt, also
+//! in `bob@name`. `/name` at the beginning runs a command. When they resume a session, they drop
+//! messages that begin with `/`, `?` or one of their own tags.
 
 use std::path::Path;
 
-/// What a message may not begin with, white space aside.
-const FORGOTTEN: [&str; 4] = ["/", "?", "<session_context>", "<hook_context>"];
+/// Beginnings, after white space, of messages that are dropped.
+const DROPPED: [&str; 4] = ["/", "?", "<session_context>", "<hook_context>"];
 
-/// Put before such a message.
-const OPENING: &str = "Message:\n";
+/// Text that is put before a message that would be dropped or run as a command.
+pub(super) const OPENING: &str = "Message:\n";
 
-/// The prompt, with as little changed as will do: a backslash, which is the program's own way of
-/// escaping, before each `@` that stands before the name of something in `folder`.
-pub(super) fn plain(prompt: &str, folder: &Path) -> String {
-    let mut plain = String::with_capacity(prompt.len());
+/// Escapes a prompt with as few changes as possible: a backslash, the program's own escape character,
+/// before each `@` that precedes the name of a file or folder in `folder`.
+pub(super) fn escape(prompt: &str, folder: &Path) -> String {
+    let mut escaped_prompt = String::with_capacity(prompt.len());
     let begins = prompt.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-    if FORGOTTEN.iter().any(|sign| begins.starts_with(sign)) {
-        plain.push_str(OPENING);
+    if DROPPED.iter().any(|sign| begins.starts_with(sign)) {
+        escaped_prompt.push_str(OPENING);
     }
     for (at, character) in prompt.char_indices() {
-        let escaped = prompt[..at].ends_with('\\');
-        if character == '@' && !escaped && names_a_file(name(&prompt[at + 1..]), folder) {
-            plain.push('\\');
+        let is_escaped = prompt[..at].ends_with('\\');
+        if character == '@' && !is_escaped && names_a_file(name(&prompt[at + 1..]), folder) {
+            escaped_prompt.push('\\');
         }
-        plain.push(character);
+        escaped_prompt.push(character);
     }
-    plain
+    escaped_prompt
 }
 
-/// What the program takes for a path at the beginning of `rest`.
+/// Returns the part of `rest` that the program takes for a path.
 fn name(rest: &str) -> &str {
     let mut end = 0;
     while let Some(character) = rest[end..].chars().next() {
         let after = &rest[end + character.len_utf8()..];
-        let taken = match character {
+        let length = match character {
             '"' => after.find('"').map_or(1, |closing| closing + 2),
             '\\' => match after.chars().next() {
                 Some('\n') | None => 1,
@@ -47,21 +46,21 @@ fn name(rest: &str) -> &str {
             | '}' => break,
             other => other.len_utf8(),
         };
-        end += taken;
+        end += length;
     }
     &rest[..end]
 }
 
-/// Whether the program might read something for `@name`. With doubt, it might.
+/// Returns whether the program might read something for `@name`. In doubt, it might.
 fn names_a_file(name: &str, folder: &Path) -> bool {
-    let usual = |c: char| c.is_alphanumeric() || "._-/+@".contains(c);
+    let is_usual = |c: char| c.is_alphanumeric() || "._-/+@".contains(c);
     if name.is_empty() {
         return false;
     }
-    if name.chars().all(usual) && !name.contains("..") {
+    if name.chars().all(is_usual) && !name.contains("..") {
         return folder.join(name).symlink_metadata().is_ok();
     }
-    // The program unquotes such names, and takes out of them what looks like a path.
+    // The program unquotes such names, and extracts the parts that look like a path.
     let Ok(entries) = folder.read_dir() else {
         return true;
     };
@@ -88,9 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn only_what_would_be_read_is_escaped() {
+    fn only_names_of_files_are_escaped() {
         let folder = folder();
-        for (said, meant) in [
+        for (prompt, expected) in [
             ("see @types and @app.route", "see \\@types and @app.route"),
             (
                 "bob@file.txt, and bob@example.com",
@@ -102,27 +101,27 @@ mod tests {
             ("@other/../types", "\\@other/../types"),
             ("@ @", "@ @"),
         ] {
-            assert_eq!(plain(said, folder.path()), meant);
+            assert_eq!(escape(prompt, folder.path()), expected);
         }
     }
 
     #[test]
-    fn a_message_does_not_begin_with_what_would_be_forgotten() {
+    fn a_message_that_would_be_dropped_gets_an_opening() {
         let folder = folder();
         for begins in ["/help me", "  ? what", "<session_context>", "\u{feff}/x"] {
-            let meant = plain(begins, folder.path());
-            assert_eq!(meant, format!("Message:\n{begins}"));
+            let escaped = escape(begins, folder.path());
+            assert_eq!(escaped, format!("Message:\n{begins}"));
         }
-        assert_eq!(plain("a / b", folder.path()), "a / b");
+        assert_eq!(escape("a / b", folder.path()), "a / b");
     }
 
     proptest! {
         #[test]
-        fn no_words_are_lost(said in "[@\\\\\"a-z./ é?\n]{0,40}") {
+        fn no_text_is_lost(prompt in "[@\\\\\"a-z./ é?\n]{0,40}") {
             let folder = folder();
-            let meant = plain(&said, folder.path());
-            let words = |text: &str| text.replace(['\\'], "");
-            prop_assert!(words(&meant).ends_with(&words(&said)));
+            let escaped = escape(&prompt, folder.path());
+            let unescaped = |text: &str| text.replace(['\\'], "");
+            prop_assert!(unescaped(&escaped).ends_with(&unescaped(&prompt)));
         }
     }
 }
