@@ -1,4 +1,4 @@
-//! `membreak forge`: the sample pull request on a forge of this machine.
+//! `membreak forge`: serves the sample pull request as a local forge.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use crate::output::print;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The port on 127.0.0.1; 0 for any free one.
+    /// Port on 127.0.0.1. 0 for a free port.
     #[arg(long, default_value_t = 9_418)]
     port: u16,
 }

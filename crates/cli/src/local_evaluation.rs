@@ -1,5 +1,5 @@
-//! One evaluation from the command line: a private API and worker in this process, the task by
-//! HTTP, its events as they come, its result at the end.
+//! One evaluation from the command line, with a private API and worker in this process. The task is
+//! created and followed by HTTP.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,16 +22,16 @@ use crate::output;
 use crate::progress::Progress;
 use crate::usage_error::UsageError;
 
-/// How long a cancelled task may take to say that it is.
+/// Time for a cancelled task to confirm the cancellation.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What all evaluations can be told.
+/// Options of all evaluations.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommonOptions {
-    /// Print one JSON document, and nothing else, on standard output.
+    /// Print one JSON document, and nothing else, to standard output.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the result, the report, transcripts and the log into this folder, which must be new or
+    /// Write the result, the report, transcripts and the log to this folder. It must be new or
     /// empty.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -41,21 +41,21 @@ pub(crate) struct CommonOptions {
     /// Runs per agent.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) trials: u32,
-    /// Fixes probes, teaching and every draw: the same seed asks the same questions.
+    /// Seed of probes, teaching and all random draws. The same seed asks the same questions.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: i64,
 }
 
-/// How an evaluation ended.
+/// Outcome of an evaluation.
 pub(crate) struct EvaluationOutcome {
     pub(crate) document: ResultDocument,
     pub(crate) cancelled: bool,
-    /// Something that was to be written is not, as standard error has told.
+    /// Some output could not be written. Standard error names it.
     pub(crate) incomplete: bool,
 }
 
 impl EvaluationOutcome {
-    /// 0 if something was measured.
+    /// Returns 0 if something was measured.
     pub(crate) fn exit_code(&self) -> ExitCode {
         if self.cancelled {
             ExitCode::from(130)
@@ -67,12 +67,12 @@ impl EvaluationOutcome {
     }
 }
 
-/// Settings of an evaluation: what concerns agents and forges comes from the environment, where
-/// data is kept does not.
+/// Settings of an evaluation. Settings of agents and forges come from the environment, those of
+/// data and services do not.
 struct PrivateSettings(BTreeMap<String, String>);
 
 impl PrivateSettings {
-    /// What would reach data or services that belong to somebody else.
+    /// Settings of the environment that are ignored, because they point to other data or services.
     const IGNORED: [&str; 12] = [
         "DATABASE_URL",
         "REDIS_URL",
@@ -109,7 +109,9 @@ impl PrivateSettings {
             .map(|root| text(root))
             .collect::<anyhow::Result<Vec<_>>>()?;
         if let Some(odd) = roots.iter().find(|root| root.contains(':')) {
-            bail!("the path {odd} has a colon, which separates paths in LOCAL_REPOSITORIES");
+            bail!(
+                "the path {odd} contains a colon, which separates paths in LOCAL_REPOSITORIES; move the repository"
+            );
         }
         if !roots.is_empty() {
             own.insert("LOCAL_REPOSITORIES", roots.join(":"));
@@ -134,7 +136,7 @@ impl Source for PrivateSettings {
     }
 }
 
-/// Evaluates what `request` asks for, and gives out the result.
+/// Evaluates a request and prints the result.
 pub(crate) async fn evaluate(
     request: &Value,
     local_roots: &[PathBuf],
@@ -144,7 +146,8 @@ pub(crate) async fn evaluate(
     if let Some(out) = &common.out {
         output::prepare_folder(out).await?;
     }
-    let folder = tempfile::tempdir().context("making a temporary folder")?;
+    let folder =
+        tempfile::tempdir().context("could not create a temporary folder; check TMPDIR")?;
     let mut source = PrivateSettings::new(folder.path(), local_roots)?;
     let mut settings = Settings::read(&source).map_err(|errors| settings_error(&errors))?;
     let stub = match stubbed {
@@ -154,7 +157,7 @@ pub(crate) async fn evaluate(
     if let Some(stub) = &stub {
         source.0.extend(stub.environment(&settings)?);
         settings = Settings::read(&source).map_err(|errors| settings_error(&errors))?;
-        output::print_error("the models are a stub: the figures say nothing of any model");
+        output::print_error("the models are a stub: the scores say nothing about a model");
     }
     platform::telemetry::init(&settings.telemetry)?;
     let most = settings.worker.max_context_tokens;
@@ -162,8 +165,8 @@ pub(crate) async fn evaluate(
         && asked > most
     {
         output::print_error(&format!(
-            "--context-tokens {asked} is more than MAX_CONTEXT_TOKENS={most}, so that the break comes \
-             within {most}; raise that setting too"
+            "--context-tokens {asked} is more than MAX_CONTEXT_TOKENS={most}: the break will come \
+             within {most} tokens. Raise that setting too"
         ));
     }
     let mut embedded = AllInOne::start(settings).await?;
@@ -179,8 +182,8 @@ pub(crate) async fn evaluate(
         Ok((task, cancelled)) => {
             let document = result_document(&embedded.platform.database, task)
                 .await
-                .context("reading the result")?
-                .context("the task is gone")?;
+                .context("could not read the result from the database")?
+                .context("the task was deleted meanwhile")?;
             let written = match &common.out {
                 Some(out) => output::write_files(&embedded.platform, &document, out).await,
                 None => Ok(()),
@@ -195,14 +198,14 @@ pub(crate) async fn evaluate(
         None => Ok(()),
     };
     let (document, cancelled, written) = outcome?;
-    // What was measured may be paid for: it is told whatever else goes wrong.
+    // The measurement may have cost money, so it is printed even if something else failed.
     if common.json {
         output::print_json(&document)?;
     } else {
         output::print_result(&document);
     }
     if common.quiet {
-        // Progress would have told it.
+        // The progress display would have shown the failure.
         output::print_failure(&document);
     }
     let mut incomplete = false;
@@ -220,22 +223,25 @@ pub(crate) async fn evaluate(
     })
 }
 
-/// Creates the task and follows it to its end; whether it was cancelled.
+/// Creates the task and follows it to its end. Returns its id, and whether it was cancelled.
 async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(TaskId, bool)> {
     let client = platform::http_client::builder()
         .no_proxy()
         .build()
-        .context("making an HTTP client")?;
+        .context("could not build an HTTP client")?;
     let answer = client
         .post(format!("{api}/tasks"))
         .json(request)
         .send()
         .await
-        .context("creating the task")?;
+        .context("could not create the task")?;
     let status = answer.status();
-    let body: Value = answer.json().await.context("reading the created task")?;
+    let body: Value = answer
+        .json()
+        .await
+        .context("could not read the created task")?;
     if !status.is_success() {
-        let refused = format!("the task was refused: {}", refusal(&body, request));
+        let refused = format!("invalid task: {}", refusal(&body, request));
         if matches!(
             status,
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
@@ -258,16 +264,16 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
         watched = &mut watch => return watched.map(|()| (task, false)),
         pressed = tokio::signal::ctrl_c() => pressed.context("listening for Ctrl-C")?,
     }
-    output::print_error("cancelling; press Ctrl-C again to leave at once");
+    output::print_error("cancelling; press Ctrl-C again to quit at once");
     client
         .delete(format!("{api}/tasks/{task}"))
         .send()
         .await
-        .context("cancelling the task")?;
+        .context("could not cancel the task")?;
     tokio::select! {
         watched = tokio::time::timeout(CANCEL_TIMEOUT, &mut watch) => {
             if watched.is_err() {
-                output::print_error("the task does not say that it is cancelled");
+                output::print_error("the task did not confirm its cancellation");
             }
             Ok((task, true))
         }
@@ -275,10 +281,10 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
     }
 }
 
-/// A refused value that is longer, such as a question bank, is not repeated.
+/// Longer refused values, such as a question bank, are not repeated in errors.
 const MAX_REPEATED_BYTES: usize = 200;
 
-/// What a refused request is told, in one line, with the values that were refused.
+/// Returns the problems of a refused request in one line, with the refused values.
 fn refusal(body: &Value, request: &Value) -> String {
     match body.get("detail") {
         Some(Value::Array(problems)) => problems
@@ -306,7 +312,7 @@ fn refusal(body: &Value, request: &Value) -> String {
             })
             .collect::<Vec<_>>()
             .join("; "),
-        // Other refusals say what is wrong in `error`. They may be about a source of a task.
+        // Other refusals have the problem in `error`, which may concern the source of the task.
         Some(_) | None => {
             let error = body.get("error").and_then(Value::as_str);
             let error = error.map_or_else(|| body.to_string(), str::to_owned);
@@ -322,7 +328,7 @@ fn refusal(body: &Value, request: &Value) -> String {
     }
 }
 
-/// A value of a request, as it is told again.
+/// Returns a value of a request as errors show it.
 fn repeated(value: &Value) -> Option<String> {
     match value {
         Value::String(_) | Value::Number(_) | Value::Bool(_) => {
@@ -332,7 +338,7 @@ fn repeated(value: &Value) -> Option<String> {
     }
 }
 
-/// What may follow an agent's name, where that is what was refused.
+/// Returns a hint about parameters of agents, if an agent with a parameter was refused.
 fn hint(problem: &Value) -> &'static str {
     let of_agents = problem["loc"][1] == "agents";
     if of_agents
@@ -340,14 +346,14 @@ fn hint(problem: &Value) -> &'static str {
             .as_str()
             .is_some_and(|input| input.contains(':'))
     {
-        "; behind a colon control-lossy takes a share from 0 to 1, and no other control anything; \
+        "; after a colon, control-lossy takes a share from 0 to 1, other controls take nothing, and \
          other agents take a model"
     } else {
         ""
     }
 }
 
-/// Reads the stream of events until the last one; comes back where it is broken off.
+/// Reads the event stream to its last event. Reconnects after a broken connection.
 async fn watch(
     client: &reqwest::Client,
     api: &str,
@@ -360,10 +366,10 @@ async fn watch(
         if let Some(id) = &last_id {
             request = request.header("Last-Event-ID", id);
         }
-        let answer = request.send().await.context("following the task")?;
+        let answer = request.send().await.context("could not follow the task")?;
         if !answer.status().is_success() {
             bail!(
-                "the events of the task cannot be followed: {}",
+                "could not follow the events of the task: {}",
                 answer.status()
             );
         }
@@ -373,7 +379,7 @@ async fn watch(
         let mut bytes = answer.bytes_stream();
         let mut waiting = Vec::new();
         while let Some(piece) = bytes.next().await {
-            // A broken connection is taken up again after the last event that was seen.
+            // After a broken connection the stream resumes after the last event.
             let Ok(piece) = piece else { break };
             waiting.extend_from_slice(&piece);
             while let Some(end) = waiting.iter().position(|&byte| byte == b'\n') {
@@ -384,7 +390,7 @@ async fn watch(
                     last_id = Some(id.trim().to_owned());
                 }
                 if let Some(data) = line.strip_prefix("data:") {
-                    // Kinds that this program does not know are none of its business.
+                    // Unknown kinds of events are ignored.
                     if let Ok(event) = serde_json::from_str::<Event>(data) {
                         progress.show(&event);
                         if event.is_last() {

@@ -1,4 +1,4 @@
-//! `membreak`: one program for a first look and for the command line.
+//! `membreak`: the command line program.
 
 mod demo;
 mod doctor;
@@ -26,9 +26,9 @@ use clap::{Parser, Subcommand};
 use crate::output::print_error;
 use crate::usage_error::UsageError;
 
-/// Measures how much coding agents forget when their context is compacted.
+/// Measures what coding agents forget when their context is compacted.
 ///
-/// Exit status: 0 measured, 1 failed or nothing could be measured, 2 used wrongly, 130 cancelled.
+/// Exit status: 0 measured, 1 failed or nothing measured, 2 usage error, 130 cancelled.
 #[derive(Debug, Parser)]
 #[command(name = "membreak", version, propagate_version = true)]
 struct Arguments {
@@ -38,25 +38,25 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Evaluates a sample pull request with the control agents: shows and tests the instrument.
+    /// Evaluate a sample pull request with the control agents. Shows and checks the instrument.
     Demo(demo::Options),
-    /// Evaluates a pull request.
+    /// Evaluate a pull request.
     Eval(eval::Options),
-    /// Writes the report of a task, or of all tasks together.
+    /// Write the report of one task, or of all tasks together.
     Report(report::Options),
-    /// Tells how many pull requests and trials it takes to see a difference.
+    /// Compute the number of pull requests and trials that a difference needs.
     Plan(plan::Options),
-    /// Judges a finished task again, without running its agents; the old figures stay.
+    /// Repeat the judging of a finished task without running its agents. The old scores stay.
     Judge(judge::Options),
-    /// Checks an agent's adapter against the model stub: what every adapter must do.
+    /// Check an agent's adapter against the model stub.
     Conformance(conformance::Options),
-    /// Answers like a model, from what stands in each request: for writing and testing adapters.
+    /// Serve a model stub that answers from the content of each request. For writing adapters.
     ModelStub(model_stub::Options),
-    /// Serves the API and works, in one process.
+    /// Run the API and a worker in one process.
     Serve(serve::Options),
-    /// Tells what is installed, reachable and configured, and how to mend what is not.
+    /// Check programs, services and settings, and suggest fixes.
     Doctor(doctor::Options),
-    /// Serves the sample pull request as a forge on this machine, to try the API without network.
+    /// Serve the sample pull request as a local forge, to try the API without a network.
     Forge(forge::Options),
 }
 
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            print_error(&format!("the runtime cannot be started: {error}"));
+            print_error(&format!("could not start the async runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
             Command::Forge(options) => forge::run(&options).await,
         }
     });
-    // Nothing that still runs in the background may hold the exit up.
+    // Background work must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.unwrap_or_else(|error| {
         print_error(&format!("{error:#}"));

@@ -1,4 +1,4 @@
-//! Progress for people: bars on a terminal, plain lines elsewhere, always on standard error.
+//! Progress display on standard error: bars on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -9,7 +9,7 @@ use platform::events::Event;
 
 use crate::output::print_error;
 
-/// Shows how a task goes on.
+/// Shows the progress of a task.
 pub(crate) enum Progress {
     Bars {
         all: MultiProgress,
@@ -21,7 +21,7 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// Bars where standard error is a terminal, else lines.
+    /// Returns bars if standard error is a terminal, otherwise lines.
     pub(crate) fn new(quiet: bool) -> Self {
         if quiet {
             return Self::Quiet;
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// Takes an event in.
+    /// Shows an event.
     pub(crate) fn show(&mut self, event: &Event) {
         let news = ProgressUpdate::of(event);
         match self {
@@ -52,8 +52,8 @@ impl Progress {
                 ProgressUpdate::Nothing => {}
                 ProgressUpdate::Task { text, last } => {
                     if is_estimate(event) {
-                        // Stays on the screen. A terminal that cannot be written to shows no bars
-                        // either.
+                        // The estimate stays on the screen. An error means that the terminal is
+                        // gone, and the bars with it.
                         let _ = all.println(text);
                     } else if last {
                         task.finish_with_message(text);
@@ -104,11 +104,11 @@ fn style(counted: bool) -> ProgressStyle {
     } else {
         "{spinner} {prefix:22} {msg}"
     };
-    // A template that does not parse would be a defect of this file; plain bars do as well.
+    // A template that does not parse is a defect of this file. Plain bars are shown instead.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-/// What an event means to somebody who watches.
+/// The part of an event that the progress display shows.
 enum ProgressUpdate {
     Nothing,
     Task {
@@ -157,10 +157,9 @@ impl ProgressUpdate {
             }
             Event::TaskStarted {} => task("started".to_owned()),
             Event::Progress { stage, message, .. } => task(format!("{stage}: {message}")),
-            Event::FilesDropped { count, reasons } => task(format!(
-                "{count} files are left out: {}",
-                reasons.join("; ")
-            )),
+            Event::FilesDropped { count, reasons } => {
+                task(format!("left out {count} files: {}", reasons.join("; ")))
+            }
             Event::ProbesMade { counts, .. } => {
                 let counts: Vec<String> = counts
                     .iter()
@@ -178,7 +177,7 @@ impl ProgressUpdate {
             } => run(agent, *trial, format!("started (attempt {attempt})")),
             Event::RunResumed {
                 agent, trial, from, ..
-            } => run(agent, *trial, format!("goes on from {from}")),
+            } => run(agent, *trial, format!("resumed from {from}")),
             Event::PhaseStarted {
                 agent,
                 trial,
@@ -264,7 +263,7 @@ impl ProgressUpdate {
                 ended: !will_retry,
             },
             Event::CancelRequested { .. } => task("cancelling".to_owned()),
-            Event::TaskRetried { runs, .. } => task(format!("{runs} runs are made again")),
+            Event::TaskRetried { runs, .. } => task(format!("retrying {runs} runs")),
             Event::Completed { status, message } => Self::Task {
                 text: match message {
                     Some(message) => format!("{status}: {message}"),

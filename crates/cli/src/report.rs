@@ -1,5 +1,5 @@
-//! `membreak report`: the report of a task, or of all tasks together, from the database of the
-//! settings.
+//! `membreak report`: writes the report of a task, or of all tasks together, from the configured
+//! database.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ use sea_orm::{
 use crate::all_in_one::{Settings, settings_error};
 use crate::output;
 
-/// Tasks that one report stands on, at most: the newest.
+/// Maximum number of tasks in one report. The newest are used.
 const MAX_TASKS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -35,9 +35,9 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["task", "across"]))]
 pub(crate) struct Options {
-    /// The task's id.
+    /// Id of the task.
     task: Option<uuid::Uuid>,
-    /// One leaderboard over all tasks that have ended.
+    /// One leaderboard over all finished tasks.
     #[arg(long)]
     across: bool,
     /// Only tasks of this repository, `owner/name`.
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// Only this agent.
     #[arg(long, requires = "across")]
     agent: Option<String>,
-    /// Only runs that asked this model.
+    /// Only runs with this model.
     #[arg(long, requires = "across")]
     model: Option<String>,
     /// Only tasks that ended on this day (UTC) or later, such as 2026-11-23.
@@ -58,10 +58,10 @@ pub(crate) struct Options {
     /// The score that a dimension must reach to pass.
     #[arg(long, requires = "across", default_value_t = 0.5)]
     pass_mark: f64,
-    /// How it is written.
+    /// Format of the report.
     #[arg(long, value_enum, default_value = "markdown")]
     format: Format,
-    /// Into this file instead of standard output.
+    /// Write to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -73,7 +73,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(id) => {
             let document = result_document(&platform.database, TaskId(id))
                 .await
-                .context("reading the result")?;
+                .context("could not read the result from the database")?;
             let Some(document) = document else {
                 bail!(output::no_task(TaskId(id)));
             };
@@ -90,7 +90,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             let mut across = results::across::across(&documents, options.pass_mark);
             across.cut_at_tasks = is_cut.then_some(MAX_TASKS);
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
-                bail!("of {} tasks no run can be ranked", documents.len());
+                bail!(
+                    "none of the {} tasks has a run that can be ranked",
+                    documents.len()
+                );
             }
             match options.format {
                 Format::Csv => report::csv_across(&across).context("writing CSV")?,
@@ -123,10 +126,10 @@ fn written(format: Format, report: &Report) -> String {
     }
 }
 
-/// The documents of the tasks asked for, each with the runs asked for; and whether there are more
-/// tasks than one report stands on.
+/// Returns the documents of the selected tasks with the selected runs, and whether tasks were left
+/// out because of the maximum.
 ///
-/// Also of tasks that failed or were cancelled: what an agent failed is no less a result.
+/// Failed and cancelled tasks are included, because an agent's failure is a result too.
 async fn documents(
     platform: &Platform,
     options: &Options,
@@ -160,7 +163,7 @@ async fn documents(
     for id in tasks {
         let document = result_document(&platform.database, id)
             .await
-            .with_context(|| format!("reading the result of task {id}"))?;
+            .with_context(|| format!("could not read the result of task {id}"))?;
         let Some(mut document) = document else {
             continue;
         };

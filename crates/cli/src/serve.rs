@@ -1,4 +1,4 @@
-//! `membreak serve`: API and worker in one process, until it is told to stop.
+//! `membreak serve`: runs the API and a worker in one process until it is stopped.
 
 use std::process::ExitCode;
 
@@ -8,16 +8,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::all_in_one::{AllInOne, Settings, settings_error};
 
-/// Everything else is set by environment variables: see `.env.example`.
+/// All other settings are environment variables: see `.env.example`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Where to listen, instead of HOST.
+    /// Address to listen on, instead of HOST.
     #[arg(long)]
     host: Option<String>,
-    /// The port, instead of PORT; 0 for any free one.
+    /// Port, instead of PORT. 0 for a free port.
     #[arg(long)]
     port: Option<u16>,
-    /// Jobs at once, instead of `WORKER_SLOTS`.
+    /// Jobs at the same time, instead of `WORKER_SLOTS`.
     #[arg(long)]
     slots: Option<std::num::NonZeroU16>,
 }
@@ -38,7 +38,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut embedded = AllInOne::start(settings).await?;
     tracing::info!(
-        "see {} for the interface, /docs for its description",
+        "listening at {}; the API documentation is at /docs",
         embedded.url("/")
     );
     tokio::select! {
@@ -46,7 +46,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => {}
         error = embedded.failed() => return Err(error),
     }
-    tracing::info!("stopping: what runs is finished or handed back");
+    tracing::info!("stopping: running jobs are finished or released");
     tokio::select! {
         stopped = embedded.stop() => stopped.map(|()| ExitCode::SUCCESS),
         _ = interrupt.recv() => Ok(ExitCode::from(130)),

@@ -1,8 +1,8 @@
-//! What was asked for wrongly, kept apart from what failed: the exit status is 2.
+//! Usage errors. Their exit status is 2, that of other failures is 1.
 
 use std::fmt;
 
-/// The program was called with something that it cannot work with. Names what was refused.
+/// The program was called with an invalid argument, which the message names.
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 
