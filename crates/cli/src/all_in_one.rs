@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use api::settings::ApiSettings;
-use api::state::{ApiState, KnownAgent};
+use api::KnownAgent;
+use api::state::ApiDependencies;
 use platform::connect::{Platform, PlatformSettings};
 use platform::settings::{Reader, SettingErrors, Source};
 use platform::telemetry::TelemetrySettings;
@@ -79,7 +80,7 @@ impl AllInOne {
             .context("could not read the address of the listener")?;
         settings.api.may_listen(address)?;
         let platform = Platform::connect(&settings.platform).await?;
-        let state = ApiState {
+        let state = ApiDependencies {
             platform: platform.clone(),
             settings: Arc::new(settings.api),
             known_agents: adapters

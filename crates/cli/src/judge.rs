@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use api::judging::{Refused, judge_again};
+use api::judgings::create::{Refused, judge_again};
 use domain::vocabulary::JudgingStatus;
 use entity::{TaskId, judging};
 use platform::connect::Platform;
@@ -86,7 +86,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Requests a judging and waits until it is done.
 async fn follow(platform: &Platform, task: TaskId) -> anyhow::Result<()> {
-    let asked = judge_again(platform, task, &api::audit::Actor::local())
+    let asked = judge_again(platform, task, &api::admin::audit_log::Actor::local())
         .await
         .map_err(|refused| match refused {
             Refused::Gone => anyhow::anyhow!(output::no_task(task)),
