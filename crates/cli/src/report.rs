@@ -1,5 +1,5 @@
-//! `membreak report`: the report of a task, or of all tasks together, from the database of the
-//! settings.
+//! `membreak report`: writes the report of a task, or of all tasks together, from the configured
+//! database.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,11 +18,11 @@ use sea_orm::{
     ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 
-use crate::embedded::{Settings, told};
+use crate::all_in_one::{Settings, settings_error};
 use crate::output;
 
-/// Tasks that one report stands on, at most: the newest.
-const MOST_TASKS: u64 = 2_000;
+/// Maximum number of tasks in one report. The newest are used.
+const MAX_TASKS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -35,9 +35,9 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["task", "across"]))]
 pub(crate) struct Options {
-    /// The task's id.
+    /// Id of the task.
     task: Option<uuid::Uuid>,
-    /// One leaderboard over all tasks that have ended.
+    /// One leaderboard over all finished tasks.
     #[arg(long)]
     across: bool,
     /// Only tasks of this repository, `owner/name`.
@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// Only this agent.
     #[arg(long, requires = "across")]
     agent: Option<String>,
-    /// Only runs that asked this model.
+    /// Only runs with this model.
     #[arg(long, requires = "across")]
     model: Option<String>,
     /// Only tasks that ended on this day (UTC) or later, such as 2026-11-23.
@@ -58,22 +58,22 @@ pub(crate) struct Options {
     /// The score that a dimension must reach to pass.
     #[arg(long, requires = "across", default_value_t = 0.5)]
     pass_mark: f64,
-    /// How it is written.
+    /// Format of the report.
     #[arg(long, value_enum, default_value = "markdown")]
     format: Format,
-    /// Into this file instead of standard output.
+    /// Write to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     let platform = Platform::connect(&settings.platform).await?;
     let text = match options.task {
         Some(id) => {
             let document = result_document(&platform.database, TaskId(id))
                 .await
-                .context("reading the result")?;
+                .context("could not read the result from the database")?;
             let Some(document) = document else {
                 bail!(output::no_task(TaskId(id)));
             };
@@ -88,9 +88,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         None => {
             let (documents, is_cut) = documents(&platform, options).await?;
             let mut across = results::across::across(&documents, options.pass_mark);
-            across.cut_at_tasks = is_cut.then_some(MOST_TASKS);
+            across.cut_at_tasks = is_cut.then_some(MAX_TASKS);
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
-                bail!("of {} tasks no run can be ranked", documents.len());
+                bail!(
+                    "none of the {} tasks has a run that can be ranked",
+                    documents.len()
+                );
             }
             match options.format {
                 Format::Csv => report::csv_across(&across).context("writing CSV")?,
@@ -105,7 +108,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(path) => tokio::fs::write(path, &text)
             .await
             .with_context(|| format!("writing {}", path.display()))?,
-        None => output::say(text.trim_end()),
+        None => output::print(text.trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -123,10 +126,10 @@ fn written(format: Format, report: &Report) -> String {
     }
 }
 
-/// The documents of the tasks asked for, each with the runs asked for; and whether there are more
-/// tasks than one report stands on.
+/// Returns the documents of the selected tasks with the selected runs, and whether tasks were left
+/// out because of the maximum.
 ///
-/// Also of tasks that failed or were cancelled: what an agent failed is no less a result.
+/// Failed and cancelled tasks are included, because an agent's failure is a result too.
 async fn documents(
     platform: &Platform,
     options: &Options,
@@ -148,19 +151,19 @@ async fn documents(
         .select_only()
         .column(task::Column::Id)
         .order_by_desc(task::Column::CompletedAt)
-        .limit(MOST_TASKS + 1)
+        .limit(MAX_TASKS + 1)
         .into_tuple()
         .all(&platform.database)
         .await
         .context("listing tasks")?;
-    let most = usize::try_from(MOST_TASKS).unwrap_or(usize::MAX);
+    let most = usize::try_from(MAX_TASKS).unwrap_or(usize::MAX);
     let is_cut = tasks.len() > most;
     tasks.truncate(most);
     let mut documents = Vec::with_capacity(tasks.len());
     for id in tasks {
         let document = result_document(&platform.database, id)
             .await
-            .with_context(|| format!("reading the result of task {id}"))?;
+            .with_context(|| format!("could not read the result of task {id}"))?;
         let Some(mut document) = document else {
             continue;
         };
