@@ -215,7 +215,7 @@ mod tests {
             let count = |letter: char| {
                 listed
                     .lines()
-                    .filter(|line| line.starts_count(letter))
+                    .filter(|line| line.starts_with(letter))
                     .count()
             };
             assert!(
