@@ -15,6 +15,7 @@ mod setup;
 
 use std::sync::Arc;
 
+use self::cli_adapter::adapter::CliAdapter;
 use crate::adapter::AgentAdapter;
 use crate::control::Behaviour;
 use crate::failure::Failure;
@@ -45,11 +46,11 @@ pub const VARIABLES: &[&str] = &[
 /// Returns all adapters, in the order in which they are listed.
 pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     let mut adapters: Vec<Arc<dyn AgentAdapter>> = vec![
-        Arc::new(claude::adapter(setup)),
-        Arc::new(gemini::adapter(setup)),
-        Arc::new(codex::adapter(setup)),
-        Arc::new(iflow::adapter(setup)),
-        Arc::new(qwen::adapter(setup)),
+        Arc::new(CliAdapter::new(&claude::CLAUDE, setup)),
+        Arc::new(CliAdapter::new(&gemini::GEMINI, setup)),
+        Arc::new(CliAdapter::new(&codex::CODEX, setup)),
+        Arc::new(CliAdapter::new(&iflow::IFLOW, setup)),
+        Arc::new(CliAdapter::new(&qwen::QWEN, setup)),
     ];
     for adapter in acp::all(setup) {
         adapters.push(Arc::new(adapter));

@@ -232,12 +232,12 @@ async fn words_are_only_words() {
         let asked = bench.last_turn();
         assert!(!asked.contains(CANARY), "{prompt}");
         assert!(
-            asked.says().replace("\\@", "@").contains(prompt),
+            asked.full_text().replace("\\@", "@").contains(prompt),
             "{prompt}"
         );
     }
     // All of it is still there after another resumption.
-    let said = bench.last_turn().says().replace("\\@", "@");
+    let said = bench.last_turn().full_text().replace("\\@", "@");
     for prompt in prompts {
         assert!(said.contains(prompt), "{prompt}");
     }

@@ -16,92 +16,45 @@ mod transcript;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use async_trait::async_trait;
 
 use self::session::{ClaudeSession, Origin};
-use super::cli_adapter::program::{CliDescription, CliProgram};
-use super::setup::Setup;
-use crate::adapter::{
-    AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile, SessionSpec,
-};
-use crate::failure::Failure;
+use super::cli_adapter::adapter::{CliTool, StartingSession};
+use super::cli_adapter::program::CliDescription;
+use super::cli_adapter::session::CliSession;
+use crate::adapter::{AgentSession, Capabilities, Checkpoint, Endpoint};
 
-const CLAUDE: CliDescription = CliDescription {
-    name: "claude",
-    display_name: "Claude Code",
-    install_hint: "scripts/install-agents.sh, or npm install -g @anthropic-ai/claude-code",
-    // The program's own default has a context of a million tokens. No evaluation at a bearable cost
-    // would ever fill it.
-    default_model: "claude-sonnet-4-5",
-    capabilities: Capabilities {
-        fork: true,
-        manual_compaction: true,
-        auto_compaction: true,
-        forced_compaction: true,
-        resume: true,
-        usage: true,
-        tools_off: true,
+/// Claude Code.
+pub(super) static CLAUDE: CliTool = CliTool {
+    description: CliDescription {
+        name: "claude",
+        display_name: "Claude Code",
+        install_hint: "scripts/install-agents.sh, or npm install -g @anthropic-ai/claude-code",
+        // The program's own default has a context of a million tokens. No evaluation at a bearable cost
+        // would ever fill it.
+        default_model: "claude-sonnet-4-5",
+        capabilities: Capabilities::ALL,
+        environment: &[
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_AUTH_TOKEN",
+            "ANTHROPIC_BASE_URL",
+        ],
+        runs_on_node: true,
     },
-    environment: &[
-        "ANTHROPIC_API_KEY",
-        "ANTHROPIC_AUTH_TOKEN",
-        "ANTHROPIC_BASE_URL",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "NO_PROXY",
-        "NODE_EXTRA_CA_CERTS",
-        "SSL_CERT_FILE",
-    ],
+    endpoint_environment,
+    start,
 };
 
-/// Adapter for Claude Code.
-pub(super) struct ClaudeAdapter {
-    cli: CliProgram,
+fn endpoint_environment(endpoint: &Endpoint) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("ANTHROPIC_BASE_URL".to_owned(), endpoint.url.clone()),
+        ("ANTHROPIC_API_KEY".to_owned(), endpoint.key.clone()),
+    ])
 }
 
-/// Creates the adapter from its configuration.
-pub(super) fn adapter(setup: &Setup) -> ClaudeAdapter {
-    ClaudeAdapter {
-        cli: CliProgram::new(&CLAUDE, setup),
-    }
-}
-
-#[async_trait]
-impl AgentAdapter for ClaudeAdapter {
-    fn profile(&self) -> &Profile {
-        self.cli.profile()
-    }
-
-    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
-        let cli = self.cli.with_model_of(agent)?;
-        Ok(Arc::new(Self { cli }))
-    }
-
-    async fn probe(&self) -> Presence {
-        self.cli.probe().await
-    }
-
-    fn endpoint_environment(&self, endpoint: &Endpoint) -> Option<BTreeMap<String, String>> {
-        Some(BTreeMap::from([
-            ("ANTHROPIC_BASE_URL".to_owned(), endpoint.url.clone()),
-            ("ANTHROPIC_API_KEY".to_owned(), endpoint.key.clone()),
-        ]))
-    }
-
-    async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
-        let cli = self.cli.session(spec)?;
-        Ok(Box::new(ClaudeSession::new(cli, Origin::Nothing)))
-    }
-
-    async fn resume(
-        &self,
-        spec: SessionSpec,
-        checkpoint: &Checkpoint,
-    ) -> Result<Box<dyn AgentSession>, Failure> {
-        let cli = self.cli.session(spec)?;
-        let origin = Origin::from_transcript(&cli.spec.home, &checkpoint.state).await?;
-        Ok(Box::new(ClaudeSession::new(cli, origin)))
-    }
+fn start(cli: CliSession, checkpoint: Option<&Checkpoint>) -> StartingSession<'_> {
+    Box::pin(async move {
+        let transcript = checkpoint.map_or(&[][..], |checkpoint| &checkpoint.state);
+        let origin = Origin::from_transcript(&cli.spec.home, transcript).await?;
+        Ok(Box::new(ClaudeSession::new(cli, origin)) as Box<dyn AgentSession>)
+    })
 }

@@ -3,6 +3,7 @@
 //!
 //! Adapters call these functions and hold these structs. Nothing here knows one particular tool.
 
+pub(super) mod adapter;
 pub(super) mod compaction_size;
 pub(super) mod files;
 pub(super) mod json;
@@ -10,6 +11,18 @@ pub(super) mod post_compact_hook;
 pub(super) mod program;
 pub(super) mod session;
 pub(super) mod turn_fault;
+
+/// Variables of a company's network, which every program gets.
+pub(super) const NETWORK_VARIABLES: [&str; 5] = [
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    NODE_CERTIFICATES,
+    "SSL_CERT_FILE",
+];
+
+/// Variable of Node that names a file with certificates.
+pub(super) const NODE_CERTIFICATES: &str = "NODE_EXTRA_CA_CERTS";
 
 /// Prompt of a turn that exists only so that a compaction can happen before it.
 pub(super) const NEUTRAL_PROMPT: &str =

@@ -31,89 +31,44 @@ mod stream;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use async_trait::async_trait;
 
 use self::launch::{BASE_URL, KEY};
 use self::session::CodexSession;
-use super::cli_adapter::program::{CliDescription, CliProgram};
-use super::setup::Setup;
-use crate::adapter::{
-    AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile, SessionSpec,
-};
-use crate::failure::Failure;
+use super::cli_adapter::adapter::{CliTool, StartingSession};
+use super::cli_adapter::program::CliDescription;
+use super::cli_adapter::session::CliSession;
+use crate::adapter::{AgentSession, Capabilities, Checkpoint, Endpoint};
 
-const CODEX: CliDescription = CliDescription {
-    name: "codex",
-    display_name: "Codex",
-    install_hint: "scripts/install-agents.sh, or npm install -g @openai/codex",
-    // The newest model whose tools are ordinary in the program's own catalogue.
-    default_model: "gpt-5.5",
-    capabilities: Capabilities {
-        fork: true,
-        manual_compaction: true,
-        auto_compaction: true,
-        forced_compaction: true,
-        resume: true,
-        usage: true,
-        tools_off: true,
+/// Codex.
+pub(super) static CODEX: CliTool = CliTool {
+    description: CliDescription {
+        name: "codex",
+        display_name: "Codex",
+        install_hint: "scripts/install-agents.sh, or npm install -g @openai/codex",
+        // The newest model whose tools are ordinary in the program's own catalogue.
+        default_model: "gpt-5.5",
+        capabilities: Capabilities::ALL,
+        environment: &[KEY, BASE_URL],
+        runs_on_node: false,
     },
-    environment: &[
-        KEY,
-        BASE_URL,
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "NO_PROXY",
-        "SSL_CERT_FILE",
-    ],
+    endpoint_environment,
+    start,
 };
 
-/// Adapter for Codex.
-pub(super) struct CodexAdapter {
-    cli: CliProgram,
+fn endpoint_environment(endpoint: &Endpoint) -> BTreeMap<String, String> {
+    let url = format!("{}/v1", endpoint.url.trim_end_matches('/'));
+    BTreeMap::from([
+        (BASE_URL.to_owned(), url),
+        (KEY.to_owned(), endpoint.key.clone()),
+    ])
 }
 
-/// Creates the adapter from its configuration.
-pub(super) fn adapter(setup: &Setup) -> CodexAdapter {
-    CodexAdapter {
-        cli: CliProgram::new(&CODEX, setup),
-    }
-}
-
-#[async_trait]
-impl AgentAdapter for CodexAdapter {
-    fn profile(&self) -> &Profile {
-        self.cli.profile()
-    }
-
-    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
-        let cli = self.cli.with_model_of(agent)?;
-        Ok(Arc::new(Self { cli }))
-    }
-
-    async fn probe(&self) -> Presence {
-        self.cli.probe().await
-    }
-
-    fn endpoint_environment(&self, endpoint: &Endpoint) -> Option<BTreeMap<String, String>> {
-        let url = format!("{}/v1", endpoint.url.trim_end_matches('/'));
-        Some(BTreeMap::from([
-            (BASE_URL.to_owned(), url),
-            (KEY.to_owned(), endpoint.key.clone()),
-        ]))
-    }
-
-    async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
-        Ok(Box::new(CodexSession::new(self.cli.session(spec)?)))
-    }
-
-    async fn resume(
-        &self,
-        spec: SessionSpec,
-        checkpoint: &Checkpoint,
-    ) -> Result<Box<dyn AgentSession>, Failure> {
-        let cli = self.cli.session(spec)?;
-        Ok(Box::new(CodexSession::restore(cli, checkpoint).await?))
-    }
+fn start(cli: CliSession, checkpoint: Option<&Checkpoint>) -> StartingSession<'_> {
+    Box::pin(async move {
+        let session = match checkpoint {
+            None => CodexSession::new(cli),
+            Some(checkpoint) => CodexSession::restore(cli, checkpoint).await?,
+        };
+        Ok(Box::new(session) as Box<dyn AgentSession>)
+    })
 }

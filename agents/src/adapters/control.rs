@@ -44,13 +44,8 @@ impl ControlAdapter {
                 name: family(agent).to_owned(),
                 display_name: display_name.to_owned(),
                 capabilities: Capabilities {
-                    fork: true,
-                    manual_compaction: true,
-                    auto_compaction: true,
-                    resume: true,
-                    usage: true,
-                    tools_off: true,
                     forced_compaction: false,
+                    ..Capabilities::ALL
                 },
                 install_hint: "built in".to_owned(),
                 control: true,

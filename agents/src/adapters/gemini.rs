@@ -28,95 +28,51 @@ mod telemetry;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use async_trait::async_trait;
 
 use self::session::GeminiSession;
-use super::cli_adapter::program::{CliDescription, CliProgram};
-use super::setup::Setup;
-use crate::adapter::{
-    AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile, SessionSpec,
-};
-use crate::failure::Failure;
+use super::cli_adapter::adapter::{CliTool, StartingSession};
+use super::cli_adapter::program::CliDescription;
+use super::cli_adapter::session::CliSession;
+use crate::adapter::{AgentSession, Capabilities, Checkpoint, Endpoint};
 
-const GEMINI: CliDescription = CliDescription {
-    name: "gemini",
-    display_name: "Gemini CLI",
-    install_hint: "scripts/install-agents.sh, or npm install -g @google/gemini-cli",
-    default_model: "gemini-2.5-pro",
-    capabilities: Capabilities {
-        fork: true,
-        manual_compaction: false,
-        auto_compaction: true,
-        forced_compaction: true,
-        resume: true,
-        usage: true,
-        tools_off: true,
+/// Gemini CLI.
+pub(super) static GEMINI: CliTool = CliTool {
+    description: CliDescription {
+        name: "gemini",
+        display_name: "Gemini CLI",
+        install_hint: "scripts/install-agents.sh, or npm install -g @google/gemini-cli",
+        default_model: "gemini-2.5-pro",
+        capabilities: Capabilities {
+            manual_compaction: false,
+            ..Capabilities::ALL
+        },
+        environment: &["GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"],
+        runs_on_node: true,
     },
-    environment: &[
-        "GEMINI_API_KEY",
-        "GOOGLE_API_KEY",
-        "GOOGLE_GEMINI_BASE_URL",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "NO_PROXY",
-        "NODE_EXTRA_CA_CERTS",
-        "SSL_CERT_FILE",
-    ],
+    endpoint_environment,
+    start,
 };
 
-/// Adapter for Gemini CLI.
-pub(super) struct GeminiAdapter {
-    cli: CliProgram,
+fn endpoint_environment(endpoint: &Endpoint) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("GOOGLE_GEMINI_BASE_URL".to_owned(), endpoint.url.clone()),
+        ("GEMINI_API_KEY".to_owned(), endpoint.key.clone()),
+    ])
 }
 
-/// Creates the adapter from its configuration.
-pub(super) fn adapter(setup: &Setup) -> GeminiAdapter {
-    GeminiAdapter {
-        cli: CliProgram::new(&GEMINI, setup),
-    }
-}
-
-#[async_trait]
-impl AgentAdapter for GeminiAdapter {
-    fn profile(&self) -> &Profile {
-        self.cli.profile()
-    }
-
-    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
-        let cli = self.cli.with_model_of(agent)?;
-        Ok(Arc::new(Self { cli }))
-    }
-
-    async fn probe(&self) -> Presence {
-        self.cli.probe().await
-    }
-
-    fn endpoint_environment(&self, endpoint: &Endpoint) -> Option<BTreeMap<String, String>> {
-        let (url, key) = (endpoint.url.clone(), endpoint.key.clone());
-        Some(BTreeMap::from([
-            ("GOOGLE_GEMINI_BASE_URL".to_owned(), url),
-            ("GEMINI_API_KEY".to_owned(), key),
-        ]))
-    }
-
-    async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
-        // A random id, not one made of the time: the program names files after its first eight
-        // digits.
-        let id = uuid::Uuid::new_v4();
-        let cli = self.cli.session(spec)?;
-        Ok(Box::new(GeminiSession::begin(cli, id, None).await?))
-    }
-
-    async fn resume(
-        &self,
-        spec: SessionSpec,
-        checkpoint: &Checkpoint,
-    ) -> Result<Box<dyn AgentSession>, Failure> {
-        let id = checkpoint.uuid("Gemini CLI")?;
-        let file = (!checkpoint.state.is_empty()).then_some(checkpoint.state.as_slice());
-        let cli = self.cli.session(spec)?;
-        Ok(Box::new(GeminiSession::begin(cli, id, file).await?))
-    }
+fn start(cli: CliSession, checkpoint: Option<&Checkpoint>) -> StartingSession<'_> {
+    Box::pin(async move {
+        let (id, file) = match checkpoint {
+            // A random id, not one made of the time: the program names files after its first eight
+            // digits.
+            None => (uuid::Uuid::new_v4(), None),
+            Some(checkpoint) => {
+                let file = checkpoint.state.as_slice();
+                let id = checkpoint.uuid("Gemini CLI")?;
+                (id, (!file.is_empty()).then_some(file))
+            }
+        };
+        let session = GeminiSession::begin(cli, id, file).await?;
+        Ok(Box::new(session) as Box<dyn AgentSession>)
+    })
 }

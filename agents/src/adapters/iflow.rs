@@ -19,91 +19,43 @@ mod socket;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use async_trait::async_trait;
 
 use self::session::IflowSession;
-use super::cli_adapter::program::{CliDescription, CliProgram};
-use super::setup::Setup;
-use crate::adapter::{
-    AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile, SessionSpec,
-};
-use crate::failure::Failure;
+use super::cli_adapter::adapter::{CliTool, StartingSession};
+use super::cli_adapter::program::CliDescription;
+use super::cli_adapter::session::CliSession;
+use crate::adapter::{AgentSession, Capabilities, Checkpoint, Endpoint};
 
-const IFLOW: CliDescription = CliDescription {
-    name: "iflow",
-    display_name: "iFlow CLI",
-    install_hint: "its npm package is no longer in the registry; set IFLOW_BIN to the path of an \
+/// iFlow CLI.
+pub(super) static IFLOW: CliTool = CliTool {
+    description: CliDescription {
+        name: "iflow",
+        display_name: "iFlow CLI",
+        install_hint: "its npm package is no longer in the registry; set IFLOW_BIN to the path of an \
                    existing program",
-    default_model: "Qwen3-Coder",
-    capabilities: Capabilities {
-        fork: true,
-        manual_compaction: true,
-        auto_compaction: true,
-        forced_compaction: false,
-        resume: true,
-        usage: false,
-        tools_off: true,
+        default_model: "Qwen3-Coder",
+        capabilities: Capabilities {
+            forced_compaction: false,
+            usage: false,
+            ..Capabilities::ALL
+        },
+        environment: &["IFLOW_API_KEY", "IFLOW_BASE_URL"],
+        runs_on_node: true,
     },
-    environment: &[
-        "IFLOW_API_KEY",
-        "IFLOW_BASE_URL",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "NO_PROXY",
-        "NODE_EXTRA_CA_CERTS",
-        "SSL_CERT_FILE",
-    ],
+    endpoint_environment,
+    start,
 };
 
-/// Adapter for iFlow CLI.
-pub(super) struct IflowAdapter {
-    cli: CliProgram,
+fn endpoint_environment(endpoint: &Endpoint) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("IFLOW_BASE_URL".to_owned(), format!("{}/v1", endpoint.url)),
+        ("IFLOW_API_KEY".to_owned(), endpoint.key.clone()),
+    ])
 }
 
-/// Creates the adapter from its configuration.
-pub(super) fn adapter(setup: &Setup) -> IflowAdapter {
-    IflowAdapter {
-        cli: CliProgram::new(&IFLOW, setup),
-    }
-}
-
-#[async_trait]
-impl AgentAdapter for IflowAdapter {
-    fn profile(&self) -> &Profile {
-        self.cli.profile()
-    }
-
-    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
-        let cli = self.cli.with_model_of(agent)?;
-        Ok(Arc::new(Self { cli }))
-    }
-
-    async fn probe(&self) -> Presence {
-        self.cli.probe().await
-    }
-
-    fn endpoint_environment(&self, endpoint: &Endpoint) -> Option<BTreeMap<String, String>> {
-        Some(BTreeMap::from([
-            ("IFLOW_BASE_URL".to_owned(), format!("{}/v1", endpoint.url)),
-            ("IFLOW_API_KEY".to_owned(), endpoint.key.clone()),
-        ]))
-    }
-
-    async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
-        let cli = self.cli.session(spec)?;
-        Ok(Box::new(IflowSession::begin(cli, None).await?))
-    }
-
-    async fn resume(
-        &self,
-        spec: SessionSpec,
-        checkpoint: &Checkpoint,
-    ) -> Result<Box<dyn AgentSession>, Failure> {
-        let state = serde_json::from_slice(&checkpoint.state)
-            .map_err(|error| Failure::harness(format!("invalid checkpoint: {error}")))?;
-        let cli = self.cli.session(spec)?;
-        Ok(Box::new(IflowSession::begin(cli, Some(state)).await?))
-    }
+fn start(cli: CliSession, checkpoint: Option<&Checkpoint>) -> StartingSession<'_> {
+    Box::pin(async move {
+        let session = IflowSession::begin(cli, checkpoint).await?;
+        Ok(Box::new(session) as Box<dyn AgentSession>)
+    })
 }

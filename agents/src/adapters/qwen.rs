@@ -17,90 +17,45 @@ mod stream;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use async_trait::async_trait;
 
 use self::session::QwenSession;
-use super::cli_adapter::program::{CliDescription, CliProgram};
-use super::setup::Setup;
-use crate::adapter::{
-    AgentAdapter, AgentSession, Capabilities, Checkpoint, Endpoint, Presence, Profile, SessionSpec,
-};
-use crate::failure::Failure;
+use super::cli_adapter::adapter::{CliTool, StartingSession};
+use super::cli_adapter::program::CliDescription;
+use super::cli_adapter::session::CliSession;
+use crate::adapter::{AgentSession, Capabilities, Checkpoint, Endpoint};
 
-const QWEN: CliDescription = CliDescription {
-    name: "qwen",
-    display_name: "Qwen Code",
-    install_hint: "scripts/install-agents.sh, or npm install -g @qwen-code/qwen-code",
-    default_model: "qwen3-coder-plus",
-    capabilities: Capabilities {
-        fork: true,
-        manual_compaction: true,
-        auto_compaction: true,
-        forced_compaction: true,
-        resume: true,
-        usage: true,
-        tools_off: true,
+/// Qwen Code.
+pub(super) static QWEN: CliTool = CliTool {
+    description: CliDescription {
+        name: "qwen",
+        display_name: "Qwen Code",
+        install_hint: "scripts/install-agents.sh, or npm install -g @qwen-code/qwen-code",
+        default_model: "qwen3-coder-plus",
+        capabilities: Capabilities::ALL,
+        environment: &["OPENAI_API_KEY", "OPENAI_BASE_URL"],
+        runs_on_node: true,
     },
-    environment: &[
-        "OPENAI_API_KEY",
-        "OPENAI_BASE_URL",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
-        "NO_PROXY",
-        "NODE_EXTRA_CA_CERTS",
-        "SSL_CERT_FILE",
-    ],
+    endpoint_environment,
+    start,
 };
 
-/// Adapter for Qwen Code.
-pub(super) struct QwenAdapter {
-    cli: CliProgram,
+fn endpoint_environment(endpoint: &Endpoint) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("OPENAI_BASE_URL".to_owned(), format!("{}/v1", endpoint.url)),
+        ("OPENAI_API_KEY".to_owned(), endpoint.key.clone()),
+    ])
 }
 
-/// Creates the adapter from its configuration.
-pub(super) fn adapter(setup: &Setup) -> QwenAdapter {
-    QwenAdapter {
-        cli: CliProgram::new(&QWEN, setup),
-    }
-}
-
-#[async_trait]
-impl AgentAdapter for QwenAdapter {
-    fn profile(&self) -> &Profile {
-        self.cli.profile()
-    }
-
-    fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure> {
-        let cli = self.cli.with_model_of(agent)?;
-        Ok(Arc::new(Self { cli }))
-    }
-
-    async fn probe(&self) -> Presence {
-        self.cli.probe().await
-    }
-
-    fn endpoint_environment(&self, endpoint: &Endpoint) -> Option<BTreeMap<String, String>> {
-        Some(BTreeMap::from([
-            ("OPENAI_BASE_URL".to_owned(), format!("{}/v1", endpoint.url)),
-            ("OPENAI_API_KEY".to_owned(), endpoint.key.clone()),
-        ]))
-    }
-
-    async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure> {
-        let cli = self.cli.session(spec)?;
-        Ok(Box::new(QwenSession::new(cli, uuid::Uuid::new_v4())))
-    }
-
-    async fn resume(
-        &self,
-        spec: SessionSpec,
-        checkpoint: &Checkpoint,
-    ) -> Result<Box<dyn AgentSession>, Failure> {
-        let id = checkpoint.uuid("Qwen Code")?;
-        let session = QwenSession::new(self.cli.session(spec)?, id);
-        session.restore(&checkpoint.state).await?;
-        Ok(Box::new(session))
-    }
+fn start(cli: CliSession, checkpoint: Option<&Checkpoint>) -> StartingSession<'_> {
+    Box::pin(async move {
+        let session = match checkpoint {
+            None => QwenSession::new(cli, uuid::Uuid::new_v4()),
+            Some(checkpoint) => {
+                let session = QwenSession::new(cli, checkpoint.uuid("Qwen Code")?);
+                session.restore(&checkpoint.state).await?;
+                session
+            }
+        };
+        Ok(Box::new(session) as Box<dyn AgentSession>)
+    })
 }

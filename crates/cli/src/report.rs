@@ -1,5 +1,5 @@
-//! `membreak report`: the report of a task, or of all tasks together, from the database of the
-//! settings.
+//! `membreak report`: writes the report of a task, or of all tasks together, from the configured
+//! database.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use results::ranking::OverallFilter;
 use results::report::{self, Report};
 use sea_orm::EntityTrait as _;
 
-use crate::embedded::{Settings, told};
+use crate::all_in_one::{Settings, settings_error};
 use crate::output;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,9 +30,9 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["task", "across"]))]
 pub(crate) struct Options {
-    /// The task's id.
+    /// Id of the task.
     task: Option<uuid::Uuid>,
-    /// One leaderboard over all tasks that have ended.
+    /// One leaderboard over all finished tasks.
     #[arg(long)]
     across: bool,
     /// Only tasks of this repository, `owner/name`.
@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// Only this agent.
     #[arg(long, requires = "across")]
     agent: Option<String>,
-    /// Only runs that asked this model.
+    /// Only runs with this model.
     #[arg(long, requires = "across")]
     model: Option<String>,
     /// Only tasks that ended on this day (UTC) or later, such as 2026-11-23.
@@ -53,22 +53,22 @@ pub(crate) struct Options {
     /// The score that a dimension must reach to pass.
     #[arg(long, requires = "across", default_value_t = 0.5)]
     pass_mark: f64,
-    /// How it is written.
+    /// Format of the report.
     #[arg(long, value_enum, default_value = "markdown")]
     format: Format,
-    /// Into this file instead of standard output.
+    /// Write to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     let platform = Platform::connect(&settings.platform).await?;
     let text = match options.task {
         Some(id) => {
             let document = result_document(&platform.database, TaskId(id))
                 .await
-                .context("reading the result")?;
+                .context("could not read the result from the database")?;
             let Some(document) = document else {
                 bail!(output::no_task(TaskId(id)));
             };
@@ -85,7 +85,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             let mut across = results::across::across(&documents, options.pass_mark);
             across.cut_at_tasks = cut_at_tasks;
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
-                bail!("of {} tasks no run can be ranked", documents.len());
+                bail!(
+                    "none of the {} tasks has a run that can be ranked",
+                    documents.len()
+                );
             }
             match options.format {
                 Format::Csv => report::csv_across(&across).context("writing CSV")?,
@@ -100,7 +103,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(path) => tokio::fs::write(path, &text)
             .await
             .with_context(|| format!("writing {}", path.display()))?,
-        None => output::say(text.trim_end()),
+        None => output::print(text.trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -142,7 +145,7 @@ async fn documents(
     for id in selected.ids {
         let document = result_document(&platform.database, id)
             .await
-            .with_context(|| format!("reading the result of task {id}"))?;
+            .with_context(|| format!("could not read the result of task {id}"))?;
         let Some(mut document) = document else {
             continue;
         };

@@ -24,3 +24,16 @@ pub struct Capabilities {
     /// on refused permissions.
     pub tools_off: bool,
 }
+
+impl Capabilities {
+    /// Every capability.
+    pub const ALL: Self = Self {
+        fork: true,
+        manual_compaction: true,
+        auto_compaction: true,
+        forced_compaction: true,
+        resume: true,
+        usage: true,
+        tools_off: true,
+    };
+}

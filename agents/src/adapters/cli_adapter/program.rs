@@ -3,6 +3,7 @@
 use tokio::sync::OnceCell;
 
 use super::session::CliSession;
+use super::{NETWORK_VARIABLES, NODE_CERTIFICATES};
 use crate::adapter::{Capabilities, Presence, Profile, SessionSpec};
 use crate::adapters::agent_name;
 use crate::adapters::setup::Setup;
@@ -17,8 +18,10 @@ pub(in crate::adapters) struct CliDescription {
     pub(in crate::adapters) install_hint: &'static str,
     pub(in crate::adapters) default_model: &'static str,
     pub(in crate::adapters) capabilities: Capabilities,
-    /// Variables of the worker's environment that the program gets.
+    /// Variables of the worker's environment that the program gets, besides those of the network.
     pub(in crate::adapters) environment: &'static [&'static str],
+    /// Whether the program runs on Node, which has a variable of its own for certificates.
+    pub(in crate::adapters) runs_on_node: bool,
 }
 
 /// A command-line tool as it is set up on this machine.
@@ -43,6 +46,8 @@ impl CliProgram {
             environment: description
                 .environment
                 .iter()
+                .chain(&NETWORK_VARIABLES)
+                .filter(|&&name| description.runs_on_node || name != NODE_CERTIFICATES)
                 .map(|&name| name.to_owned())
                 .collect(),
             default_model: Some(

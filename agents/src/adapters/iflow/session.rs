@@ -32,7 +32,7 @@ const SESSIONS: &str = ".iflow/projects";
 
 /// State from which a session can be continued.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct State {
+struct State {
     packed: HomeArchive,
     said: VecDeque<String>,
 }
@@ -49,8 +49,22 @@ pub(super) struct IflowSession {
 }
 
 impl IflowSession {
-    /// Starts the program, and begins a session or continues one.
-    pub(super) async fn begin(mut cli: CliSession, state: Option<State>) -> Result<Self, Failure> {
+    /// Starts the program, and begins a session or continues from a checkpoint.
+    pub(super) async fn begin(
+        cli: CliSession,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Self, Failure> {
+        let state = match checkpoint {
+            None => None,
+            Some(checkpoint) => Some(
+                serde_json::from_slice(&checkpoint.state)
+                    .map_err(|error| Failure::harness(format!("invalid checkpoint: {error}")))?,
+            ),
+        };
+        Self::continue_from(cli, state).await
+    }
+
+    async fn continue_from(mut cli: CliSession, state: Option<State>) -> Result<Self, Failure> {
         let folder = cli.working_folder().await?;
         if let Some(state) = &state {
             state.packed.unpack(&cli.spec.home).await?;
@@ -220,7 +234,7 @@ impl AgentSession for IflowSession {
 
     async fn fork(&self, access: Access) -> Result<Box<dyn AgentSession>, Failure> {
         let state = self.state().await?;
-        let fork = Self::begin(self.cli.fork(access), Some(state)).await?;
+        let fork = Self::continue_from(self.cli.fork(access), Some(state)).await?;
         Ok(Box::new(fork))
     }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::settings::WorkerSettings;
 
-/// The settings of all parts.
+/// Settings of all parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) telemetry: TelemetrySettings,
@@ -25,7 +25,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads all of them; every bad one is told at once.
+    /// Reads all settings and reports all problems at once.
     pub(crate) fn read(source: &dyn Source) -> Result<Self, SettingErrors> {
         let mut reader = Reader::new(source);
         let settings = Self {
@@ -41,8 +41,8 @@ impl Settings {
     }
 }
 
-/// Bad settings as one error, each on a line of its own.
-pub(crate) fn told(errors: &SettingErrors) -> anyhow::Error {
+/// Returns one error that lists each invalid setting on its own line.
+pub(crate) fn settings_error(errors: &SettingErrors) -> anyhow::Error {
     let mut text = errors.to_string();
     for error in &errors.0 {
         text.push_str(&format!("\n  {error}"));
@@ -51,7 +51,7 @@ pub(crate) fn told(errors: &SettingErrors) -> anyhow::Error {
 }
 
 /// A running API and worker.
-pub(crate) struct Embedded {
+pub(crate) struct AllInOne {
     pub(crate) platform: Platform,
     pub(crate) address: SocketAddr,
     stop: CancellationToken,
@@ -59,15 +59,16 @@ pub(crate) struct Embedded {
     working: JoinHandle<Result<(), worker::WorkerError>>,
 }
 
-impl Embedded {
-    /// Starts both. The API listens where its settings say; port 0 is any free one.
+impl AllInOne {
+    /// Starts both. Port 0 selects a free port.
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
         let setup = settings.worker.agents.setup();
-        let adapters = agents::adapters::all(&setup.context("finding this executable")?);
+        let adapters =
+            agents::adapters::all(&setup.context("could not find the path of this program")?);
         let address = (settings.api.host.as_str(), settings.api.port);
         let listener = TcpListener::bind(address).await.map_err(|error| {
             let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
-                " (does the service run already? else choose another PORT, or --port)"
+                ". Is the service running already? Otherwise choose another PORT or --port"
             } else {
                 ""
             };
@@ -76,7 +77,7 @@ impl Embedded {
         })?;
         let address = listener
             .local_addr()
-            .context("asking for the own address")?;
+            .context("could not read the address of the listener")?;
         settings.api.may_listen(address)?;
         let platform = Platform::connect(&settings.platform).await?;
         let state = ApiDependencies {
@@ -115,35 +116,35 @@ impl Embedded {
         })
     }
 
-    /// A request's address.
+    /// Returns the URL of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Waits until one of the two ends by itself, which neither should.
+    /// Waits until one of the two ends unexpectedly.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
             ended = &mut self.serving => match ended {
-                Ok(Ok(())) => anyhow::anyhow!("the API stopped by itself"),
+                Ok(Ok(())) => anyhow::anyhow!("the API stopped unexpectedly"),
                 Ok(Err(error)) => anyhow::Error::new(error).context("serving the API"),
-                Err(error) => anyhow::Error::new(error).context("the API broke"),
+                Err(error) => anyhow::Error::new(error).context("the API panicked"),
             },
             ended = &mut self.working => match ended {
-                Ok(Ok(())) => anyhow::anyhow!("the worker stopped by itself"),
+                Ok(Ok(())) => anyhow::anyhow!("the worker stopped unexpectedly"),
                 Ok(Err(error)) => anyhow::Error::new(error).context("working"),
-                Err(error) => anyhow::Error::new(error).context("the worker broke"),
+                Err(error) => anyhow::Error::new(error).context("the worker panicked"),
             },
         }
     }
 
-    /// Stops both, as gracefully as the worker's settings say.
+    /// Stops both. The worker first finishes its jobs within its drain time.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.serving
             .await
-            .context("the API broke")?
+            .context("the API panicked")?
             .context("serving the API")?;
-        self.working.await.context("the worker broke")??;
+        self.working.await.context("the worker panicked")??;
         Ok(())
     }
 }

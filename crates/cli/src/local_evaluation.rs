@@ -1,5 +1,5 @@
-//! One evaluation from the command line: a private API and worker in this process, the task by
-//! HTTP, its events as they come, its result at the end.
+//! One evaluation from the command line, with a private API and worker in this process. The task is
+//! created and followed by HTTP.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,22 +16,22 @@ use results::document::ResultDocument;
 use results::load::result_document;
 use serde_json::Value;
 
-use crate::embedded::{Embedded, Settings, told};
-use crate::misuse::Misuse;
+use crate::all_in_one::{AllInOne, Settings, settings_error};
+use crate::model_stub_session::{StubOptions, StubSession};
 use crate::output;
 use crate::progress::Progress;
-use crate::stubbed::{self, Stubbed};
+use crate::usage_error::UsageError;
 
-/// How long a cancelled task may take to say that it is.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+/// Time for a cancelled task to confirm the cancellation.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What all evaluations can be told.
+/// Options of all evaluations.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Common {
-    /// Print one JSON document, and nothing else, on standard output.
+pub(crate) struct CommonOptions {
+    /// Print one JSON document, and nothing else, to standard output.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the result, the report, transcripts and the log into this folder, which must be new or
+    /// Write the result, the report, transcripts and the log to this folder. It must be new or
     /// empty.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -41,21 +41,21 @@ pub(crate) struct Common {
     /// Runs per agent.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) trials: u32,
-    /// Fixes probes, teaching and every draw: the same seed asks the same questions.
+    /// Seed of probes, teaching and all random draws. The same seed asks the same questions.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: i64,
 }
 
-/// How an evaluation ended.
-pub(crate) struct Evaluated {
+/// Outcome of an evaluation.
+pub(crate) struct EvaluationOutcome {
     pub(crate) document: ResultDocument,
     pub(crate) cancelled: bool,
-    /// Something that was to be written is not, as standard error has told.
+    /// Some output could not be written. Standard error names it.
     pub(crate) incomplete: bool,
 }
 
-impl Evaluated {
-    /// 0 if something was measured.
+impl EvaluationOutcome {
+    /// Returns 0 if something was measured.
     pub(crate) fn exit_code(&self) -> ExitCode {
         if self.cancelled {
             ExitCode::from(130)
@@ -67,13 +67,13 @@ impl Evaluated {
     }
 }
 
-/// Settings of an evaluation: what concerns agents and forges comes from the environment, where
-/// data is kept does not.
-struct Private(BTreeMap<String, String>);
+/// Settings of an evaluation. Settings of agents and forges come from the environment, those of
+/// data and services do not.
+struct PrivateSettings(BTreeMap<String, String>);
 
-impl Private {
-    /// What would reach data or services that belong to somebody else.
-    const NOT_OURS: [&str; 12] = [
+impl PrivateSettings {
+    /// Settings of the environment that are ignored, because they point to other data or services.
+    const IGNORED: [&str; 12] = [
         "DATABASE_URL",
         "REDIS_URL",
         "STORAGE_DIR",
@@ -109,7 +109,9 @@ impl Private {
             .map(|root| text(root))
             .collect::<anyhow::Result<Vec<_>>>()?;
         if let Some(odd) = roots.iter().find(|root| root.contains(':')) {
-            bail!("the path {odd} has a colon, which separates paths in LOCAL_REPOSITORIES");
+            bail!(
+                "the path {odd} contains a colon, which separates paths in LOCAL_REPOSITORIES; move the repository"
+            );
         }
         if !roots.is_empty() {
             own.insert("LOCAL_REPOSITORIES", roots.join(":"));
@@ -124,49 +126,50 @@ impl Private {
     }
 }
 
-impl Source for Private {
+impl Source for PrivateSettings {
     fn get(&self, name: &str) -> Option<String> {
         match self.0.get(name) {
             Some(value) => Some(value.clone()).filter(|value| !value.is_empty()),
-            None if Self::NOT_OURS.contains(&name) => None,
+            None if Self::IGNORED.contains(&name) => None,
             None => Environment.get(name),
         }
     }
 }
 
-/// Evaluates what `request` asks for, and gives out the result.
+/// Evaluates a request and prints the result.
 pub(crate) async fn evaluate(
     request: &Value,
     local_roots: &[PathBuf],
-    common: &Common,
-    stubbed: Option<&stubbed::Stubbing>,
-) -> anyhow::Result<Evaluated> {
+    common: &CommonOptions,
+    stubbed: Option<&StubOptions>,
+) -> anyhow::Result<EvaluationOutcome> {
     if let Some(out) = &common.out {
         output::prepare_folder(out).await?;
     }
-    let folder = tempfile::tempdir().context("making a temporary folder")?;
-    let mut source = Private::new(folder.path(), local_roots)?;
-    let mut settings = Settings::read(&source).map_err(|errors| told(&errors))?;
+    let folder =
+        tempfile::tempdir().context("could not create a temporary folder; check TMPDIR")?;
+    let mut source = PrivateSettings::new(folder.path(), local_roots)?;
+    let mut settings = Settings::read(&source).map_err(|errors| settings_error(&errors))?;
     let stub = match stubbed {
-        Some(options) => Stubbed::start(options).await?,
+        Some(options) => StubSession::start(options).await?,
         None => None,
     };
     if let Some(stub) = &stub {
         source.0.extend(stub.environment(&settings)?);
-        settings = Settings::read(&source).map_err(|errors| told(&errors))?;
-        output::complain("the models are a stub: the figures say nothing of any model");
+        settings = Settings::read(&source).map_err(|errors| settings_error(&errors))?;
+        output::print_error("the models are a stub: the scores say nothing about a model");
     }
     platform::telemetry::init(&settings.telemetry)?;
     let most = settings.worker.max_context_tokens;
     if let Some(asked) = request["target_context_tokens"].as_u64()
         && asked > most
     {
-        output::complain(&format!(
-            "--context-tokens {asked} is more than MAX_CONTEXT_TOKENS={most}, so that the break comes \
-             within {most}; raise that setting too"
+        output::print_error(&format!(
+            "--context-tokens {asked} is more than MAX_CONTEXT_TOKENS={most}: the break will come \
+             within {most} tokens. Raise that setting too"
         ));
     }
-    let mut embedded = Embedded::start(settings).await?;
+    let mut embedded = AllInOne::start(settings).await?;
     if let Some(stub) = &stub {
         stub.serve(&embedded.platform);
     }
@@ -179,8 +182,8 @@ pub(crate) async fn evaluate(
         Ok((task, cancelled)) => {
             let document = result_document(&embedded.platform.database, task)
                 .await
-                .context("reading the result")?
-                .context("the task is gone")?;
+                .context("could not read the result from the database")?
+                .context("the task was deleted meanwhile")?;
             let written = match &common.out {
                 Some(out) => output::write_files(&embedded.platform, &document, out).await,
                 None => Ok(()),
@@ -195,52 +198,55 @@ pub(crate) async fn evaluate(
         None => Ok(()),
     };
     let (document, cancelled, written) = outcome?;
-    // What was measured may be paid for: it is told whatever else goes wrong.
+    // The measurement may have cost money, so it is printed even if something else failed.
     if common.json {
-        output::say_json(&document)?;
+        output::print_json(&document)?;
     } else {
-        output::say_result(&document);
+        output::print_result(&document);
     }
     if common.quiet {
-        // Progress would have told it.
-        output::tell_failure(&document);
+        // The progress display would have shown the failure.
+        output::print_failure(&document);
     }
     let mut incomplete = false;
     for error in [written, stopped, recorded]
         .into_iter()
         .filter_map(Result::err)
     {
-        output::complain(&format!("{error:#}"));
+        output::print_error(&format!("{error:#}"));
         incomplete = true;
     }
-    Ok(Evaluated {
+    Ok(EvaluationOutcome {
         document,
         cancelled,
         incomplete,
     })
 }
 
-/// Creates the task and follows it to its end; whether it was cancelled.
+/// Creates the task and follows it to its end. Returns its id, and whether it was cancelled.
 async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(TaskId, bool)> {
     let client = platform::http_client::builder()
         .no_proxy()
         .build()
-        .context("making an HTTP client")?;
+        .context("could not build an HTTP client")?;
     let answer = client
         .post(format!("{api}/tasks"))
         .json(request)
         .send()
         .await
-        .context("creating the task")?;
+        .context("could not create the task")?;
     let status = answer.status();
-    let body: Value = answer.json().await.context("reading the created task")?;
+    let body: Value = answer
+        .json()
+        .await
+        .context("could not read the created task")?;
     if !status.is_success() {
-        let refused = format!("the task was refused: {}", refusal(&body, request));
+        let refused = format!("invalid task: {}", refusal(&body, request));
         if matches!(
             status,
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
         ) {
-            bail!(Misuse(refused));
+            bail!(UsageError(refused));
         }
         bail!(refused);
     }
@@ -258,16 +264,16 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
         watched = &mut watch => return watched.map(|()| (task, false)),
         pressed = tokio::signal::ctrl_c() => pressed.context("listening for Ctrl-C")?,
     }
-    output::complain("cancelling; press Ctrl-C again to leave at once");
+    output::print_error("cancelling; press Ctrl-C again to quit at once");
     client
         .delete(format!("{api}/tasks/{task}"))
         .send()
         .await
-        .context("cancelling the task")?;
+        .context("could not cancel the task")?;
     tokio::select! {
-        watched = tokio::time::timeout(CANCEL_PATIENCE, &mut watch) => {
+        watched = tokio::time::timeout(CANCEL_TIMEOUT, &mut watch) => {
             if watched.is_err() {
-                output::complain("the task does not say that it is cancelled");
+                output::print_error("the task did not confirm its cancellation");
             }
             Ok((task, true))
         }
@@ -275,10 +281,10 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
     }
 }
 
-/// A refused value that is longer, such as a question bank, is not repeated.
-const LONGEST_REPEATED: usize = 200;
+/// Longer refused values, such as a question bank, are not repeated in errors.
+const MAX_REPEATED_BYTES: usize = 200;
 
-/// What a refused request is told, in one line, with the values that were refused.
+/// Returns the problems of a refused request in one line, with the refused values.
 fn refusal(body: &Value, request: &Value) -> String {
     match body.get("detail") {
         Some(Value::Array(problems)) => problems
@@ -306,7 +312,7 @@ fn refusal(body: &Value, request: &Value) -> String {
             })
             .collect::<Vec<_>>()
             .join("; "),
-        // Other refusals say what is wrong in `error`. They may be about a source of a task.
+        // Other refusals have the problem in `error`, which may concern the source of the task.
         Some(_) | None => {
             let error = body.get("error").and_then(Value::as_str);
             let error = error.map_or_else(|| body.to_string(), str::to_owned);
@@ -322,17 +328,17 @@ fn refusal(body: &Value, request: &Value) -> String {
     }
 }
 
-/// A value of a request, as it is told again.
+/// Returns a value of a request as errors show it.
 fn repeated(value: &Value) -> Option<String> {
     match value {
         Value::String(_) | Value::Number(_) | Value::Bool(_) => {
-            Some(value.to_string()).filter(|text| text.len() <= LONGEST_REPEATED)
+            Some(value.to_string()).filter(|text| text.len() <= MAX_REPEATED_BYTES)
         }
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-/// What may follow an agent's name, where that is what was refused.
+/// Returns a hint about parameters of agents, if an agent with a parameter was refused.
 fn hint(problem: &Value) -> &'static str {
     let of_agents = problem["loc"][1] == "agents";
     if of_agents
@@ -340,14 +346,14 @@ fn hint(problem: &Value) -> &'static str {
             .as_str()
             .is_some_and(|input| input.contains(':'))
     {
-        "; behind a colon control-lossy takes a share from 0 to 1, and no other control anything; \
+        "; after a colon, control-lossy takes a share from 0 to 1, other controls take nothing, and \
          other agents take a model"
     } else {
         ""
     }
 }
 
-/// Reads the stream of events until the last one; comes back where it is broken off.
+/// Reads the event stream to its last event. Reconnects after a broken connection.
 async fn watch(
     client: &reqwest::Client,
     api: &str,
@@ -360,10 +366,10 @@ async fn watch(
         if let Some(id) = &last_id {
             request = request.header("Last-Event-ID", id);
         }
-        let answer = request.send().await.context("following the task")?;
+        let answer = request.send().await.context("could not follow the task")?;
         if !answer.status().is_success() {
             bail!(
-                "the events of the task cannot be followed: {}",
+                "could not follow the events of the task: {}",
                 answer.status()
             );
         }
@@ -373,7 +379,7 @@ async fn watch(
         let mut bytes = answer.bytes_stream();
         let mut waiting = Vec::new();
         while let Some(piece) = bytes.next().await {
-            // A broken connection is taken up again after the last event that was seen.
+            // After a broken connection the stream resumes after the last event.
             let Ok(piece) = piece else { break };
             waiting.extend_from_slice(&piece);
             while let Some(end) = waiting.iter().position(|&byte| byte == b'\n') {
@@ -384,7 +390,7 @@ async fn watch(
                     last_id = Some(id.trim().to_owned());
                 }
                 if let Some(data) = line.strip_prefix("data:") {
-                    // Kinds that this program does not know are none of its business.
+                    // Unknown kinds of events are ignored.
                     if let Ok(event) = serde_json::from_str::<Event>(data) {
                         progress.show(&event);
                         if event.is_last() {

@@ -1,25 +1,23 @@
-//! The settings as they take effect: each with its value, where that comes from, and what it is for.
+//! The settings in effect, each with its value, origin and description.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use platform::connect::is_secret_setting;
+use platform::settings::catalog::SECTIONS;
 use platform::settings::{Source, without_credentials};
 use serde::Serialize;
 
-/// Every setting with its default and what it is for; a test holds it against what the code reads.
-const DESCRIBED: &str = include_str!("../../../.env.example");
-
-/// Where a value comes from.
+/// Origin of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Origin {
+pub(crate) enum SettingOrigin {
     Environment,
     /// The file `.env`.
     File,
     Default,
 }
 
-impl Origin {
+impl SettingOrigin {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Environment => "environment",
@@ -29,45 +27,37 @@ impl Origin {
     }
 }
 
-/// One setting as it takes effect.
+/// One setting in effect.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Effective {
+pub(crate) struct EffectiveSetting {
     pub(crate) name: String,
-    /// None where it is not set and has no default. Of a secret only that it is set is told; a
-    /// password in an address is not shown.
+    /// `None` if it is not set and has no default. A secret is only shown as set, and passwords in
+    /// URLs are hidden.
     pub(crate) value: Option<String>,
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettingOrigin,
     pub(crate) section: String,
-    /// What it is for.
+    /// Description.
     pub(crate) help: String,
 }
 
-/// All settings in the order of their description. `file` is what stands in `.env`.
-pub(crate) fn settings(source: &dyn Source, file: &BTreeMap<String, String>) -> Vec<Effective> {
+/// Returns all settings in the order of the catalogue. `file` holds the variables of `.env`.
+pub(crate) fn settings(
+    source: &dyn Source,
+    file: &BTreeMap<String, String>,
+) -> Vec<EffectiveSetting> {
     let mut settings = Vec::new();
-    let (mut section, mut help) = (String::new(), String::new());
-    // Whether the comment above goes on, or belongs to settings that were told already.
-    let mut used = false;
-    let mut seen = BTreeSet::new();
-    for line in DESCRIBED.lines() {
-        if let Some(title) = line.strip_prefix("# ---") {
-            section = title.trim_matches(['-', ' ']).to_owned();
-            help.clear();
-        } else if let Some(comment) = line.strip_prefix("# ") {
-            if used {
-                help.clear();
-                used = false;
+    for section in SECTIONS {
+        for entry in section.entries {
+            for (name, default) in entry.names {
+                settings.push(effective(
+                    source,
+                    file,
+                    name,
+                    default,
+                    section.title,
+                    entry.help,
+                ));
             }
-            if !help.is_empty() {
-                help.push(' ');
-            }
-            help.push_str(comment);
-        } else if let Some((name, usual)) =
-            line.strip_prefix('#').and_then(|line| line.split_once('='))
-            && seen.insert(name.to_owned())
-        {
-            used = true;
-            settings.push(effective(source, file, name, usual, &section, &help));
         }
     }
     settings
@@ -77,25 +67,25 @@ fn effective(
     source: &dyn Source,
     file: &BTreeMap<String, String>,
     name: &str,
-    usual: &str,
+    default: &str,
     section: &str,
     help: &str,
-) -> Effective {
+) -> EffectiveSetting {
     let set = source.get(name);
     let origin = match &set {
-        None => Origin::Default,
-        // The environment goes before the file: where both say the same, either may be meant.
-        Some(value) if file.get(name) == Some(value) => Origin::File,
-        Some(_) => Origin::Environment,
+        None => SettingOrigin::Default,
+        // The environment has priority over the file. If both have the same value, the file is named.
+        Some(value) if file.get(name) == Some(value) => SettingOrigin::File,
+        Some(_) => SettingOrigin::Environment,
     };
     let value = match set {
         Some(_) if is_secret_setting(name) => Some("(set)".to_owned()),
-        // Elsewhere an @ is no sign of a password: the version of a model has one.
+        // Elsewhere an @ is not a sign of a password: model versions contain it.
         Some(value) if is_address(name, &value) => Some(without_credentials(&value)),
         Some(value) => Some(value),
-        None => Some(usual.to_owned()).filter(|usual| !usual.is_empty()),
+        None => Some(default.to_owned()).filter(|default| !default.is_empty()),
     };
-    Effective {
+    EffectiveSetting {
         name: name.to_owned(),
         value,
         origin,
@@ -113,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_is_told_with_its_origin_and_without_secrets() {
+    fn every_setting_is_shown_with_its_origin_and_without_secrets() {
         let source = [
             ("GATEWAY_SECRET", "the secret of the gateway"),
             ("DATABASE_URL", "postgres://ada:quokka@db:5432/membreak"),
@@ -148,21 +138,25 @@ mod tests {
             let shown = setting.value.as_deref().unwrap_or_default();
             assert!(!shown.contains("quokka"), "{}: {shown}", setting.name);
         }
-        assert_eq!(of("PORT").origin, Origin::File);
-        assert_eq!(of("DATABASE_URL").origin, Origin::Environment);
-        let usual = of("LEASE_SECONDS");
+        assert_eq!(of("PORT").origin, SettingOrigin::File);
+        assert_eq!(of("DATABASE_URL").origin, SettingOrigin::Environment);
+        let default = of("LEASE_SECONDS");
         assert_eq!(
-            (usual.value.as_deref(), usual.origin),
-            (Some("60"), Origin::Default)
+            (default.value.as_deref(), default.origin),
+            (Some("60"), SettingOrigin::Default)
         );
         assert!(
-            usual.help.starts_with("How long a worker may be silent"),
+            default.help.starts_with("A job is given to another worker"),
             "{}",
-            usual.help
+            default.help
         );
         assert_eq!(of("SSO_SERVICE_URL").value, None);
         for setting in &settings {
-            assert!(!setting.help.is_empty(), "{} is for nothing", setting.name);
+            assert!(
+                !setting.help.is_empty(),
+                "{} has no description",
+                setting.name
+            );
         }
     }
 }

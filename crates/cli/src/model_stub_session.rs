@@ -1,4 +1,4 @@
-//! An evaluation whose agents ask a model stub instead of their providers.
+//! An evaluation whose agents use a model stub instead of their providers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,33 +12,33 @@ use platform::connect::Platform;
 use simulator::model_stub::{Keep, KeySource, ModelStub, Rules};
 use tokio::sync::OnceCell;
 
-use crate::embedded::Settings;
-use crate::misuse::Misuse;
+use crate::all_in_one::Settings;
+use crate::usage_error::UsageError;
 
-/// How the models are replaced.
+/// Options of the model stub.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Stubbing {
-    /// Let the real programs ask a stub on this machine instead of a model: needs no key, costs
-    /// nothing, and measures what the *program* forgets. The stub answers from what stands in each
-    /// request, and from nothing else.
+pub(crate) struct StubOptions {
+    /// Let the agents' programs use a local model stub instead of a model. It needs no key and
+    /// costs nothing. The stub answers only from the content of each request, so the result
+    /// measures what the *program* forgets.
     #[arg(long)]
     model_stub: bool,
-    /// What the stub's summaries keep at a compaction: everything, nothing, or a share.
+    /// Content that the stub's summaries keep: everything, nothing, or a share.
     #[arg(long, default_value = "0.5", value_parser = crate::model_stub::keep, requires = "model_stub")]
     stub_keep: Keep,
-    /// Write every request that the programs made to this file, as JSON lines.
+    /// Write every request of the programs to this file as JSON lines.
     #[arg(long, value_name = "FILE", requires = "model_stub")]
     stub_record: Option<PathBuf>,
 }
 
-/// A stub for one evaluation.
-pub(crate) struct Stubbed {
+/// Model stub of one evaluation.
+pub(crate) struct StubSession {
     stub: ModelStub,
     key: Arc<TaskKey>,
     record: Option<PathBuf>,
 }
 
-/// The answer key of the only task, as soon as there is one.
+/// Answer key of the only task, once the task exists.
 #[derive(Default)]
 struct TaskKey {
     platform: OnceLock<Platform>,
@@ -58,20 +58,20 @@ impl TaskKey {
     }
 }
 
-impl Stubbed {
-    /// Starts a stub, where one is asked for.
-    pub(crate) async fn start(options: &Stubbing) -> anyhow::Result<Option<Self>> {
+impl StubSession {
+    /// Starts a stub if the options ask for one.
+    pub(crate) async fn start(options: &StubOptions) -> anyhow::Result<Option<Self>> {
         if !options.model_stub {
             return Ok(None);
         }
         if let Some(path) = &options.stub_record {
-            // Not found out when everything is done; what stands there stays until then.
+            // Checks early that the file can be written. Its content is not touched until the end.
             tokio::fs::OpenOptions::new()
                 .create(true)
                 .append(true)
                 .open(path)
                 .await
-                .with_context(|| Misuse(format!("--stub-record {}", path.display())))?;
+                .with_context(|| UsageError(format!("--stub-record {}", path.display())))?;
         }
         let key = Arc::<TaskKey>::default();
         let asked = Arc::clone(&key);
@@ -85,7 +85,7 @@ impl Stubbed {
         };
         let stub = ModelStub::start(rules)
             .await
-            .context("starting the model stub")?;
+            .context("could not start the model stub")?;
         Ok(Some(Self {
             stub,
             key,
@@ -93,14 +93,14 @@ impl Stubbed {
         }))
     }
 
-    /// What the programs get instead of the environment's keys and addresses: nothing that belongs
-    /// to a real provider, and no proxy on the way to this machine.
+    /// Returns the variables that replace the environment's keys and addresses: no key or address
+    /// of a real provider, and no proxy for this machine.
     pub(crate) fn environment(
         &self,
         settings: &Settings,
     ) -> anyhow::Result<BTreeMap<String, String>> {
         let setup = settings.worker.agents.setup();
-        let adapters = adapters::all(&setup.context("finding this executable")?);
+        let adapters = adapters::all(&setup.context("could not find the path of this program")?);
         let endpoint = self.stub.endpoint();
         let mut environment: BTreeMap<String, String> = VARIABLES
             .iter()
@@ -112,13 +112,13 @@ impl Stubbed {
         Ok(environment)
     }
 
-    /// Tells where the task is kept.
+    /// Sets the platform that stores the task.
     pub(crate) fn serve(&self, platform: &Platform) {
-        // There is one platform in an evaluation.
+        // An evaluation has one platform.
         let _ = self.key.platform.set(platform.clone());
     }
 
-    /// Writes the record, if it is wanted.
+    /// Writes the record of requests if it was requested.
     pub(crate) async fn finish(self) -> anyhow::Result<()> {
         let Some(path) = &self.record else {
             return Ok(());
@@ -130,7 +130,9 @@ impl Stubbed {
 async fn write(path: &Path, stub: &ModelStub) -> anyhow::Result<()> {
     let mut lines = String::new();
     for request in stub.requests() {
-        lines.push_str(&serde_json::to_string(&request).context("writing a request as JSON")?);
+        lines.push_str(
+            &serde_json::to_string(&request).context("could not write a request as JSON")?,
+        );
         lines.push('\n');
     }
     tokio::fs::write(path, lines)
