@@ -1,4 +1,4 @@
-//! What an agent is to the orchestrator.
+//! Interface between the orchestrator and agents.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,31 +15,34 @@ use crate::event::{AgentEvent, Compaction, CompactionTrigger, ToolCall, Usage};
 use crate::failure::Failure;
 use crate::sandbox::Sandbox;
 
-/// A kind of agent.
+pub use domain::Capabilities;
+
+/// Creates sessions with one kind of agent.
 #[async_trait]
 pub trait AgentAdapter: Send + Sync {
-    /// What is known without asking the program.
+    /// Returns the properties that are known without asking the program.
     fn profile(&self) -> &Profile;
 
-    /// The adapter for an agent whose name carries a parameter, such as `control-lossy:0.25`, or
-    /// `claude:MODEL`: real agents take the name of a model.
+    /// Returns the adapter for a name with a parameter, such as `control-lossy:0.25` or `claude:MODEL`.
+    /// The parameter of a real agent is a model.
     ///
     /// # Errors
     ///
-    /// The agent takes no parameter, or not this one.
+    /// Fails if the agent accepts no parameter, or not this one.
     fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure>;
 
-    /// Whether the program is there, and which version. May start it; callers cache.
+    /// Returns whether the program is installed, and its version. May start the program. Callers cache
+    /// the result.
     async fn probe(&self) -> Presence;
 
-    /// The variables that make the program ask the models at `endpoint` instead of its provider's;
-    /// none where it cannot be told.
+    /// Returns the variables that make the program use the models at `endpoint`. Returns `None` if its
+    /// provider cannot be replaced.
     fn endpoint_environment(&self, endpoint: &Endpoint) -> Option<BTreeMap<String, String>>;
 
-    /// Begins a session. The folders of `spec` exist.
+    /// Begins a session. The folders of `spec` must exist.
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn AgentSession>, Failure>;
 
-    /// Goes on from a checkpoint of a session that this adapter made, in a fresh HOME.
+    /// Continues from a checkpoint of one of this adapter's sessions, in a fresh HOME.
     async fn resume(
         &self,
         spec: SessionSpec,
@@ -50,70 +53,48 @@ pub trait AgentAdapter: Send + Sync {
 /// A conversation with an agent.
 #[async_trait]
 pub trait AgentSession: Send {
-    /// Says something and waits for the end of the turn. Events go to `SessionSpec::events` as
-    /// they happen; the [`Turn`] gathers them.
+    /// Sends a prompt and waits for the end of the turn. Events go to `SessionSpec::events` as they happen.
+    /// The [`Turn`] contains all of them.
     async fn prompt(&mut self, text: &str) -> Result<Turn, Failure>;
 
-    /// Brings a compaction about: by the program's own command ([`CompactionTrigger::Manual`],
-    /// where it has [`Capabilities::manual_compaction`]), or by lowering the program's own
-    /// threshold for one turn ([`CompactionTrigger::Auto`], where it has
-    /// [`Capabilities::forced_compaction`]). A compaction that did not happen is a `Turn` without
-    /// a [`Compaction`].
-    async fn compact(&mut self, how: CompactionTrigger) -> Result<Turn, Failure>;
+    /// Requests a compaction. [`CompactionTrigger::Manual`] uses the program's own command and needs
+    /// [`Capabilities::manual_compaction`]. [`CompactionTrigger::Auto`] lowers the program's own threshold
+    /// for one turn and needs [`Capabilities::forced_compaction`]. If no compaction happened, the `Turn`
+    /// has no [`Compaction`].
+    async fn compact(&mut self, trigger: CompactionTrigger) -> Result<Turn, Failure>;
 
-    /// A copy of the conversation as it is now, with tools and workspace as `access` says. Leaves
-    /// the original untouched, and later turns of the original leave the copy untouched.
+    /// Copies the conversation as it is now. `access` decides on the tools and the workspace of the copy.
+    /// Later turns of either conversation do not change the other.
     async fn fork(&self, access: Access) -> Result<Box<dyn AgentSession>, Failure>;
 
-    /// All that [`AgentAdapter::resume`] needs, as of now.
+    /// Returns the state that [`AgentAdapter::resume`] needs.
     async fn checkpoint(&self) -> Result<Checkpoint, Failure>;
 
-    /// Ends the session and every process of it.
+    /// Ends the session and all of its processes.
     async fn close(self: Box<Self>);
 }
 
-/// What is known of an agent without asking its program.
+/// Properties of an agent that are known without asking its program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Such as `claude`; a queue is named after it.
+    /// Name such as `claude`. The agent's queue has this name.
     pub name: String,
     pub display_name: String,
     pub capabilities: Capabilities,
-    /// How a user gets it.
+    /// Instruction for installing the program.
     pub install_hint: String,
-    /// Built in to test the instrument: may be given an answer key, never a real agent.
+    /// Whether it is a control agent, which tests the instrument. Only control agents may get an answer
+    /// key.
     pub control: bool,
-    /// The variables of the worker's environment that the program gets. No other passes.
+    /// Variables of the worker's environment that the program gets. It gets no others.
     #[serde(default)]
     pub environment: Vec<String>,
-    /// The model that is asked for where none is; none: the agent cannot be told a model.
+    /// Model that is used if the agent's name has none. `None` if the model cannot be chosen.
     #[serde(default)]
     pub default_model: Option<String>,
 }
 
-/// What an agent can do. A stage asks these, never for a name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Capabilities {
-    /// Can copy a conversation.
-    pub fork: bool,
-    /// Has a compact command that works headless.
-    pub manual_compaction: bool,
-    /// Compacts by itself when its context is full.
-    pub auto_compaction: bool,
-    /// Can be made to compact by itself at a chosen turn, by lowering its threshold.
-    #[serde(default)]
-    pub forced_compaction: bool,
-    /// Can go on from a checkpoint in another process.
-    pub resume: bool,
-    /// Tells how full its context is.
-    pub usage: bool,
-    /// Offers no tools to its model while it is sealed. Where a program cannot, the seal rests on the
-    /// sandbox and on refused permissions alone.
-    #[serde(default)]
-    pub tools_off: bool,
-}
-
-/// Whether an agent's program is there.
+/// Presence of an agent's program on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "presence", rename_all = "snake_case")]
 pub enum Presence {
@@ -121,19 +102,18 @@ pub enum Presence {
     Missing { why: String, fix: String },
 }
 
-/// How the keys of model stubs begin, so that figures that come of one can always be told from
-/// figures of a model.
+/// Prefix of the keys of model stubs. It marks results that were produced with a stub instead of a model.
 pub const STUB_KEY: &str = "sk-stub-";
 
-/// Where models are asked: a provider of one's own choice, or a stub.
+/// Address of models: a provider, or a stub.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Without a path, such as `http://127.0.0.1:8099`.
+    /// Address without a path, such as `http://127.0.0.1:8099`.
     pub url: String,
     pub key: String,
 }
 
-/// Whether a session may use tools and see the workspace.
+/// Access of a session to tools and workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
@@ -143,56 +123,58 @@ pub enum Access {
     Sealed,
 }
 
-/// All that a session is begun with.
+/// Parameters of a session.
 #[derive(Clone)]
 pub struct SessionSpec {
-    /// The session's own HOME: an empty folder of its own, writable.
+    /// HOME of the session: an empty, writable folder.
     pub home: PathBuf,
-    /// The folder the agent works in while it has access; none: it never sees one.
+    /// Folder that the agent works in while it has access. `None` if it never has a workspace.
     pub workspace: Option<PathBuf>,
     pub access: Access,
-    /// The context size, in tokens, that the agent is to have, where its program lets us choose.
+    /// Context size of the agent in tokens, if its program allows a choice.
     pub context_tokens: Option<u64>,
     /// Whether the program may compact by itself.
-    pub compacts: bool,
-    /// Fixes the random draws of controls; other agents have no use for it.
+    pub may_compact: bool,
+    /// Seed of the random draws of control agents. Other agents ignore it.
     pub seed: u64,
-    /// Environment variables beyond the adapter's own allow-list.
+    /// Environment variables of the program.
     pub environment: BTreeMap<String, String>,
     pub limits: Limits,
-    /// What the program is confined by.
+    /// Sandbox of the program.
     pub sandbox: Sandbox,
-    /// Every line the program writes, as it was written.
+    /// Receives every line of the program, unchanged.
     pub raw: Arc<dyn RawSink>,
-    /// Events as they happen. Bounded: a slow reader slows the agent down.
+    /// Receives events as they happen. The channel is bounded: a slow reader slows the agent down.
     pub events: mpsc::Sender<AgentEvent>,
-    /// Kills the process group when it is cancelled.
+    /// Cancels the session and kills its process group.
     pub cancel: CancellationToken,
 }
 
 impl SessionSpec {
-    /// The context size, in tokens, at which the program is to compact by itself; none: it is not
-    /// to. A sealed session never does, else its questions would be asked after a break that nobody
-    /// meant.
+    /// Returns the context size, in tokens, at which the program compacts by itself. Returns `None` if it
+    /// must not compact. A sealed session never compacts: its questions would be asked after an unintended
+    /// break.
     pub fn compact_at(&self) -> Option<u64> {
-        let may = self.compacts && self.access == Access::Workspace;
-        self.context_tokens.filter(|_| may).map(Self::full)
+        let may_compact = self.may_compact && self.access == Access::Workspace;
+        self.context_tokens
+            .filter(|_| may_compact)
+            .map(Self::full_context)
     }
 
-    /// When a context of so many tokens is full: at four fifths, about where the real programs
-    /// compact.
-    pub fn full(context_tokens: u64) -> u64 {
+    /// Returns the size at which a context counts as full: four fifths of its tokens. Real programs
+    /// compact at about this size.
+    pub fn full_context(context_tokens: u64) -> u64 {
         context_tokens / 5 * 4
     }
 }
 
-/// Takes the raw lines of a program.
+/// Receiver of the raw lines of a program.
 pub trait RawSink: Send + Sync {
-    /// One line, without its end, cut at [`Limits::line_bytes`].
+    /// Receives one line without its end, cut at [`Limits::line_bytes`].
     fn line(&self, stream: Stream, line: &[u8]);
 }
 
-/// Which pipe a raw line came through.
+/// Standard stream of a raw line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Stdin,
@@ -200,16 +182,16 @@ pub enum Stream {
     Stderr,
 }
 
-/// What a program may use up.
+/// Limits of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For one turn.
+    /// Duration of one turn.
     pub turn: Duration,
-    /// Without any output.
+    /// Time without any output.
     pub stall: Duration,
-    /// One line of output; the rest is cut.
+    /// Length of one line of output. The rest of the line is cut.
     pub line_bytes: usize,
-    /// The output of one turn.
+    /// Output of one turn.
     pub output_bytes: u64,
 }
 
@@ -224,25 +206,41 @@ impl Default for Limits {
     }
 }
 
-/// What came of a prompt.
+/// Result of a prompt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Turn {
-    /// All that the agent said in the turn.
+    /// The whole answer of the agent.
     pub text: String,
-    /// The context after the turn.
+    /// Size of the context after the turn.
     pub usage: Option<Usage>,
-    /// What the turn was billed for; missing where the program does not tell all of it.
+    /// Billed tokens. `None` if the program does not report all of them.
     pub tokens: Option<Tokens>,
-    /// What the turn cost; missing rather than a part of it.
+    /// Cost of the turn. `None` if a part of it is unknown.
     pub cost: Option<Cost>,
     pub tool_calls: Vec<ToolCall>,
     pub compactions: Vec<Compaction>,
     pub duration: Duration,
 }
 
-/// What a session can be continued from. Only its own adapter reads `state`.
+/// State from which a session can be continued. Only its own adapter reads `state`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub session_id: String,
     pub state: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// Returns the session's id as a UUID.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is not one. `program` names the agent in the message.
+    pub(crate) fn uuid(&self, program: &str) -> Result<uuid::Uuid, Failure> {
+        uuid::Uuid::parse_str(&self.session_id).map_err(|_| {
+            Failure::harness(format!(
+                "invalid checkpoint: {:?} is not a session id of {program}",
+                self.session_id
+            ))
+        })
+    }
 }

@@ -1,25 +1,30 @@
-//! The agents there are.
+//! All agents, one module per program.
 
 pub mod acp;
 mod claude;
 mod codex;
 mod control;
 mod gemini;
-mod homes;
 pub mod iflow;
 mod qwen;
-mod words;
+mod agent_name;
+mod cli_adapter;
+mod home_archive;
+mod prompt_text;
+mod setup;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::cli_adapter::adapter::CliAdapter;
 use crate::adapter::AgentAdapter;
-use crate::control::{Behaviour, ControlProgram};
+use crate::control::Behaviour;
 use crate::failure::Failure;
-use crate::program::Programs;
 
-/// The variables that adapters may let through to their programs: keys, addresses, and what a
-/// company's network asks for.
+pub use agent_name::family;
+pub use setup::Setup;
+
+/// Variables of the worker's environment that adapters may pass to their programs: keys, addresses and
+/// the settings of a company's network.
 pub const VARIABLES: &[&str] = &[
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -38,38 +43,14 @@ pub const VARIABLES: &[&str] = &[
     "SSL_CERT_FILE",
 ];
 
-/// What adapters are made of.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    pub control: ControlProgram,
-    pub programs: Programs,
-    /// The models to ask for, by the agent's name, where they are not to be the adapters' own
-    /// choice.
-    pub models: BTreeMap<String, String>,
-    /// Agents that are configured and not coded.
-    pub configured: Vec<acp::config::Configured>,
-}
-
-impl Setup {
-    /// Where nobody says anything of the real agents.
-    pub fn of_controls(control: ControlProgram) -> Self {
-        Self {
-            control,
-            programs: Programs::default(),
-            models: BTreeMap::new(),
-            configured: Vec::new(),
-        }
-    }
-}
-
-/// All adapters, in the order in which they are shown.
+/// Returns all adapters, in the order in which they are listed.
 pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     let mut adapters: Vec<Arc<dyn AgentAdapter>> = vec![
-        Arc::new(claude::adapter(setup)),
-        Arc::new(gemini::adapter(setup)),
-        Arc::new(codex::adapter(setup)),
-        Arc::new(iflow::adapter(setup)),
-        Arc::new(qwen::adapter(setup)),
+        Arc::new(CliAdapter::new(&claude::CLAUDE, setup)),
+        Arc::new(CliAdapter::new(&gemini::GEMINI, setup)),
+        Arc::new(CliAdapter::new(&codex::CODEX, setup)),
+        Arc::new(CliAdapter::new(&iflow::IFLOW, setup)),
+        Arc::new(CliAdapter::new(&qwen::QWEN, setup)),
     ];
     for adapter in acp::all(setup) {
         adapters.push(Arc::new(adapter));
@@ -83,55 +64,33 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     adapters
 }
 
-/// The names of the agents that are coded, controls included.
-pub fn coded_names() -> Vec<&'static str> {
+/// Returns the names of the built-in agents, including controls.
+pub fn built_in_names() -> Vec<&'static str> {
     let real = ["claude", "codex", "gemini", "iflow", "qwen"];
     let controls = Behaviour::NAMES.map(|(name, _)| name);
     real.into_iter().chain(controls).collect()
 }
 
-/// The part of an agent's name that its queue and its adapter are named after: what stands before
-/// a parameter.
-pub fn family(agent: &str) -> &str {
-    agent.split(':').next().unwrap_or(agent)
-}
-
-/// The model in an agent's name, such as `claude:MODEL`.
+/// Returns the adapter for an agent's name, including its parameter.
 ///
 /// # Errors
 ///
-/// It is no name of a model: a word that no program takes for an option.
-fn model_of(agent: &str) -> Result<&str, Failure> {
-    let model = agent.split_once(':').map_or("", |(_, model)| model);
-    let is_word = model.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && model
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./:@[]".contains(&byte));
-    if is_word {
-        Ok(model)
-    } else {
-        Err(Failure::harness(format!(
-            "{agent:?} names no model: write agent:model"
-        )))
-    }
-}
-
-/// The adapter for an agent as it was asked for, with its parameter.
-///
-/// # Errors
-///
-/// There is no such agent, or it takes no such parameter.
+/// Fails if there is no such agent, or if it does not accept the parameter.
 pub fn adapter_for(
     adapters: &[Arc<dyn AgentAdapter>],
     agent: &str,
 ) -> Result<Arc<dyn AgentAdapter>, Failure> {
     let family = family(agent);
-    let found = adapters
+    let adapter = adapters
         .iter()
         .find(|adapter| adapter.profile().name == family)
-        .ok_or_else(|| Failure::harness(format!("this worker has no adapter for {agent:?}")))?;
+        .ok_or_else(|| {
+            Failure::harness(format!(
+                "unknown agent {agent:?}: this worker has no adapter for it"
+            ))
+        })?;
     if agent == family {
-        return Ok(Arc::clone(found));
+        return Ok(Arc::clone(adapter));
     }
-    found.with_parameter(agent)
+    adapter.with_parameter(agent)
 }

@@ -1,12 +1,12 @@
-//! What happens inside a turn. In-process only: it may change with any program.
+//! Events inside a turn. They stay in this process and may change with any program.
 
 use serde::{Deserialize, Serialize};
 
-/// Something an agent did.
+/// Something that an agent did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AgentEvent {
-    /// It said something; possibly a piece of a longer text.
+    /// Text of an answer, possibly a piece of a longer text.
     Text {
         text: String,
     },
@@ -18,7 +18,7 @@ pub enum AgentEvent {
     },
     Usage(Usage),
     Compacted(Compaction),
-    /// The provider was asked again.
+    /// A request to the provider was repeated.
     Retry {
         attempt: u32,
         why: String,
@@ -28,25 +28,25 @@ pub enum AgentEvent {
     },
 }
 
-/// The agent used a tool.
+/// A tool call of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     pub id: String,
     pub tool: String,
-    /// What it was used on, for people; cut to a sensible length.
+    /// Target of the call, such as a path, for people. Long targets are cut.
     pub target: String,
 }
 
-/// How full the context is.
+/// Size of the context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens in the context.
     pub context: u64,
-    /// Tokens that fit, where the program tells.
+    /// Tokens that fit into the context, if the program reports it.
     pub window: Option<u64>,
 }
 
-/// What brought a compaction about.
+/// Trigger of a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CompactionTrigger {
@@ -54,44 +54,57 @@ pub enum CompactionTrigger {
     Manual,
 }
 
-/// The program's own proof that it compacted.
+/// A compaction that the program proved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compaction {
     pub trigger: CompactionTrigger,
     pub tokens_before: Option<u64>,
     pub tokens_after: Option<u64>,
-    /// What it kept, where the program shows it.
+    /// The summary that replaced the conversation, if the program shows it.
     pub summary: Option<String>,
-    /// How we know.
+    /// How the compaction was proved.
     pub proof: Proof,
-    /// What the program put back beside the summary, as far as it can be seen.
+    /// Parts of the conversation that the program reinjected beside the summary, as far as it shows
+    /// them.
     pub reinjected: Vec<Reinjected>,
 }
 
-/// How a compaction is known.
+/// Proof of a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proof {
-    /// The program says so, in a place where it says so only of a compaction that was applied.
+    /// The program reported it in a place that it uses only for applied compactions.
     Reported,
-    /// The program says nothing; the size of the context fell by much, and stayed there.
+    /// The program reported nothing, but the size of the context fell sharply and stayed low.
     Structural,
 }
 
-/// Something of the conversation that a program put back after a compaction.
+/// A part of the conversation that a program reinjected after a compaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reinjected {
     pub kind: ReinjectedKind,
-    /// The file it is from, where it is from one.
+    /// The file that it comes from, if any.
     pub name: Option<String>,
     pub text: String,
 }
 
-/// Where something that was put back comes from.
+impl Reinjected {
+    /// Returns messages that were kept word for word as one part. Returns `None` if they contain no text.
+    pub fn tail(messages: &[String]) -> Option<Self> {
+        let text = messages.join("\n\n");
+        (!text.trim().is_empty()).then_some(Self {
+            kind: ReinjectedKind::Tail,
+            name: None,
+            text,
+        })
+    }
+}
+
+/// Source of a reinjected part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReinjectedKind {
-    /// A file, read again from the disk at the compaction.
+    /// A file that was read again from disk at the compaction.
     File,
     /// The end of the conversation, kept word for word.
     Tail,

@@ -1,14 +1,14 @@
-//! Why a session could not go on: one table of causes, and what follows from each.
+//! Failures of sessions: one table of causes with their consequences.
 
 use std::time::Duration;
 
 use domain::vocabulary::FailureCause;
 use serde::{Deserialize, Serialize};
 
-/// No attempt waits longer, whatever a provider asks for: a lease of a queue is not for sale.
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+/// Longest wait before an attempt, whatever a provider asks for: the job holds a lease meanwhile.
+const MAX_BACKOFF: Duration = Duration::from_secs(60 * 60);
 
-/// Who is to blame.
+/// Cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -16,12 +16,12 @@ pub enum Cause {
     ProviderDown,
     /// The provider refused the key or the model.
     Refused,
-    /// The agent's program ended or spoke in a way that is its own fault.
+    /// The agent's program crashed or broke its protocol.
     AgentCrashed,
-    /// A turn took too long, or nothing was heard for too long.
+    /// A turn took too long, or the program printed nothing for too long.
     TimedOut,
     OutOfBudget,
-    /// The orchestrator, its machine, a program that is not installed.
+    /// A fault of the orchestrator, its machine or its setup, such as a program that is not installed.
     Harness,
     Cancelled,
 }
@@ -31,29 +31,28 @@ pub enum Cause {
 #[error("{message}")]
 pub struct Failure {
     pub cause: Cause,
-    /// What happened, for people: no secrets, no prompts.
+    /// Description for people, without secrets and prompts.
     pub message: String,
-    /// How long the provider asked to be left alone.
+    /// Time after which the provider accepts another request, if it reported one.
     pub retry_after: Option<Duration>,
 }
 
-/// What follows from a cause.
+/// Consequences of a cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub blame: FailureCause,
-    /// Whether another attempt may end better.
+    /// Whether another attempt may succeed.
     pub retry: bool,
-    /// How long to wait before the second attempt, in units that the caller chooses; each further
-    /// one waits twice as long.
-    pub wait: u32,
-    /// Whether the run says something about the agent.
+    /// Wait before the second attempt, in units that the caller chooses. It doubles with each attempt.
+    pub backoff_units: u32,
+    /// Whether the run counts as a measurement of the agent.
     pub counts: bool,
 }
 
 impl Cause {
-    /// The one table of what follows from each cause.
+    /// Returns the consequences of the cause.
     pub fn policy(self) -> Policy {
-        let (blame, retry, wait, counts) = match self {
+        let (blame, retry, backoff_units, counts) = match self {
             Self::RateLimited => (FailureCause::Provider, true, 4, false),
             Self::ProviderDown => (FailureCause::Provider, true, 1, false),
             Self::Refused => (FailureCause::Provider, false, 0, false),
@@ -66,14 +65,14 @@ impl Cause {
         Policy {
             blame,
             retry,
-            wait,
+            backoff_units,
             counts,
         }
     }
 }
 
 impl Failure {
-    /// A failure with its cause and what to tell people.
+    /// Creates a failure with its cause and a message for people.
     pub fn new(cause: Cause, message: impl Into<String>) -> Self {
         Self {
             cause,
@@ -82,31 +81,32 @@ impl Failure {
         }
     }
 
-    /// The same, with the time for which the provider asked to be left alone.
+    /// Adds the time after which the provider accepts another request.
     #[must_use]
-    pub fn after(self, retry_after: Option<Duration>) -> Self {
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         Self {
             retry_after,
             ..self
         }
     }
 
-    /// How long to wait before the next attempt, after so many attempts.
-    pub fn wait(&self, attempts: u32, unit: Duration) -> Duration {
+    /// Returns the wait before the next attempt, after this number of attempts.
+    pub fn backoff(&self, attempts: u32, unit: Duration) -> Duration {
         let doublings = attempts.saturating_sub(1).min(6);
-        let wait = unit
-            .saturating_mul(self.cause.policy().wait)
+        let backoff = unit
+            .saturating_mul(self.cause.policy().backoff_units)
             .saturating_mul(1 << doublings);
-        wait.max(self.retry_after.unwrap_or_default())
-            .min(LONGEST_WAIT)
+        backoff
+            .max(self.retry_after.unwrap_or_default())
+            .min(MAX_BACKOFF)
     }
 
-    /// Our own fault, or the machine's.
+    /// Creates a failure of the orchestrator or its machine.
     pub fn harness(message: impl Into<String>) -> Self {
         Self::new(Cause::Harness, message)
     }
 
-    /// Somebody asked for the end.
+    /// Creates the failure of a cancelled session.
     pub fn cancelled() -> Self {
         Self::new(Cause::Cancelled, "cancelled")
     }

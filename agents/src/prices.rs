@@ -1,68 +1,69 @@
-//! What models cost, for programs that tell tokens and no cost.
+//! List prices of models, for programs that report tokens without a cost.
 //!
-//! Prices change, and contracts differ: the figures are list prices of one day, and every cost made
-//! of them says so ([`CostSource::PriceTable`]). A model that is not listed has no cost, and neither
-//! has a turn whose price depends on something that we do not know.
+//! Prices change, and contracts differ. The table has the list prices of one day, and every cost computed
+//! from it is marked as such ([`CostSource::PriceTable`]). A model that is not listed has no cost. A turn
+//! whose price depends on unknown facts has none either.
 
 use domain::vocabulary::CostSource;
 use domain::{Cost, Tokens};
 
-/// The day on which the table was made; prices of Anthropic's models are of [`ANTHROPIC_AS_OF`].
+/// Date of the table. Prices of Anthropic's models have the date [`ANTHROPIC_AS_OF`].
 pub const AS_OF: &str = "2026-03-01";
 
-/// The day of Anthropic's prices.
+/// Date of Anthropic's prices.
 pub const ANTHROPIC_AS_OF: &str = "2026-11-28";
 
-/// US dollars for a million tokens.
+/// Price of a model, in US dollars per million tokens.
 struct Price {
     model: &'static str,
     input: f64,
     cached: f64,
     output: f64,
-    /// Requests with more input are dearer, so a turn with more in all has no known cost.
-    most_input: Option<u64>,
+    /// Largest input at this price. Requests with more input cost more, so a turn with more input in
+    /// total has no known cost.
+    max_input: Option<u64>,
 }
 
 /// List prices of pay-as-you-go use: Google's from <https://ai.google.dev/gemini-api/docs/pricing>,
 /// `OpenAI`'s from <https://platform.openai.com/docs/pricing>, Anthropic's from
-/// <https://platform.claude.com/docs/en/about-claude/pricing>. What Anthropic asks for writing a cache
-/// (a quarter more than for fresh input, or twice as much) is not in it: judges write none, and
-/// Claude Code tells its own cost.
+/// <https://platform.claude.com/docs/en/about-claude/pricing>. Anthropic's surcharge for writing a cache
+/// (a quarter more than for fresh input, or twice as much) is not included: judges write none, and
+/// Claude Code reports its own cost.
 const TABLE: [Price; 15] = [
     Price {
         model: "gemini-2.5-pro",
         input: 1.25,
         cached: 0.125,
         output: 10.0,
-        most_input: Some(200_000),
+        max_input: Some(200_000),
     },
     Price {
         model: "gemini-2.5-flash",
         input: 0.30,
         cached: 0.03,
         output: 2.50,
-        most_input: None,
+        max_input: None,
     },
     Price {
         model: "gemini-2.5-flash-lite",
         input: 0.10,
         cached: 0.01,
         output: 0.40,
-        most_input: None,
+        max_input: None,
     },
     Price {
         model: "gpt-5",
         input: 1.25,
         cached: 0.125,
         output: 10.0,
-        most_input: None,
+        max_input: None,
     },
     Price {
         model: "gpt-5-codex",
         input: 1.25,
         cached: 0.125,
         output: 10.0,
-        most_input: None,
+        max_input: None,
     },
     anthropic("claude-opus-5-5", 4.0, 0.2, 20.0),
     anthropic("claude-opus-5", 5.0, 0.5, 25.0),
@@ -74,7 +75,7 @@ const TABLE: [Price; 15] = [
     anthropic("claude-sonnet-5", 2.0, 0.2, 10.0),
     anthropic("claude-haiku-4-5", 1.0, 0.1, 5.0),
     Price {
-        most_input: Some(100_000),
+        max_input: Some(100_000),
         ..anthropic("claude-haiku-5-5", 0.1, 0.01, 0.5)
     },
 ];
@@ -85,11 +86,11 @@ const fn anthropic(model: &'static str, input: f64, cached: f64, output: f64) ->
         input,
         cached,
         output,
-        most_input: None,
+        max_input: None,
     }
 }
 
-/// The day of a model's price.
+/// Returns the date of a model's price.
 pub fn as_of(model: &str) -> &'static str {
     if model.starts_with("claude") {
         ANTHROPIC_AS_OF
@@ -98,10 +99,10 @@ pub fn as_of(model: &str) -> &'static str {
     }
 }
 
-/// What so many tokens of a model cost; none where that is not known.
+/// Returns the cost of tokens of a model. Returns `None` if it is unknown.
 pub fn cost(model: &str, tokens: Tokens) -> Option<Cost> {
     let price = TABLE.iter().find(|price| price.model == model)?;
-    if price.most_input.is_some_and(|most| tokens.input > most) {
+    if price.max_input.is_some_and(|max| tokens.input > max) {
         return None;
     }
     let fresh = tokens.input.checked_sub(tokens.cached)?;
@@ -131,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_has_no_cost() {
+    fn an_unknown_price_gives_no_cost() {
         let tokens = |input, cached| Tokens {
             input,
             cached,
             output: 1,
         };
-        assert_eq!(cost("a-model-of-tomorrow", tokens(10, 0)), None);
+        assert_eq!(cost("a-future-model", tokens(10, 0)), None);
         assert_eq!(cost("gemini-2.5-pro", tokens(200_001, 0)), None);
         assert_eq!(cost("gpt-5", tokens(10, 11)), None);
         assert_eq!(cost("claude-haiku-5-5", tokens(100_001, 0)), None);

@@ -28,7 +28,7 @@ async fn conforms(agent: &str, may_declare: &[&str]) {
             installed: Some(installed()),
             ..Programs::default()
         },
-        ..Setup::of_controls(ControlProgram::own_executable("none"))
+        ..Setup::with_control(ControlProgram::at_path("none"))
     };
     conforms_with(agent, &setup, may_declare).await;
 }
@@ -111,9 +111,9 @@ async fn iflow_conforms() {
     let setup = Setup {
         programs: Programs {
             installed: None,
-            told: [("iflow".to_owned(), program)].into(),
+            paths: [("iflow".to_owned(), program)].into(),
         },
-        ..Setup::of_controls(ControlProgram::own_executable("none"))
+        ..Setup::with_control(ControlProgram::at_path("none"))
     };
     conforms_with("iflow", &setup, &["usage", "forced_break"]).await;
 }
@@ -137,8 +137,8 @@ async fn a_configured_agent_conforms() {
         peer()
     );
     let setup = Setup {
-        configured: adapters::acp::config::read(&text, &[]).unwrap(),
-        ..Setup::of_controls(ControlProgram::own_executable("none"))
+        configured: adapters::acp::config::parse(&text, &[]).unwrap(),
+        ..Setup::with_control(ControlProgram::at_path("none"))
     };
     let may_declare = ["usage", "auto_break", "forced_break"];
     conforms_with("configured", &setup, &may_declare).await;
@@ -160,7 +160,7 @@ async fn iflow_answers_one_question_and_reports_its_tokens() {
         .unwrap();
     let programs = Programs {
         installed: None,
-        told: [("iflow".to_owned(), peer())].into(),
+        paths: [("iflow".to_owned(), peer())].into(),
     };
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (events, _heard) = tokio::sync::mpsc::channel(8);
@@ -169,7 +169,7 @@ async fn iflow_answers_one_question_and_reports_its_tokens() {
         workspace: None,
         access: Access::Sealed,
         context_tokens: None,
-        compacts: false,
+        may_compact: false,
         seed: 1,
         environment: [
             ("IFLOW_BASE_URL".to_owned(), format!("{}/v1", stub.url())),

@@ -99,7 +99,7 @@ fn bench(window: u64) -> Bench {
         workspace: Some(workspace),
         access: Access::Workspace,
         context_tokens: Some(window),
-        compacts: true,
+        may_compact: true,
         seed: 1,
         environment: BTreeMap::new(),
         limits: Limits::default(),
@@ -117,11 +117,11 @@ fn bench(window: u64) -> Bench {
 }
 
 fn program() -> ControlProgram {
-    ControlProgram::own_executable(env!("CARGO_BIN_EXE_membreak-control"))
+    ControlProgram::at_path(env!("CARGO_BIN_EXE_membreak-control"))
 }
 
 async fn open(agent: &str, spec: &SessionSpec) -> Box<dyn AgentSession> {
-    let all = adapters::all(&Setup::of_controls(program()));
+    let all = adapters::all(&Setup::with_control(program()));
     let adapter = adapters::adapter_for(&all, agent).expect("a control agent");
     adapter.open(spec.clone()).await.expect("a session")
 }
@@ -284,7 +284,7 @@ async fn a_session_goes_on_from_its_checkpoint_elsewhere() {
     let mut session = open("control-perfect", &here.spec).await;
     learn(&mut session).await;
     let checkpoint = session.checkpoint().await.expect("a checkpoint");
-    let all = adapters::all(&Setup::of_controls(program()));
+    let all = adapters::all(&Setup::with_control(program()));
     let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
     let resumed = adapter
         .resume(there.spec.clone(), &checkpoint)
@@ -367,7 +367,7 @@ async fn the_raw_stream_holds_every_line() {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_failure_of_the_harness() {
     let bench = bench(2_000);
-    let all = adapters::all(&Setup::of_controls(ControlProgram::own_executable(
+    let all = adapters::all(&Setup::with_control(ControlProgram::at_path(
         "/nowhere/membreak-control",
     )));
     let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
@@ -383,7 +383,7 @@ async fn a_program_that_is_not_there_is_a_failure_of_the_harness() {
 
 #[tokio::test]
 async fn every_adapter_has_a_name_of_its_own_and_tells_whether_it_is_there() {
-    let all = adapters::all(&Setup::of_controls(program()));
+    let all = adapters::all(&Setup::with_control(program()));
     let names: std::collections::BTreeSet<_> = all
         .iter()
         .map(|adapter| adapter.profile().name.clone())
@@ -424,7 +424,7 @@ async fn run_script(
     text: &str,
     limits: Limits,
 ) -> Result<Turn, agents::failure::Failure> {
-    let all = adapters::all(&Setup::of_controls(script(bench.folder.path(), text)));
+    let all = adapters::all(&Setup::with_control(script(bench.folder.path(), text)));
     let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
     let (events, mut heard) = mpsc::channel(16);
     tokio::spawn(async move { while heard.recv().await.is_some() {} });
@@ -550,7 +550,7 @@ async fn what_a_program_leaves_behind_neither_lives_on_nor_holds_up_the_turn() {
 async fn a_reader_that_does_not_read_does_not_hold_up_a_cancel() {
     let bench = bench(2_000);
     let text = "for i in 1 2 3 4 5; do echo '{\"type\":\"text\",\"text\":\"x\"}'; done; sleep 300";
-    let all = adapters::all(&Setup::of_controls(script(bench.folder.path(), text)));
+    let all = adapters::all(&Setup::with_control(script(bench.folder.path(), text)));
     let adapter = adapters::adapter_for(&all, "control-perfect").expect("a control agent");
     let (events, mut unread) = mpsc::channel(1);
     let spec = SessionSpec {

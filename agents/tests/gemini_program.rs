@@ -55,7 +55,7 @@ fn adapter() -> Arc<dyn AgentAdapter> {
             installed: Some(installed),
             ..Programs::default()
         },
-        ..Setup::of_controls(ControlProgram {
+        ..Setup::with_control(ControlProgram {
             path: PathBuf::from("not-needed"),
             args: Vec::new(),
             in_process: false,
@@ -86,7 +86,7 @@ async fn bench(keep: Keep) -> Bench {
         workspace: Some(workspace),
         access: Access::Workspace,
         context_tokens: None,
-        compacts: true,
+        may_compact: true,
         seed: 1,
         environment: adapter().endpoint_environment(&stub.endpoint()).unwrap(),
         sandbox: Sandbox::detect(Mode::Auto).unwrap(),
@@ -232,12 +232,12 @@ async fn words_are_only_words() {
         let asked = bench.last_turn();
         assert!(!asked.contains(CANARY), "{prompt}");
         assert!(
-            asked.says().replace("\\@", "@").contains(prompt),
+            asked.full_text().replace("\\@", "@").contains(prompt),
             "{prompt}"
         );
     }
     // All of it is still there after another resumption.
-    let said = bench.last_turn().says().replace("\\@", "@");
+    let said = bench.last_turn().full_text().replace("\\@", "@");
     for prompt in prompts {
         assert!(said.contains(prompt), "{prompt}");
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use agents::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
 use agents::failure::Cause;
-use agents::process::{self, Launch, Peer};
+use agents::process::{self, InteractiveProcess, Launch};
 use agents::sandbox::{Mode, Sandbox};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ impl Bench {
             workspace: Some(at("workspace")),
             access,
             context_tokens: None,
-            compacts: false,
+            may_compact: false,
             seed: 1,
             environment: BTreeMap::new(),
             limits: Limits {
@@ -83,7 +83,7 @@ impl Bench {
             program: PathBuf::from("/bin/sh"),
             args: vec!["-c".into(), script.into()],
             folder: self.home().to_owned(),
-            needs: Vec::new(),
+            readable: Vec::new(),
             home: self.home().to_owned(),
             environment: variables
                 .into_iter()
@@ -277,13 +277,15 @@ async fn another_agents_environment_is_out_of_reach() {
         launch
             .environment
             .insert("KEY".to_owned(), SECRET.to_owned());
-        let mut peer = Peer::start(&launch, &other.spec).await.unwrap();
+        let mut peer = InteractiveProcess::start(&launch, &other.spec)
+            .await
+            .unwrap();
         let line = peer.next().await.unwrap().unwrap();
         let pid = String::from_utf8(line.bytes).unwrap();
         let bench = Bench::new(&sandbox, Access::Sealed);
         let (done, said) = bench.run(&attempt(&pid)).await;
         assert_eq!(done, !sandbox.report().filesystem, "{said}");
-        peer.end().await;
+        peer.terminate().await;
     }
 }
 
@@ -292,12 +294,14 @@ async fn a_program_that_lives_on_is_confined_as_well() {
     for sandbox in std::iter::once(Sandbox::none()).chain(sandboxes()) {
         let bench = Bench::new(&sandbox, Access::Workspace);
         let launch = bench.script(r#"cat "$OUT/other/key" || echo; cat"#);
-        let mut peer = Peer::start(&launch, &bench.spec).await.unwrap();
+        let mut peer = InteractiveProcess::start(&launch, &bench.spec)
+            .await
+            .unwrap();
         peer.write_line(b"").await.unwrap();
         let line = peer.next().await.unwrap().unwrap();
         let seen = String::from_utf8_lossy(&line.bytes).contains(SECRET);
         assert_eq!(seen, !sandbox.report().filesystem);
-        peer.end().await;
+        peer.terminate().await;
     }
 }
 
@@ -418,7 +422,7 @@ async fn bounds_that_would_not_hold_are_a_failure_of_ours() {
     for sandbox in sandboxes() {
         let bench = Bench::new(&sandbox, Access::Workspace);
         let mut launch = bench.script("true");
-        launch.needs = vec![bench.folder.path().to_owned()];
+        launch.readable = vec![bench.folder.path().to_owned()];
         let failure = process::run(&launch, &bench.spec, |_| Ok(Vec::new())).await;
         let failure = failure.unwrap_err();
         assert_eq!(failure.cause, Cause::Harness);

@@ -41,7 +41,7 @@ async fn version(name: &str, sandbox: &Sandbox) -> String {
         workspace: None,
         access: Access::Sealed,
         context_tokens: None,
-        compacts: false,
+        may_compact: false,
         seed: 1,
         environment: BTreeMap::new(),
         limits: Limits {
@@ -58,7 +58,7 @@ async fn version(name: &str, sandbox: &Sandbox) -> String {
         program: found.path,
         args: vec!["--version".into()],
         folder: folder.path().to_owned(),
-        needs: found.folders,
+        readable: found.folders,
         home: folder.path().to_owned(),
         environment: BTreeMap::from([("PATH".to_owned(), path)]),
         input: Vec::new(),

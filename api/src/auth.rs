@@ -7,22 +7,25 @@
 //!   Without proof these headers are worth nothing.
 //! * Else it is the local user.
 
+mod bearer;
+pub(crate) mod failed_attempts;
 mod gateway;
-mod keys;
+mod jwks;
+pub(crate) mod rate_limit;
 pub(crate) mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
 use sea_orm::DatabaseConnection;
 
+use crate::auth::failed_attempts::Refusals;
 use crate::caller::Caller;
-use crate::error::ApiError;
-use crate::refusals::Refusals;
+use crate::http::error::ApiError;
 use crate::settings::AuthSettings;
-use keys::Keys;
+use bearer::bearer_token;
+use jwks::Keys;
 
 /// What proving takes while the service runs.
 pub(crate) struct Auth {
@@ -48,7 +51,7 @@ pub(crate) async fn caller_of(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Caller, ApiError> {
-    let found = if let Some(token) = bearer(headers).filter(|token| tokens::is_ours(token)) {
+    let found = if let Some(token) = bearer_token(headers).filter(|token| tokens::is_ours(token)) {
         auth.refusals.may_try(peer, token)?;
         let found = match gateway::check(settings, auth.keys.as_ref(), headers).await {
             Ok(()) => tokens::caller_of(database, token).await,
@@ -73,14 +76,4 @@ pub(crate) async fn caller_of(
 pub(crate) async fn count_keys(settings: &AuthSettings) -> Option<Result<usize, String>> {
     let keys = Keys::new(settings.jwt.clone()?);
     Some(keys.count().await)
-}
-
-/// What stands after `Bearer`; the scheme's name may be written in any case.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim())
-        .filter(|token| !token.is_empty())
 }

@@ -4,8 +4,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::vocabulary::{ActorKind, Role};
 
-use crate::audit::{Actor, LOCAL};
-use crate::error::ApiError;
+use crate::admin::audit_log::{Actor, LOCAL};
+use crate::http::error::ApiError;
 
 /// Whoever sent a request. A handler that takes one cannot be reached without one.
 #[derive(Clone, Debug, PartialEq, Eq)]

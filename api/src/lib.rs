@@ -3,69 +3,35 @@
 
 pub mod settings;
 pub mod state;
-pub mod tasks;
-mod problem;
-mod error;
-pub mod audit;
-mod room;
 mod caller;
-mod fields;
-pub mod judging;
-mod retrying;
-mod ranking;
-mod found;
-mod task_view;
-mod scope;
-mod refusals;
+mod tenancy;
+mod http;
+pub mod admin;
 mod auth;
-mod limits;
-mod totals;
-mod backlog;
-mod requests;
-mod figures;
-mod streams;
-mod running;
-mod identify;
-mod connections;
-mod request;
-mod cursor;
-mod dead_jobs;
-mod known;
-mod creation;
-mod frames;
-mod tail;
-mod sse;
-mod zip;
+mod middleware;
+pub mod tasks;
+mod runs;
+mod leaderboards;
+pub mod judgings;
+mod agents;
+mod events;
+mod artifacts;
+mod queues;
+mod health;
+mod home;
 mod openapi;
-mod routes;
+mod router;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use agents::registry::KnownAgent;
 use settings::AuthSettings;
-use state::ApiState;
-
-/// Why the API does not listen.
-#[derive(Debug, thiserror::Error)]
-pub enum BindRefused {
-    /// There is no proof of who calls, and others than this machine could.
-    #[error(
-        "{0} can be reached from other machines and there is no single sign-on: everybody there \
-         could start tasks. Listen on 127.0.0.1, or set ALLOW_PUBLIC_BIND=true"
-    )]
-    Public(SocketAddr),
-    /// Single sign-on is asked for, and anybody could claim to be anybody.
-    #[error(
-        "SSO_ENABLED=true needs a proof that requests come from the gateway: set GATEWAY_SECRET, \
-         TRUSTED_GATEWAYS or SSO_SERVICE_URL"
-    )]
-    NoProof,
-}
+use state::ApiDependencies;
 
 /// How many keys the sign-on service publishes, for whoever looks whether it can be reached; none
 /// where tokens of a gateway are no proof here.
@@ -81,11 +47,11 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// at once.
 ///
 /// # Errors
-/// [`BindRefused`], as [`std::io::ErrorKind::PermissionDenied`], before the first request is
+/// [`settings::BindError`], as [`std::io::ErrorKind::PermissionDenied`], before the first request is
 /// accepted; otherwise what the socket says.
 pub async fn serve(
     listener: TcpListener,
-    state: ApiState,
+    state: ApiDependencies,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
@@ -97,7 +63,7 @@ pub async fn serve(
     let app = router(state, stopping.clone());
     tracing::info!("listening on http://{address}");
     let broken_off = CancellationToken::new();
-    let serving = connections::serve(listener, app, limits, stopping.clone(), broken_off.clone());
+    let serving = http::server::serve(listener, app, limits, stopping.clone(), broken_off.clone());
     let stop = async {
         shutdown.await;
         stopping.cancel();
@@ -114,6 +80,6 @@ pub async fn serve(
 }
 
 /// The whole interface as a router. Streams of events end when `stopping` is cancelled.
-pub fn router(state: ApiState, stopping: CancellationToken) -> Router {
-    routes::router(state, stopping)
+pub fn router(state: ApiDependencies, stopping: CancellationToken) -> Router {
+    router::router(state, stopping)
 }

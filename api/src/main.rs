@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use api::KnownAgent;
 use api::settings::ApiSettings;
-use api::state::{ApiState, KnownAgent};
+use api::state::ApiDependencies;
 use clap::Parser;
 use platform::connect::{Platform, PlatformSettings};
 use platform::settings::{self, Environment, Reader};
@@ -101,7 +102,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         .with_context(|| format!("listening on {}:{}", address.0, address.1))?;
     settings.api.may_listen(listener.local_addr()?)?;
     let platform = Platform::connect(&settings.platform).await?;
-    let state = ApiState {
+    let state = ApiDependencies {
         platform,
         settings: Arc::new(settings.api),
         known_agents: known_agents(),

@@ -1,7 +1,7 @@
 //! The OpenAPI document.
 
-mod answers;
 pub(crate) mod pages;
+mod responses;
 
 use utoipa::OpenApi as _;
 use utoipa::openapi::schema::{SchemaType, Type};
@@ -11,9 +11,8 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::error::{ErrorBody, InvalidBody};
-use crate::problem::Problem;
-use crate::running::Running;
+use crate::http::error::{ErrorBody, InvalidBody, Problem};
+use crate::state::ApiState;
 
 const TOKEN: &str = "token";
 const GATEWAY_SECRET: &str = "gateway_secret";
@@ -41,7 +40,7 @@ const GATEWAY_TOKEN: &str = "gateway_token";
 struct Head;
 
 /// A router whose document has its head.
-pub(crate) fn head() -> OpenApiRouter<Running> {
+pub(crate) fn head() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Head::openapi())
 }
 
@@ -110,10 +109,10 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                         .responses
                         .responses
                         .entry(status.to_owned())
-                        .or_insert_with(|| answers::refusal(description).into());
+                        .or_insert_with(|| responses::refusal(description).into());
                 }
             }
-            answers::complete(operation);
+            responses::complete(operation);
             if guarded {
                 let none: [&str; 0] = [];
                 let mut ways: Vec<SecurityRequirement> = [TOKEN, GATEWAY_SECRET, GATEWAY_TOKEN]

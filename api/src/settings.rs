@@ -9,9 +9,25 @@ use std::path::{Component, Path, PathBuf};
 use platform::settings::{Reader, without_credentials};
 use url::Url;
 
-use crate::BindRefused;
 pub use auth::AuthSettings;
 pub use limits::LimitSettings;
+
+/// The reason why the API refuses to listen at an address.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Other machines could reach the address, and callers are not authenticated.
+    #[error(
+        "{0} is reachable from other machines, and single sign-on is off: anyone there could start \
+         tasks. Listen on 127.0.0.1, enable SSO, or set ALLOW_PUBLIC_BIND=true"
+    )]
+    Public(SocketAddr),
+    /// Single sign-on is on, and nothing proves that a request comes from the gateway.
+    #[error(
+        "SSO_ENABLED=true needs a proof that requests come from the gateway: set GATEWAY_SECRET, \
+         TRUSTED_GATEWAYS or SSO_SERVICE_URL"
+    )]
+    NoProof,
+}
 
 /// How the API behaves.
 #[derive(Clone, Debug)]
@@ -99,20 +115,20 @@ impl ApiSettings {
     /// Whether it is safe to listen at `address`.
     ///
     /// # Errors
-    /// [`BindRefused`] where requests could come from other machines without proof of who sends
+    /// [`BindError`] where requests could come from other machines without proof of who sends
     /// them.
-    pub fn may_listen(&self, address: SocketAddr) -> Result<(), BindRefused> {
+    pub fn may_listen(&self, address: SocketAddr) -> Result<(), BindError> {
         if self.auth.enabled {
             return if self.auth.has_proof() {
                 Ok(())
             } else {
-                Err(BindRefused::NoProof)
+                Err(BindError::NoProof)
             };
         }
         if address.ip().is_loopback() || self.allow_public_bind {
             Ok(())
         } else {
-            Err(BindRefused::Public(address))
+            Err(BindError::Public(address))
         }
     }
 

@@ -48,7 +48,7 @@ impl Retry {
             Self::Never => None,
             Self::Soon => Some(Duration::ZERO),
             Self::After(wait) => Some(*wait),
-            Self::As(failure) => Some(failure.wait(attempts, unit)),
+            Self::As(failure) => Some(failure.backoff(attempts, unit)),
         }
     }
 }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use agents::adapter::AgentAdapter;
-use agents::sandbox::Report;
+use agents::sandbox::SandboxReport;
 use platform::connect::Platform;
 use platform::notify::Subscriber;
 use platform::telemetry::chain;
@@ -43,7 +43,7 @@ use crate::settings::WorkerSettings;
 const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Says what agents are confined by.
-fn log_sandbox(worker: &str, report: &Report) {
+fn log_sandbox(worker: &str, report: &SandboxReport) {
     let (kind, words) = (&report.kind, &report.words);
     if report.filesystem {
         info!(worker.name = %worker, sandbox.kind = %kind, "agents' sandbox: {words}");

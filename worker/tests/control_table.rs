@@ -54,7 +54,7 @@ fn agents() -> Vec<String> {
 }
 
 fn here() -> Vec<Arc<dyn AgentAdapter>> {
-    adapters::all(&Setup::of_controls(ControlProgram::in_this_process()))
+    adapters::all(&Setup::with_control(ControlProgram::in_this_process()))
 }
 
 fn is(figure: Option<f64>, expected: f64) -> bool {
@@ -150,7 +150,7 @@ impl Material {
             workspace: (access == Access::Workspace).then(|| self.workspace.clone()),
             access,
             context_tokens: Some(200_000),
-            compacts: false,
+            may_compact: false,
             seed,
             environment: BTreeMap::new(),
             limits: Limits::default(),

@@ -19,7 +19,7 @@ use platform::settings::{ExposeSecret, Reader, SecretString};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use std::collections::BTreeMap;
 use testkit::builders;
-use testkit::judge_stub::{Answer, Asked, JudgeStub};
+use testkit::judge_stub::{Answer, JudgeStub, Question};
 use worker::judges::{Judge, ModelJudge, run_battery};
 use worker::settings::judges::{Api, JudgeModel};
 use worker::settings::{JudgeSettings, WorkerSettings};
@@ -95,7 +95,7 @@ fn fact_of(statement: &str) -> AtomicFact {
 }
 
 /// Reads literally, and is not taken in by a text that leaves open which value it is.
-fn fair(asked: &Asked) -> Answer {
+fn fair(asked: &Question) -> Answer {
     let findings = asked.facts.iter().map(|(_, statement)| {
         let fact = fact_of(statement);
         let found = judge_deterministic(&fact, &asked.text);
@@ -113,7 +113,7 @@ fn fair(asked: &Asked) -> Answer {
 }
 
 /// Takes whatever is on the subject.
-fn lenient(asked: &Asked) -> Answer {
+fn lenient(asked: &Question) -> Answer {
     let findings = asked.facts.iter().map(|(_, statement)| {
         let subject = statement.split('`').nth(1).unwrap();
         let on_subject = asked.text.contains(subject);
@@ -122,7 +122,7 @@ fn lenient(asked: &Asked) -> Answer {
     Answer::Findings(findings.collect())
 }
 
-fn everything(asked: &Asked, verdict: bool) -> Answer {
+fn everything(asked: &Question, verdict: bool) -> Answer {
     Answer::Findings(vec![(verdict, verdict, false); asked.facts.len()])
 }
 
@@ -458,7 +458,7 @@ async fn what_a_run_pays_for_a_judge_that_another_one_was_first_with_is_on_the_b
     let database = installation.platform.database.clone();
     // While this run has the judge tried, another one stores what it has found and paid.
     let is_stored = std::sync::Once::new();
-    let stub = JudgeStub::start(move |asked: &Asked| {
+    let stub = JudgeStub::start(move |asked: &Question| {
         is_stored.call_once(|| {
             let judges = serde_json::json!([{
                 "name": "openai:m-fair", "model": "m-fair", "prompt_version": null,

@@ -18,7 +18,7 @@ use platform::queue::{Work, enqueue};
 use platform::settings::SecretString;
 use results::document::{OpenPart, ResultDocument};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set};
-use testkit::judge_stub::{Answer, Asked, JudgeStub};
+use testkit::judge_stub::{Answer, JudgeStub, Question};
 use worker::settings::judges::{Api, JudgeModel};
 use worker::settings::{JudgeSettings, WorkerSettings};
 
@@ -28,7 +28,7 @@ use support::repository::build;
 use support::scripted::{Script, ScriptedAdapter, prepared_task};
 
 /// Accepts a fact that the text says word for word.
-fn literal(asked: &Asked) -> Answer {
+fn literal(asked: &Question) -> Answer {
     let findings = asked.facts.iter().map(|(_, statement)| {
         let said = asked.text.contains(statement.as_str());
         (said, said, false)

@@ -131,12 +131,12 @@ async fn what_a_task_is_expected_to_cost_is_told_before_its_runs_begin() {
         .await
         .unwrap();
     // The program is not there: its runs fail, after what is told before them.
-    let mut setup = Setup::of_controls(ControlProgram {
+    let mut setup = Setup::with_control(ControlProgram {
         path: env!("CARGO_BIN_EXE_worker").into(),
         args: vec![SUBCOMMAND.into()],
         in_process: false,
     });
-    setup.programs.told = [("codex".to_owned(), "/nowhere/codex".into())].into();
+    setup.programs.paths = [("codex".to_owned(), "/nowhere/codex".into())].into();
     setup.models = [("codex".to_owned(), "gpt-5-codex".to_owned())].into();
     let worker = installation.start("w1", adapters::all(&setup));
     let ended = installation.ended(id).await;

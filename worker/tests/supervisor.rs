@@ -679,7 +679,7 @@ async fn real_processes_are_measured_by_what_they_hold() {
             args: vec![SUBCOMMAND.into()],
             in_process: false,
         };
-        let worker = installation.start("w1", adapters::all(&Setup::of_controls(program)));
+        let worker = installation.start("w1", adapters::all(&Setup::with_control(program)));
         let task = installation.ended(id).await;
         worker.stop().await;
         let run = installation.result(id).await.runs.remove(0);

@@ -1,4 +1,4 @@
-//! What the controls do differently.
+//! Behaviours of the control agents.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 /// The behaviour of a control agent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Behaviour {
-    /// Keeps the evidence of everything it saw.
+    /// Keeps the evidence of everything that it read.
     Perfect,
     /// Its compaction keeps nothing.
     Amnesiac,
@@ -15,18 +15,18 @@ pub enum Behaviour {
     Lossy(f64),
     /// Its compaction keeps the first version of every fact.
     Stale,
-    /// Reads nothing and answers plausible distractors.
+    /// Reads nothing, and answers with plausible distractors.
     Guesser,
-    /// As perfect, but uses a tool where it has none.
+    /// Like perfect, but uses a tool while it is sealed.
     Cheater,
-    /// Talks about the subject at length and says nothing.
+    /// Answers at length without any fact.
     Vague,
-    /// Reads, and answers every question with nothing at all.
+    /// Reads, and answers every question with an empty text.
     Silent,
 }
 
 impl Behaviour {
-    /// All of them, with the name of each agent and what it is.
+    /// Names and descriptions of all control agents.
     pub const NAMES: [(&'static str, &'static str); 8] = [
         ("control-perfect", "Control: remembers everything"),
         ("control-amnesiac", "Control: forgets everything"),
@@ -38,12 +38,12 @@ impl Behaviour {
         ("control-silent", "Control: does not answer"),
     ];
 
-    /// Reads an agent's name, such as `control-lossy:0.25`.
+    /// Parses an agent's name, such as `control-lossy:0.25`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, for people.
-    pub fn of_agent(name: &str) -> Result<Self, String> {
+    /// Describes the problem for people.
+    pub fn from_agent_name(name: &str) -> Result<Self, String> {
         let (family, parameter) = match name.split_once(':') {
             Some((family, parameter)) => (family, Some(parameter)),
             None => (name, None),
@@ -57,22 +57,24 @@ impl Behaviour {
             "control-cheater" => Self::Cheater,
             "control-vague" => Self::Vague,
             "control-silent" => Self::Silent,
-            _ => return Err(format!("there is no control agent {name:?}")),
+            _ => return Err(format!("unknown control agent {name:?}")),
         };
         match (behaviour, parameter) {
             (behaviour, None) => Ok(behaviour),
             (Self::Lossy(_), Some(share)) => match share.parse::<f64>() {
                 Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self::Lossy(share)),
                 Ok(_) | Err(_) => Err(format!(
-                    "{name:?}: the share that is kept must be a number from 0 to 1, such as \
-                     control-lossy:0.5"
+                    "invalid agent name {name:?}: the share that is kept must be a number from 0 to 1, such \
+                     as control-lossy:0.5"
                 )),
             },
-            (_, Some(_)) => Err(format!("{family} takes no parameter, but {name:?} has one")),
+            (_, Some(_)) => Err(format!(
+                "invalid agent name {name:?}: {family} takes no parameter"
+            )),
         }
     }
 
-    /// Whether it reads what it is asked to read.
+    /// Returns whether it reads the files that a prompt names.
     pub(super) fn reads(self) -> bool {
         match self {
             Self::Guesser => false,
@@ -86,8 +88,8 @@ impl Behaviour {
         }
     }
 
-    /// How many versions of an entry its compaction keeps, of `versions` that it holds. `before`
-    /// is how many compactions there were before this one: each draws anew.
+    /// Returns how many of the held `versions` of an entry its compaction keeps. `before` is the number of
+    /// earlier compactions: each compaction draws again.
     pub fn keeps(self, entry: &str, versions: usize, seed: u64, before: u32) -> usize {
         match self {
             Self::Perfect | Self::Cheater | Self::Vague | Self::Silent => versions,
@@ -108,11 +110,11 @@ impl FromStr for Behaviour {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        Self::of_agent(name)
+        Self::from_agent_name(name)
     }
 }
 
-/// A number in `[0, 1)` that depends on nothing but a seed and a text.
+/// Returns a number in `[0, 1)` that depends only on a seed and a text.
 pub(super) fn unit_interval(seed: u64, text: &str) -> f64 {
     let digest = Sha256::new()
         .chain_update(seed.to_le_bytes())
@@ -122,7 +124,7 @@ pub(super) fn unit_interval(seed: u64, text: &str) -> f64 {
         .iter()
         .take(8)
         .fold(0_u64, |bits, &byte| bits << 8 | u64::from(byte));
-    // The 53 bits that a double holds exactly.
+    // A double holds 53 bits exactly.
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -133,11 +135,11 @@ mod tests {
     #[test]
     fn only_lossy_takes_a_parameter_and_only_a_share() {
         assert_eq!(
-            Behaviour::of_agent("control-lossy:0.25"),
+            Behaviour::from_agent_name("control-lossy:0.25"),
             Ok(Behaviour::Lossy(0.25))
         );
         assert_eq!(
-            Behaviour::of_agent("control-lossy"),
+            Behaviour::from_agent_name("control-lossy"),
             Ok(Behaviour::Lossy(0.5))
         );
         for bad in [
@@ -146,12 +148,12 @@ mod tests {
             "control-lossy:",
             "control-perfect:1",
         ] {
-            assert!(Behaviour::of_agent(bad).is_err(), "{bad}");
+            assert!(Behaviour::from_agent_name(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn every_compaction_of_a_lossy_control_draws_anew() {
+    fn every_compaction_of_a_lossy_control_draws_again() {
         let kept = |before| -> Vec<usize> {
             (0..200)
                 .map(|entry| Behaviour::Lossy(0.5).keeps(&format!("AR-{entry}"), 1, 7, before))

@@ -5,38 +5,38 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::Behaviour;
 use super::key::{AnswerKey, Entry, Statement};
 
-/// Characters per token, the usual rule of thumb.
+/// Estimated characters per token.
 const CHARS_PER_TOKEN: u64 = 4;
-/// The share of the window, in percent, beyond which nothing is taken in without a compaction.
-const FULL_AT: u64 = 80;
+/// Share of the window, in percent, above which a new message causes a compaction.
+const FULL_PERCENT: u64 = 80;
 
-/// What a session holds; this is its file on disk.
+/// Memory of a session, which is also its file on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Memory {
     pub(super) session: String,
     /// In tokens.
     pub(super) window: u64,
-    /// What was said and read since the last compaction, in order.
+    /// Prompts, answers and files since the last compaction, in order.
     pub(super) messages: Vec<String>,
-    /// What the last compaction kept.
+    /// Entries that the last compaction kept.
     pub(super) notes: Vec<Note>,
-    /// The statements that it kept, word for word.
+    /// Statements that the last compaction kept, word for word.
     #[serde(default)]
     pub(super) said: Vec<String>,
     pub(super) compactions: u32,
 }
 
-/// What is kept of one entry: the evidence of each version that was kept, word for word.
+/// Evidence of one entry, word for word, for each version that was kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) entry: String,
-    /// By the version's number.
+    /// Lines by the number of the version.
     pub(super) lines: Vec<(usize, Vec<String>)>,
 }
 
-/// What a compaction did.
+/// Result of a compaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Compacted {
+pub(super) struct CompactionResult {
     pub(super) tokens_before: u64,
     pub(super) tokens_after: u64,
     pub(super) summary: String,
@@ -54,7 +54,7 @@ impl Memory {
         }
     }
 
-    /// Tokens in the context.
+    /// Returns the number of tokens in the context.
     pub(super) fn tokens(&self) -> u64 {
         let notes: u64 = self.notes.iter().map(|note| length(&note.text())).sum();
         let said: u64 = self.said.iter().map(|text| length(text)).sum();
@@ -62,47 +62,47 @@ impl Memory {
         (notes + said + messages).div_ceil(CHARS_PER_TOKEN)
     }
 
-    fn full(&self) -> u64 {
-        self.window * FULL_AT / 100
+    fn full_tokens(&self) -> u64 {
+        self.window * FULL_PERCENT / 100
     }
 
-    /// Takes something in, compacting first where it would not fit.
-    pub(super) fn take_in(
+    /// Adds a message. Compacts first if the message would not fit.
+    pub(super) fn add(
         &mut self,
         text: String,
         key: &AnswerKey,
         behaviour: Behaviour,
         seed: u64,
-    ) -> Option<Compacted> {
+    ) -> Option<CompactionResult> {
         let needed = length(&text).div_ceil(CHARS_PER_TOKEN);
-        let compacted = (self.tokens() + needed > self.full() && !self.messages.is_empty())
+        let compacted = (self.tokens() + needed > self.full_tokens() && !self.messages.is_empty())
             .then(|| self.compact(key, behaviour, seed));
-        // What is larger than the window on its own is cut, as the real tools do.
-        let room = self
-            .full()
+        // A message that is larger than the window is cut, as in real tools.
+        let free = self
+            .full_tokens()
             .saturating_sub(self.tokens())
             .saturating_mul(CHARS_PER_TOKEN);
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        match text.char_indices().nth(room) {
+        let free = usize::try_from(free).unwrap_or(usize::MAX);
+        match text.char_indices().nth(free) {
             Some((end, _)) => self.messages.push(format!("{} [cut]", &text[..end])),
             None => self.messages.push(text),
         }
         compacted
     }
 
-    /// Replaces everything by notes.
+    /// Replaces all messages by notes.
     pub(super) fn compact(
         &mut self,
         key: &AnswerKey,
         behaviour: Behaviour,
         seed: u64,
-    ) -> Compacted {
+    ) -> CompactionResult {
         let tokens_before = self.tokens();
         let notes = key
             .entries
             .iter()
             .filter_map(|entry| {
-                let held = self.held(entry);
+                let held = self.held_versions(entry);
                 let kept = behaviour.keeps(&entry.id, held.len(), seed, self.compactions);
                 let lines: Vec<_> = held.into_iter().take(kept).collect();
                 (!lines.is_empty()).then(|| Note {
@@ -114,9 +114,9 @@ impl Memory {
         let said = key
             .statements
             .iter()
-            .filter(|one| self.can_say(one))
-            .filter(|one| behaviour.keeps(&one.id, 1, seed, self.compactions) > 0)
-            .map(|one| one.text.clone())
+            .filter(|statement| self.can_state(statement))
+            .filter(|statement| behaviour.keeps(&statement.id, 1, seed, self.compactions) > 0)
+            .map(|statement| statement.text.clone())
             .collect();
         self.messages.clear();
         self.notes = notes;
@@ -129,20 +129,19 @@ impl Memory {
             .chain(self.said.iter().cloned())
             .collect::<Vec<_>>()
             .join("\n");
-        Compacted {
+        CompactionResult {
             tokens_before,
             tokens_after: self.tokens(),
             summary,
         }
     }
 
-    /// The versions of an entry of which evidence is held, each with the evidence itself.
-    fn held(&self, entry: &Entry) -> Vec<(usize, Vec<String>)> {
-        entry.held(|version, evidence| self.holds(entry, version, evidence))
+    /// Returns the versions of an entry whose evidence is held, with the evidence.
+    fn held_versions(&self, entry: &Entry) -> Vec<(usize, Vec<String>)> {
+        entry.held_versions(|version, evidence| self.holds(entry, version, evidence))
     }
 
-    /// Whether each of these lines is in the context: in the entry's own note, or in what was said
-    /// and read.
+    /// Returns whether each of these lines is in the context: in the entry's own note, or in a message.
     fn holds(&self, entry: &Entry, version: usize, evidence: &[String]) -> bool {
         let note = self
             .notes
@@ -160,14 +159,14 @@ impl Memory {
             })
     }
 
-    /// Whether a statement was kept, or follows from what was said and read since.
-    pub(super) fn can_say(&self, statement: &Statement) -> bool {
+    /// Returns whether a statement was kept, or follows from the messages since.
+    pub(super) fn can_state(&self, statement: &Statement) -> bool {
         let holds = |line: &String| self.messages.iter().any(|message| message.contains(line));
         self.said.contains(&statement.text)
             || !statement.evidence.is_empty() && statement.evidence.iter().all(holds)
     }
 
-    /// What the context allows to be said of an entry.
+    /// Returns the answer to an entry that the context supports.
     pub(super) fn answer(&self, entry: &Entry) -> Option<String> {
         entry.answer(|version, evidence| self.holds(entry, version, evidence))
     }

@@ -1,43 +1,47 @@
-//! The answer key: what a control agent needs instead of a model.
+//! The answer key: it replaces the model of a control agent.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// All entries for the probes of one task.
+/// Name of the file with the answer key, in a control's HOME.
+pub const KEY_FILE: &str = "answer-key.json";
+
+/// Answers to the probes of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerKey {
     pub entries: Vec<Entry>,
-    /// What can be said beside the answers where an open question is asked.
+    /// Further true statements, for open questions.
     #[serde(default)]
     pub statements: Vec<Statement>,
 }
 
-/// Something true that can be said of the pull request.
+/// A true statement about the pull request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     pub id: String,
-    /// One sentence. Who keeps it needs the evidence no longer.
+    /// One sentence. A control that kept it no longer needs the evidence.
     pub text: String,
-    /// What must be held for it to be understood.
+    /// Lines that must be held to understand it.
     pub evidence: Vec<String>,
 }
 
-/// How to answer one probe.
+/// Answer to one probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The probe's label; the same for the same seed.
+    /// Label of the probe. It is the same for the same seed.
     pub id: String,
-    /// The question, word for word: by it the probe is recognised in a prompt.
+    /// The question, word for word. It identifies the probe in a prompt.
     pub question: String,
     pub combine: Combine,
-    /// In the order in which they became true; the last one whose evidence is held is answered.
+    /// Versions in the order in which they became true. The answer is the last version whose evidence is
+    /// held.
     pub versions: Vec<Version>,
     /// Plausible wrong answers.
     pub distractors: Vec<String>,
 }
 
-/// How the parts of a version make an answer.
+/// How the parts of a version are combined into an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
@@ -49,13 +53,13 @@ pub enum Combine {
     Sequence,
 }
 
-/// What was true from some point on.
+/// A fact that was true from some point on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     pub parts: Vec<Part>,
 }
 
-/// A value, and what must be held for it to be said.
+/// A value, and the evidence that must be held to state it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     pub evidence: Vec<String>,
@@ -63,33 +67,33 @@ pub struct Part {
 }
 
 impl AnswerKey {
-    /// The entries that a prompt asks for, in the order of their questions in it. A question that is
-    /// only part of a longer one is not asked.
-    pub fn asked(&self, prompt: &str) -> Vec<&Entry> {
-        self.asked_as(prompt, Cow::Borrowed)
+    /// Returns the entries that a prompt asks about, in the order of their questions. A question that is
+    /// only a part of a longer one does not count.
+    pub fn entries_in(&self, prompt: &str) -> Vec<&Entry> {
+        self.entries_in_normalized(prompt, Cow::Borrowed)
     }
 
-    /// The same apart from spaces: Qwen Code puts some before every `@`.
-    pub fn asked_apart_from_spaces(&self, prompt: &str) -> Vec<&Entry> {
-        let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.asked_as(&plain(prompt), |text| Cow::Owned(plain(text)))
+    /// Does the same, ignoring differences in spaces. Qwen Code puts a space before every `@`.
+    pub fn entries_in_ignoring_spaces(&self, prompt: &str) -> Vec<&Entry> {
+        let normalize = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.entries_in_normalized(&normalize(prompt), |text| Cow::Owned(normalize(text)))
     }
 
-    fn asked_as<'a>(
+    fn entries_in_normalized<'a>(
         &'a self,
         prompt: &str,
-        plain: impl Fn(&'a str) -> Cow<'a, str>,
+        normalize: impl Fn(&'a str) -> Cow<'a, str>,
     ) -> Vec<&'a Entry> {
-        let mut found: Vec<(usize, usize, &Entry)> = Vec::new();
+        let mut matches: Vec<(usize, usize, &Entry)> = Vec::new();
         for entry in &self.entries {
-            let question = plain(&entry.question);
+            let question = normalize(&entry.question);
             let places = prompt.match_indices(question.as_ref());
-            found.extend(places.map(|(at, text)| (at, at + text.len(), entry)));
+            matches.extend(places.map(|(at, text)| (at, at + text.len(), entry)));
         }
-        let mut asked: Vec<(usize, &Entry)> = found
+        let mut asked: Vec<(usize, &Entry)> = matches
             .iter()
             .filter(|(start, end, _)| {
-                !found.iter().any(|(first, last, _)| {
+                !matches.iter().any(|(first, last, _)| {
                     first <= start && end <= last && end - start < last - first
                 })
             })
@@ -99,22 +103,22 @@ impl AnswerKey {
         asked.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// What is said where much is asked for at once: one sentence per fact that is held.
-    pub fn recited(
+    /// Returns the answer to free recall: one sentence per fact that is held.
+    pub fn free_recall(
         &self,
         answer: impl Fn(&Entry) -> Option<String>,
         held: impl Fn(&Statement) -> bool,
     ) -> String {
         let answers = self.entries.iter().filter_map(|entry| {
             let answer = answer(entry)?;
-            let asked = entry.question.lines().next().unwrap_or_default();
-            let asked = asked.replace("? ", ", ").replace(". ", ", ");
-            let asked = asked.trim_end_matches(['?', '.', ' ']);
-            Some(format!("{asked}: {answer}"))
+            let question = entry.question.lines().next().unwrap_or_default();
+            let question = question.replace("? ", ", ").replace(". ", ", ");
+            let question = question.trim_end_matches(['?', '.', ' ']);
+            Some(format!("{question}: {answer}"))
         });
-        let statements = self.statements.iter().filter(|one| held(one));
+        let statements = self.statements.iter().filter(|statement| held(statement));
         let lines: Vec<String> = answers
-            .chain(statements.map(|one| one.text.clone()))
+            .chain(statements.map(|statement| statement.text.clone()))
             .collect();
         if lines.is_empty() {
             "I don't recall anything.".to_owned()
@@ -124,8 +128,8 @@ impl AnswerKey {
     }
 }
 
-/// The replies to questions of one prompt as a single reply: one as it is, several with their numbers.
-pub fn one_reply(replies: &[String]) -> String {
+/// Combines the replies to the questions of one prompt. A single reply is unchanged, several are numbered.
+pub fn combine_replies(replies: &[String]) -> String {
     if let [only] = replies {
         return only.clone();
     }
@@ -143,10 +147,13 @@ pub fn one_reply(replies: &[String]) -> String {
 }
 
 impl Entry {
-    /// The versions of which evidence is held, by their number, each with the evidence itself:
-    /// what a summary of a conversation would have to carry on. `holds` tells whether all of the
-    /// evidence of a part of a version is held.
-    pub fn held(&self, holds: impl Fn(usize, &[String]) -> bool) -> Vec<(usize, Vec<String>)> {
+    /// Returns the versions whose evidence is held, by their number, with the evidence: the lines that a
+    /// summary of the conversation would have to contain. `holds` returns whether all evidence of a part of
+    /// a version is held.
+    pub fn held_versions(
+        &self,
+        holds: impl Fn(usize, &[String]) -> bool,
+    ) -> Vec<(usize, Vec<String>)> {
         self.versions
             .iter()
             .enumerate()
@@ -166,7 +173,7 @@ impl Entry {
             .collect()
     }
 
-    /// What may be said by one who holds so much; none where that is not enough for any answer.
+    /// Returns the answer that the held evidence supports. Returns `None` if it supports none.
     pub fn answer(&self, holds: impl Fn(usize, &[String]) -> bool) -> Option<String> {
         self.versions
             .iter()

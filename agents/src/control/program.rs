@@ -1,43 +1,43 @@
-//! The program side of the control agents: one process for each turn.
+//! The program of the control agents: one process per turn.
 //!
 //! Usage: `membreak-control --behaviour AGENT --session ID --window TOKENS --seed N
-//! [--sealed] [--compact] [--no-persist]`, the prompt on standard input, HOME as the place of
-//! sessions and of the answer key, JSON lines on standard output.
+//! [--sealed] [--compact] [--no-persist]`. The prompt is read from standard input. HOME contains the
+//! sessions and the answer key. JSON lines are written to standard output.
 //!
-//! A prompt that holds the questions of entries of the key asks probes; one that asks for something
-//! *from memory alone* is free recall or an open question, and gets all that is remembered; every other
-//! one is work: the control reads each file that a list item names (``- `path` ``), as long as it has its workspace.
+//! A prompt that contains questions of the key asks probes. A prompt that asks for something *from memory
+//! alone* is free recall or an open question, and the answer contains everything that is remembered. Any
+//! other prompt is work: the control reads each file that a list item names (``- `path` ``), if it has its
+//! workspace.
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
-use super::KEY_FILE;
 use super::behaviour::{Behaviour, unit_interval};
-use super::context::{Compacted, Memory};
-use super::key::{AnswerKey, Entry, one_reply};
+use super::context::{CompactionResult, Memory};
+use super::key::{AnswerKey, Entry, KEY_FILE, combine_replies};
 use super::wire::{WireEvent, WireTrigger};
 
-/// Where sessions are kept, in HOME.
+/// Folder of the sessions, in HOME.
 pub(crate) const SESSIONS: &str = "sessions";
-/// The largest file that is read; the rest is cut.
-const MOST_READ: u64 = 1 << 20;
-/// The words by which free recall is recognised.
+/// Maximum size of a file that is read, in bytes. The rest is cut.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Phrase that identifies free recall.
 const RECALL: &str = "from memory alone";
-/// The words by which an open question is told from free recall.
+/// Phrase that identifies an open question, which is otherwise like free recall.
 const OPEN: &str = "an open question";
-/// The share of its window that a control fills with its own thinking in a turn that taught it
-/// nothing: so every deep dive reaches its break in a bounded number of turns.
-const THINKING_SHARE: u64 = 12;
+/// Fraction of its window (one n-th) that a control fills with its own thinking in a turn without new
+/// facts. So every deep dive reaches its break within a bounded number of turns.
+const THINKING_FRACTION: u64 = 12;
 
-/// Runs one turn. `args` without the program's name.
+/// Runs one turn. `args` excludes the program's name.
 pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.iter().any(|arg| arg == "--version") {
-        let told = writeln!(out, "{} (control agent)", env!("CARGO_PKG_VERSION"));
-        return if told.and_then(|()| out.flush()).is_ok() {
+        let written = writeln!(out, "{} (control agent)", env!("CARGO_PKG_VERSION"));
+        return if written.and_then(|()| out.flush()).is_ok() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -48,20 +48,20 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         let mut prompt = String::new();
         io::stdin()
             .read_to_string(&mut prompt)
-            .map_err(|error| format!("the prompt cannot be read: {error}"))?;
+            .map_err(|error| format!("could not read the prompt: {error}"))?;
         Ok(prompt)
     };
-    let well = run_turn(&args, home, Path::new("."), prompt, &mut out);
+    let succeeded = run_turn(&args, home, Path::new("."), prompt, &mut out);
     let _ = out.flush();
-    if well {
+    if succeeded {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// Runs one turn with HOME and the current folder given, and tells whether it went well: its last
-/// line says so too.
+/// Runs one turn with a given HOME and working folder. Returns whether it succeeded, as its last line also
+/// states.
 pub(crate) fn run_turn(
     args: &[String],
     home: Option<PathBuf>,
@@ -69,16 +69,16 @@ pub(crate) fn run_turn(
     prompt: impl FnOnce() -> Result<String, String>,
     out: &mut impl Write,
 ) -> bool {
-    let ended = Options::read(args, home, here).and_then(|options| turn(&options, prompt, out));
-    let message = ended.err();
-    let well = message.is_none();
+    let result = Options::parse(args, home, here).and_then(|options| turn(&options, prompt, out));
+    let message = result.err();
+    let succeeded = message.is_none();
     let last = WireEvent::Result {
-        is_error: !well,
+        is_error: !succeeded,
         message,
     };
-    // Nobody to tell is no reason to go on.
-    let _ = tell(out, &last);
-    well
+    // Without a reader, the line cannot be delivered.
+    let _ = write_event(out, &last);
+    succeeded
 }
 
 struct Options {
@@ -90,22 +90,22 @@ struct Options {
     compact: bool,
     persist: bool,
     home: PathBuf,
-    /// The folder below which it reads.
+    /// Folder whose files it may read.
     here: PathBuf,
 }
 
 impl Options {
-    fn read(args: &[String], home: Option<PathBuf>, here: &Path) -> Result<Self, String> {
+    fn parse(args: &[String], home: Option<PathBuf>, here: &Path) -> Result<Self, String> {
         let value = |name: &str| {
             args.iter()
                 .position(|arg| arg == name)
                 .and_then(|at| args.get(at + 1))
-                .ok_or_else(|| format!("{name} is missing"))
+                .ok_or_else(|| format!("missing option {name}"))
         };
         let number = |name: &str| {
             value(name)?
                 .parse::<u64>()
-                .map_err(|_| format!("{name} must be a whole number"))
+                .map_err(|_| format!("invalid option {name}: it must be a whole number"))
         };
         let flag = |name: &str| args.iter().any(|arg| arg == name);
         let session = value("--session")?.clone();
@@ -114,9 +114,12 @@ impl Options {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || c == '-')
         {
-            return Err("--session must be made of letters, digits and dashes".to_owned());
+            return Err(
+                "invalid option --session: it must consist of letters, digits and dashes"
+                    .to_owned(),
+            );
         }
-        let home = home.ok_or("there is no HOME")?;
+        let home = home.ok_or("the variable HOME is missing")?;
         Ok(Self {
             behaviour: value("--behaviour")?.parse()?,
             session,
@@ -152,23 +155,23 @@ fn turn(
         out,
         calls: 0,
     };
-    agent.tell(&WireEvent::Init {
+    agent.write_event(&WireEvent::Init {
         session: options.session.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
     if options.compact {
-        let done = agent
+        let compaction = agent
             .memory
             .compact(&agent.key, options.behaviour, options.seed);
-        agent.compacted(WireTrigger::Manual, done)?;
+        agent.write_compaction(WireTrigger::Manual, compaction)?;
     } else {
-        agent.hear(&prompt()?)?;
+        agent.respond(&prompt()?)?;
     }
     let usage = WireEvent::Usage {
         context: agent.memory.tokens(),
         window: agent.memory.window,
     };
-    agent.tell(&usage)?;
+    agent.write_event(&usage)?;
     if options.persist {
         save(&options.session_file(), &agent.memory)
     } else {
@@ -185,61 +188,64 @@ struct Agent<'a, W> {
 }
 
 impl<W: Write> Agent<'_, W> {
-    fn hear(&mut self, prompt: &str) -> Result<(), String> {
-        // What is said of a probe or in recall depends on the context as it was before the prompt.
-        let asked: Vec<Entry> = self.key.asked(prompt).into_iter().cloned().collect();
-        if !asked.is_empty() {
+    fn respond(&mut self, prompt: &str) -> Result<(), String> {
+        // Answers to probes and free recall depend on the context before the prompt.
+        let entries: Vec<Entry> = self.key.entries_in(prompt).into_iter().cloned().collect();
+        if !entries.is_empty() {
             if self.options.behaviour == Behaviour::Cheater && self.options.sealed {
-                self.call("repo/README.md")?;
+                self.read_file("repo/README.md")?;
             }
-            let replies: Vec<String> = asked.iter().map(|one| self.reply_to_probe(one)).collect();
-            return self.converse(prompt, &one_reply(&replies));
+            let replies: Vec<String> = entries
+                .iter()
+                .map(|entry| self.reply_to_probe(entry))
+                .collect();
+            return self.answer(prompt, &combine_replies(&replies));
         }
         if prompt.contains(RECALL) {
             let reply = self.recall(prompt);
-            return self.converse(prompt, &reply);
+            return self.answer(prompt, &reply);
         }
         self.work(prompt)
     }
 
-    fn converse(&mut self, prompt: &str, reply: &str) -> Result<(), String> {
-        self.tell(&WireEvent::Text {
+    fn answer(&mut self, prompt: &str, reply: &str) -> Result<(), String> {
+        self.write_event(&WireEvent::Text {
             text: reply.to_owned(),
         })?;
         if self.options.persist {
-            self.take_in(prompt.to_owned())?;
-            self.take_in(reply.to_owned())?;
+            self.remember(prompt.to_owned())?;
+            self.remember(reply.to_owned())?;
         }
         Ok(())
     }
 
     fn work(&mut self, prompt: &str) -> Result<(), String> {
-        let known = self.known();
-        self.take_in(prompt.to_owned())?;
+        let answerable = self.answerable_entries();
+        self.remember(prompt.to_owned())?;
         if self.options.behaviour.reads() {
             for path in listed_files(prompt) {
-                if let Some(read) = self.call(path)? {
-                    self.take_in(format!("{path}:\n{read}"))?;
+                if let Some(content) = self.read_file(path)? {
+                    self.remember(format!("{path}:\n{content}"))?;
                 }
             }
         }
         let mut reply = "I have taken note of what was said and of what I read.".to_owned();
-        if self.known() <= known {
-            let room = self.options.window / THINKING_SHARE * 4;
+        if self.answerable_entries() <= answerable {
+            let chars = self.options.window / THINKING_FRACTION * 4;
             reply.push_str(&thinking(
                 self.options.seed,
                 self.memory.messages.len(),
-                room,
+                chars,
             ));
         }
-        self.tell(&WireEvent::Text {
+        self.write_event(&WireEvent::Text {
             text: reply.clone(),
         })?;
-        self.take_in(reply)
+        self.remember(reply)
     }
 
-    /// How many entries could be answered now.
-    fn known(&self) -> usize {
+    /// Returns the number of entries that could be answered now.
+    fn answerable_entries(&self) -> usize {
         self.key
             .entries
             .iter()
@@ -256,7 +262,7 @@ impl<W: Write> Agent<'_, W> {
                 depends on the part of the change one has in view"
                 .to_owned(),
             Behaviour::Silent => String::new(),
-            Behaviour::Guesser => match pick(&entry.distractors, &entry.id) {
+            Behaviour::Guesser => match choose(&entry.distractors, &entry.id) {
                 Some(guess) => format!("ANSWER: {guess}\nCONFIDENCE: 50"),
                 None => "ANSWER: I don't recall".to_owned(),
             },
@@ -281,50 +287,54 @@ impl<W: Write> Agent<'_, W> {
             | Behaviour::Amnesiac
             | Behaviour::Lossy(_)
             | Behaviour::Stale
-            | Behaviour::Cheater => self.key.recited(
+            | Behaviour::Cheater => self.key.free_recall(
                 |entry| self.memory.answer(entry),
-                |statement| prompt.contains(OPEN) && self.memory.can_say(statement),
+                |statement| prompt.contains(OPEN) && self.memory.can_state(statement),
             ),
         }
     }
 
-    /// Reads a file of the workspace, as a tool call that everybody can see.
-    fn call(&mut self, path: &str) -> Result<Option<String>, String> {
+    /// Reads a file of the workspace, and reports it as a tool call.
+    fn read_file(&mut self, path: &str) -> Result<Option<String>, String> {
         self.calls += 1;
         let id = format!("call-{}", self.calls);
-        self.tell(&WireEvent::ToolCall {
+        self.write_event(&WireEvent::ToolCall {
             id: id.clone(),
             tool: "read".to_owned(),
             target: path.to_owned(),
         })?;
-        let read = if self.options.sealed {
+        let content = if self.options.sealed {
             None
         } else {
             read_below(&self.options.here, path)
         };
-        self.tell(&WireEvent::ToolResult {
+        self.write_event(&WireEvent::ToolResult {
             id,
-            is_error: read.is_none(),
-            bytes: read.as_ref().map_or(0, |text| text.len() as u64),
+            is_error: content.is_none(),
+            bytes: content.as_ref().map_or(0, |text| text.len() as u64),
         })?;
-        Ok(read)
+        Ok(content)
     }
 
-    fn take_in(&mut self, text: String) -> Result<(), String> {
+    fn remember(&mut self, text: String) -> Result<(), String> {
         let (behaviour, seed) = (self.options.behaviour, self.options.seed);
-        match self.memory.take_in(text, &self.key, behaviour, seed) {
-            Some(done) => self.compacted(WireTrigger::Auto, done),
+        match self.memory.add(text, &self.key, behaviour, seed) {
+            Some(compaction) => self.write_compaction(WireTrigger::Auto, compaction),
             None => Ok(()),
         }
     }
 
-    fn compacted(&mut self, trigger: WireTrigger, done: Compacted) -> Result<(), String> {
-        let Compacted {
+    fn write_compaction(
+        &mut self,
+        trigger: WireTrigger,
+        compaction: CompactionResult,
+    ) -> Result<(), String> {
+        let CompactionResult {
             tokens_before,
             tokens_after,
             summary,
-        } = done;
-        self.tell(&WireEvent::Compacted {
+        } = compaction;
+        self.write_event(&WireEvent::Compacted {
             trigger,
             tokens_before,
             tokens_after,
@@ -332,24 +342,24 @@ impl<W: Write> Agent<'_, W> {
         })
     }
 
-    fn tell(&mut self, event: &WireEvent) -> Result<(), String> {
-        tell(self.out, event)
+    fn write_event(&mut self, event: &WireEvent) -> Result<(), String> {
+        write_event(self.out, event)
     }
 }
 
-fn tell(out: &mut impl Write, event: &WireEvent) -> Result<(), String> {
+fn write_event(out: &mut impl Write, event: &WireEvent) -> Result<(), String> {
     let line = serde_json::to_string(event).map_err(|error| error.to_string())?;
-    writeln!(out, "{line}").map_err(|error| format!("standard output is closed: {error}"))
+    writeln!(out, "{line}").map_err(|error| format!("could not write to standard output: {error}"))
 }
 
-/// The paths that list items name.
+/// Returns the paths that list items name.
 fn listed_files(prompt: &str) -> impl Iterator<Item = &str> {
     prompt
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- `")?.split('`').next())
 }
 
-/// A file below a folder; nothing outside of it, whatever the path or a link says.
+/// Reads a file below a folder. Returns `None` if the path or a link leads out of it.
 fn read_below(here: &Path, path: &str) -> Option<String> {
     let path = Path::new(path);
     if !path
@@ -366,20 +376,20 @@ fn read_below(here: &Path, path: &str) -> Option<String> {
     let mut bytes = Vec::new();
     fs::File::open(real)
         .ok()?
-        .take(MOST_READ)
+        .take(MAX_FILE_BYTES)
         .read_to_end(&mut bytes)
         .ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn pick<'a>(choices: &'a [String], text: &str) -> Option<&'a String> {
-    // The share is below 1, so the number is below the length.
-    let number = (unit_interval(0, text) * choices.len() as f64) as usize;
-    choices.get(number)
+fn choose<'a>(choices: &'a [String], text: &str) -> Option<&'a String> {
+    // The draw is below 1, so the index is below the length.
+    let index = (unit_interval(0, text) * choices.len() as f64) as usize;
+    choices.get(index)
 }
 
-/// About `chars` characters of thinking that says nothing of the subject. It varies with the seed
-/// and the turn, as real thinking does, and holds no line that could be evidence.
+/// Returns about `chars` characters of thinking without any fact. Like real thinking it varies with the
+/// seed and the turn. It contains no line that could be evidence.
 fn thinking(seed: u64, turn: usize, chars: u64) -> String {
     const THOUGHTS: [&str; 8] = [
         "It is worth going over this once more from the start before anything is concluded.",
@@ -407,20 +417,20 @@ fn load<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, String
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| format!("{} cannot be read: {error}", path.display())),
+            .map_err(|error| format!("could not read {}: {error}", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+        Err(error) => Err(format!("could not read {}: {error}", path.display())),
     }
 }
 
-/// Writes beside and renames: a killed turn leaves the session as it was.
+/// Writes a new file and renames it, so that a killed turn leaves the session unchanged.
 fn save(path: &Path, memory: &Memory) -> Result<(), String> {
-    let failed = |error: io::Error| format!("{} cannot be written: {error}", path.display());
+    let failed = |error: io::Error| format!("could not write {}: {error}", path.display());
     let bytes = serde_json::to_vec(memory).map_err(|error| error.to_string())?;
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let beside = path.with_extension("new");
-    fs::write(&beside, bytes).map_err(failed)?;
-    fs::rename(&beside, path).map_err(failed)
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, bytes).map_err(failed)?;
+    fs::rename(&temporary, path).map_err(failed)
 }

@@ -1,4 +1,4 @@
-//! The lines that a control agent writes.
+//! Lines that a control agent writes.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum WireEvent {
-    /// The first line of a turn.
+    /// First line of a turn.
     Init {
         session: String,
         version: String,
@@ -34,17 +34,17 @@ pub(crate) enum WireEvent {
         context: u64,
         window: u64,
     },
-    /// The last line of a turn.
+    /// Last line of a turn.
     Result {
         is_error: bool,
         message: Option<String>,
     },
-    /// A kind that this version does not know.
+    /// A kind that this version does not support.
     #[serde(other)]
     Other,
 }
 
-/// What brought a compaction about.
+/// Trigger of a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireTrigger {

@@ -1,27 +1,27 @@
-//! Lines out of a stream, each at most so long, whatever the bytes are.
+//! Splits a stream of any bytes into lines of limited length.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// One line.
+/// One line of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// The line without its end, cut where it is too long.
+    /// The line without its end, cut at the maximum length.
     pub bytes: Vec<u8>,
-    /// Whether something was cut off.
+    /// Whether the line was cut.
     pub cut: bool,
-    /// How many bytes the line has on the wire, with its end.
+    /// Number of bytes in the stream, including the end of the line.
     pub whole_length: u64,
 }
 
-/// Reads lines. Holds no more than one line and one block of the stream, and reads no more than it
-/// is allowed: a line that never ends is no way around a limit.
+/// Reads lines. Holds at most one line and one block of the stream, and never reads more than allowed:
+/// a line that never ends cannot bypass the limit.
 #[derive(Debug)]
 pub struct LineReader<R> {
     source: R,
-    most: usize,
+    max_length: usize,
     allowed: u64,
     block: Vec<u8>,
-    /// What of the block is not yet used.
+    /// Unread part of the block.
     rest: std::ops::Range<usize>,
     line: Vec<u8>,
     length: u64,
@@ -29,11 +29,12 @@ pub struct LineReader<R> {
 }
 
 impl<R: AsyncRead + Unpin + Send> LineReader<R> {
-    /// Reads lines of at most `most` bytes; longer ones are cut. Reads `allowed` bytes in all.
-    pub fn new(source: R, most: usize, allowed: u64) -> Self {
+    /// Creates a reader of lines of at most `max_length` bytes. Longer lines are cut. The reader accepts
+    /// `allowed` bytes in total.
+    pub fn new(source: R, max_length: usize, allowed: u64) -> Self {
         Self {
             source,
-            most,
+            max_length,
             allowed,
             block: vec![0; 32 << 10],
             rest: 0..0,
@@ -43,17 +44,18 @@ impl<R: AsyncRead + Unpin + Send> LineReader<R> {
         }
     }
 
-    /// Allows `allowed` bytes from here on.
+    /// Allows `allowed` bytes from now on.
     pub fn allow(&mut self, allowed: u64) {
         self.allowed = allowed;
     }
 
-    /// The next line; none at the end. A last line without an end counts. Safe to drop and call
-    /// again: nothing that was read is lost.
+    /// Returns the next line. Returns `None` at the end of the stream. A last line without an end counts.
+    /// Dropping the future and calling again loses nothing.
     ///
     /// # Errors
     ///
-    /// Those of the stream; [`std::io::ErrorKind::FileTooLarge`] where more is read than is allowed.
+    /// Fails as the stream does, and with [`std::io::ErrorKind::FileTooLarge`] if it is longer than
+    /// allowed.
     pub async fn next(&mut self) -> std::io::Result<Option<Line>> {
         loop {
             if self.rest.is_empty() {
@@ -65,29 +67,29 @@ impl<R: AsyncRead + Unpin + Send> LineReader<R> {
                 self.allowed = self.allowed.checked_sub(read as u64).ok_or_else(|| {
                     std::io::Error::new(
                         std::io::ErrorKind::FileTooLarge,
-                        "more was written than is allowed",
+                        "the stream is longer than allowed",
                     )
                 })?;
                 if read == 0 {
                     self.ended = true;
-                    return Ok((self.length > 0).then(|| self.take()));
+                    return Ok((self.length > 0).then(|| self.complete_line()));
                 }
             }
             let unread = &self.block[self.rest.clone()];
             let end = unread.iter().position(|&byte| byte == b'\n');
             let piece = &unread[..end.unwrap_or(unread.len())];
-            let room = self.most.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            let free = self.max_length.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&piece[..piece.len().min(free)]);
             let used = piece.len() + usize::from(end.is_some());
             self.length += used as u64;
             self.rest.start += used;
             if end.is_some() {
-                return Ok(Some(self.take()));
+                return Ok(Some(self.complete_line()));
             }
         }
     }
 
-    fn take(&mut self) -> Line {
+    fn complete_line(&mut self) -> Line {
         let mut bytes = std::mem::take(&mut self.line);
         let whole_length = std::mem::take(&mut self.length);
         let cut = whole_length > bytes.len() as u64 + 1;
@@ -107,12 +109,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn all(bytes: &[u8], most: usize) -> Vec<Line> {
+    fn read_all(bytes: &[u8], max_length: usize) -> Vec<Line> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let mut reader = LineReader::new(bytes, most, u64::MAX);
+            let mut reader = LineReader::new(bytes, max_length, u64::MAX);
             let mut lines = Vec::new();
             while let Some(line) = reader.next().await.expect("a slice never fails") {
                 lines.push(line);
@@ -122,8 +124,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_cut_and_says_so() {
-        let lines = all(b"abcdef\nxy\n", 3);
+    fn a_line_that_is_too_long_is_cut_and_marked() {
+        let lines = read_all(b"abcdef\nxy\n", 3);
         assert_eq!(
             (lines[0].bytes.as_slice(), lines[0].cut),
             (b"abc".as_slice(), true)
@@ -143,13 +145,13 @@ mod tests {
 
     #[test]
     fn a_half_line_at_the_end_counts() {
-        assert_eq!(all(b"one\ntwo", 10).len(), 2);
+        assert_eq!(read_all(b"one\ntwo", 10).len(), 2);
     }
 
     proptest! {
         #[test]
         fn no_byte_is_lost(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
-            let lines = all(&bytes, 1 << 20);
+            let lines = read_all(&bytes, 1 << 20);
             let total: u64 = lines.iter().map(|line| line.whole_length).sum();
             prop_assert_eq!(total, bytes.len() as u64);
             prop_assert!(lines.iter().all(|line| !line.cut && !line.bytes.contains(&b'\n')));

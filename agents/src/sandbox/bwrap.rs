@@ -1,16 +1,16 @@
-//! bubblewrap: a file system and a process table of the program's own.
+//! bubblewrap: a separate file system and process table.
 //!
-//! Paths are the same inside as outside, because the programs find their sessions by the folder
-//! they work in, and a session is gone on with from outside. The environment is inherited and not
-//! set by arguments: those of a process can be read by everybody.
+//! Paths are the same inside and outside, because the programs find their sessions by their working
+//! folder, and a session is continued from outside. The environment is inherited instead of passed as
+//! arguments, because every process can read the arguments of others.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{Bounds, Reach, SYSTEM};
+use super::bounds::{AllowedPaths, Bounds, SYSTEM};
 
-/// What holds for every program.
+/// Arguments for every program.
 const ALWAYS: [&str; 4] = [
     "--unshare-pid",
     "--unshare-ipc",
@@ -18,70 +18,74 @@ const ALWAYS: [&str; 4] = [
     "--die-with-parent",
 ];
 
-/// Where bubblewrap is, tried out.
+/// Returns the path of bubblewrap, after a trial run.
 ///
 /// # Errors
 ///
-/// Why it cannot be used.
+/// Describes why it cannot be used.
 pub(super) fn detect() -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path)
         .map(|folder| folder.join("bwrap"))
         .find(|program| program.is_absolute() && program.is_file())
         .ok_or("bubblewrap is not installed (program bwrap)")?;
-    let tried = Command::new(&program)
+    let trial = Command::new(&program)
         .args(system())
         .args(["--", "true"])
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
-    if !tried.status.success() {
-        let said = String::from_utf8_lossy(&tried.stderr);
+        .map_err(|error| format!("could not start {}: {error}", program.display()))?;
+    if !trial.status.success() {
+        let stderr = String::from_utf8_lossy(&trial.stderr);
         return Err(format!(
-            "bubblewrap does not work here: {}",
-            said.trim().lines().next_back().unwrap_or("no reason given")
+            "bubblewrap does not work on this machine: {}",
+            stderr
+                .trim()
+                .lines()
+                .next_back()
+                .unwrap_or("no reason given")
         ));
     }
     Ok(program)
 }
 
-/// The arguments that start a program within its bounds.
-pub(super) fn args(bounds: &Bounds<'_>, reach: &Reach) -> Vec<OsString> {
+/// Returns the arguments that start a program within its bounds.
+pub(super) fn args(bounds: &Bounds<'_>, allowed: &AllowedPaths) -> Vec<OsString> {
     let mut args = system();
     let mut bind = |how: &str, from: &Path, to: &Path| {
         args.extend([how.into(), from.into(), to.into()]);
     };
-    for place in &reach.readable {
-        bind("--ro-bind", &place.real, &place.told);
+    for path in &allowed.readable {
+        bind("--ro-bind", &path.real, &path.given);
     }
-    let needs = reach
+    let programs = allowed
         .programs
         .iter()
-        .filter(|place| !is_of_system(&place.real));
-    for place in needs.clone() {
-        bind("--ro-bind", &place.real, &place.real);
-        if place.told != place.real {
-            bind("--ro-bind", &place.real, &place.told);
+        .filter(|path| !is_system_path(&path.real));
+    for path in programs.clone() {
+        bind("--ro-bind", &path.real, &path.real);
+        if path.given != path.real {
+            bind("--ro-bind", &path.real, &path.given);
         }
     }
-    // A folder of the search path may be reached through a link, which is not there inside.
+    // A folder of the search path may be a link, which does not exist inside.
     for folder in std::env::split_paths(bounds.search_path) {
         let Ok(real) = std::fs::canonicalize(&folder) else {
             continue;
         };
-        if real != folder && needs.clone().any(|place| real.starts_with(&place.real)) {
+        if real != folder && programs.clone().any(|path| real.starts_with(&path.real)) {
             bind("--ro-bind", &real, &folder);
         }
     }
-    bind("--bind", &reach.home.real, &reach.home.told);
-    if let Some(workspace) = &reach.workspace {
-        bind("--ro-bind", &workspace.real, &workspace.told);
+    bind("--bind", &allowed.home.real, &allowed.home.given);
+    if let Some(workspace) = &allowed.workspace {
+        bind("--ro-bind", &workspace.real, &workspace.given);
     }
     args.extend(["--remount-ro".into(), "/".into()]);
     args.extend(["--chdir".into(), bounds.folder.into(), "--".into()]);
-    // A link to the program may lie in a folder that is not there inside.
+    // A link to the program may be in a folder that does not exist inside.
     args.push(match std::fs::canonicalize(bounds.program) {
         Ok(real) => real.into(),
         Err(_) => bounds.program.into(),
@@ -90,11 +94,11 @@ pub(super) fn args(bounds: &Bounds<'_>, reach: &Reach) -> Vec<OsString> {
     args
 }
 
-/// The system's programs, and what a process cannot do without.
+/// Returns the arguments for the system's programs and for the basic needs of a process.
 fn system() -> Vec<OsString> {
     let mut args: Vec<OsString> = ALWAYS.map(OsString::from).to_vec();
     if nix::unistd::geteuid().is_root() {
-        // As for Landlock: the modes of files are the bounds' business.
+        // As for Landlock: the bounds replace the modes of files.
         args.extend(["--cap-drop", "ALL", "--cap-add", "CAP_DAC_OVERRIDE"].map(OsString::from));
     }
     for folder in SYSTEM {
@@ -107,6 +111,6 @@ fn system() -> Vec<OsString> {
     args
 }
 
-fn is_of_system(path: &Path) -> bool {
+fn is_system_path(path: &Path) -> bool {
     SYSTEM.iter().any(|folder| path.starts_with(folder))
 }

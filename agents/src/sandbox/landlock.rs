@@ -1,11 +1,10 @@
-//! Landlock: rules are written in the worker and take effect in the child before its program runs.
+//! Landlock: the worker prepares rules, and they take effect in the child before its program runs.
 //!
-//! What the kernel's Landlock does not ask about, whatever its version: whether a file exists and
-//! how large it is, its owner, mode and times; UDP. Before ABI 9 it does not ask when a socket in
-//! the file system is connected to.
+//! No version of Landlock restricts UDP, or the reading of a file's existence, size, owner, mode and
+//! times. Before ABI 9 it does not restrict connections to sockets in the file system.
 //!
-//! A worker that is root would hand on more than files: a child keeps none of its capabilities but
-//! that of ignoring the modes of files, which are the rules' business here.
+//! A child of a worker that runs as root keeps only one capability: to ignore the modes of files. The
+//! rules replace these modes.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -16,42 +15,42 @@ use ::landlock::{
     Scope,
 };
 
-use super::{DEVICES, Reach};
+use super::bounds::{AllowedPaths, DEVICES};
 
-/// The last version whose rights are used here.
+/// Newest version whose rights are used.
 const NEWEST: i32 = 9;
 
-/// `capset(2)`'s current version of its structures.
+/// Current version of the structures of `capset(2)`.
 const CAPABILITIES_VERSION: u32 = 0x2008_0522;
-/// Reading, writing and searching whatever the modes of files and folders say.
+/// Capability to read, write and search whatever the modes of files and folders.
 const DAC_OVERRIDE: u32 = 1 << 1;
 
-/// The version of the kernel's Landlock, tried out on a thread of its own.
+/// Returns the version of the kernel's Landlock, after a trial on a thread of its own.
 ///
 /// # Errors
 ///
-/// Why there is none.
+/// Describes why Landlock is not available.
 pub(super) fn detect() -> Result<i32, String> {
-    std::thread::spawn(try_out)
+    std::thread::spawn(run_trial)
         .join()
-        .unwrap_or_else(|_| Err("Landlock could not be tried out".to_owned()))
+        .unwrap_or_else(|_| Err("the trial of Landlock failed".to_owned()))
 }
 
-fn try_out() -> Result<i32, String> {
+fn run_trial() -> Result<i32, String> {
     let failed = |error: RulesetError| format!("Landlock does not work: {error}");
-    let nothing = Ruleset::default()
+    let empty = Ruleset::default()
         .handle_access(AccessFs::from_all(ABI::V1))
         .and_then(Ruleset::create)
         .map_err(failed)?;
-    match nothing.restrict_self().map_err(failed)?.landlock {
+    match empty.restrict_self().map_err(failed)?.landlock {
         LandlockStatus::NotImplemented => {
-            Err("this kernel has no Landlock (Linux 5.13 or newer has)".to_owned())
+            Err("this kernel has no Landlock. It needs Linux 5.13 or newer".to_owned())
         }
         LandlockStatus::NotEnabled => {
-            Err("Landlock is switched off in this kernel (see its option lsm=)".to_owned())
+            Err("Landlock is disabled in this kernel. See its option lsm=".to_owned())
         }
         LandlockStatus::Available { .. } if std::fs::read_dir("/").is_ok() => {
-            Err("Landlock is there, but keeps nothing out".to_owned())
+            Err("Landlock is enabled but has no effect".to_owned())
         }
         LandlockStatus::Available {
             effective_abi,
@@ -60,67 +59,69 @@ fn try_out() -> Result<i32, String> {
     }
 }
 
-pub(super) fn knows_ports(abi: i32) -> bool {
+pub(super) fn restricts_ports(abi: i32) -> bool {
     abi >= 4
 }
 
-pub(super) fn knows_signals(abi: i32) -> bool {
+pub(super) fn restricts_signals(abi: i32) -> bool {
     abi >= 6
 }
 
-/// What is in force, for people.
-pub(super) fn words(abi: i32, connect: Option<&[u16]>) -> String {
-    let (mut held, mut open) = (vec!["files".to_owned()], Vec::new());
+/// Describes the protection, for people.
+pub(super) fn describe(abi: i32, connect: Option<&[u16]>) -> String {
+    let (mut protected, mut open) = (vec!["files".to_owned()], Vec::new());
     if abi < 3 {
         open.push("emptying files");
     }
-    if knows_ports(abi) {
-        let reached = connect.map_or("any port".to_owned(), |ports| {
+    if restricts_ports(abi) {
+        let reachable = connect.map_or("any port".to_owned(), |ports| {
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
             format!("port {}", ports.join(", "))
         });
-        held.push(format!("TCP ports (no listening, connecting to {reached})"));
+        protected.push(format!(
+            "TCP ports (no listening, connecting to {reachable})"
+        ));
     } else {
         open.push("TCP ports");
     }
-    if knows_signals(abi) {
-        held.push("signals".to_owned());
+    if restricts_signals(abi) {
+        protected.push("signals".to_owned());
     } else {
         open.push("signals");
     }
-    let mut words = format!("landlock (ABI {abi}): {}", held.join(", "));
+    let mut description = format!("landlock (ABI {abi}): {}", protected.join(", "));
     if !open.is_empty() {
-        words.push_str("; not: ");
-        words.push_str(&open.join(", "));
+        description.push_str("; not: ");
+        description.push_str(&open.join(", "));
     }
-    words
+    description
 }
 
-/// The rules for a program.
+/// Creates the rules for a program.
 ///
 /// # Errors
 ///
-/// The kernel refuses them, or a folder is gone.
+/// Fails if the kernel refuses them, or if a folder does not exist.
 pub(super) fn rules(
     abi: i32,
-    reach: &Reach,
+    allowed: &AllowedPaths,
     connect: Option<&[u16]>,
     listen: Option<u16>,
 ) -> Result<OwnedFd, String> {
-    let known = ABI::from(abi.min(NEWEST));
-    let created = begin(abi, known, connect.is_some())
-        .map_err(|error| format!("the sandbox's rules cannot be made: {error}"))?;
+    let supported = ABI::from(abi.min(NEWEST));
+    let created = create_ruleset(abi, supported, connect.is_some())
+        .map_err(|error| format!("could not create the rules of the sandbox: {error}"))?;
     let mut rules = Rules {
         created,
-        abi: known,
+        abi: supported,
     };
 
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    for place in &reach.programs {
-        rules.allow(&place.real, read | AccessFs::Execute)?;
+    for program in &allowed.programs {
+        rules.allow(&program.real, read | AccessFs::Execute)?;
     }
-    for place in &reach.readable {
-        rules.allow(&place.real, read)?;
+    for path in &allowed.readable {
+        rules.allow(&path.real, read)?;
     }
     rules.allow(Path::new("/proc"), read)?;
     for device in DEVICES.map(Path::new) {
@@ -128,14 +129,14 @@ pub(super) fn rules(
             rules.allow(device, AccessFs::ReadFile | AccessFs::WriteFile)?;
         }
     }
-    if let Some(workspace) = &reach.workspace {
-        // Repositories have scripts that agents run.
+    if let Some(workspace) = &allowed.workspace {
+        // Agents run scripts of repositories.
         rules.allow(&workspace.real, read | AccessFs::Execute)?;
     }
-    // A device made in a HOME would be the way around all of this.
+    // A device created in a HOME would bypass all rules.
     let devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
-    rules.allow(&reach.home.real, AccessFs::from_all(known) & !devices)?;
-    if knows_ports(abi) {
+    rules.allow(&allowed.home.real, AccessFs::from_all(supported) & !devices)?;
+    if restricts_ports(abi) {
         for port in connect.unwrap_or_default() {
             rules.port(*port, AccessNet::ConnectTcp)?;
         }
@@ -143,24 +144,23 @@ pub(super) fn rules(
             rules.port(port, AccessNet::BindTcp)?;
         }
     }
-    Option::<OwnedFd>::from(rules.created)
-        .ok_or_else(|| "the kernel has lost its Landlock".to_owned())
+    Option::<OwnedFd>::from(rules.created).ok_or_else(|| "the kernel returned no rules".to_owned())
 }
 
-/// All that is asked about, and nothing allowed yet.
-fn begin(abi: i32, known: ABI, ports: bool) -> Result<RulesetCreated, RulesetError> {
-    // What was detected is there: anything less than it would be a silent loss.
+/// Creates rules that restrict everything and allow nothing yet.
+fn create_ruleset(abi: i32, supported: ABI, ports: bool) -> Result<RulesetCreated, RulesetError> {
+    // Detected features must work: anything less would weaken the sandbox silently.
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(known))?;
-    if knows_ports(abi) {
+        .handle_access(AccessFs::from_all(supported))?;
+    if restricts_ports(abi) {
         ruleset = ruleset.handle_access(AccessNet::BindTcp)?;
         if ports {
             ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
         }
     }
-    if knows_signals(abi) {
-        ruleset = ruleset.scope(Scope::from_all(known))?;
+    if restricts_signals(abi) {
+        ruleset = ruleset.scope(Scope::from_all(supported))?;
     }
     ruleset.create()
 }
@@ -173,7 +173,7 @@ struct Rules {
 impl Rules {
     fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), String> {
         let failed = |error: &dyn std::fmt::Display| {
-            format!("the sandbox cannot let {} through: {error}", path.display())
+            format!("could not allow {} in the sandbox: {error}", path.display())
         };
         let opened = PathFd::new(path).map_err(|error| failed(&error))?;
         let access = if path.is_dir() {
@@ -191,19 +191,19 @@ impl Rules {
         (&mut self.created)
             .add_rule(NetPort::new(port, access))
             .map(|_| ())
-            .map_err(|error| format!("the sandbox cannot let port {port} through: {error}"))
+            .map_err(|error| format!("could not allow port {port} in the sandbox: {error}"))
     }
 }
 
-/// Puts rules into force for the calling thread and all that it starts, for good. Made for a child
-/// between fork and exec: three system calls, no allocation, no lock.
+/// Applies rules permanently to the calling thread and all processes that it starts. Safe between fork
+/// and exec: three system calls, no allocation, no lock.
 ///
 /// # Errors
 ///
-/// Those of the system calls.
+/// Fails as the system calls do.
 pub(crate) fn enforce(rules: &OwnedFd) -> std::io::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
-    give_up_capabilities()?;
+    drop_capabilities()?;
     restrict(rules)
 }
 
@@ -228,7 +228,7 @@ fn restrict(rules: &OwnedFd) -> std::io::Result<()> {
     }
 }
 
-/// `capset(2)`'s header.
+/// Header of `capset(2)`.
 #[repr(C)]
 struct Head {
     version: u32,
@@ -244,9 +244,9 @@ struct Half {
     inheritable: u32,
 }
 
-/// Since no new privileges can be gained, what is given up here does not come back by exec.
-#[expect(unsafe_code, reason = "there is no safe door to these system calls")]
-fn give_up_capabilities() -> std::io::Result<()> {
+/// Drops all capabilities but one. No new privileges can be gained, so exec does not restore them.
+#[expect(unsafe_code, reason = "these system calls have no safe interface")]
+fn drop_capabilities() -> std::io::Result<()> {
     let mut head = Head {
         version: CAPABILITIES_VERSION,
         thread: 0,
@@ -287,11 +287,11 @@ fn give_up_capabilities() -> std::io::Result<()> {
 mod tests {
     use std::ffi::OsStr;
 
-    use super::super::Bounds;
+    use super::super::bounds::Bounds;
     use super::*;
 
     #[test]
-    fn an_older_kernel_gets_rules_that_it_knows() {
+    fn an_older_kernel_gets_rules_that_it_supports() {
         let home = tempfile::tempdir().expect("a folder");
         let bounds = Bounds {
             program: Path::new("sh"),
@@ -299,39 +299,39 @@ mod tests {
             folder: home.path(),
             home: home.path(),
             workspace: None,
-            needs: &[],
+            readable: &[],
             certificates: Vec::new(),
             search_path: OsStr::new("/usr/bin"),
         };
-        let reach = Reach::of(&bounds).expect("good bounds");
+        let allowed = AllowedPaths::resolve(&bounds).expect("good bounds");
         let here = detect();
         for abi in 1..=NEWEST {
-            // A kernel without Landlock, or with an older one, must refuse and not do less.
-            let known = here.as_ref().is_ok_and(|here| abi <= *here);
-            let ports = knows_ports(abi).then_some([443]);
+            // A kernel without Landlock, or with an older one, must refuse instead of protecting less.
+            let is_supported = here.as_ref().is_ok_and(|here| abi <= *here);
+            let ports = restricts_ports(abi).then_some([443]);
             let made = rules(
                 abi,
-                &reach,
+                &allowed,
                 ports.as_ref().map(<[u16; 1]>::as_slice),
                 Some(80),
             );
-            // The versions 7 and 8 brought nothing that is asked for here.
+            // Versions 7 and 8 added nothing that is used here.
             let same = here
                 .as_ref()
                 .is_ok_and(|here| (6..=8).contains(here) && abi <= 8);
-            assert_eq!(made.is_ok(), known || same, "ABI {abi}: {made:?}");
+            assert_eq!(made.is_ok(), is_supported || same, "ABI {abi}: {made:?}");
         }
     }
 
     #[test]
-    fn what_a_kernel_cannot_withhold_is_said() {
+    fn unprotected_resources_are_listed() {
         assert_eq!(
-            words(7, Some(&[443, 8080])),
+            describe(7, Some(&[443, 8080])),
             "landlock (ABI 7): files, TCP ports (no listening, connecting to port 443, 8080), \
              signals"
         );
         assert_eq!(
-            words(2, None),
+            describe(2, None),
             "landlock (ABI 2): files; not: emptying files, TCP ports, signals"
         );
     }

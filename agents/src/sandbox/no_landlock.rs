@@ -1,8 +1,8 @@
-//! Landlock where there is none: on systems other than Linux.
+//! Replacement for Landlock on systems other than Linux.
 
 use std::os::fd::OwnedFd;
 
-use super::Reach;
+use super::bounds::AllowedPaths;
 
 const NONE: &str = "only Linux has Landlock";
 
@@ -10,21 +10,21 @@ pub(super) fn detect() -> Result<i32, String> {
     Err(NONE.to_owned())
 }
 
-pub(super) fn knows_ports(_: i32) -> bool {
+pub(super) fn restricts_ports(_: i32) -> bool {
     false
 }
 
-pub(super) fn knows_signals(_: i32) -> bool {
+pub(super) fn restricts_signals(_: i32) -> bool {
     false
 }
 
-pub(super) fn words(_: i32, _: Option<&[u16]>) -> String {
+pub(super) fn describe(_: i32, _: Option<&[u16]>) -> String {
     NONE.to_owned()
 }
 
 pub(super) fn rules(
     _: i32,
-    _: &Reach,
+    _: &AllowedPaths,
     _: Option<&[u16]>,
     _: Option<u16>,
 ) -> Result<OwnedFd, String> {

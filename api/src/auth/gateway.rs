@@ -7,10 +7,10 @@ use domain::vocabulary::{ActorKind, Role};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::bearer;
-use super::keys::{Claims, Keys};
+use crate::auth::bearer::bearer_token;
+use crate::auth::jwks::{Claims, Keys};
 use crate::caller::Caller;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 use platform::settings::ExposeSecret;
 
 use crate::settings::AuthSettings;
@@ -30,7 +30,7 @@ const NO_PROOF: ApiError =
 const CONTRADICTED: ApiError = ApiError::Unauthorized("The headers contradict the gateway's token");
 
 /// Who the gateway says it is.
-pub(super) async fn caller_of(
+pub(crate) async fn caller_of(
     settings: &AuthSettings,
     keys: Option<&Keys>,
     headers: &HeaderMap,
@@ -103,7 +103,7 @@ impl Proof {
 
 /// Looks at the proofs of a gateway beside a token of ours, which needs none of them. Without single
 /// sign-on they mean nothing.
-pub(super) async fn check(
+pub(crate) async fn check(
     settings: &AuthSettings,
     keys: Option<&Keys>,
     headers: &HeaderMap,
@@ -152,7 +152,7 @@ async fn proof(
     let of_headers = knows_secret(settings, headers)? || is_trusted;
     let token = match single(&TOKEN, headers)? {
         Some(token) => Some(token),
-        None => bearer(headers).map(str::to_owned),
+        None => bearer_token(headers).map(str::to_owned),
     };
     match (keys, token) {
         (Some(keys), Some(token)) => Ok(Proof {

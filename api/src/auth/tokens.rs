@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::caller::Caller;
-use crate::error::ApiError;
-use crate::scope;
+use crate::http::error::ApiError;
+use crate::tenancy;
 
 const PREFIX: &str = "mbk_";
 /// How exactly the last use of a token is known.
@@ -24,7 +24,7 @@ const USE_NOTED: TimeDelta = TimeDelta::seconds(60);
 const REFUSED: ApiError = ApiError::Unauthorized("The token is not valid");
 
 /// Whether a text looks like a token of ours.
-pub(super) fn is_ours(text: &str) -> bool {
+pub(crate) fn is_ours(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
@@ -41,7 +41,7 @@ fn hash(secret: &str) -> String {
 }
 
 /// Whoever a token was made for.
-pub(super) async fn caller_of(
+pub(crate) async fn caller_of(
     database: &DatabaseConnection,
     token: &str,
 ) -> Result<Caller, ApiError> {
@@ -50,7 +50,7 @@ pub(super) async fn caller_of(
         .and_then(|rest| rest.split_once('_'))
         .ok_or(REFUSED)?;
     let id: TokenId = id.parse().map_err(|_| REFUSED)?;
-    let row = scope::token_by_id(id)
+    let row = tenancy::token_by_id(id)
         .one(database)
         .await
         .map_err(ApiError::database("finding a token"))?

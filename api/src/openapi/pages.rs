@@ -3,14 +3,14 @@
 use axum::Router;
 use utoipa::openapi::OpenApi;
 
-use crate::running::Running;
+use crate::state::ApiState;
 
 /// Path of the OpenAPI document.
 const DOCUMENT: &str = "/openapi.json";
 
 /// Returns the routes of the document and its pages. The pages load nothing from other hosts.
 #[cfg(feature = "swagger")]
-pub(crate) fn pages(document: OpenApi) -> Router<Running> {
+pub(crate) fn pages(document: OpenApi) -> Router<ApiState> {
     use aide::redoc::Redoc;
     use axum::http::HeaderValue;
     use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -45,7 +45,7 @@ pub(crate) fn pages(document: OpenApi) -> Router<Running> {
 
 /// Returns the route of the document. The pages need the feature `swagger`.
 #[cfg(not(feature = "swagger"))]
-pub(crate) fn pages(document: OpenApi) -> Router<Running> {
+pub(crate) fn pages(document: OpenApi) -> Router<ApiState> {
     use axum::Json;
     use axum::routing::get;
 

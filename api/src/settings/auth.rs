@@ -41,7 +41,7 @@ pub struct JwtSettings {
 
 impl AuthSettings {
     /// Reads what is set; problems are noted in `reader`.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let gateway_secret = reader.secret("GATEWAY_SECRET");
         if gateway_secret
             .as_ref()

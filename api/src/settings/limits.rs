@@ -55,7 +55,7 @@ impl LimitSettings {
     const MOST_CONNECTIONS: usize = 1_000_000;
 
     /// Reads what is set; problems are noted in `reader`.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let usual = Self::default();
         let settings = Self {
             body_bytes: reader.parsed("MAX_BODY_BYTES", usual.body_bytes),

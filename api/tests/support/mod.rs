@@ -4,8 +4,9 @@ mod rows;
 
 use std::sync::{Arc, Mutex};
 
+use api::KnownAgent;
 use api::settings::ApiSettings;
-use api::state::{ApiState, KnownAgent};
+use api::state::ApiDependencies;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -97,7 +98,7 @@ impl Notifier for RecordingNotifier {
 
 /// The interface on a database of its own.
 pub(crate) struct TestApi {
-    pub(crate) state: ApiState,
+    pub(crate) state: ApiDependencies,
     pub(crate) doorbell: Arc<RecordingNotifier>,
     pub(crate) stopping: CancellationToken,
     pub(crate) router: Router,
@@ -130,7 +131,7 @@ impl TestApi {
         let mut reader = Reader::new(&settings);
         let settings = ApiSettings::read(&mut reader);
         let settings = reader.finish(settings).expect("the settings are good");
-        let state = ApiState {
+        let state = ApiDependencies {
             platform,
             settings: Arc::new(settings),
             known_agents: known_agents(),

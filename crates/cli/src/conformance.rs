@@ -1,4 +1,4 @@
-//! `membreak conformance AGENT`: whether an agent's adapter does what every adapter must do.
+//! `membreak conformance AGENT`: checks an agent's adapter.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,35 +9,35 @@ use platform::settings::Environment;
 use serde_json::json;
 use simulator::conformance::{self, Check, Outcome, Subject};
 
-use crate::embedded::{Settings, told};
-use crate::misuse::Misuse;
-use crate::output::{say, say_json};
+use crate::all_in_one::{Settings, settings_error};
+use crate::output::{print, print_json};
+use crate::usage_error::UsageError;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The agent, such as `claude`, `claude:MODEL`, or the name of an agent in `AGENTS_FILE`.
+    /// Agent: `claude`, `claude:MODEL`, or the name of an agent in `AGENTS_FILE`.
     agent: String,
-    /// Only this check; may be given more than once.
+    /// Run only this check. May be repeated.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(conformance::CHECKS))]
     check: Vec<String>,
-    /// How long, in seconds, the program may be silent before a turn fails.
+    /// Seconds of silence after which a turn fails.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     stall: u64,
-    /// Print one JSON document, and nothing else, on standard output.
+    /// Print one JSON document, and nothing else, to standard output.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     let setup = settings.worker.agents.setup();
-    let all = adapters::all(&setup.context("finding this executable")?);
+    let all = adapters::all(&setup.context("could not find the path of this program")?);
     let adapter = adapters::adapter_for(&all, &options.agent).map_err(|failure| {
         let known: Vec<&str> = all
             .iter()
             .map(|adapter| adapter.profile().name.as_str())
             .collect();
-        Misuse(format!(
+        UsageError(format!(
             "{}; there are {}",
             failure.message,
             known.join(", ")
@@ -53,24 +53,24 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         folder: settings.worker.work_dir.join("conformance"),
         stall: Duration::from_secs(options.stall),
     };
-    let tell = |check: &Check| {
+    let print_check = |check: &Check| {
         if !options.json {
-            say(&line(check));
+            print(&line(check));
         }
     };
     let mut checks = Vec::new();
     if options.check.is_empty() {
-        checks = conformance::run(&subject, tell).await;
+        checks = conformance::run(&subject, print_check).await;
     } else {
         for name in &options.check {
             let check = conformance::run_one(&subject, name).await;
-            tell(&check);
+            print_check(&check);
             checks.push(check);
         }
     }
     let failed = checks.iter().filter(|check| check.failed()).count();
     if options.json {
-        say_json(&json!({
+        print_json(&json!({
             "schema": 1,
             "agent": options.agent,
             "sandbox": subject.sandbox.report(),
@@ -78,7 +78,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             "checks": checks,
         }))?;
     } else {
-        say(&format!("{} checks, {failed} failed", checks.len()));
+        print(&format!("{} checks, {failed} failed", checks.len()));
     }
     Ok(if failed == 0 {
         ExitCode::SUCCESS

@@ -1,4 +1,4 @@
-//! `membreak demo`: the sample pull request, evaluated with the control agents.
+//! `membreak demo`: evaluates the sample pull request with the control agents.
 
 use std::process::ExitCode;
 
@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use serde_json::json;
 use simulator::demo::{base_files, head_files};
 
-use crate::evaluation::{Common, evaluate};
-use crate::output::{complain, say};
+use crate::local_evaluation::{CommonOptions, evaluate};
+use crate::output::{print, print_error};
 use crate::self_check;
 
-/// Every behaviour that is known beforehand.
+/// All control agents.
 const CONTROLS: [&str; 8] = [
     "control-perfect",
     "control-lossy:0.5",
@@ -24,23 +24,24 @@ const CONTROLS: [&str; 8] = [
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Agents, comma-separated; default: every control agent.
+    /// Agents, comma-separated. By default all control agents.
     #[arg(long, value_delimiter = ',')]
     agents: Option<Vec<String>>,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let folder = tempfile::tempdir().context("making a temporary folder")?;
+    let folder =
+        tempfile::tempdir().context("could not create a temporary folder; check TMPDIR")?;
     let repository = folder.path().join("sample");
     let (base, head) =
         simulator::repository::build_repository(&repository, &base_files()?, &head_files()?)
             .await
-            .context("building the sample repository (is git installed?)")?;
+            .context("could not build the sample repository; is git installed?")?;
     let repository = tokio::fs::canonicalize(&repository)
         .await
-        .context("finding the sample")?;
+        .context("could not find the sample repository")?;
     let agents = options
         .agents
         .unwrap_or_else(|| CONTROLS.iter().map(|&agent| agent.to_owned()).collect());
@@ -62,23 +63,23 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if evaluated.cancelled || evaluated.incomplete {
         return Ok(evaluated.exit_code());
     }
-    // A control that misses its row of the protocol's table is a defect of the instrument.
+    // A control that misses its expected result is a defect of the instrument.
     let checked = self_check::check(&evaluated.document);
     for miss in &checked.misses {
-        complain(&format!("the instrument is broken: {miss}"));
+        print_error(&format!("the instrument is broken: {miss}"));
     }
     if !checked.misses.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
     if checked.controls == 0 {
-        // Then it is an evaluation like any other.
+        // Without controls this is an ordinary evaluation.
         return Ok(evaluated.exit_code());
     }
-    let verdict = "all controls measured as they must";
+    let verdict = "all controls measured as expected";
     if !options.common.json {
-        say(verdict);
+        print(verdict);
     } else if !options.common.quiet {
-        complain(verdict);
+        print_error(verdict);
     }
     Ok(ExitCode::SUCCESS)
 }

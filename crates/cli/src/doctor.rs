@@ -1,4 +1,4 @@
-//! `membreak doctor`: what is installed, reachable and configured, and how to mend what is not.
+//! `membreak doctor`: checks programs, services and settings, and suggests fixes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,53 +13,59 @@ use platform::settings::{self, Environment};
 use platform::telemetry::chain;
 use serde::Serialize;
 
-use crate::effective::{self, Effective, Origin};
-use crate::embedded::Settings;
-use crate::output::{say, say_json};
+use crate::all_in_one::Settings;
+use crate::output::{print, print_json};
+use crate::settings_report::{self, EffectiveSetting, SettingOrigin};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
-    /// Tell all settings, not only those that are set.
+    /// Show all settings, not only those that are set.
     #[arg(long)]
     settings: bool,
 }
 
-/// How good a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Verdict {
     Ok,
-    /// Something cannot be used, but the rest works.
+    /// One part is unusable, the rest works.
     Warn,
     Fail,
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
-    what: String,
+    #[serde(rename = "what")]
+    subject: String,
     verdict: Verdict,
     found: String,
-    /// How to mend it.
+    /// Suggested fix.
     fix: Option<String>,
 }
 
 impl Finding {
-    fn ok(what: &str, found: impl Into<String>) -> Self {
+    fn ok(subject: &str, found: impl Into<String>) -> Self {
         Self {
-            what: what.to_owned(),
+            subject: subject.to_owned(),
             verdict: Verdict::Ok,
             found: found.into(),
             fix: None,
         }
     }
 
-    fn bad(verdict: Verdict, what: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+    fn bad(
+        verdict: Verdict,
+        subject: &str,
+        found: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
         Self {
-            what: what.to_owned(),
+            subject: subject.to_owned(),
             verdict,
             found: found.into(),
             fix: Some(fix.into()),
@@ -71,11 +77,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut findings = vec![git().await];
     match Settings::read(&Environment) {
         Ok(settings) => {
-            findings.push(Finding::ok("settings", "all can be used"));
+            findings.push(Finding::ok("settings", "everything is ready"));
             look_at(&settings, &mut findings).await;
         }
         Err(errors) => findings.extend(errors.0.iter().map(|error| {
-            let fix = ".env.example tells what each setting takes";
+            let fix = "see docs/reference/settings.md for the values of each setting";
             Finding::bad(
                 Verdict::Fail,
                 &format!("setting {}", error.name),
@@ -85,12 +91,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         })),
     }
     let file = settings::file::entries()?;
-    let effective = effective::settings(&Environment, &file);
+    let effective = settings_report::settings(&Environment, &file);
     let failed = findings
         .iter()
         .any(|finding| finding.verdict == Verdict::Fail);
     if options.json {
-        say_json(&serde_json::json!({
+        print_json(&serde_json::json!({
             "schema": 1,
             "ok": !failed,
             "findings": findings,
@@ -103,12 +109,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 Verdict::Warn => "warn",
                 Verdict::Fail => "FAIL",
             };
-            say(&format!("{mark}  {}: {}", finding.what, finding.found));
+            print(&format!("{mark}  {}: {}", finding.subject, finding.found));
             if let Some(fix) = &finding.fix {
-                say(&format!("      → {fix}"));
+                print(&format!("      → {fix}"));
             }
         }
-        tell(&effective, options.settings);
+        print_settings(&effective, options.settings);
     }
     Ok(if failed {
         ExitCode::FAILURE
@@ -117,34 +123,34 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The settings that are set, or all.
-fn tell(settings: &[Effective], all: bool) {
-    let set = |setting: &&Effective| setting.origin != Origin::Default;
+/// Prints the settings that are set, or all settings.
+fn print_settings(settings: &[EffectiveSetting], all: bool) {
+    let set = |setting: &&EffectiveSetting| setting.origin != SettingOrigin::Default;
     let count = settings.iter().filter(set).count();
     let rest = settings.len() - count;
-    say("");
-    say(&match (count, all) {
+    print("");
+    print(&match (count, all) {
         (0, true) => "no setting is set; the defaults are:".to_owned(),
-        (0, false) => "no setting is set; --settings tells the defaults".to_owned(),
+        (0, false) => "no setting is set; --settings shows the defaults".to_owned(),
         (_, true) => format!("settings: {count} set, {rest} at their defaults:"),
         (_, false) => {
-            format!("settings: {count} set, {rest} at their defaults, which --settings tells too:")
+            format!("settings: {count} set, {rest} at their defaults (--settings shows them):")
         }
     });
     let mut section = "";
     for setting in settings.iter().filter(|setting| all || set(setting)) {
         if setting.section != section {
             section = &setting.section;
-            say(&format!("\n{section}"));
+            print(&format!("\n{section}"));
         }
         let value = setting.value.as_deref().unwrap_or("(not set)");
-        say(&format!(
+        print(&format!(
             "  {} = {value}  [{}]",
             setting.name,
             setting.origin.words()
         ));
         if all {
-            say(&format!("      {}", setting.help));
+            print(&format!("      {}", setting.help));
         }
     }
 }
@@ -187,9 +193,9 @@ async fn database(settings: &Settings) -> Finding {
     if let Some(file) = file_to_make(&settings.platform.database.url) {
         return to_be_made("database", &file, "choose another DATABASE_URL");
     }
-    // Redis is looked at on its own, and so is a storage that is a folder: to connect would make it.
+    // Redis and a storage folder are checked separately: connecting would create the folder.
     let Ok(nowhere) = tempfile::tempdir() else {
-        let fix = "set TMPDIR to a folder that can be written";
+        let fix = "set TMPDIR to a writable folder";
         return Finding::bad(Verdict::Fail, "database", "no temporary folder", fix);
     };
     let mut alone = platform::connect::PlatformSettings {
@@ -236,7 +242,7 @@ async fn redis(settings: &Settings) -> Finding {
     }
 }
 
-/// The file of an SQLite database that is not there and that the service would make.
+/// Returns the file of a missing SQLite database that the service would create.
 fn file_to_make(url: &str) -> Option<PathBuf> {
     let rest = url.strip_prefix("sqlite:")?;
     let (path, query) = rest.strip_prefix("//").unwrap_or(rest).split_once('?')?;
@@ -245,24 +251,24 @@ fn file_to_make(url: &str) -> Option<PathBuf> {
         .then(|| file.to_owned())
 }
 
-fn writable(what: &str, folder: &Path) -> Finding {
+fn writable(subject: &str, folder: &Path) -> Finding {
     let fix = "choose another folder (STORAGE_DIR, WORK_DIR), or change its owner";
     if !folder.exists() {
-        return to_be_made(what, folder, fix);
+        return to_be_made(subject, folder, fix);
     }
     match can_be_written(folder) {
-        Ok(()) => Finding::ok(what, format!("{} can be written", folder.display())),
+        Ok(()) => Finding::ok(subject, format!("{} is writable", folder.display())),
         Err(error) => Finding::bad(
             Verdict::Fail,
-            what,
+            subject,
             format!("{}: {error}", folder.display()),
             fix,
         ),
     }
 }
 
-/// What is not there is left so: to look must not change anything.
-fn to_be_made(what: &str, path: &Path, fix: &str) -> Finding {
+/// A missing file or folder is not created: a check must not change anything.
+fn to_be_made(subject: &str, path: &Path, fix: &str) -> Finding {
     let tried = std::path::absolute(path).and_then(|path| {
         match path.ancestors().skip(1).find(|folder| folder.exists()) {
             Some(folder) => can_be_written(folder),
@@ -271,19 +277,19 @@ fn to_be_made(what: &str, path: &Path, fix: &str) -> Finding {
     });
     match tried {
         Ok(()) => Finding::ok(
-            what,
-            format!("{} is not there and would be made", path.display()),
+            subject,
+            format!("{} does not exist and would be created", path.display()),
         ),
         Err(error) => Finding::bad(
             Verdict::Fail,
-            what,
-            format!("{} cannot be made: {error}", path.display()),
+            subject,
+            format!("could not create {}: {error}", path.display()),
             fix,
         ),
     }
 }
 
-/// Tries it with a file that has no name.
+/// Checks write access with an unnamed file.
 fn can_be_written(folder: &Path) -> io::Result<()> {
     tempfile::tempfile_in(folder).map(drop)
 }
@@ -297,7 +303,7 @@ async fn address(settings: &Settings) -> Finding {
                 Verdict::Warn,
                 "address",
                 format!("{address}: {error}"),
-                "is the service running already? else choose another HOST or PORT",
+                "is the service running already? Otherwise choose another HOST or PORT",
             );
         }
     };
@@ -316,7 +322,8 @@ async fn address(settings: &Settings) -> Finding {
     }
 }
 
-/// Whether the keys of the gateway's tokens can be had; nothing where they are not needed.
+/// Checks that the keys of the gateway's tokens can be fetched. Returns `None` if they are not
+/// needed.
 async fn sign_on(settings: &Settings) -> Option<Finding> {
     let auth = &settings.api.auth;
     if !auth.enabled {
@@ -327,7 +334,7 @@ async fn sign_on(settings: &Settings) -> Option<Finding> {
         Err(problem) => Finding::bad(
             Verdict::Fail,
             "sign-on service",
-            format!("its keys cannot be had: {problem}"),
+            format!("could not fetch its keys: {problem}"),
             "check SSO_SERVICE_URL; keys are read from .well-known/jwks.json below it",
         ),
     })
@@ -336,23 +343,23 @@ async fn sign_on(settings: &Settings) -> Option<Finding> {
 fn sandbox(settings: &Settings) -> Finding {
     const FIX: &str = "use a Linux with Landlock (5.13 or newer), or install bubblewrap \
         (apt-get install bubblewrap)";
-    let what = "sandbox";
+    let subject = "sandbox";
     match settings.worker.agents.sandbox() {
         Ok(sandbox) => {
             let report = sandbox.report();
             match (report.filesystem, settings.worker.agents.sandbox) {
-                (true, _) => Finding::ok(what, report.words),
+                (true, _) => Finding::ok(subject, report.words),
                 (false, Mode::None) => {
-                    Finding::bad(Verdict::Warn, what, report.words, "set SANDBOX=auto")
+                    Finding::bad(Verdict::Warn, subject, report.words, "set SANDBOX=auto")
                 }
                 (false, Mode::Auto | Mode::Landlock | Mode::Bwrap) => {
-                    Finding::bad(Verdict::Warn, what, report.words, FIX)
+                    Finding::bad(Verdict::Warn, subject, report.words, FIX)
                 }
             }
         }
         Err(why) => Finding::bad(
             Verdict::Fail,
-            what,
+            subject,
             why,
             format!("{FIX}; or set SANDBOX=auto, without SANDBOX_CONNECT_PORTS"),
         ),

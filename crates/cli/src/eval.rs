@@ -1,4 +1,4 @@
-//! `membreak eval`: evaluates a pull request, by its address or in a local repository.
+//! `membreak eval`: evaluates a pull request, by URL or in a local repository.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,65 +7,65 @@ use anyhow::Context as _;
 use domain::vocabulary::{Dimension, Trigger};
 use serde_json::json;
 
-use crate::evaluation::{Common, evaluate};
-use crate::misuse::Misuse;
-use crate::stubbed;
+use crate::local_evaluation::{CommonOptions, evaluate};
+use crate::model_stub_session::StubOptions;
+use crate::usage_error::UsageError;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["pr_url", "repo"]))]
 pub(crate) struct Options {
-    /// The pull request's address, such as <https://github.com/OWNER/REPO/pull/1>.
+    /// URL of the pull request, such as <https://github.com/OWNER/REPO/pull/1>.
     pr_url: Option<String>,
-    /// A local git repository.
+    /// Local git repository.
     #[arg(long, requires = "base", value_name = "PATH")]
     repo: Option<PathBuf>,
-    /// The revision that the change starts from (its merge base with the head is taken).
+    /// Base revision of the change. Its merge base with the head is used.
     #[arg(long, requires = "repo", value_name = "REV")]
     base: Option<String>,
-    /// The revision of the change.
+    /// Head revision of the change.
     #[arg(long, default_value = "HEAD", value_name = "REV")]
     head: String,
     /// Agents, comma-separated.
     #[arg(long, required = true, value_delimiter = ',')]
     agents: Vec<String>,
-    /// Dimensions, comma-separated: AR, TTL, LRU, SF.
+    /// Dimensions, comma-separated: AR (accurate retrieval), TTL (test-time learning), LRU
+    /// (long-range understanding), SF (selective forgetting).
     #[arg(long, value_delimiter = ',', default_values = ["AR", "TTL", "LRU", "SF"])]
     rubric: Vec<Dimension>,
-    /// At most so many changed files.
+    /// Maximum number of changed files.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     max_files: Option<u32>,
-    /// What is to bring the break about: `auto`, `manual`, `auto_then_manual`.
+    /// Trigger of the break (compaction): `auto`, `manual` or `auto_then_manual`.
     #[arg(long, default_value = "auto_then_manual")]
     trigger: Trigger,
-    /// The context size, in tokens, at which the break is to come.
+    /// Context size in tokens at which the agent should compact.
     #[arg(long, value_name = "TOKENS")]
     context_tokens: Option<u32>,
-    /// Empty the workspace before the compaction, so that nothing can be read again from the disk
-    /// (true), or do not (false). Not given: where the break is brought about by the agent's own
-    /// command, yes.
+    /// Empty the workspace before the compaction, so that no file can be read again. By default
+    /// true if the agent's own command triggers the break.
     #[arg(long, value_name = "BOOL")]
     seal_before_break: Option<bool>,
-    /// Compactions per run, each measured: a forgetting curve.
+    /// Compactions per run. Each is measured, which gives a forgetting curve.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     breaks: u32,
-    /// Closed probes of one prompt, the same in all arms. More cost less, and change the score.
+    /// Closed probes per prompt, the same in all arms. More probes cost less but change the score.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
     probes_per_prompt: u32,
-    /// Ask about purpose, risks and rollback of the pull request too, for judges that are models (true),
-    /// or do not (false). No part of any score.
+    /// Also ask about purpose, risks and rollback of the pull request. Needs model judges and is
+    /// not part of any score.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     open_questions: bool,
-    /// Stop cleanly when the known cost of the runs reaches so many US dollars.
+    /// Stop cleanly when the known cost of the runs reaches this amount in US dollars.
     #[arg(long, value_name = "USD")]
     max_cost_usd: Option<f64>,
-    /// Ask the probes of this file instead of generated ones: `question_bank.jsonl` of an earlier
-    /// `--out`, or of the API. They are proved again before use.
+    /// Use the probes of this file instead of generated ones: `question_bank.jsonl` of an earlier
+    /// `--out`, or from the API. Each probe is verified before use.
     #[arg(long, value_name = "FILE")]
     question_bank: Option<PathBuf>,
     #[command(flatten)]
-    stubbed: stubbed::Stubbing,
+    stubbed: StubOptions,
     #[command(flatten)]
-    common: Common,
+    common: CommonOptions,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -94,7 +94,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(file) = &options.question_bank {
         let bank = tokio::fs::read_to_string(file)
             .await
-            .with_context(|| Misuse(format!("--question-bank {}", file.display())))?;
+            .with_context(|| UsageError(format!("--question-bank {}", file.display())))?;
         request["question_bank"] = json!(bank);
     }
     let local = match &options.repo {
@@ -114,15 +114,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(evaluated.exit_code())
 }
 
-/// The repository that a folder belongs to, and the folders that it is kept in: a linked working
-/// tree has its objects elsewhere.
+/// Returns the repository of a folder, and the folders that contain it. The objects of a linked
+/// working tree are in another folder.
 async fn repository(folder: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let folder = tokio::fs::canonicalize(folder)
         .await
-        .with_context(|| Misuse(format!("--repo {}", folder.display())))?;
-    let objects = ask(&folder, "--git-common-dir").await?;
+        .with_context(|| UsageError(format!("--repo {}", folder.display())))?;
+    let objects = git_path(&folder, "--git-common-dir").await?;
     // A bare repository has no working tree.
-    let top = match ask(&folder, "--show-toplevel").await {
+    let top = match git_path(&folder, "--show-toplevel").await {
         Ok(top) => top,
         Err(_) => folder,
     };
@@ -130,23 +130,23 @@ async fn repository(folder: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     Ok((top, roots))
 }
 
-async fn ask(folder: &Path, what: &str) -> anyhow::Result<PathBuf> {
+async fn git_path(folder: &Path, option: &str) -> anyhow::Result<PathBuf> {
     let output = tokio::process::Command::new("git")
-        .args(["rev-parse", "--path-format=absolute", what])
+        .args(["rev-parse", "--path-format=absolute", option])
         .current_dir(folder)
         .kill_on_drop(true)
         .output()
         .await
-        .context("starting git (is it installed?)")?;
+        .context("could not start git; is it installed?")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::bail!(Misuse(format!(
-            "--repo {} is no git repository: {}",
+        anyhow::bail!(UsageError(format!(
+            "--repo {} is not a git repository: {}",
             folder.display(),
             said.trim()
         )));
     }
-    let path = String::from_utf8(output.stdout).context("a path that is not UTF-8")?;
+    let path = String::from_utf8(output.stdout).context("git printed a path that is not UTF-8")?;
     tokio::fs::canonicalize(path.trim_end())
         .await
         .with_context(|| format!("finding {}", path.trim_end()))

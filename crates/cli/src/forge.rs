@@ -1,14 +1,14 @@
-//! `membreak forge`: the sample pull request on a forge of this machine.
+//! `membreak forge`: serves the sample pull request as a local forge.
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::output::say;
+use crate::output::print;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The port on 127.0.0.1; 0 for any free one.
+    /// Port on 127.0.0.1. 0 for a free port.
     #[arg(long, default_value_t = 9_418)]
     port: u16,
 }
@@ -27,7 +27,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         )
         .await
         .context("putting the sample pull request there")?;
-    say(&format!(
+    print(&format!(
         "pull request: {base}/membreak/sample/pull/1\nset for API and worker: FORGE_URLS={base} \
          FORGE_API_URL={api}\nstop with Ctrl-C",
         base = forge.base_url(),

@@ -1,10 +1,10 @@
-//! `membreak judge`: judges a finished task again, without running its agents.
+//! `membreak judge`: repeats the judging of a finished task without running its agents.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use api::judging::{Refused, judge_again};
+use api::judgings::create::{Refused, judge_again};
 use domain::vocabulary::JudgingStatus;
 use entity::{TaskId, judging};
 use platform::connect::Platform;
@@ -12,31 +12,30 @@ use platform::settings::Environment;
 use results::load::result_document;
 use sea_orm::EntityTrait as _;
 
-use crate::embedded::{Embedded, Settings, told};
+use crate::all_in_one::{AllInOne, Settings, settings_error};
 use crate::output;
 
-/// How often the judging is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Interval at which the judging is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a judging waits in.
+/// Queue of judgings.
 ///
-/// It is one job from its votes to its documents, and nobody asked this program to run the agents of
-/// whatever else waits in the same database. What else is to be judged there may be judged meanwhile:
-/// a worker chooses among queues, not among tasks.
+/// The worker of this command serves no other queue, so it never runs agents of other tasks in the
+/// same database. It may judge other waiting tasks, because a worker selects queues and not tasks.
 const QUEUE: &str = "judge";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The task's id, in the database of the settings.
+    /// Id of the task in the configured database.
     task: uuid::Uuid,
-    /// Print the new result as one JSON document, and nothing else, on standard output.
+    /// Print the new result as one JSON document, and nothing else, to standard output.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
-    // Nobody is served meanwhile.
+    let mut settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
+    // The API serves no clients meanwhile.
     "127.0.0.1".clone_into(&mut settings.api.host);
     settings.api.port = 0;
     settings.worker.queues = vec![QUEUE.to_owned()];
@@ -47,7 +46,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|judge| format!("{}:{}", judge.api, judge.model))
         .collect();
-    let mut embedded = Embedded::start(settings).await?;
+    let mut embedded = AllInOne::start(settings).await?;
     let platform = embedded.platform.clone();
     let followed = tokio::select! {
         judged = follow(&platform, TaskId(options.task)) => judged,
@@ -56,18 +55,18 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let document = match followed {
         Ok(()) => result_document(&platform.database, TaskId(options.task))
             .await
-            .context("reading the result")?,
+            .context("could not read the result from the database")?,
         Err(error) => {
             embedded.stop().await?;
             return Err(error);
         }
     };
     embedded.stop().await?;
-    let document = document.context("the task is gone")?;
+    let document = document.context("the task was deleted meanwhile")?;
     if options.json {
-        output::say_json(&document)?;
+        output::print_json(&document)?;
     } else {
-        output::say(&format!(
+        output::print(&format!(
             "judging {} of task {} by the deterministic judge{}",
             document.judging.number,
             document.task.id,
@@ -78,16 +77,16 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         ));
         for judge in &document.judging.judges {
             let why = judge.why.as_deref().unwrap_or("may rank");
-            output::say(&format!("{}: {why}", judge.name));
+            output::print(&format!("{}: {why}", judge.name));
         }
-        output::say_result(&document);
+        output::print_result(&document);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks for a judging and waits until it is done.
+/// Requests a judging and waits until it is done.
 async fn follow(platform: &Platform, task: TaskId) -> anyhow::Result<()> {
-    let asked = judge_again(platform, task, &api::audit::Actor::local())
+    let asked = judge_again(platform, task, &api::admin::audit_log::Actor::local())
         .await
         .map_err(|refused| match refused {
             Refused::Gone => anyhow::anyhow!(output::no_task(task)),
@@ -97,14 +96,14 @@ async fn follow(platform: &Platform, task: TaskId) -> anyhow::Result<()> {
         let row = judging::Entity::find_by_id(asked.id)
             .one(&platform.database)
             .await
-            .context("looking at the judging")?;
+            .context("could not read the judging from the database")?;
         match row {
             Some(row) if row.status == JudgingStatus::Done => return Ok(()),
             Some(row) if row.status == JudgingStatus::Error => {
                 bail!(row.error_message.unwrap_or_default())
             }
-            Some(_) => tokio::time::sleep(LOOK_EVERY).await,
-            None => bail!("the judging is gone"),
+            Some(_) => tokio::time::sleep(POLL_INTERVAL).await,
+            None => bail!("the judging was deleted meanwhile"),
         }
     }
 }

@@ -1,14 +1,14 @@
-//! `membreak`: one program for a first look and for the command line.
+//! `membreak`: the command line program.
 
 mod demo;
 mod doctor;
-mod effective;
-mod embedded;
+mod settings_report;
+mod all_in_one;
 mod eval;
-mod evaluation;
+mod local_evaluation;
 mod forge;
 mod judge;
-mod misuse;
+mod usage_error;
 mod plan;
 mod report;
 mod output;
@@ -17,18 +17,18 @@ mod self_check;
 mod serve;
 mod model_stub;
 mod conformance;
-mod stubbed;
+mod model_stub_session;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::misuse::Misuse;
-use crate::output::complain;
+use crate::output::print_error;
+use crate::usage_error::UsageError;
 
-/// Measures how much coding agents forget when their context is compacted.
+/// Measures what coding agents forget when their context is compacted.
 ///
-/// Exit status: 0 measured, 1 failed or nothing could be measured, 2 used wrongly, 130 cancelled.
+/// Exit status: 0 measured, 1 failed or nothing measured, 2 usage error, 130 cancelled.
 #[derive(Debug, Parser)]
 #[command(name = "membreak", version, propagate_version = true)]
 struct Arguments {
@@ -38,25 +38,25 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Evaluates a sample pull request with the control agents: shows and tests the instrument.
+    /// Evaluate a sample pull request with the control agents. Shows and checks the instrument.
     Demo(demo::Options),
-    /// Evaluates a pull request.
+    /// Evaluate a pull request.
     Eval(eval::Options),
-    /// Writes the report of a task, or of all tasks together.
+    /// Write the report of one task, or of all tasks together.
     Report(report::Options),
-    /// Tells how many pull requests and trials it takes to see a difference.
+    /// Compute the number of pull requests and trials that a difference needs.
     Plan(plan::Options),
-    /// Judges a finished task again, without running its agents; the old figures stay.
+    /// Repeat the judging of a finished task without running its agents. The old scores stay.
     Judge(judge::Options),
-    /// Checks an agent's adapter against the model stub: what every adapter must do.
+    /// Check an agent's adapter against the model stub.
     Conformance(conformance::Options),
-    /// Answers like a model, from what stands in each request: for writing and testing adapters.
+    /// Serve a model stub that answers from the content of each request. For writing adapters.
     ModelStub(model_stub::Options),
-    /// Serves the API and works, in one process.
+    /// Run the API and a worker in one process.
     Serve(serve::Options),
-    /// Tells what is installed, reachable and configured, and how to mend what is not.
+    /// Check programs, services and settings, and suggest fixes.
     Doctor(doctor::Options),
-    /// Serves the sample pull request as a forge on this machine, to try the API without network.
+    /// Serve the sample pull request as a local forge, to try the API without a network.
     Forge(forge::Options),
 }
 
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     let file = platform::settings::file::load();
     let arguments = Arguments::parse();
     if let Err(error) = file {
-        complain(&platform::telemetry::chain(&error));
+        print_error(&platform::telemetry::chain(&error));
         return ExitCode::FAILURE;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("the runtime cannot be started: {error}"));
+            print_error(&format!("could not start the async runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -98,11 +98,11 @@ fn main() -> ExitCode {
             Command::Forge(options) => forge::run(&options).await,
         }
     });
-    // Nothing that still runs in the background may hold the exit up.
+    // Background work must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
-        if error.is::<Misuse>() {
+        print_error(&format!("{error:#}"));
+        if error.is::<UsageError>() {
             ExitCode::from(2)
         } else {
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! `membreak model-stub`: a model for writing adapters without a key or a cent.
+//! `membreak model-stub`: a model stub for writing adapters without a key and without cost.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,29 +12,30 @@ use platform::settings::Environment;
 use serde_json::json;
 use simulator::model_stub::{Fault, Keep, KeySource, ModelStub, Rules};
 
-use crate::embedded::{Settings, told};
-use crate::misuse::Misuse;
-use crate::output::{say, say_json};
+use crate::all_in_one::{Settings, settings_error};
+use crate::output::{print, print_json};
+use crate::usage_error::UsageError;
 
-/// How often the file of requests is written on.
+/// Interval at which new requests are appended to the file.
 const EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The port to listen on; 0 is any free one.
+    /// Port to listen on. 0 for a free port.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// An answer key as JSON: which questions it can answer, and what it must see to do so.
+    /// Answer key as JSON: the questions that the stub can answer, and the evidence that a request
+    /// must contain.
     #[arg(long)]
     key_file: Option<PathBuf>,
-    /// What summaries keep: everything, nothing, or a share such as 0.5.
+    /// Content that summaries keep: everything, nothing, or a share such as 0.5.
     #[arg(long, default_value = "everything", value_parser = keep)]
     keep: Keep,
-    /// Write every request to this file, as JSON lines.
+    /// Write every request to this file as JSON lines.
     #[arg(long)]
     record: Option<PathBuf>,
-    /// What goes wrong with every request: rate-limit, overloaded, server-error, unauthorized,
-    /// bad-request, hang, garbage, truncate, empty-summary or failed-summary.
+    /// Fault of every response: rate-limit, overloaded, server-error, unauthorized, bad-request,
+    /// hang, garbage, truncate, empty-summary or failed-summary.
     #[arg(long, value_parser = fault)]
     fault: Option<Fault>,
     /// Print the address as one JSON document.
@@ -42,7 +43,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What a summary keeps, as it is written on a command line.
+/// Parses the share that summaries keep.
 pub(crate) fn keep(text: &str) -> Result<Keep, String> {
     match text {
         "everything" => Ok(Keep::Everything),
@@ -75,9 +76,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(path) => {
             let text = tokio::fs::read(path)
                 .await
-                .with_context(|| Misuse(format!("--key-file {}", path.display())))?;
+                .with_context(|| UsageError(format!("--key-file {}", path.display())))?;
             serde_json::from_slice(&text).with_context(|| {
-                Misuse(format!("--key-file {} is no answer key", path.display()))
+                UsageError(format!(
+                    "--key-file {} is not an answer key",
+                    path.display()
+                ))
             })?
         }
         None => AnswerKey::default(),
@@ -93,7 +97,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(fault) = &options.fault {
         stub.fail(fault.clone(), usize::MAX);
     }
-    tell(options, &stub)?;
+    print_addresses(options, &stub)?;
     let recording = record(options.record.as_deref(), &stub);
     tokio::select! {
         ended = recording => ended?,
@@ -102,11 +106,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says where it is, and how each agent is told so.
-fn tell(options: &Options, stub: &ModelStub) -> anyhow::Result<()> {
-    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+/// Prints the address, and the variables that point each agent to it.
+fn print_addresses(options: &Options, stub: &ModelStub) -> anyhow::Result<()> {
+    let settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     let setup = settings.worker.agents.setup();
-    let adapters = agents::adapters::all(&setup.context("finding this executable")?);
+    let adapters =
+        agents::adapters::all(&setup.context("could not find the path of this program")?);
     let endpoint = stub.endpoint();
     let environments: Vec<_> = adapters
         .iter()
@@ -120,21 +125,21 @@ fn tell(options: &Options, stub: &ModelStub) -> anyhow::Result<()> {
             .into_iter()
             .map(|(name, environment)| (name, json!(environment)))
             .collect();
-        return say_json(&json!({"url": stub.url(), "key": stub.key(), "agents": agents}));
+        return print_json(&json!({"url": stub.url(), "key": stub.key(), "agents": agents}));
     }
-    say(&format!("listening at {}, key {}", stub.url(), stub.key()));
+    print(&format!("listening at {}, key {}", stub.url(), stub.key()));
     for (name, environment) in environments {
         let words: Vec<String> = environment
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        say(&format!("{name}: {}", words.join(" ")));
+        print(&format!("{name}: {}", words.join(" ")));
     }
-    say("Ctrl-C stops it");
+    print("Ctrl-C stops it");
     Ok(())
 }
 
-/// Writes the requests on to a file, for as long as it is waited for.
+/// Appends new requests to a file until cancelled.
 async fn record(path: Option<&std::path::Path>, stub: &ModelStub) -> anyhow::Result<()> {
     let Some(path) = path else {
         return std::future::pending().await;
@@ -145,12 +150,13 @@ async fn record(path: Option<&std::path::Path>, stub: &ModelStub) -> anyhow::Res
     loop {
         tokio::time::sleep(EVERY).await;
         let requests = stub.requests();
-        // A request that is still waiting for its answer is written when it has one.
+        // A request is written after its response.
         for request in requests.iter().skip(written) {
             if request.status == 0 {
                 break;
             }
-            let line = serde_json::to_string(request).context("writing a request as JSON")?;
+            let line =
+                serde_json::to_string(request).context("could not write a request as JSON")?;
             writeln!(file, "{line}").with_context(context)?;
             written += 1;
         }

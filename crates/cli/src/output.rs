@@ -1,5 +1,4 @@
-//! What people and programs get to see: standard output is for results, standard error for the
-//! rest.
+//! Output: results go to standard output, everything else to standard error.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -11,58 +10,57 @@ use platform::artifacts;
 use platform::connect::Platform;
 use results::document::{ResultDocument, RowPart, RunPart};
 
-use crate::misuse::Misuse;
+use crate::usage_error::UsageError;
 
-/// A figure that is not defined.
+/// Shown for a figure that is not defined.
 const UNDEFINED: &str = "–";
 
-/// Writes a text to standard output. A closed pipe is the reader's own choice.
-pub(crate) fn say(text: &str) {
+/// Writes a text to standard output. Ignores a closed pipe.
+pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// Writes a text to standard error.
-pub(crate) fn complain(text: &str) {
+/// Writes a message to standard error.
+pub(crate) fn print_error(text: &str) {
     let _ = writeln!(io::stderr().lock(), "membreak: {text}");
 }
 
-/// The one document of `--json`.
-pub(crate) fn say_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    say(&serde_json::to_string_pretty(document).context("writing JSON")?);
+/// Prints the document of `--json`.
+pub(crate) fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(document).context("writing JSON")?);
     Ok(())
 }
 
-/// What is said of a task that is not there.
+/// Returns the error for a missing task.
 pub(crate) fn no_task(id: TaskId) -> String {
     format!(
-        "there is no task {id} in the database that DATABASE_URL names; `demo` and `eval` leave only what \
-         --out wrote"
+        "no task {id} in the database. Check DATABASE_URL. `demo` and `eval` keep only what --out wrote"
     )
 }
 
-/// Tells why nothing, or not all, was measured.
-pub(crate) fn tell_failure(document: &ResultDocument) {
+/// Prints the reason if nothing, or not everything, was measured.
+pub(crate) fn print_failure(document: &ResultDocument) {
     if let Some(error) = &document.task.error {
-        complain(error);
+        print_error(error);
     } else if document.leaderboard.is_empty() {
         for run in &document.runs {
             if let Some(error) = &run.error {
-                complain(&format!("{} #{}: {error}", run.agent, run.trial));
+                print_error(&format!("{} #{}: {error}", run.agent, run.trial));
             }
         }
     }
 }
 
-/// The result as tables.
-pub(crate) fn say_result(document: &ResultDocument) {
+/// Prints the result as tables.
+pub(crate) fn print_result(document: &ResultDocument) {
     let task = &document.task;
     let probes: Vec<String> = task
         .probes
         .iter()
         .map(|(dimension, n)| format!("{dimension} {n}"))
         .collect();
-    say(&format!(
+    print(&format!(
         "{}  {} … {}  probes: {}",
         task.repo,
         short(task.base.as_deref()),
@@ -74,19 +72,19 @@ pub(crate) fn say_result(document: &ResultDocument) {
         },
     ));
     if document.model_stub {
-        say("the models were a stub: the figures say nothing of any model");
+        print("the models were a stub: the scores say nothing about a model");
     }
     if let Some(error) = &task.error {
-        say(&format!("error: {error}"));
+        print(&format!("error: {error}"));
     }
-    say(&runs_table(&document.runs).to_string());
-    say(&leaderboard_table(document).to_string());
+    print(&runs_table(&document.runs).to_string());
+    print(&leaderboard_table(document).to_string());
     for row in &document.unranked_agents {
         if let Some(why) = &row.why_unranked {
-            say(&format!("{} is not ranked: {why}", row.agent));
+            print(&format!("{} is not ranked: {why}", row.agent));
         }
     }
-    say(
+    print(
         "cold: never saw the pull request · base: just before the break · post: after it · kept: \
          retention · – : not defined",
     );
@@ -191,7 +189,7 @@ fn leaderboard_table(document: &ResultDocument) -> Table {
     right_aligned(table, 2)
 }
 
-/// What the agent failed of what it attempted.
+/// Returns failed runs and attempted runs of an agent.
 fn failed(row: &RowPart) -> String {
     let attempts = row.attempts.unwrap_or(row.trials);
     let failed = attempts.saturating_sub(row.trials);
@@ -209,13 +207,12 @@ fn figure(value: Option<f64>) -> String {
     value.map_or_else(|| UNDEFINED.to_owned(), |value| format!("{value:.2}"))
 }
 
-/// Makes the folder of a result, before anything is done that may have to be paid for.
+/// Creates the folder of a result before anything costs money.
 ///
-/// It must be new or empty. Whatever stands there is the user's, an earlier result too; and beside
-/// files of another evaluation nobody could tell what belongs to which. Hidden files do not count:
-/// none is written.
+/// It must be new or empty: existing files belong to the user, and files of two evaluations could
+/// not be told apart. Hidden files do not count, because none is written.
 pub(crate) async fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
-    let unusable = || Misuse(format!("--out {} cannot be used", folder.display()));
+    let unusable = || UsageError(format!("--out {} cannot be used", folder.display()));
     tokio::fs::create_dir_all(folder)
         .await
         .with_context(unusable)?;
@@ -223,7 +220,7 @@ pub(crate) async fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
     while let Some(entry) = entries.next_entry().await.with_context(unusable)? {
         let name = entry.file_name();
         if !name.as_encoded_bytes().starts_with(b".") {
-            bail!(Misuse(format!(
+            bail!(UsageError(format!(
                 "--out {} is not empty ({} is there): name a new folder, or an empty one",
                 folder.display(),
                 name.display()
@@ -234,7 +231,7 @@ pub(crate) async fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the result and everything that was recorded into a folder.
+/// Writes the result and all artifacts to a folder.
 pub(crate) async fn write_files(
     platform: &Platform,
     document: &ResultDocument,
@@ -260,9 +257,9 @@ pub(crate) async fn write_files(
         .collect();
     let kept = artifacts::list(&platform.database, document.task.id)
         .await
-        .context("listing what was recorded")?;
+        .context("could not list the artifacts of the task")?;
     for artifact in kept {
-        // Names that begin with a dot are the worker's own.
+        // Names that begin with a dot are private to the worker.
         if artifact.name.starts_with('.') || artifact.name == "result.json" {
             continue;
         }
@@ -272,7 +269,7 @@ pub(crate) async fn write_files(
         };
         create(place.clone()).await?;
         let bytes = platform.artifacts.get(&artifact).await?;
-        // Names are ours, and still no name may lead out of the folder.
+        // Names come from this program, but still no name may lead out of the folder.
         let name = artifact.name.replace(['/', '\\'], "-");
         write(&place.join(name), &bytes).await?;
     }

@@ -1,5 +1,4 @@
-//! `membreak plan`: how many pull requests and trials it takes to see a difference, before they are paid
-//! for.
+//! `membreak plan`: computes the number of pull requests and trials that a difference needs.
 
 mod results;
 
@@ -11,36 +10,37 @@ use comfy_table::Table;
 use evaluation::statistics::{POWER, sample_size, smallest_detectable};
 use serde::Serialize;
 
-use crate::misuse::Misuse;
 use crate::output;
+use crate::usage_error::UsageError;
 use results::{Agents, measured};
 
-/// Designs that are looked at: pull requests and trials of each.
+/// Considered designs: pull requests, and trials of each.
 const PULL_REQUESTS: [usize; 10] = [1, 2, 3, 5, 8, 12, 20, 30, 50, 100];
 const TRIALS: [usize; 5] = [1, 2, 3, 5, 10];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The difference of two agents' scores (from 0 to 1) that is to be seen.
+    /// Difference of two agents' scores (from 0 to 1) that should be detected.
     #[arg(long)]
     difference: f64,
-    /// How much that difference varies from pull request to pull request (standard deviation).
+    /// Standard deviation of that difference between pull requests.
     #[arg(long, value_name = "SD")]
     sd_between: Option<f64>,
-    /// How much it varies from trial to trial of one pull request.
+    /// Standard deviation of that difference between trials of one pull request.
     #[arg(long, value_name = "SD")]
     sd_within: Option<f64>,
-    /// The chance of seeing it if it is there.
+    /// Statistical power: the probability of detecting the difference if it exists.
     #[arg(long, default_value_t = POWER)]
     power: f64,
-    /// How many agents are compared; each runs every trial. Or, with --from, which two: `A,B`.
+    /// Number of compared agents, each of which runs every trial. With --from, the names of two
+    /// agents: `A,B`.
     #[arg(long, default_value = "2", value_name = "NUMBER|A,B")]
     agents: Agents,
-    /// Take the spreads from these results (`result.json`). Where they have more than two agents,
-    /// --agents names the two.
+    /// Take the standard deviations from these results (`result.json`). If they have more than two
+    /// agents, --agents names the two.
     #[arg(long, value_name = "FILE")]
     from: Vec<PathBuf>,
-    /// Print one JSON document, and nothing else, on standard output.
+    /// Print one JSON document, and nothing else, to standard output.
     #[arg(long)]
     json: bool,
 }
@@ -50,22 +50,22 @@ pub(crate) struct Options {
 struct Design {
     pull_requests: usize,
     trials: usize,
-    /// Runs of all agents.
+    /// Number of runs of all agents.
     runs: usize,
-    /// The smallest difference that it shows; null where it shows none.
+    /// Smallest detectable difference. Null if none is detectable.
     smallest_detectable: Option<f64>,
     enough: bool,
-    /// How many times larger the variance is than if every session had a pull request of its own.
+    /// Design effect: the ratio of the variance to that of the same number of independent sessions.
     design_effect: Option<f64>,
-    /// So many sessions, each of a pull request of its own, would say as much.
+    /// Effective sample size: the number of independent sessions with the same information.
     effective_sessions: Option<f64>,
 }
 
-/// How many pull requests show the difference, with so many trials of each.
+/// Number of pull requests that detect the difference, by trials per pull request.
 #[derive(Serialize)]
 struct Needed {
     trials: usize,
-    /// Null where a million are not enough.
+    /// Null if a million are not enough.
     pull_requests: Option<usize>,
 }
 
@@ -75,33 +75,33 @@ struct Plan {
     power: f64,
     sd_between: f64,
     sd_within: f64,
-    /// Where the spreads come from.
+    /// Source of the standard deviations.
     spreads: String,
-    /// How alike the trials of one pull request are: the share of the variance that is between pull
-    /// requests.
+    /// Intraclass correlation: the share of the variance that is between pull requests.
     icc: Option<f64>,
     designs: Vec<Design>,
     needed: Vec<Needed>,
-    /// The one of `needed` with the fewest runs: pull requests and trials.
+    /// The entry of `needed` with the fewest runs: pull requests and trials.
     cheapest: Option<(usize, usize)>,
-    /// What is to be known of the results that the spreads come from.
+    /// Notes on the results from which the standard deviations come.
     notes: Vec<String>,
 }
 
-/// Where nothing is known. The same conversation gave 2.6 to 35.9 % recall over replicates of its
-/// compaction (docs/protocol.md): a standard deviation of about 0.1 per run, so 0.14 for the difference
-/// of two. Between pull requests no figure is published; this one is a guess, and is said to be one.
+/// Assumed standard deviations without data. The same conversation gave 2.6 to 35.9 % recall over
+/// replicates of its compaction (docs/explanation/protocol.md): a standard deviation of about 0.1
+/// per run, so 0.14 for the difference of two. For the spread between pull requests no figure is
+/// published. This one is a guess, and the output says so.
 const ASSUMED: (f64, f64) = (0.15, 0.14);
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if !(options.difference > 0.0 && options.difference <= 1.0) {
-        bail!(Misuse(format!(
+        bail!(UsageError(format!(
             "--difference must be above 0 and at most 1, not {}",
             options.difference
         )));
     }
     if !(options.power > 0.0 && options.power < 1.0) {
-        bail!(Misuse(format!(
+        bail!(UsageError(format!(
             "--power must be between 0 and 1, not {}",
             options.power
         )));
@@ -121,44 +121,46 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         );
         notes = found.notes;
     }
-    for (name, told, spread) in [
+    for (name, given, spread) in [
         ("--sd-between", options.sd_between, &mut between),
         ("--sd-within", options.sd_within, &mut within),
     ] {
-        if let Some(told) = told {
-            if !(0.0..=1.0).contains(&told) {
-                bail!(Misuse(format!("{name} must be from 0 to 1, not {told}")));
+        if let Some(given) = given {
+            if !(0.0..=1.0).contains(&given) {
+                bail!(UsageError(format!(
+                    "{name} must be from 0 to 1, not {given}"
+                )));
             }
-            *spread = told;
+            *spread = given;
             spreads = "as given".to_owned();
         }
     }
     for note in &notes {
-        output::complain(note);
+        output::print_error(note);
     }
     let plan = Plan {
         notes,
         ..plan(options, between, within, spreads)
     };
     if options.json {
-        output::say_json(&plan)?;
+        output::print_json(&plan)?;
     } else {
-        tell(&plan);
+        print_plan(&plan);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn plan(options: &Options, between: f64, within: f64, spreads: String) -> Plan {
     let agents = options.agents.count();
-    // Kish's design effect, as `evaluation::statistics::design_effect` has it of data.
+    // Kish's design effect, which `evaluation::statistics::design_effect` computes from data.
     let whole = between * between + within * within;
     let icc = (whole > 0.0).then(|| between * between / whole);
     let of_mean = |trials: usize| (between * between + within * within / trials as f64).sqrt();
     let mut designs = Vec::new();
     for pull_requests in PULL_REQUESTS {
         for trials in TRIALS {
-            // Trials of one pull request share what is particular to it. With one pull request nothing
-            // can be said of others: then its trials are the sample.
+            // Trials of one pull request share its particularities. A single pull request says
+            // nothing about others, so its trials are the sample then.
             let (n, spread) = if pull_requests == 1 {
                 (trials, within)
             } else {
@@ -204,8 +206,8 @@ fn plan(options: &Options, between: f64, within: f64, spreads: String) -> Plan {
     }
 }
 
-fn tell(plan: &Plan) {
-    output::say(&format!(
+fn print_plan(plan: &Plan) {
+    output::print(&format!(
         "spread of the difference: {:.3} between pull requests, {:.3} between trials ({})",
         plan.sd_between, plan.sd_within, plan.spreads
     ));
@@ -227,10 +229,10 @@ fn tell(plan: &Plan) {
         }));
         table.add_row(row);
     }
-    output::say(&table.to_string());
-    output::say(&format!(
-        "the smallest difference that each design shows with a power of {}; * shows {} (one pull request \
-         says nothing of others)",
+    output::print(&table.to_string());
+    output::print(&format!(
+        "smallest detectable difference of each design with a power of {}; * detects {} (one pull \
+         request says nothing about others)",
         plan.power, plan.difference
     ));
     let needed: Vec<String> = plan
@@ -243,7 +245,7 @@ fn tell(plan: &Plan) {
             format!("{count} x {}", needed.trials)
         })
         .collect();
-    output::say(&format!(
+    output::print(&format!(
         "needed for {}, pull requests x trials: {}",
         plan.difference,
         needed.join(", ")
@@ -253,15 +255,15 @@ fn tell(plan: &Plan) {
             .iter()
             .map(|&trials| format!("{:.1} with {trials}", 1.0 + (trials as f64 - 1.0) * icc))
             .collect();
-        output::say(&format!(
-            "trials of one pull request are alike (ICC {icc:.2}); design effect: {} trials",
+        output::print(&format!(
+            "intraclass correlation of trials of one pull request: {icc:.2}; design effect: {} trials",
             of.join(", ")
         ));
     }
     match plan.cheapest {
-        Some((pull_requests, trials)) => output::say(&format!(
+        Some((pull_requests, trials)) => output::print(&format!(
             "cheapest: {pull_requests} pull requests x {trials} trials"
         )),
-        None => output::say("not even a million pull requests show so small a difference"),
+        None => output::print("even a million pull requests cannot detect this difference"),
     }
 }

@@ -1,4 +1,4 @@
-//! Progress for people: bars on a terminal, plain lines elsewhere, always on standard error.
+//! Progress display on standard error: bars on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use platform::events::Event;
 
-use crate::output::complain;
+use crate::output::print_error;
 
-/// Shows how a task goes on.
+/// Shows the progress of a task.
 pub(crate) enum Progress {
     Bars {
         all: MultiProgress,
@@ -21,7 +21,7 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// Bars where standard error is a terminal, else lines.
+    /// Returns bars if standard error is a terminal, otherwise lines.
     pub(crate) fn new(quiet: bool) -> Self {
         if quiet {
             return Self::Quiet;
@@ -38,22 +38,22 @@ impl Progress {
         }
     }
 
-    /// Takes an event in.
+    /// Shows an event.
     pub(crate) fn show(&mut self, event: &Event) {
-        let news = News::of(event);
+        let news = ProgressUpdate::of(event);
         match self {
             Self::Quiet => {}
             Self::Lines => {
                 if let Some(line) = news.line() {
-                    complain(&line);
+                    print_error(&line);
                 }
             }
             Self::Bars { all, task, runs } => match news {
-                News::Nothing => {}
-                News::Task { text, last } => {
+                ProgressUpdate::Nothing => {}
+                ProgressUpdate::Task { text, last } => {
                     if is_estimate(event) {
-                        // Stays on the screen. A terminal that cannot be written to shows no bars
-                        // either.
+                        // The estimate stays on the screen. An error means that the terminal is
+                        // gone, and the bars with it.
                         let _ = all.println(text);
                     } else if last {
                         task.finish_with_message(text);
@@ -61,7 +61,7 @@ impl Progress {
                         task.set_message(text);
                     }
                 }
-                News::Run {
+                ProgressUpdate::Run {
                     agent,
                     trial,
                     text,
@@ -104,12 +104,12 @@ fn style(counted: bool) -> ProgressStyle {
     } else {
         "{spinner} {prefix:22} {msg}"
     };
-    // A template that does not parse would be a defect of this file; plain bars do as well.
+    // A template that does not parse is a defect of this file. Plain bars are shown instead.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-/// What an event means to somebody who watches.
-enum News {
+/// The part of an event that the progress display shows.
+enum ProgressUpdate {
     Nothing,
     Task {
         text: String,
@@ -124,7 +124,7 @@ enum News {
     },
 }
 
-impl News {
+impl ProgressUpdate {
     fn line(&self) -> Option<String> {
         match self {
             Self::Nothing => None,
@@ -157,10 +157,9 @@ impl News {
             }
             Event::TaskStarted {} => task("started".to_owned()),
             Event::Progress { stage, message, .. } => task(format!("{stage}: {message}")),
-            Event::FilesDropped { count, reasons } => task(format!(
-                "{count} files are left out: {}",
-                reasons.join("; ")
-            )),
+            Event::FilesDropped { count, reasons } => {
+                task(format!("left out {count} files: {}", reasons.join("; ")))
+            }
             Event::ProbesMade { counts, .. } => {
                 let counts: Vec<String> = counts
                     .iter()
@@ -178,7 +177,7 @@ impl News {
             } => run(agent, *trial, format!("started (attempt {attempt})")),
             Event::RunResumed {
                 agent, trial, from, ..
-            } => run(agent, *trial, format!("goes on from {from}")),
+            } => run(agent, *trial, format!("resumed from {from}")),
             Event::PhaseStarted {
                 agent,
                 trial,
@@ -264,7 +263,7 @@ impl News {
                 ended: !will_retry,
             },
             Event::CancelRequested { .. } => task("cancelling".to_owned()),
-            Event::TaskRetried { runs, .. } => task(format!("{runs} runs are made again")),
+            Event::TaskRetried { runs, .. } => task(format!("retrying {runs} runs")),
             Event::Completed { status, message } => Self::Task {
                 text: match message {
                     Some(message) => format!("{status}: {message}"),

@@ -1,5 +1,5 @@
-//! `membreak report`: the report of a task, or of all tasks together, from the database of the
-//! settings.
+//! `membreak report`: writes the report of a task, or of all tasks together, from the configured
+//! database.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,23 +7,18 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
-use domain::vocabulary::TaskStatus;
 use entity::{TaskId, task};
 use platform::connect::Platform;
 use platform::settings::Environment;
 use results::document::ResultDocument;
 use results::load::result_document;
 use results::overall_document::overall_document;
+use results::ranking::OverallFilter;
 use results::report::{self, Report};
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::EntityTrait as _;
 
-use crate::embedded::{Settings, told};
+use crate::all_in_one::{Settings, settings_error};
 use crate::output;
-
-/// Tasks that one report stands on, at most: the newest.
-const MOST_TASKS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -36,9 +31,9 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["task", "across"]))]
 pub(crate) struct Options {
-    /// The task's id.
+    /// Id of the task.
     task: Option<uuid::Uuid>,
-    /// One leaderboard over all tasks that have ended.
+    /// One leaderboard over all finished tasks.
     #[arg(long)]
     across: bool,
     /// Only tasks of this repository, `owner/name`.
@@ -47,7 +42,7 @@ pub(crate) struct Options {
     /// Only this agent.
     #[arg(long, requires = "across")]
     agent: Option<String>,
-    /// Only runs that asked this model.
+    /// Only runs with this model.
     #[arg(long, requires = "across")]
     model: Option<String>,
     /// Only tasks that ended on this day (UTC) or later, such as 2026-11-23.
@@ -59,22 +54,22 @@ pub(crate) struct Options {
     /// The score that a dimension must reach to pass.
     #[arg(long, requires = "across", default_value_t = 0.5)]
     pass_mark: f64,
-    /// How it is written.
+    /// Format of the report.
     #[arg(long, value_enum, default_value = "markdown")]
     format: Format,
-    /// Into this file instead of standard output.
+    /// Write to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     let platform = Platform::connect(&settings.platform).await?;
     let text = match options.task {
         Some(id) => {
             let document = result_document(&platform.database, TaskId(id))
                 .await
-                .context("reading the result")?;
+                .context("could not read the result from the database")?;
             let Some(document) = document else {
                 bail!(output::no_task(TaskId(id)));
             };
@@ -87,11 +82,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             }
         }
         None => {
-            let (documents, is_cut) = documents(&platform, options).await?;
+            let (documents, cut_at_tasks) = documents(&platform, options).await?;
             let mut across = overall_document(&documents, options.pass_mark);
-            across.cut_at_tasks = is_cut.then_some(MOST_TASKS);
+            across.cut_at_tasks = cut_at_tasks;
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
-                bail!("of {} tasks no run can be ranked", documents.len());
+                bail!(
+                    "none of the {} tasks has a run that can be ranked",
+                    documents.len()
+                );
             }
             match options.format {
                 Format::Csv => report::overall_csv(&across).context("writing CSV")?,
@@ -106,7 +104,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(path) => tokio::fs::write(path, &text)
             .await
             .with_context(|| format!("writing {}", path.display()))?,
-        None => output::say(text.trim_end()),
+        None => output::print(text.trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -125,58 +123,38 @@ fn written(format: Format, report: &Report) -> anyhow::Result<String> {
     text.context("writing the report")
 }
 
-/// The documents of the tasks asked for, each with the runs asked for; and whether there are more
-/// tasks than one report stands on.
+/// Loads the result documents of the selected tasks, each with the matching runs.
 ///
-/// Also of tasks that failed or were cancelled: what an agent failed is no less a result.
+/// Tasks that failed or were cancelled are included: a failure of an agent is a result, too.
 async fn documents(
     platform: &Platform,
     options: &Options,
-) -> anyhow::Result<(Vec<ResultDocument>, bool)> {
+) -> anyhow::Result<(Vec<ResultDocument>, Option<u64>)> {
     let midnight =
         |day: NaiveDate| -> DateTime<Utc> { day.and_time(chrono::NaiveTime::MIN).and_utc() };
-    let ended = [TaskStatus::Done, TaskStatus::Error, TaskStatus::Cancelled];
-    let mut wanted = task::Entity::find().filter(task::Column::Status.is_in(ended));
-    if let Some(repo) = &options.repo {
-        wanted = wanted.filter(task::Column::Repo.eq(repo.as_str()));
-    }
-    if let Some(day) = options.since {
-        wanted = wanted.filter(task::Column::CompletedAt.gte(midnight(day)));
-    }
-    if let Some(day) = options.until {
-        wanted = wanted.filter(task::Column::CompletedAt.lt(midnight(day)));
-    }
-    let mut tasks: Vec<TaskId> = wanted
-        .select_only()
-        .column(task::Column::Id)
-        .order_by_desc(task::Column::CompletedAt)
-        .limit(MOST_TASKS + 1)
-        .into_tuple()
-        .all(&platform.database)
+    let filter = OverallFilter {
+        repo: options.repo.clone(),
+        agent: options.agent.clone(),
+        model: options.model.clone(),
+        ended_from: options.since.map(midnight),
+        ended_before: options.until.map(midnight),
+    };
+    let selected = filter
+        .select_tasks(&platform.database, task::Entity::find())
         .await
         .context("listing tasks")?;
-    let most = usize::try_from(MOST_TASKS).unwrap_or(usize::MAX);
-    let is_cut = tasks.len() > most;
-    tasks.truncate(most);
-    let mut documents = Vec::with_capacity(tasks.len());
-    for id in tasks {
+    let mut documents = Vec::with_capacity(selected.ids.len());
+    for id in selected.ids {
         let document = result_document(&platform.database, id)
             .await
-            .with_context(|| format!("reading the result of task {id}"))?;
+            .with_context(|| format!("could not read the result of task {id}"))?;
         let Some(mut document) = document else {
             continue;
         };
-        document.runs.retain(|run| {
-            options
-                .agent
-                .as_ref()
-                .is_none_or(|agent| *agent == run.agent)
-                && options
-                    .model
-                    .as_ref()
-                    .is_none_or(|model| run.model.as_ref() == Some(model))
-        });
+        document
+            .runs
+            .retain(|run| filter.matches_run(&run.agent, run.model.as_deref()));
         documents.push(document);
     }
-    Ok((documents, is_cut))
+    Ok((documents, selected.cut_at_tasks))
 }

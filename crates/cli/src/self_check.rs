@@ -1,4 +1,4 @@
-//! Whether the controls measured what they must: the protocol's table of controls.
+//! Checks the controls against their expected results in the protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -8,25 +8,25 @@ use domain::vocabulary::RunStatus;
 use evaluation::scoring::DimensionScore;
 use results::document::{ResultDocument, RunPart};
 
-/// How improbable what a lossy control keeps may be, to either side, before the instrument is called
-/// broken: its share must lie in the exact (Clopper and Pearson) binomial interval of 99.99 % over all
-/// items that it knew, of all trials together.
+/// One-sided tail probability at which a lossy control counts as broken. The kept share must lie in
+/// the exact binomial interval (Clopper and Pearson 1934) of 99.99 % over all known items of all
+/// trials.
 ///
-/// Every item is kept or lost by a draw of its own, so that an instrument in order misses this in one
-/// demo of ten thousand, however few the trials. The sample has some thirty items: a share of 0.5 may
-/// be measured as 0.17 to 0.83 in one trial and as 0.3 to 0.7 in three. What is smaller than that is
-/// for `worker/tests/control_table.rs` to see, over two hundred runs.
+/// Each item is kept or lost by its own draw, so a correct instrument misses this in one of ten
+/// thousand demos, for any number of trials. The sample has about thirty items: a share of 0.5 may
+/// be measured as 0.17 to 0.83 in one trial and as 0.3 to 0.7 in three.
+/// `worker/tests/control_table.rs` detects smaller deviations, over two hundred runs.
 const TAIL: f64 = 0.0001 / 2.0;
 
-/// What was found of the controls.
-pub(crate) struct Checked {
-    /// How many controls there were.
+/// Result of the check.
+pub(crate) struct CheckResult {
+    /// Number of controls.
     pub(crate) controls: usize,
-    /// What is wrong, for people.
+    /// Deviations, for display.
     pub(crate) misses: Vec<String>,
 }
 
-/// What a lossy control knew, and what it kept of that.
+/// Known and kept items of a lossy control.
 #[derive(Default)]
 struct Items {
     share: f64,
@@ -34,17 +34,17 @@ struct Items {
     kept: usize,
 }
 
-/// Holds the control agents of a result against what they must measure; other agents do not matter.
-pub(crate) fn check(document: &ResultDocument) -> Checked {
+/// Checks the control agents of a result against their expected results. Ignores other agents.
+pub(crate) fn check(document: &ResultDocument) -> CheckResult {
     let mut misses = Vec::new();
     let mut controls = BTreeSet::new();
     let mut lossy: BTreeMap<&str, Items> = BTreeMap::new();
     for run in &document.runs {
-        let Ok(control) = Behaviour::of_agent(&run.agent) else {
+        let Ok(control) = Behaviour::from_agent_name(&run.agent) else {
             continue;
         };
         controls.insert(&run.agent);
-        let found = of_run(control, run);
+        let found = misses_of_run(control, run);
         if found.is_empty()
             && let Behaviour::Lossy(share) = control
         {
@@ -58,13 +58,13 @@ pub(crate) fn check(document: &ResultDocument) -> Checked {
         misses.extend(
             found
                 .into_iter()
-                .map(|what| format!("{} trial {}: {what}", run.agent, run.trial)),
+                .map(|miss| format!("{} trial {}: {miss}", run.agent, run.trial)),
         );
     }
     for (agent, items) in lossy {
         if items.known == 0 || !is_draw(items.kept, items.known, items.share) {
             misses.push(format!(
-                "{agent}: {} of {} items are kept, which cannot be a share of {}",
+                "{agent}: kept {} of {} items, which is implausible for a share of {}",
                 items.kept, items.known, items.share
             ));
         }
@@ -75,16 +75,16 @@ pub(crate) fn check(document: &ResultDocument) -> Checked {
             misses.push(format!("{} is ranked with a broken seal", row.agent));
         }
     }
-    Checked {
+    CheckResult {
         controls: controls.len(),
         misses,
     }
 }
 
-/// What of a run is not as it must be.
-fn of_run(control: Behaviour, run: &RunPart) -> Vec<String> {
+/// Returns the deviations of one run.
+fn misses_of_run(control: Behaviour, run: &RunPart) -> Vec<String> {
     if run.status != RunStatus::Done {
-        let why = run.error.as_deref().unwrap_or("no reason is known");
+        let why = run.error.as_deref().unwrap_or("unknown reason");
         return vec![format!("ended {}: {why}", run.status)];
     }
     if !run.compression_detected {
@@ -97,17 +97,17 @@ fn of_run(control: Behaviour, run: &RunPart) -> Vec<String> {
     }
     let asked = run.dimensions.iter().filter(|(_, part)| part.n > 0);
     if !is_void && asked.clone().next().is_none() {
-        misses.push("was asked nothing".to_owned());
+        misses.push("was asked no probe".to_owned());
     }
     for (dimension, part) in asked {
-        if let Some(what) = wrong(control, dimension, part) {
-            misses.push(format!("{dimension}: {what}"));
+        if let Some(miss) = wrong(control, dimension, part) {
+            misses.push(format!("{dimension}: {miss}"));
         }
     }
     misses
 }
 
-/// What of a dimension is not as it must be.
+/// Returns the deviation of one dimension.
 fn wrong(control: Behaviour, dimension: &str, part: &DimensionScore) -> Option<String> {
     let is = |figure: Option<f64>, expected: f64| {
         figure.is_some_and(|figure| (figure - expected).abs() < 1e-9)
@@ -121,7 +121,7 @@ fn wrong(control: Behaviour, dimension: &str, part: &DimensionScore) -> Option<S
             is(part.baseline, 1.0) && is(part.retention, 0.0),
             "base must be 1 and retention 0",
         ),
-        // What it keeps is looked at over all items.
+        // The kept share is checked over all items.
         Behaviour::Lossy(_) => (is(part.baseline, 1.0), "base must be 1"),
         Behaviour::Stale => match dimension {
             "SF" => (
@@ -136,16 +136,17 @@ fn wrong(control: Behaviour, dimension: &str, part: &DimensionScore) -> Option<S
             is(part.post, 0.0) && part.retention.is_none(),
             "post must be 0 and retention not defined",
         ),
-        // Nothing is said of what a void run measured.
+        // A void run has no expected scores.
         Behaviour::Cheater => (true, ""),
     };
     (!holds).then(|| format!("{expected}, but it is {part:?}"))
 }
 
-/// Whether so many of the known may be kept where each is kept with the probability `share`.
+/// Returns whether `kept` of `known` items is plausible if each is kept with the probability
+/// `share`.
 fn is_draw(kept: usize, known: usize, share: f64) -> bool {
     let kept = kept.min(known);
-    // Logarithms of factorials: the numbers themselves are soon too large.
+    // Logarithms of factorials, because factorials overflow.
     let factorials: Vec<f64> = iter::once(0.0)
         .chain((1..=known).scan(0.0, |sum, number| {
             *sum += (number as f64).ln();
@@ -169,7 +170,7 @@ fn is_draw(kept: usize, known: usize, share: f64) -> bool {
 mod tests {
     use super::is_draw;
 
-    /// The bounds are those of sums of exact fractions (Python's `math.comb` and `fractions`).
+    /// Bounds computed with exact fractions (Python's `math.comb` and `fractions`).
     #[test]
     fn a_share_is_denied_only_where_no_draw_explains_what_is_kept() {
         let bounds = |known: usize, share: f64| {
@@ -181,11 +182,11 @@ mod tests {
         assert_eq!(bounds(100, 0.5), (31, 69));
         assert_eq!(bounds(300, 0.5), (116, 184));
         assert_eq!(bounds(100, 0.9), (77, 99));
-        // What is certain leaves no room, and nothing known denies nothing.
+        // Certain outcomes allow one value, and without known items everything is plausible.
         assert_eq!(bounds(100, 0.0), (0, 0));
         assert_eq!(bounds(100, 1.0), (100, 100));
         assert!(is_draw(0, 0, 0.5));
-        // Many trials are no more than the logarithms can hold.
+        // Logarithms also work for many trials.
         assert!(is_draw(5_000, 10_000, 0.5) && !is_draw(5_300, 10_000, 0.5));
     }
 }

@@ -1,4 +1,4 @@
-//! `membreak serve`: API and worker in one process, until it is told to stop.
+//! `membreak serve`: runs the API and a worker in one process until it is stopped.
 
 use std::process::ExitCode;
 
@@ -6,24 +6,24 @@ use anyhow::Context as _;
 use platform::settings::Environment;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::embedded::{Embedded, Settings, told};
+use crate::all_in_one::{AllInOne, Settings, settings_error};
 
-/// Everything else is set by environment variables: see `.env.example`.
+/// All other settings are environment variables: see `.env.example`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Where to listen, instead of HOST.
+    /// Address to listen on, instead of HOST.
     #[arg(long)]
     host: Option<String>,
-    /// The port, instead of PORT; 0 for any free one.
+    /// Port, instead of PORT. 0 for a free port.
     #[arg(long)]
     port: Option<u16>,
-    /// Jobs at once, instead of `WORKER_SLOTS`.
+    /// Jobs at the same time, instead of `WORKER_SLOTS`.
     #[arg(long)]
     slots: Option<std::num::NonZeroU16>,
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let mut settings = Settings::read(&Environment).map_err(|errors| told(&errors))?;
+    let mut settings = Settings::read(&Environment).map_err(|errors| settings_error(&errors))?;
     if let Some(host) = options.host {
         settings.api.host = host;
     }
@@ -36,9 +36,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     platform::telemetry::init(&settings.telemetry)?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    let mut embedded = Embedded::start(settings).await?;
+    let mut embedded = AllInOne::start(settings).await?;
     tracing::info!(
-        "see {} for the interface, /docs for its description",
+        "listening at {}; the API documentation is at /docs",
         embedded.url("/")
     );
     tokio::select! {
@@ -46,7 +46,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => {}
         error = embedded.failed() => return Err(error),
     }
-    tracing::info!("stopping: what runs is finished or handed back");
+    tracing::info!("stopping: running jobs are finished or released");
     tokio::select! {
         stopped = embedded.stop() => stopped.map(|()| ExitCode::SUCCESS),
         _ = interrupt.recv() => Ok(ExitCode::from(130)),

@@ -279,7 +279,7 @@ fn the_doctor_makes_nothing_and_says_what_would_be_made() {
         assert!(told.contains(&line), "{line}: {told}");
     }
     assert!(
-        told.ends_with("no setting is set; --settings tells the defaults\n"),
+        told.ends_with("no setting is set; --settings shows the defaults\n"),
         "{told}"
     );
     let told = doctor(&["doctor", "--settings"]);

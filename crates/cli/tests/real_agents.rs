@@ -91,14 +91,14 @@ fn repository(folder: &Path) {
 }
 
 /// What an evaluation left.
-struct Evaluated {
+struct EvaluationOutcome {
     document: Value,
     probes: Vec<Value>,
     requests: Vec<Value>,
     _folder: tempfile::TempDir,
 }
 
-fn evaluate(agents: &str, rubric: &str, more: &[&str]) -> Evaluated {
+fn evaluate(agents: &str, rubric: &str, more: &[&str]) -> EvaluationOutcome {
     let folder = tempfile::tempdir().expect("a folder");
     let repo = folder.path().join("repo");
     std::fs::create_dir(&repo).expect("a folder");
@@ -140,7 +140,7 @@ fn evaluate(agents: &str, rubric: &str, more: &[&str]) -> Evaluated {
     let text = std::fs::read_to_string(out.join("probes.json")).expect("the probes");
     let probes: Value = serde_json::from_str(&text).expect("the probes as JSON");
     let text = std::fs::read_to_string(&record).expect("the record");
-    Evaluated {
+    EvaluationOutcome {
         document: serde_json::from_slice(&output.stdout).expect("one JSON document"),
         probes: probes["probes"]
             .as_array()
@@ -183,7 +183,7 @@ fn holds(request: &Value, probe: &Value) -> bool {
 
 /// By probe: whether the request held the evidence, in the order of asking (before the break,
 /// after it, by a session that never saw anything).
-fn asked(evaluated: &Evaluated, protocol: &str) -> BTreeMap<String, Vec<bool>> {
+fn asked(evaluated: &EvaluationOutcome, protocol: &str) -> BTreeMap<String, Vec<bool>> {
     let mut asked: BTreeMap<String, Vec<bool>> = BTreeMap::new();
     for request in &evaluated.requests {
         if request["protocol"] != protocol || request["purpose"] != "turn" {

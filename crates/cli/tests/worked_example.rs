@@ -84,18 +84,18 @@ fn the_worked_example_is_what_its_command_gives() {
         before["confidence"].as_f64().expect("a confidence"),
         before["grader"],
     ));
-    let told = |probe: &str, arm: &str, verdict: &str, answered: &str| {
+    let recorded_answer = |probe: &str, arm: &str, verdict: &str, answered: &str| {
         let answer = answer(probe, arm);
         assert_eq!(answer["verdict"], verdict, "{answer}");
         let text = answer["answer"].as_str().expect("an answer");
         assert_eq!(text.lines().next(), Some(answered));
     };
-    told("AR-04", "baseline", "right", "ANSWER: 36");
-    told("AR-10", "baseline", "right", "ANSWER: 7");
-    told("AR-04", "post", "right", "ANSWER: 36");
-    told("AR-10", "post", "abstained", "ANSWER: I don't recall");
-    told("AR-04", "cold", "abstained", "ANSWER: I don't recall");
-    told("AR-10", "cold", "abstained", "ANSWER: I don't recall");
+    recorded_answer("AR-04", "baseline", "right", "ANSWER: 36");
+    recorded_answer("AR-10", "baseline", "right", "ANSWER: 7");
+    recorded_answer("AR-04", "post", "right", "ANSWER: 36");
+    recorded_answer("AR-10", "post", "abstained", "ANSWER: I don't recall");
+    recorded_answer("AR-04", "cold", "abstained", "ANSWER: I don't recall");
+    recorded_answer("AR-10", "cold", "abstained", "ANSWER: I don't recall");
     assert_eq!(answer("AR-04", "post")["attribution"], "summary");
 
     let result: Value = serde_json::from_str(&read(&out.join("result.json"))).expect("a result");

@@ -6,9 +6,11 @@
 pub mod id;
 pub mod vocabulary;
 pub mod usage;
+pub mod capabilities;
 pub mod pull_request;
 mod pull_request_source;
 
+pub use capabilities::Capabilities;
 pub use id::{
     AnswerId, ArtifactId, AuditId, DeliveryId, JobId, JudgingId, ProbeId, RecallId, RunId, ScoreId,
     TaskId, TokenId, WebhookId,

@@ -4,6 +4,7 @@
 //! [`Source`]. A process composes sections. `std::env::var` appears in this file only.
 
 mod credentials;
+pub mod catalog;
 pub mod file;
 
 use std::cell::RefCell;
@@ -113,6 +114,10 @@ impl<'a> Reader<'a> {
     /// Returns a value. A value that is not UTF-8 is reported as a problem: ignoring it could weaken
     /// a security setting without notice.
     fn get(&self, name: &'static str) -> Option<String> {
+        debug_assert!(
+            cfg!(test) || catalog::is_listed(name),
+            "the setting {name} is missing in settings/catalog.rs"
+        );
         let name = self.old_names.get(name).copied().unwrap_or(name);
         let value = self.source.get(name);
         if value.is_none() && self.source.is_not_text(name) {

@@ -1,8 +1,8 @@
-//! A forge on the loopback interface: repositories that plain git can fetch, and as much of a
-//! forge's API as says what a pull request is.
+//! A forge on the loopback interface: repositories that git can fetch, and the part of a forge's API that
+//! describes pull requests.
 //!
-//! Repositories are served as static files, git's "dumb" protocol: no process runs per request,
-//! and a client that asks for more than refs and objects would be noticed.
+//! Repositories are served as static files with git's "dumb" protocol. No process runs per request, and
+//! requests for anything but refs and objects fail.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::repository::{Commit, Files, add_commits, build_history, git};
 
-/// A running forge. Ends with the value.
+/// A running forge. It stops when the value is dropped.
 #[derive(Debug)]
 pub struct Forge {
     address: SocketAddr,
@@ -31,13 +31,13 @@ pub struct Forge {
     _folder: TempDir,
 }
 
-/// What requests see.
+/// State of the request handlers.
 #[derive(Debug)]
 struct Shared {
     root: PathBuf,
-    /// The API's answers, by path below `/api/v3`.
+    /// Answers of the API, by path below `/api/v3`.
     pull_requests: Mutex<BTreeMap<String, serde_json::Value>>,
-    /// The `Authorization` headers that were sent, in order.
+    /// `Authorization` headers of all requests, in order.
     authorizations: Mutex<Vec<String>>,
     api_down: AtomicBool,
     redirecting: AtomicBool,
@@ -51,9 +51,9 @@ impl Forge {
         Self::start_on(0).await
     }
 
-    /// Starts on this port of 127.0.0.1; 0 for any free one.
+    /// Starts on this port of 127.0.0.1. Port 0 chooses a free one.
     pub async fn start_on(port: u16) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir().context("making a folder for a forge")?;
+        let folder = tempfile::tempdir().context("creating a folder for the forge")?;
         let listener = TcpListener::bind(("127.0.0.1", port))
             .await
             .with_context(|| format!("listening on port {port}"))?;
@@ -71,7 +71,7 @@ impl Forge {
             .fallback(answer)
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
-            // It fails only where the listener does, and then every client notices.
+            // It fails only if the listener fails, and then every client gets an error.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self {
@@ -82,23 +82,23 @@ impl Forge {
         })
     }
 
-    /// The address that `FORGE_URLS` is to name.
+    /// Returns the address for `FORGE_URLS`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The address that `FORGE_API_URL` is to name.
+    /// Returns the address for `FORGE_API_URL`.
     pub fn api_url(&self) -> String {
         format!("{}/api/v3", self.base_url())
     }
 
-    /// The bare repository behind `owner/name`, which need not exist.
+    /// Returns the path of the bare repository `owner/name`, which may not exist.
     pub fn repository(&self, owner: &str, name: &str) -> PathBuf {
         self.shared.root.join(owner).join(format!("{name}.git"))
     }
 
-    /// Puts `base` on branch `main` of a repository, made where there is none, and opens a pull
-    /// request with `head` on top of it. Gives the ids of both commits.
+    /// Commits `base` to branch `main` of a repository, and opens a pull request with `head` on top of it.
+    /// Creates the repository if needed. Returns the ids of both commits.
     pub async fn add_pull_request(
         &self,
         owner: &str,
@@ -112,17 +112,17 @@ impl Forge {
         let exists = tokio::fs::try_exists(&repository).await.unwrap_or(false);
         let onto: &[&str] = if exists { &["refs/heads/main^0"] } else { &[] };
         let commits = [
-            Commit::of_files("refs/heads/main", onto, "Base", base),
-            Commit::of_files(&reference, &[":1"], "Change", head),
+            Commit::from_files("refs/heads/main", onto, "Base", base),
+            Commit::from_files(&reference, &[":1"], "Change", head),
         ];
         let ids = if exists {
             add_commits(&repository, &commits).await?
         } else {
-            make_bare(&repository, &commits).await?
+            create_bare(&repository, &commits).await?
         };
-        let ids: [String; 2] = ids
-            .try_into()
-            .map_err(|ids| anyhow::anyhow!("two commits were made, git named {ids:?}"))?;
+        let ids: [String; 2] = ids.try_into().map_err(|ids: Vec<String>| {
+            anyhow::anyhow!("git returned {} ids for two commits", ids.len())
+        })?;
         let [base, head] = ids;
         self.publish(owner, name).await?;
         self.describe(owner, name, number, "main", &base, &head);
@@ -135,7 +135,7 @@ impl Forge {
         Ok(())
     }
 
-    /// Sets what the API says of a pull request.
+    /// Sets the answer of the API for a pull request.
     pub fn describe(
         &self,
         owner: &str,
@@ -159,27 +159,27 @@ impl Forge {
             .insert(format!("/repos/{owner}/{name}/pulls/{number}"), answer);
     }
 
-    /// From now on the API answers 500, or works again.
+    /// Makes the API answer 500, or work again.
     pub fn set_api_down(&self, down: bool) {
         self.shared.api_down.store(down, Ordering::SeqCst);
     }
 
-    /// From now on every request for a repository is sent elsewhere, or served again.
+    /// Redirects all requests for repositories, or serves them again.
     pub fn set_redirecting(&self, redirecting: bool) {
         self.shared.redirecting.store(redirecting, Ordering::SeqCst);
     }
 
-    /// How many requests the API had.
+    /// Returns the number of requests to the API.
     pub fn api_requests(&self) -> usize {
         self.shared.api_requests.load(Ordering::SeqCst)
     }
 
-    /// How many requests there were for parts of repositories.
+    /// Returns the number of requests for parts of repositories.
     pub fn repository_requests(&self) -> usize {
         self.shared.repository_requests.load(Ordering::SeqCst)
     }
 
-    /// The `Authorization` headers that clients sent, in order.
+    /// Returns the `Authorization` headers of all requests, in order.
     pub fn authorizations(&self) -> Vec<String> {
         self.shared
             .authorizations
@@ -195,10 +195,10 @@ impl Drop for Forge {
     }
 }
 
-async fn make_bare(repository: &Path, commits: &[Commit]) -> anyhow::Result<Vec<String>> {
+async fn create_bare(repository: &Path, commits: &[Commit]) -> anyhow::Result<Vec<String>> {
     let ids = build_history(repository, commits).await?;
     git(repository, ["config", "core.bare", "true"]).await?;
-    // A bare repository's parts stand directly in its folder.
+    // The parts of a bare repository are directly in its folder.
     let inner = repository.join(".git");
     let mut parts = tokio::fs::read_dir(&inner).await.context("reading .git")?;
     while let Some(part) = parts.next_entry().await.context("reading .git")? {
@@ -231,13 +231,13 @@ fn answer_api(shared: &Shared, path: &str) -> Response<Body> {
     if shared.api_down.load(Ordering::SeqCst) {
         return response(StatusCode::INTERNAL_SERVER_ERROR, Body::from("down"));
     }
-    let known = shared
+    let answer = shared
         .pull_requests
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get(path)
         .map(ToString::to_string);
-    match known {
+    match answer {
         Some(text) => response(StatusCode::OK, Body::from(text)),
         None => not_found(),
     }
@@ -246,16 +246,16 @@ fn answer_api(shared: &Shared, path: &str) -> Response<Body> {
 async fn answer_file(shared: &Shared, uri: &Uri) -> Response<Body> {
     shared.repository_requests.fetch_add(1, Ordering::SeqCst);
     if shared.redirecting.load(Ordering::SeqCst) {
-        let mut moved = response(StatusCode::FOUND, Body::empty());
+        let mut redirect = response(StatusCode::FOUND, Body::empty());
         let query = uri
             .query()
             .map_or(String::new(), |query| format!("?{query}"));
-        if let Ok(place) = format!("/moved{}{query}", uri.path()).parse() {
-            moved.headers_mut().insert(header::LOCATION, place);
+        if let Ok(location) = format!("/moved{}{query}", uri.path()).parse() {
+            redirect.headers_mut().insert(header::LOCATION, location);
         }
-        return moved;
+        return redirect;
     }
-    // A client that follows a redirect would be served: that it must not is the client's task.
+    // A client that follows a redirect is served. Clients themselves must refuse redirects.
     let path = uri.path();
     let path = path.strip_prefix("/moved").unwrap_or(path);
     let Some(path) = file_below(&shared.root, path) else {
@@ -267,22 +267,22 @@ async fn answer_file(shared: &Shared, uri: &Uri) -> Response<Body> {
     }
 }
 
-/// `/owner/name.git/…` or `/owner/name/…` as a file of the bare repository.
+/// Returns the file of a bare repository for `/owner/name.git/…` or `/owner/name/…`.
 fn file_below(root: &Path, path: &str) -> Option<PathBuf> {
     let mut parts = path.trim_start_matches('/').split('/');
     let owner = parts.next()?;
     let name = parts.next()?;
     let name = name.strip_suffix(".git").unwrap_or(name);
-    let mut file = root.join(plain(owner)?);
-    file.push(format!("{}.git", plain(name)?));
+    let mut file = root.join(safe_part(owner)?);
+    file.push(format!("{}.git", safe_part(name)?));
     for part in parts {
-        file.push(plain(part)?);
+        file.push(safe_part(part)?);
     }
     Some(file)
 }
 
-/// A part of a path that leads nowhere else.
-fn plain(part: &str) -> Option<&str> {
+/// Returns a part of a path, unless it leads out of the folder.
+fn safe_part(part: &str) -> Option<&str> {
     (!part.is_empty() && !part.starts_with('.') && !part.contains('\\')).then_some(part)
 }
 

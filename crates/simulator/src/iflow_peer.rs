@@ -1,12 +1,10 @@
-//! A peer that speaks like iFlow CLI 0.5.19, as it was recorded: the program itself is not in the
-//! registry any more.
+//! A peer that behaves like the recorded iFlow CLI 0.5.19. The program itself is no longer in the registry.
 //!
-//! `iflow-peer --experimental-acp --port N` opens the socket; `iflow-peer --acp` speaks the same
-//! messages over its standard streams, for the generic adapter. It keeps its sessions below HOME
-//! as the real program does, asks an `OpenAI`-compatible provider, reads files by a tool of its
-//! own, and compacts by command and by itself, with the recorded quirks: the turn that announces a
-//! compaction by itself still runs on the old conversation and is missing afterwards, and the last
-//! ten messages stay word for word.
+//! `iflow-peer --experimental-acp --port N` opens the socket. `iflow-peer --acp` exchanges the same messages
+//! over its standard streams, for the generic adapter. The peer stores its sessions in HOME like the real
+//! program, uses an `OpenAI`-compatible provider, and reads files with a tool. It compacts by command and by
+//! itself, with two recorded properties: the turn that announces an automatic compaction still uses the old
+//! conversation and is missing afterwards, and the last ten messages stay word for word.
 
 mod engine;
 
@@ -20,16 +18,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
-use engine::Engine;
+use engine::{Engine, VERSION};
 
-/// The version that was recorded.
-const VERSION: &str = "0.5.19";
-
-/// Runs the program until whoever speaks to it goes away.
+/// Runs the program until its client disconnects.
 ///
 /// # Errors
 ///
-/// The arguments are not understood, or the port cannot be had.
+/// Fails if the arguments are invalid or the port is not available.
 pub async fn run(args: &[String]) -> anyhow::Result<()> {
     let has = |name: &str| args.iter().any(|arg| arg == name);
     if has("--version") {
@@ -37,18 +32,20 @@ pub async fn run(args: &[String]) -> anyhow::Result<()> {
     }
     let sealed = has("--no-tools");
     if has("--acp") {
-        return over_standard_streams(sealed).await;
+        return serve_standard_streams(sealed).await;
     }
     if has("-p") {
-        return plain(args).await;
+        return answer_once(args).await;
     }
     let port = args
         .iter()
         .position(|arg| arg == "--port")
         .and_then(|at| args.get(at + 1))
-        .context("--port N, --acp or --version is expected")?;
-    let port: u16 = port.parse().context("--port takes a number")?;
-    over_socket(port).await
+        .context("missing option: --port N, --acp or --version")?;
+    let port: u16 = port
+        .parse()
+        .context("invalid option --port: it must be a number")?;
+    serve_socket(port).await
 }
 
 async fn print(line: &str) -> anyhow::Result<()> {
@@ -57,17 +54,17 @@ async fn print(line: &str) -> anyhow::Result<()> {
     Ok(out.flush().await?)
 }
 
-/// One question: the answer as text among chatter, and a report in a file.
-async fn plain(args: &[String]) -> anyhow::Result<()> {
+/// Answers one question: prints the answer among lines of the program, and writes a report to a file.
+async fn answer_once(args: &[String]) -> anyhow::Result<()> {
     let value = |name: &str| {
         let at = args.iter().position(|arg| arg == name)?;
         args.get(at + 1)
     };
-    let prompt = value("-p").context("-p takes a prompt")?;
+    let prompt = value("-p").context("option -p needs a prompt")?;
     let (sender, mut receiver) = mpsc::channel::<Value>(64);
     let mut engine = Engine::new(sender, true);
-    engine.authenticated_by_environment();
-    let asked = engine.once(prompt).await?;
+    engine.authenticate_from_environment();
+    let report = engine.answer_once(prompt).await?;
     drop(engine);
     print("Data collection is disabled.").await?;
     while let Some(message) = receiver.recv().await {
@@ -76,12 +73,12 @@ async fn plain(args: &[String]) -> anyhow::Result<()> {
         }
     }
     if let Some(file) = value("-o") {
-        std::fs::write(file, asked.to_string()).context("writing the report")?;
+        std::fs::write(file, report.to_string()).context("writing the report")?;
     }
     Ok(())
 }
 
-async fn over_standard_streams(sealed: bool) -> anyhow::Result<()> {
+async fn serve_standard_streams(sealed: bool) -> anyhow::Result<()> {
     let (sender, mut receiver) = mpsc::channel::<Value>(64);
     let writing = tokio::spawn(async move {
         while let Some(message) = receiver.recv().await {
@@ -90,19 +87,19 @@ async fn over_standard_streams(sealed: bool) -> anyhow::Result<()> {
         anyhow::Ok(())
     });
     let mut engine = Engine::new(sender, sealed);
-    // Whoever speaks this protocol over standard streams has the key in its environment.
-    engine.authenticated_by_environment();
+    // Clients of the standard streams pass the key in the environment.
+    engine.authenticate_from_environment();
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         if let Ok(message) = serde_json::from_str(&line) {
-            engine.take(&message).await;
+            engine.handle(&message).await;
         }
     }
     drop(engine);
     writing.await?
 }
 
-async fn over_socket(port: u16) -> anyhow::Result<()> {
+async fn serve_socket(port: u16) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let (stream, _) = listener.accept().await?;
     let socket = tokio_tungstenite::accept_async(stream).await?;
@@ -123,11 +120,11 @@ async fn over_socket(port: u16) -> anyhow::Result<()> {
         if let Message::Text(text) = message
             && let Ok(message) = serde_json::from_str(&text)
         {
-            engine.take(&message).await;
+            engine.handle(&message).await;
         }
     }
     drop(engine);
-    // What is still to be said is said to nobody.
+    // Remaining messages have no reader.
     let _ = tokio::time::timeout(Duration::from_secs(1), writing).await;
     Ok(())
 }

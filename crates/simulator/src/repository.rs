@@ -1,4 +1,4 @@
-//! Real git repositories from plain files. The same files always give the same commit ids.
+//! Creates git repositories from files. The same files always give the same commit ids.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -9,37 +9,37 @@ use anyhow::{Context as _, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// Files by path, `/` between parts.
+/// Files by path, with `/` between the parts.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// Who and when: fixed, because it is part of a commit's id.
+/// Author and date of all commits. They are fixed, because they are part of a commit's id.
 const SIGNATURE: &str = "Sample Author <sample@forge.example> 1700000000 +0000";
 
-/// What stands in a tree.
+/// Entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     File(Vec<u8>),
     Executable(Vec<u8>),
-    /// The link's target.
+    /// Target of the link.
     Symlink(Vec<u8>),
-    /// The commit of the other repository, 40 hexadecimal digits.
+    /// Commit of the other repository, as 40 hexadecimal digits.
     Submodule(String),
 }
 
-/// One commit to make, with all of its files.
+/// A commit to create, with all of its files.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
-    /// The full name of the ref that will point to it.
+    /// Full name of the ref that will point to it.
     pub reference: String,
-    /// Revisions of its parents: refs that exist, or `:N` for the `N`th commit of the same call.
+    /// Revisions of its parents: existing refs, or `:N` for the `N`th commit of the same call.
     pub parents: Vec<String>,
     pub message: String,
     pub entries: Vec<(Vec<u8>, Entry)>,
 }
 
 impl Commit {
-    /// A commit of plain files.
-    pub fn of_files(reference: &str, parents: &[&str], message: &str, files: &Files) -> Self {
+    /// Creates a commit of plain files.
+    pub fn from_files(reference: &str, parents: &[&str], message: &str, files: &Files) -> Self {
         Self {
             reference: reference.to_owned(),
             parents: parents.iter().map(|&parent| parent.to_owned()).collect(),
@@ -52,37 +52,36 @@ impl Commit {
     }
 }
 
-/// Makes a repository in `folder` with two commits, `base` on branch `main` and `head` on branch
-/// `change`, which is checked out. Gives the ids of both.
+/// Creates a repository in `folder` with two commits: `base` on branch `main`, and `head` on branch
+/// `change`, which is checked out. Returns the ids of both.
 pub async fn build_repository(
     folder: &Path,
     base: &Files,
     head: &Files,
 ) -> anyhow::Result<(String, String)> {
     let commits = [
-        Commit::of_files("refs/heads/main", &[], "Base", base),
-        Commit::of_files("refs/heads/change", &[":1"], "Change", head),
+        Commit::from_files("refs/heads/main", &[], "Base", base),
+        Commit::from_files("refs/heads/change", &[":1"], "Change", head),
     ];
     let ids = build_history(folder, &commits).await?;
     git(folder, ["symbolic-ref", "HEAD", "refs/heads/change"]).await?;
     git(folder, ["reset", "--quiet", "--hard"]).await?;
     match <[String; 2]>::try_from(ids) {
         Ok([base, head]) => Ok((base, head)),
-        Err(ids) => bail!("two commits were made, but there are {} ids", ids.len()),
+        Err(ids) => bail!("git returned {} ids for two commits", ids.len()),
     }
 }
 
-/// Makes a repository in `folder`, where there is none yet, and these commits in it; nothing is
-/// checked out. Gives their ids.
+/// Creates a repository in `folder` with these commits, without checking out files. Returns their ids.
 pub async fn build_history(folder: &Path, commits: &[Commit]) -> anyhow::Result<Vec<String>> {
     tokio::fs::create_dir_all(folder)
         .await
-        .with_context(|| format!("making the folder {}", folder.display()))?;
+        .with_context(|| format!("creating the folder {}", folder.display()))?;
     git(folder, ["init", "--quiet", "--initial-branch=main"]).await?;
     add_commits(folder, commits).await
 }
 
-/// Adds commits to a repository. Gives their ids.
+/// Adds commits to a repository. Returns their ids.
 pub(crate) async fn add_commits(
     repository: &Path,
     commits: &[Commit],
@@ -103,7 +102,7 @@ pub(crate) async fn add_commits(
         "--cat-blob-fd=1",
     ];
     let ids = git_with(repository, arguments, &stream).await?;
-    let ids = String::from_utf8(ids).context("git gave ids that are no text")?;
+    let ids = String::from_utf8(ids).context("git returned ids that are not UTF-8")?;
     Ok(ids.lines().map(str::to_owned).collect())
 }
 
@@ -148,7 +147,7 @@ fn write_entry(stream: &mut Vec<u8>, path: &[u8], entry: &Entry) {
     stream.push(b'\n');
 }
 
-/// Quoted: a path may hold every byte but NUL.
+/// Writes a quoted path, which may contain any byte but NUL.
 fn write_path(stream: &mut Vec<u8>, path: &[u8]) {
     stream.push(b'"');
     for &byte in path {
@@ -161,7 +160,7 @@ fn write_path(stream: &mut Vec<u8>, path: &[u8]) {
     stream.extend_from_slice(b"\"\n");
 }
 
-/// Runs git in a repository and gives what it printed.
+/// Runs git in a repository and returns its output.
 pub async fn git<I, S>(repository: &Path, arguments: I) -> anyhow::Result<Vec<u8>>
 where
     I: IntoIterator<Item = S>,
@@ -170,7 +169,7 @@ where
     git_with(repository, arguments, b"").await
 }
 
-/// Runs git in a repository with an input.
+/// Runs git in a repository with an input, and returns its output.
 pub async fn git_with<I, S>(
     repository: &Path,
     arguments: I,
@@ -184,8 +183,7 @@ where
         .args(["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"])
         .args(arguments)
         .current_dir(repository)
-        // Nothing of the caller's may show in a repository: neither its settings nor the
-        // repository that it may stand in.
+        // The caller's settings and repository must not influence the new one.
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
@@ -200,13 +198,13 @@ where
         .spawn()
         .context("starting git")?;
     let stdin = child.stdin.take();
-    let feed = async {
+    let write_input = async {
         if let Some(mut stdin) = stdin {
-            // A git that ends early says why itself.
+            // If git exits early, its standard error has the reason.
             let _ = stdin.write_all(input).await;
         }
     };
-    let ((), output) = tokio::join!(feed, child.wait_with_output());
+    let ((), output) = tokio::join!(write_input, child.wait_with_output());
     let output = output.context("waiting for git")?;
     if !output.status.success() {
         bail!("git: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -125,7 +125,7 @@ async fn a_shallow_clone_has_the_changes_that_it_has() {
             let before = format!(":{at}");
             let parents: &[&str] = if at == 0 { &[] } else { &[&before] };
             let text = format!("{at}\n");
-            Commit::of_files("refs/heads/main", parents, "More", &files(&[("a", &text)]))
+            Commit::from_files("refs/heads/main", parents, "More", &files(&[("a", &text)]))
         })
         .collect();
     build_history(&whole, &commits).await.unwrap();
@@ -174,8 +174,8 @@ async fn a_file_with_a_nul_anywhere_is_no_text() {
 async fn histories_without_a_common_commit_are_refused() {
     let place = Place::new("https://forge.invalid");
     let repository = place.path().join("strangers");
-    let one = Commit::of_files("refs/heads/one", &[], "One", &files(&[("a", "1\n")]));
-    let other = Commit::of_files("refs/heads/other", &[], "Other", &files(&[("b", "1\n")]));
+    let one = Commit::from_files("refs/heads/one", &[], "One", &files(&[("a", "1\n")]));
+    let other = Commit::from_files("refs/heads/other", &[], "Other", &files(&[("b", "1\n")]));
     build_history(&repository, &[one, other]).await.unwrap();
     let result = place.resolve(&local(&repository, "one", "other")).await;
     assert!(matches!(result, Err(SourceError::Refused(_))), "{result:?}");
@@ -211,8 +211,8 @@ async fn a_change_among_ten_thousand_files_is_found_in_seconds() {
     let mut head = base.clone();
     head.insert("d07/f7".to_owned(), b"changed\n".to_vec());
     let commits = [
-        Commit::of_files("refs/heads/main", &[], "Base", &base),
-        Commit::of_files("refs/heads/change", &[":1"], "Change", &head),
+        Commit::from_files("refs/heads/main", &[], "Base", &base),
+        Commit::from_files("refs/heads/change", &[":1"], "Change", &head),
     ];
     build_history(&repository, &commits).await.unwrap();
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Rows with plain defaults, for tests that need some to be there.
+//! Builders of rows with defaults.
 
 use domain::vocabulary::{RunStatus, TaskStatus, Trigger};
 use entity::{RunId, TaskId, agent_run, task};
@@ -8,12 +8,12 @@ use sea_orm::{
 };
 use serde_json::json;
 
-/// A fixed time, which every engine can keep.
+/// Returns a fixed time that every engine can store.
 pub fn some_time() -> DateTimeUtc {
-    DateTimeUtc::from_timestamp_micros(1_795_000_000_123_456).expect("it is in this century")
+    DateTimeUtc::from_timestamp_micros(1_795_000_000_123_456).expect("a valid timestamp")
 }
 
-/// A task that waits. Not stored.
+/// Builds a queued task without storing it.
 pub fn task() -> task::Model {
     task::Model {
         id: TaskId::new(),
@@ -63,7 +63,7 @@ pub fn task() -> task::Model {
     }
 }
 
-/// A run of that task that waits. Not stored.
+/// Builds a queued run of a task without storing it.
 pub fn run(task: TaskId, agent: &str, trial: i32) -> agent_run::Model {
     agent_run::Model {
         id: RunId::new(),
@@ -94,12 +94,12 @@ pub fn run(task: TaskId, agent: &str, trial: i32) -> agent_run::Model {
     }
 }
 
-/// A stored task that waits.
+/// Stores a queued task.
 pub async fn stored_task(connection: &impl ConnectionTrait) -> Result<TaskId, DbErr> {
     Ok(store(connection, task()).await?.id)
 }
 
-/// A stored run that waits.
+/// Stores a queued run.
 pub async fn stored_run(
     connection: &impl ConnectionTrait,
     task: TaskId,
@@ -109,14 +109,14 @@ pub async fn stored_run(
     Ok(store(connection, run(task, agent, trial)).await?.id)
 }
 
-/// Inserts a row as it is, ids included, and reads it back.
+/// Inserts a row with its id, and returns the stored row.
 pub async fn store<M, A>(connection: &impl ConnectionTrait, model: M) -> Result<M, DbErr>
 where
     M: IntoActiveModel<A>,
     A: ActiveModelTrait + ActiveModelBehavior + Send,
     A::Entity: EntityTrait<Model = M>,
 {
-    // A model's values count as unchanged; an insert wants them set.
+    // The values of a model count as unchanged. An insert needs them set.
     model
         .into_active_model()
         .reset_all()

@@ -1,8 +1,8 @@
 //! A fresh, migrated database for every test, on each engine.
 //!
-//! SQLite is always there. PostgreSQL is used where `TEST_DATABASE_URL` names a server: every test
-//! gets a schema of its own in that database, named in [`TestDatabase::url`], so that other
-//! processes given the address see the same tables.
+//! SQLite is always available. PostgreSQL is used if `TEST_DATABASE_URL` names a server: every test gets its own
+//! schema in that database. [`TestDatabase::url`] names the schema, so that other processes with this address
+//! use the same tables.
 
 use std::time::Duration;
 
@@ -11,43 +11,43 @@ use migration::Direction;
 use sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection};
 use tempfile::TempDir;
 
-/// The variable that names a PostgreSQL server for tests.
+/// Variable that names a PostgreSQL server for tests.
 pub const TEST_DATABASE_URL: &str = "TEST_DATABASE_URL";
 
-/// A kind of database.
+/// Database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     Sqlite,
     Postgres,
 }
 
-/// A migrated database that nobody else uses. Gone when dropped.
+/// A migrated database for one test. Dropping the value removes it.
 #[derive(Debug)]
 pub struct TestDatabase {
     engine: Engine,
     url: String,
     connection: DatabaseConnection,
-    _home: Home,
+    _storage: Storage,
 }
 
-/// What is removed at the end.
+/// Storage that is removed at the end.
 #[derive(Debug)]
-enum Home {
+enum Storage {
     Folder { _folder: TempDir },
     Schema { _schema: Schema },
 }
 
 impl TestDatabase {
-    /// A database in a temporary file.
+    /// Creates a database in a temporary file.
     pub async fn sqlite() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir().context("making a folder for a test database")?;
+        let folder = tempfile::tempdir().context("creating a folder for a test database")?;
         let path = folder.path().join("test.db");
         let url = format!("sqlite://{}?mode=rwc", path.display());
-        let home = Home::Folder { _folder: folder };
-        Self::migrated(Engine::Sqlite, url, home).await
+        let storage = Storage::Folder { _folder: folder };
+        Self::migrated(Engine::Sqlite, url, storage).await
     }
 
-    /// A schema on the server of `TEST_DATABASE_URL`; none where it is not set.
+    /// Creates a schema on the server of `TEST_DATABASE_URL`. Returns `None` if it is not set.
     pub async fn postgres() -> anyhow::Result<Option<Self>> {
         let Some(server) = std::env::var(TEST_DATABASE_URL)
             .ok()
@@ -58,7 +58,7 @@ impl TestDatabase {
         Self::on_server(&server).await.map(Some)
     }
 
-    /// A schema on this PostgreSQL server.
+    /// Creates a schema on a PostgreSQL server.
     pub async fn on_server(server: &str) -> anyhow::Result<Self> {
         let schema = Schema {
             server: server.to_owned(),
@@ -67,15 +67,15 @@ impl TestDatabase {
         schema
             .run(&format!("CREATE SCHEMA {}", schema.name))
             .await?;
-        let joint = if server.contains('?') { '&' } else { '?' };
+        let separator = if server.contains('?') { '&' } else { '?' };
         let url = format!(
-            "{server}{joint}options=-c%20search_path%3D{name}&application_name={name}",
+            "{server}{separator}options=-c%20search_path%3D{name}&application_name={name}",
             name = schema.name
         );
-        Self::migrated(Engine::Postgres, url, Home::Schema { _schema: schema }).await
+        Self::migrated(Engine::Postgres, url, Storage::Schema { _schema: schema }).await
     }
 
-    async fn migrated(engine: Engine, url: String, home: Home) -> anyhow::Result<Self> {
+    async fn migrated(engine: Engine, url: String, storage: Storage) -> anyhow::Result<Self> {
         let connection = open(&url).await?;
         migration::migrate(&connection, Direction::Up)
             .await
@@ -84,38 +84,38 @@ impl TestDatabase {
             engine,
             url,
             connection,
-            _home: home,
+            _storage: storage,
         })
     }
 
-    /// Which engine it is.
+    /// Returns the engine.
     pub fn engine(&self) -> Engine {
         self.engine
     }
 
-    /// What `DATABASE_URL` is to be for a process that shall use it.
+    /// Returns the value of `DATABASE_URL` for a process that uses this database.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A connection pool.
+    /// Returns the connection pool.
     pub fn connection(&self) -> &DatabaseConnection {
         &self.connection
     }
 }
 
-/// Runs the body on a fresh database of each engine that is there: always SQLite, and PostgreSQL
-/// where `TEST_DATABASE_URL` is set.
+/// Runs the body on a fresh database of each available engine: always SQLite, and PostgreSQL if
+/// `TEST_DATABASE_URL` is set.
 ///
-/// Panics, as a test does, when a database cannot be made.
+/// Panics if a database cannot be created.
 pub async fn on_both_engines(body: impl AsyncFn(&TestDatabase)) {
     let sqlite = TestDatabase::sqlite()
         .await
-        .expect("SQLite needs a temporary folder only");
+        .expect("an SQLite database in a temporary folder");
     body(&sqlite).await;
     let postgres = TestDatabase::postgres()
         .await
-        .expect("TEST_DATABASE_URL names a server that can be used");
+        .expect("a PostgreSQL server at TEST_DATABASE_URL");
     if let Some(postgres) = postgres {
         body(&postgres).await;
     }
@@ -163,15 +163,15 @@ impl Schema {
 
 impl Drop for Schema {
     fn drop(&mut self) {
-        // A thread with a runtime of its own: the test's cannot be blocked on from inside.
-        let done = std::thread::scope(|scope| {
+        // A thread with its own runtime: the test's runtime cannot be blocked from inside.
+        let removed = std::thread::scope(|scope| {
             scope
                 .spawn(|| -> anyhow::Result<()> {
                     tokio::runtime::Builder::new_current_thread()
                         .enable_all()
                         .build()?
                         .block_on(async {
-                            // Connections that a test left in the middle of something hold locks.
+                            // Open transactions of a test hold locks.
                             let sql = format!(
                                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
                                  WHERE application_name = '{name}'; \
@@ -183,7 +183,7 @@ impl Drop for Schema {
                 })
                 .join()
         });
-        // A schema that stays behind on a test server harms nobody, a panic in `drop` would.
-        drop(done);
+        // A leftover schema on a test server does no harm, but a panic in `drop` would.
+        drop(removed);
     }
 }

@@ -1,5 +1,5 @@
-//! A judge on the loopback interface: speaks the three providers' interfaces, and answers as a test
-//! tells it to.
+//! A judge on the loopback interface. It supports the APIs of three providers, and a test decides on its
+//! answers.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// What a judge is asked.
+/// Question to a judge.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Question {
     /// Number of the request, from 0.
     pub number: usize,
     pub text: String,
@@ -25,20 +25,20 @@ pub struct Asked {
     pub body: Value,
 }
 
-/// What it answers.
+/// Answer of a judge.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Per fact in order: claimed, value right, abstained.
+    /// For each fact in order: claimed, value right, abstained.
     Findings(Vec<(bool, bool, bool)>),
-    /// This text instead of JSON.
+    /// A text instead of JSON.
     Text(String),
-    /// This status, with `Retry-After` in seconds.
+    /// A status, with `Retry-After` in seconds.
     Status(u16, Option<u64>),
-    /// This status, with this body.
+    /// A status with a body.
     Page(u16, String),
 }
 
-/// One request as it came.
+/// One recorded request.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub path: String,
@@ -46,14 +46,14 @@ pub struct Recorded {
     pub body: Value,
 }
 
-type Character = Box<dyn Fn(&Asked) -> Answer + Send + Sync>;
+type Responder = Box<dyn Fn(&Question) -> Answer + Send + Sync>;
 
 struct Shared {
-    character: Character,
+    respond: Responder,
     requests: Mutex<Vec<Recorded>>,
 }
 
-/// A running judge. Ends with the value.
+/// A running judge. It stops when the value is dropped.
 pub struct JudgeStub {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -61,25 +61,25 @@ pub struct JudgeStub {
 }
 
 impl JudgeStub {
-    /// Starts a judge of this character.
+    /// Starts a judge that answers with `respond`.
     ///
     /// # Errors
     ///
-    /// No port is free.
+    /// Fails if no port is free.
     pub async fn start(
-        character: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+        respond: impl Fn(&Question) -> Answer + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            character: Box::new(character),
+            respond: Box::new(respond),
             requests: Mutex::default(),
         });
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
-            // It ends with the stub.
+            // The server ends with the stub.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self {
@@ -89,12 +89,12 @@ impl JudgeStub {
         })
     }
 
-    /// Where it listens, as a base address.
+    /// Returns the base address.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared
             .requests
@@ -142,8 +142,8 @@ async fn answer(
         .or_else(|| body.pointer("/contents/0/parts/0/text"))
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let asked = asked(number, prompt, body.clone());
-    let (findings, text) = match (shared.character)(&asked) {
+    let question = parse_question(number, prompt, body.clone());
+    let (findings, text) = match (shared.respond)(&question) {
         Answer::Status(status, retry_after) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
             let wait = retry_after.map(|seconds| [("retry-after", seconds.to_string())]);
@@ -158,7 +158,7 @@ async fn answer(
         }
         Answer::Text(text) => (Value::String(text.clone()), text),
         Answer::Findings(findings) => {
-            let lines: Vec<Value> = asked
+            let lines: Vec<Value> = question
                 .facts
                 .iter()
                 .zip(findings)
@@ -192,8 +192,8 @@ async fn answer(
     axum::Json(reply).into_response()
 }
 
-/// The text between the fences, and the facts after it.
-fn asked(number: usize, prompt: &str, body: Value) -> Asked {
+/// Parses the text between the fences, and the facts after it.
+fn parse_question(number: usize, prompt: &str, body: Value) -> Question {
     let fence = prompt
         .split_once("say only `")
         .and_then(|(_, rest)| rest.split_once('`'))
@@ -207,13 +207,13 @@ fn asked(number: usize, prompt: &str, body: Value) -> Asked {
         .lines()
         .filter_map(|line| {
             let (id, statement) = line.split_once(": ")?;
-            let named = id.len() >= 3
+            let is_id = id.len() >= 3
                 && id.starts_with('F')
                 && id[1..].chars().all(|letter| letter.is_ascii_digit());
-            named.then(|| (id.to_owned(), statement.to_owned()))
+            is_id.then(|| (id.to_owned(), statement.to_owned()))
         })
         .collect();
-    Asked {
+    Question {
         number,
         text: text.to_owned(),
         facts,

@@ -1,9 +1,10 @@
 //! Twenty small pull requests in six languages, for measuring the instrument itself.
 //!
-//! Each is written down as a plan: modules, constants, types, functions and whom they call, before
-//! and after the change. The plans are in `plans/`, their grammar is told in [`mod@plan`], and
-//! [`mod@writing`] turns a plan into source files. Same plan, same bytes.
+//! Each is a plan: modules, constants, types and functions with their calls, before and after the change.
+//! The plans are in `plans/`, their grammar is described in [`mod@plan`], and [`mod@writing`] turns a plan into
+//! source files. The same plan always gives the same bytes.
 
+mod language;
 mod plan;
 mod syntax;
 mod writing;
@@ -13,40 +14,28 @@ use std::path::Path;
 
 use simulator::repository::{Files, build_repository};
 
-/// A language of the fixtures. JavaScript and TypeScript count as one of the six, and so do C and
-/// C++.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Language {
-    Rust,
-    Python,
-    TypeScript,
-    JavaScript,
-    Go,
-    Java,
-    C,
-    Cpp,
-}
+pub use language::Language;
 
 /// A pull request as two states of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fixture {
-    /// Also the name of the repository.
+    /// Name of the pull request and of its repository.
     pub name: &'static str,
     pub language: Language,
-    /// Path and text, by path.
+    /// Paths and texts, by path.
     pub before: Vec<(String, String)>,
     pub after: Vec<(String, String)>,
-    /// Of the pull request.
+    /// Title of the pull request.
     pub title: String,
 }
 
 impl Fixture {
-    /// Makes a repository in `folder` with both states, as [`build_repository`] does. Gives the ids
-    /// of the commits before and after the change.
+    /// Creates a repository in `folder` with both states, as [`build_repository`] does. Returns the ids of the
+    /// commits before and after the change.
     ///
     /// # Errors
     ///
-    /// Where git or the disk fails.
+    /// Fails if git or the disk fails.
     pub async fn commit(&self, folder: &Path) -> anyhow::Result<(String, String)> {
         build_repository(folder, &files(&self.before), &files(&self.after)).await
     }
@@ -163,12 +152,12 @@ const PLANS: [(&str, Language, &str); 20] = [
     ),
 ];
 
-/// All fixtures, in a fixed order.
+/// Returns all fixtures, in a fixed order.
 pub fn all() -> Vec<Fixture> {
     PLANS
         .iter()
         .map(|&(name, language, text)| {
-            let plan = plan::read(text);
+            let plan = plan::parse(text);
             Fixture {
                 name,
                 language,
@@ -188,7 +177,7 @@ mod tests {
     use simulator::repository::git;
 
     #[test]
-    fn there_are_twenty_in_all_languages_and_each_is_another_change() {
+    fn there_are_twenty_different_changes_in_all_languages() {
         let fixtures = all();
         assert_eq!(fixtures.len(), 20);
         let languages: BTreeSet<Language> =
@@ -205,7 +194,7 @@ mod tests {
     #[tokio::test]
     async fn every_change_adds_and_modifies_and_most_delete_or_rename() {
         let folder = tempfile::tempdir().unwrap();
-        let mut gone = 0;
+        let mut removals = 0;
         for fixture in all() {
             let repository = folder.path().join(fixture.name);
             let (base, head) = fixture.commit(&repository).await.unwrap();
@@ -223,21 +212,21 @@ mod tests {
             .await
             .unwrap();
             let listed = String::from_utf8(listed).unwrap();
-            let with = |letter: char| {
+            let count = |letter: char| {
                 listed
                     .lines()
                     .filter(|line| line.starts_with(letter))
                     .count()
             };
             assert!(
-                with('A') >= 1 && with('M') >= 1,
+                count('A') >= 1 && count('M') >= 1,
                 "{}: {listed}",
                 fixture.name
             );
             let changed = listed.lines().count();
             assert!((3..=16).contains(&changed), "{}: {listed}", fixture.name);
-            gone += usize::from(with('D') + with('R') > 0);
+            removals += usize::from(count('D') + count('R') > 0);
         }
-        assert!(gone >= 16, "{gone}");
+        assert!(removals >= 16, "{removals}");
     }
 }

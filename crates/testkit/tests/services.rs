@@ -1,4 +1,4 @@
-//! The private services: real, restartable, and gone at the end.
+//! The private services are real, can be restarted, and end with their value.
 
 use sea_orm::ConnectionTrait as _;
 use testkit::database::{Engine, TestDatabase};
@@ -26,7 +26,7 @@ async fn get(url: &str) -> redis::RedisResult<Option<String>> {
 }
 
 #[tokio::test]
-async fn redis_stops_and_comes_back_empty_and_ends_with_its_value() {
+async fn redis_restarts_empty_and_ends_with_its_value() {
     let mut redis = Redis::start().await.unwrap();
     let other = Redis::start().await.unwrap();
     let url = redis.url();
@@ -58,7 +58,7 @@ async fn a_service_ends_in_a_panic() {
 }
 
 #[tokio::test]
-async fn every_test_has_tables_of_its_own_on_postgres() {
+async fn every_test_has_its_own_tables_on_postgres() {
     let server = Postgres::start().await.unwrap();
     let one = TestDatabase::on_server(&server.url()).await.unwrap();
     let other = TestDatabase::on_server(&server.url()).await.unwrap();

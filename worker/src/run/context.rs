@@ -439,7 +439,7 @@ impl RunContext {
     /// The size of the context, in tokens, at which the break is to come: where programs that
     /// compact by themselves do so.
     pub(crate) fn break_size(&self) -> u64 {
-        SessionSpec::full(self.context_tokens)
+        SessionSpec::full_context(self.context_tokens)
     }
 
     /// Stores transcript and raw stream.

@@ -26,7 +26,7 @@ impl RunContext {
             workspace,
             access,
             context_tokens: Some(self.context_tokens),
-            compacts: self.plan().by_itself,
+            may_compact: self.plan().by_itself,
             seed: run_seed(self.task.seed, &self.identity),
             environment: self
                 .worker

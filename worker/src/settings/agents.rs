@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use agents::adapter::{Profile, STUB_KEY};
-use agents::adapters::acp::config::{self, Configured};
+use agents::adapters::acp::config::{self, ConfiguredAgent};
 use agents::adapters::{Setup, VARIABLES};
 use agents::control::ControlProgram;
 use agents::program::Programs;
@@ -28,7 +28,7 @@ pub struct AgentSettings {
     /// The variables that an adapter may ask for, as far as they are set. Some are keys.
     pub variables: BTreeMap<String, SecretString>,
     /// `AGENTS_FILE`: agents that are configured and not coded.
-    pub configured: Vec<Configured>,
+    pub configured: Vec<ConfiguredAgent>,
     /// `SANDBOX`: what the programs are confined by.
     pub sandbox: Mode,
     /// `SANDBOX_CONNECT_PORTS`: the TCP ports that they may connect to, comma-separated; none: any.
@@ -70,7 +70,7 @@ impl AgentSettings {
             variables: VARIABLES
                 .iter()
                 .map(|name| (*name).to_owned())
-                .chain(configured.iter().flat_map(Configured::variables))
+                .chain(configured.iter().flat_map(ConfiguredAgent::variables))
                 .filter_map(|name| Some((name.clone(), reader.custom_secret(&name)?)))
                 .collect(),
             configured,
@@ -86,10 +86,10 @@ impl AgentSettings {
     /// The system cannot tell where the running executable is.
     pub fn setup(&self) -> std::io::Result<Setup> {
         Ok(Setup {
-            control: ControlProgram::at_or_this(self.control_bin.as_deref())?,
+            control: ControlProgram::at_path_or_this_executable(self.control_bin.as_deref())?,
             programs: Programs {
                 installed: Some(self.folder.clone()),
-                told: self.programs.clone(),
+                paths: self.programs.clone(),
             },
             models: self.models.clone(),
             configured: self.configured.clone(),
@@ -116,7 +116,7 @@ impl AgentSettings {
     pub fn secrets(&self) -> impl Iterator<Item = SecretString> {
         self.configured
             .iter()
-            .flat_map(Configured::variables)
+            .flat_map(ConfiguredAgent::variables)
             .filter_map(|name| self.variables.get(&name).cloned())
     }
 
@@ -189,14 +189,14 @@ impl AgentSettings {
 }
 
 /// Reads the file of configured agents. Settings are read once, before anything else runs.
-fn configured(reader: &mut Reader<'_>) -> Vec<Configured> {
+fn configured(reader: &mut Reader<'_>) -> Vec<ConfiguredAgent> {
     let Some(path) = reader.text("AGENTS_FILE") else {
         return Vec::new();
     };
-    let taken = agents::adapters::coded_names();
+    let taken = agents::adapters::built_in_names();
     let read = std::fs::read_to_string(&path)
         .map_err(|error| error.to_string())
-        .and_then(|text| config::read(&text, &taken));
+        .and_then(|text| config::parse(&text, &taken));
     read.unwrap_or_else(|why| {
         reader.refuse("AGENTS_FILE", format!("{path}: {why}"));
         Vec::new()

@@ -14,7 +14,7 @@ use super::Installation;
 use super::repository::Repository;
 
 pub(crate) fn controls() -> Vec<Arc<dyn AgentAdapter>> {
-    adapters::all(&Setup::of_controls(ControlProgram {
+    adapters::all(&Setup::with_control(ControlProgram {
         path: env!("CARGO_BIN_EXE_worker").into(),
         args: vec![SUBCOMMAND.into()],
         in_process: false,

@@ -236,7 +236,7 @@ impl ScriptedSession {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), r#"grep -rls '"distractors"' "$ROOT""#.into()],
             folder: self.spec.home.clone(),
-            needs: Vec::new(),
+            readable: Vec::new(),
             home: self.spec.home.clone(),
             environment: BTreeMap::from([("ROOT".to_owned(), folder.display().to_string())]),
             input: Vec::new(),

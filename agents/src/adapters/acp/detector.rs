@@ -1,23 +1,25 @@
-//! Compactions that nobody reports, seen by the size of the context: the structural detector.
+//! The structural detector: finds compactions that are not reported, by the size of the context.
 
 use crate::event::{Compaction, CompactionTrigger, Proof};
 
-/// A context that falls below this share of what it was did not only lose a long answer of a tool:
-/// summaries are a tenth of what they replace, and programs keep a third at most.
-const SHARE: f64 = 0.5;
-/// Smaller contexts rise and fall with every turn.
-const LEAST: u64 = 2_000;
+/// Share of its earlier size below which a context must fall. A long tool result alone is smaller:
+/// summaries are a tenth of the text that they replace, and programs keep a third at most.
+const MAX_SHARE: f64 = 0.5;
+/// Smallest context, in tokens, that is checked. Smaller contexts rise and fall with every turn.
+const MIN_CONTEXT: u64 = 2_000;
 
-/// Whether a fall from one size to another may be a compaction. It is one if the size stays there
-/// in a turn that says nothing.
+/// Returns whether a fall from one size to another may be a compaction. It is one if the size stays
+/// low in a turn without content.
 pub(super) fn falls(before: Option<u64>, after: Option<u64>) -> bool {
     match (before, after) {
-        (Some(before), Some(after)) => before >= LEAST && (after as f64) < (before as f64) * SHARE,
+        (Some(before), Some(after)) => {
+            before >= MIN_CONTEXT && (after as f64) < (before as f64) * MAX_SHARE
+        }
         _ => false,
     }
 }
 
-/// The compaction that a lasting fall is taken for.
+/// Returns the compaction that a lasting fall proves.
 pub(super) fn structural(
     trigger: CompactionTrigger,
     before: Option<u64>,
@@ -38,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_large_fall_of_a_large_context_is_suspicious() {
+    fn only_a_large_fall_of_a_large_context_may_be_a_compaction() {
         assert!(falls(Some(40_000), Some(6_000)));
         assert!(!falls(Some(40_000), Some(21_000)));
         assert!(!falls(Some(1_500), Some(100)));

@@ -1,8 +1,8 @@
 //! Requests and answers over a stream of JSON-RPC messages.
 //!
-//! The messages are those of the official crate; the connection is not. Ours carries every line to
-//! the raw stream, holds the limits of a turn, and ends the program's process group, which the
-//! crate's connection leaves to its user; and iFlow speaks the same messages over a socket.
+//! The message types come from the official crate, the connection does not. Ours records every line,
+//! enforces the limits of a turn, and ends the program's process group. iFlow uses the same messages
+//! over a socket.
 
 use agent_client_protocol::v1::schema::{
     RequestPermissionOutcome, RequestPermissionResponse, SelectedPermissionOutcome,
@@ -14,25 +14,25 @@ use serde_json::{Value, json};
 use crate::adapter::Access;
 use crate::event::AgentEvent;
 use crate::failure::{Cause, Failure};
-use crate::process::Peer;
+use crate::process::InteractiveProcess;
 
-/// Carries messages.
+/// Transport of messages.
 #[async_trait]
 pub(in crate::adapters) trait Wire: Send + Sync {
-    /// From here on the limits of a turn count.
+    /// Starts the limits of a turn.
     fn begin_turn(&mut self);
     async fn send(&mut self, message: &str) -> Result<(), Failure>;
-    /// The next message; none once the program has ended.
+    /// Returns the next message. Returns `None` once the program has exited.
     async fn receive(&mut self) -> Result<Option<Vec<u8>>, Failure>;
-    async fn hand_on(&mut self, events: Vec<AgentEvent>) -> Result<(), Failure>;
-    /// The end of what the program wrote to its standard error.
-    fn last_words(&self) -> String;
-    /// Ends the program and all that it started.
-    async fn end(self: Box<Self>);
+    async fn send_events(&mut self, events: Vec<AgentEvent>) -> Result<(), Failure>;
+    /// Returns the end of the program's standard error.
+    fn stderr_tail(&self) -> String;
+    /// Stops the program and all processes that it started.
+    async fn terminate(self: Box<Self>);
 }
 
-/// Messages as lines of the standard streams.
-pub(super) struct Stdio(pub(super) Peer);
+/// Transport over the lines of the standard streams.
+pub(super) struct Stdio(pub(super) InteractiveProcess);
 
 #[async_trait]
 impl Wire for Stdio {
@@ -48,26 +48,26 @@ impl Wire for Stdio {
         Ok(self.0.next().await?.map(|line| line.bytes))
     }
 
-    async fn hand_on(&mut self, events: Vec<AgentEvent>) -> Result<(), Failure> {
-        self.0.hand_on(events).await
+    async fn send_events(&mut self, events: Vec<AgentEvent>) -> Result<(), Failure> {
+        self.0.send_events(events).await
     }
 
-    fn last_words(&self) -> String {
-        self.0.last_words()
+    fn stderr_tail(&self) -> String {
+        self.0.stderr_tail()
     }
 
-    async fn end(self: Box<Self>) {
-        self.0.end().await;
+    async fn terminate(self: Box<Self>) {
+        self.0.terminate().await;
     }
 }
 
-/// A connection on which we ask and the program tells.
+/// A connection on which we call methods and the program sends updates.
 pub(in crate::adapters) struct Rpc {
     wire: Box<dyn Wire>,
-    /// For messages to people.
+    /// Name of the agent in messages.
     agent: String,
     access: Access,
-    asked: u64,
+    calls: u64,
 }
 
 impl Rpc {
@@ -76,22 +76,23 @@ impl Rpc {
             wire,
             agent: agent.to_owned(),
             access,
-            asked: 0,
+            calls: 0,
         }
     }
 
-    /// Asks, and reads until the answer. What the program tells meanwhile goes to `on_update`,
-    /// whose events are handed on.
+    /// Calls a method and reads up to its response. Updates that arrive meanwhile go to `on_update`, and
+    /// its events are sent.
     pub(in crate::adapters) async fn call(
         &mut self,
         method: &str,
         params: &impl Serialize,
         mut on_update: impl FnMut(&Value) -> Vec<AgentEvent> + Send,
     ) -> Result<Value, Failure> {
-        self.asked += 1;
-        let id = self.asked;
-        let params = serde_json::to_value(params)
-            .map_err(|error| Failure::harness(format!("a request cannot be written: {error}")))?;
+        self.calls += 1;
+        let id = self.calls;
+        let params = serde_json::to_value(params).map_err(|error| {
+            Failure::harness(format!("could not write a request of {method}: {error}"))
+        })?;
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.wire.begin_turn();
         self.wire.send(&request.to_string()).await?;
@@ -100,24 +101,24 @@ impl Rpc {
                 return Err(Failure::new(
                     Cause::AgentCrashed,
                     format!(
-                        "{} ended in the middle of {method}: {}",
+                        "{} exited in the middle of {method}: {}",
                         self.agent,
-                        self.wire.last_words()
+                        self.wire.stderr_tail()
                     ),
                 ));
             };
-            // Programs also print what is no message.
+            // Programs also print lines that are not messages.
             let Ok(message) = serde_json::from_slice::<Value>(&bytes) else {
                 continue;
             };
             match (message.get("id"), message.get("method")) {
-                (Some(asked), Some(Value::String(method))) => {
-                    let answer = self.answer(method, &message["params"]);
-                    let answer = match answer {
-                        Ok(result) => json!({"jsonrpc": "2.0", "id": asked, "result": result}),
-                        Err(error) => json!({"jsonrpc": "2.0", "id": asked, "error": error}),
+                (Some(request_id), Some(Value::String(method))) => {
+                    let response = self.respond(method, &message["params"]);
+                    let response = match response {
+                        Ok(result) => json!({"jsonrpc": "2.0", "id": request_id, "result": result}),
+                        Err(error) => json!({"jsonrpc": "2.0", "id": request_id, "error": error}),
                     };
-                    self.wire.send(&answer.to_string()).await?;
+                    self.wire.send(&response.to_string()).await?;
                 }
                 (Some(answered), None) if *answered == json!(id) => {
                     return match message.get("error") {
@@ -127,16 +128,16 @@ impl Rpc {
                 }
                 (None, Some(Value::String(method))) if method == "session/update" => {
                     let events = on_update(&message["params"]["update"]);
-                    self.wire.hand_on(events).await?;
+                    self.wire.send_events(events).await?;
                 }
                 _ => {}
             }
         }
     }
 
-    /// Answers what the program asks of its client: reading is allowed while it has access, and
-    /// nothing else ever.
-    fn answer(&self, method: &str, params: &Value) -> Result<Value, Value> {
+    /// Responds to a request of the program. Reading is allowed while the agent has access. Nothing else
+    /// is ever allowed.
+    fn respond(&self, method: &str, params: &Value) -> Result<Value, Value> {
         if method != "session/request_permission" {
             return Err(json!({"code": -32601, "message": "this client offers no such method"}));
         }
@@ -163,36 +164,71 @@ impl Rpc {
             .map_err(|error| json!({"code": -32603, "message": error.to_string()}))
     }
 
-    pub(in crate::adapters) async fn end(self) {
-        self.wire.end().await;
+    /// Begins a session and returns its id.
+    pub(in crate::adapters) async fn new_session(
+        &mut self,
+        request: &impl Serialize,
+    ) -> Result<String, Failure> {
+        let response = self.call("session/new", request, |_| Vec::new()).await?;
+        let session = response["sessionId"].as_str().ok_or_else(|| {
+            Failure::new(
+                Cause::AgentCrashed,
+                format!("{} began a session without an id", self.agent),
+            )
+        })?;
+        Ok(session.to_owned())
+    }
+
+    /// Stops the program and all processes that it started.
+    pub(in crate::adapters) async fn terminate(self) {
+        self.wire.terminate().await;
     }
 }
 
-/// Whose fault a refused request is, by what is said of it: there are no codes for providers'
-/// errors.
+/// Checks the reason for which a turn stopped.
+pub(in crate::adapters) fn check_stop_reason(
+    agent: &str,
+    stop_reason: Option<&str>,
+) -> Result<(), Failure> {
+    match stop_reason {
+        Some("end_turn") => Ok(()),
+        Some("cancelled") => Err(Failure::cancelled()),
+        Some(limit) => Err(Failure::new(
+            Cause::OutOfBudget,
+            format!("{agent} stopped its turn: {limit}"),
+        )),
+        None => Err(Failure::new(
+            Cause::AgentCrashed,
+            format!("{agent} ended its turn without a reason"),
+        )),
+    }
+}
+
+/// Returns the failure of a refused request. It is classified by the message, because the protocol has
+/// no codes for providers' errors.
 fn failure(agent: &str, method: &str, error: &Value) -> Failure {
-    let mut said = error["message"].as_str().unwrap_or_default().to_owned();
+    let mut message = error["message"].as_str().unwrap_or_default().to_owned();
     if let Some(data) = error.get("data") {
         let data = data
             .as_str()
             .map_or_else(|| data.to_string(), str::to_owned);
-        said.push_str(if said.is_empty() { "" } else { ": " });
-        said.push_str(&data);
+        message.push_str(if message.is_empty() { "" } else { ": " });
+        message.push_str(&data);
     }
     // -32000 is the protocol's own "authentication required".
     let cause = if error["code"] == -32000 {
         Cause::Refused
     } else {
-        blamed(&said)
+        classify(&message)
     };
-    Failure::new(cause, format!("{agent}, {method}: {said}"))
+    Failure::new(cause, format!("{agent}, {method}: {message}"))
 }
 
-/// Whose fault an error is, by an HTTP status or by words that providers use.
-pub(in crate::adapters) fn blamed(said: &str) -> Cause {
-    let lower = said.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let status = said
+/// Classifies an error message by its HTTP status, or by phrases that providers use.
+pub(in crate::adapters) fn classify(message: &str) -> Cause {
+    let lower = message.to_lowercase();
+    let has = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
+    let status = message
         .split(|c: char| !c.is_ascii_digit())
         .find_map(|digits| {
             let status = digits.parse::<u16>().ok()?;

@@ -1,4 +1,4 @@
-//! The event stream of Claude Code.
+//! Event stream of Claude Code.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use domain::vocabulary::CostSource;
 use domain::{Cost, Tokens};
 use serde_json::{Value, json};
 
-use crate::adapter::Turn;
+use crate::adapters::cli_adapter::json::{elements, text, tool_target};
 use crate::event::{AgentEvent, Compaction, CompactionTrigger, Proof, Reinjected, ToolCall, Usage};
 use crate::failure::{Cause, Failure};
-use crate::gathering::Gathering;
 use crate::process::Line;
+use crate::turn_builder::TurnBuilder;
 
-/// The id of our only control request.
+/// Id of the only control request that is sent.
 const USAGE_REQUEST: &str = "usage";
-/// How much of what a tool is used on is told.
-const TARGET_CHARS: usize = 200;
+/// Arguments of tools that name their target.
+const TARGET_ARGUMENTS: [&str; 4] = ["file_path", "path", "pattern", "command"];
 
-/// A prompt, as a line of the program's input.
+/// Returns a prompt as a line of the program's input.
 pub(super) fn user_line(prompt: &str) -> String {
     json!({
         "type": "user",
@@ -28,7 +28,7 @@ pub(super) fn user_line(prompt: &str) -> String {
     .to_string()
 }
 
-/// Asks how full the context is.
+/// Returns the request for the size of the context.
 pub(super) fn usage_request() -> String {
     json!({
         "type": "control_request",
@@ -38,50 +38,50 @@ pub(super) fn usage_request() -> String {
     .to_string()
 }
 
-/// A turn as far as it was read.
+/// Reader for the lines of one turn.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
-    gathering: Gathering,
+pub(super) struct StreamReader {
+    turn: TurnBuilder,
     compactions: Vec<Compaction>,
-    /// The last request's size, as the provider counted it.
+    /// Size of the last request, as the provider counted it.
     context: Option<u64>,
     window: Option<u64>,
     result: Option<Value>,
     usage_answered: bool,
-    /// The program said anything that belongs to a conversation.
-    spoke: bool,
+    /// The program printed something that belongs to a conversation.
+    had_conversation: bool,
     unreadable: u32,
     retry_after: Option<Duration>,
 }
 
-/// A turn that ended well, before its compactions are complete.
+/// A successful turn whose compactions are not yet complete.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    gathering: Gathering,
+    turn: TurnBuilder,
     pub(super) compactions: Vec<Compaction>,
 }
 
-impl Reading {
-    /// Reads a line. One that is no JSON is no event: whether the turn is whole shows at its end.
+impl StreamReader {
+    /// Reads a line. A line that is not JSON is counted and skipped: the result at the end shows
+    /// whether the turn is complete.
     pub(super) fn line(&mut self, line: &Line) -> Vec<AgentEvent> {
         match serde_json::from_slice::<Value>(&line.bytes) {
             Ok(event) => self.event(&event),
             Err(_) if line.bytes.iter().all(u8::is_ascii_whitespace) => {}
             Err(_) => self.unreadable += 1,
         }
-        self.gathering.take_events()
+        self.turn.drain_events()
     }
 
     fn event(&mut self, event: &Value) {
         match (event["type"].as_str(), event["subtype"].as_str()) {
             (Some("assistant"), _) => self.assistant(event),
             (Some("user"), _) => self.user(event),
-            (Some("system"), Some("init")) => self.spoke = true,
+            (Some("system"), Some("init")) => self.had_conversation = true,
             (Some("system"), Some("api_retry")) => self.retry(event),
             (Some("system"), Some("status")) => {
                 if let Some(error) = event["compact_error"].as_str() {
-                    self.gathering
-                        .error(&format!("the compaction failed: {error}"));
+                    self.turn.error(&format!("compaction failed: {error}"));
                 }
             }
             (Some("system"), Some("compact_boundary")) => self.boundary(event),
@@ -92,21 +92,20 @@ impl Reading {
     }
 
     fn assistant(&mut self, event: &Value) {
-        // Sub-agents are not offered; whoever speaks for one is not the agent.
+        // Sub-agents are not offered. Their messages are not the agent's.
         if !event["parent_tool_use_id"].is_null() {
             return;
         }
         let message = &event["message"];
-        for block in blocks(&message["content"]) {
+        for block in elements(&message["content"]) {
             match block["type"].as_str() {
                 Some("text") if message["model"] != "<synthetic>" => {
-                    self.gathering
-                        .text(block["text"].as_str().unwrap_or_default());
+                    self.turn.text(block["text"].as_str().unwrap_or_default());
                 }
-                Some("tool_use") => self.gathering.tool_call(ToolCall {
+                Some("tool_use") => self.turn.tool_call(ToolCall {
                     id: text(&block["id"]),
                     tool: text(&block["name"]),
-                    target: target(&block["input"]),
+                    target: tool_target(&block["input"], &TARGET_ARGUMENTS),
                 }),
                 _ => {}
             }
@@ -124,13 +123,13 @@ impl Reading {
             && let Some(compaction) = self.compactions.last_mut()
             && compaction.summary.is_none()
         {
-            compaction.summary = summary_in(&words(content));
+            compaction.summary = extract_summary(&content_text(content));
         }
-        for block in blocks(content) {
+        for block in elements(content) {
             if block["type"] == "tool_result" {
                 let bytes = block["content"].to_string().len() as u64;
                 let is_error = block["is_error"] == json!(true);
-                self.gathering
+                self.turn
                     .tool_result(&text(&block["tool_use_id"]), is_error, bytes);
             }
         }
@@ -152,7 +151,7 @@ impl Reading {
             let wait = event["retry_delay_ms"].as_f64().filter(|ms| *ms >= 0.0);
             self.retry_after = wait.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
         }
-        self.gathering.retry(attempt.unwrap_or_default(), &why);
+        self.turn.retry(attempt.unwrap_or_default(), &why);
     }
 
     fn boundary(&mut self, event: &Value) {
@@ -169,12 +168,12 @@ impl Reading {
             proof: Proof::Reported,
             reinjected: Vec::new(),
         });
-        // What the last request held is no more.
+        // The context of the last request no longer exists.
         self.context = None;
     }
 
     fn result(&mut self, event: &Value) {
-        self.spoke |= event["num_turns"].as_u64().is_some_and(|turns| turns > 0);
+        self.had_conversation |= event["num_turns"].as_u64().is_some_and(|turns| turns > 0);
         self.window = event["modelUsage"].as_object().and_then(|models| {
             let windows = models
                 .values()
@@ -186,11 +185,11 @@ impl Reading {
                 usd,
                 source: CostSource::Program,
             });
-            self.gathering.billed(tokens(&event["modelUsage"]), cost);
+            self.turn.billed(tokens(&event["modelUsage"]), cost);
             if event["num_turns"].as_u64() == Some(0) {
-                let said = event["result"].as_str().unwrap_or_default();
-                if !said.is_empty() {
-                    self.gathering.error(said);
+                let answer = event["result"].as_str().unwrap_or_default();
+                if !answer.is_empty() {
+                    self.turn.error(answer);
                 }
             }
         }
@@ -210,104 +209,101 @@ impl Reading {
         }
     }
 
-    /// Whether the turn is over.
+    /// Returns whether the turn is over.
     pub(super) fn has_result(&self) -> bool {
         self.result.is_some()
     }
 
-    /// Whether the turn is over and the context's size is told.
-    pub(super) fn is_answered(&self) -> bool {
+    /// Returns whether the turn is over and the size of the context is known.
+    pub(super) fn has_usage(&self) -> bool {
         self.has_result() && self.usage_answered
     }
 
-    /// Whether the turn ended with an error.
+    /// Returns whether the turn ended with an error.
     pub(super) fn failed(&self) -> bool {
         self.result
             .as_ref()
             .is_some_and(|result| result["is_error"] == json!(true))
     }
 
-    /// Whether there is a conversation to go on from.
-    pub(super) fn spoke(&self) -> bool {
-        self.spoke
+    /// Returns whether there is a conversation to continue.
+    pub(super) fn had_conversation(&self) -> bool {
+        self.had_conversation
     }
 
-    /// What came of the turn.
-    pub(super) fn outcome(mut self, last_words: &str) -> Result<Outcome, Failure> {
+    /// Returns the result of the turn.
+    pub(super) fn outcome(mut self, stderr: &str) -> Result<Outcome, Failure> {
         let Some(result) = &self.result else {
-            let told = if self.unreadable > 0 {
-                format!("{} lines could not be read; ", self.unreadable)
+            let unreadable = if self.unreadable > 0 {
+                format!("{} lines could not be parsed; ", self.unreadable)
             } else {
                 String::new()
             };
             return Err(Failure::new(
                 Cause::AgentCrashed,
-                format!("Claude Code ended in the middle of a turn; {told}{last_words}"),
+                format!("Claude Code exited in the middle of a turn; {unreadable}{stderr}"),
             ));
         };
         if self.failed() {
-            return Err(failure(result, last_words).after(self.retry_after));
+            return Err(failure(result, stderr).with_retry_after(self.retry_after));
         }
         if let Some(context) = self.context {
-            self.gathering.usage(Usage {
+            self.turn.usage(Usage {
                 context,
                 window: self.window,
             });
         }
         Ok(Outcome {
-            gathering: self.gathering,
+            turn: self.turn,
             compactions: self.compactions,
         })
     }
 }
 
 impl Outcome {
-    /// Completes the compactions with the raw summaries that the hook was handed, if it was, and
-    /// with what the transcript says was put back. The turn, and the events that are still to be
-    /// told.
-    pub(super) fn finish(
+    /// Completes the compactions with the raw summaries of the hook and with the parts of the
+    /// transcript that were reinjected.
+    pub(super) fn complete(
         mut self,
         summaries: Vec<String>,
-        put_back: Option<Vec<Reinjected>>,
-        duration: Duration,
-    ) -> (Turn, Vec<AgentEvent>) {
-        let all = self.compactions.len();
+        reinjected: Option<Vec<Reinjected>>,
+    ) -> TurnBuilder {
+        let count = self.compactions.len();
         // The last summaries belong to the last compactions.
-        let first = all.saturating_sub(summaries.len());
-        let unused = summaries.len().saturating_sub(all);
+        let first = count.saturating_sub(summaries.len());
+        let unused = summaries.len().saturating_sub(count);
         for (compaction, raw) in self.compactions[first..]
             .iter_mut()
             .zip(summaries.into_iter().skip(unused))
         {
-            compaction.summary = Some(inner(&raw, "summary").unwrap_or(raw));
+            compaction.summary = Some(tag_content(&raw, "summary").unwrap_or(raw));
         }
-        if let (Some(last), Some(put_back)) = (self.compactions.last_mut(), put_back) {
-            last.reinjected = put_back;
+        if let (Some(last), Some(reinjected)) = (self.compactions.last_mut(), reinjected) {
+            last.reinjected = reinjected;
         }
         for compaction in self.compactions {
-            self.gathering.compacted(compaction);
+            self.turn.compacted(compaction);
         }
-        let events = self.gathering.take_events();
-        (self.gathering.finish(duration), events)
+        self.turn
     }
 }
 
-/// Why a turn failed, by what the program says of it; its exit status says nothing.
-fn failure(result: &Value, last_words: &str) -> Failure {
-    let errors: Vec<&str> = blocks(&result["errors"])
+/// Classifies a failed turn by the program's own error fields. The exit status is always the same.
+fn failure(result: &Value, stderr: &str) -> Failure {
+    let errors: Vec<&str> = elements(&result["errors"])
         .filter_map(Value::as_str)
         .collect();
-    let mut said = result["result"].as_str().unwrap_or_default().to_owned();
-    for more in errors.iter().copied().chain([last_words]) {
-        if !more.is_empty() && !said.contains(more) {
-            said.push_str(if said.is_empty() { "" } else { "; " });
-            said.push_str(more);
+    let mut message = result["result"].as_str().unwrap_or_default().to_owned();
+    for more in errors.iter().copied().chain([stderr]) {
+        if !more.is_empty() && !message.contains(more) {
+            message.push_str(if message.is_empty() { "" } else { "; " });
+            message.push_str(more);
         }
     }
     let cause = match result["api_error_status"].as_u64() {
         Some(429) => Cause::RateLimited,
         Some(401 | 403 | 404) => Cause::Refused,
-        Some(400) if said.contains("too long") => Cause::OutOfBudget,
+        Some(400) if message.contains("too long") => Cause::OutOfBudget,
         Some(400) => Cause::Refused,
         Some(500..) => Cause::ProviderDown,
         _ => match result["subtype"].as_str() {
@@ -316,11 +312,11 @@ fn failure(result: &Value, last_words: &str) -> Failure {
             _ => Cause::AgentCrashed,
         },
     };
-    Failure::new(cause, format!("Claude Code: {said}"))
+    Failure::new(cause, format!("Claude Code: {message}"))
 }
 
-/// All that the turn was billed for, its compactions included: with one process for each turn the
-/// program's running total is the turn's.
+/// Returns the tokens that were billed for the turn and its compactions. With one process per turn,
+/// the program's running total is the turn's.
 fn tokens(models: &Value) -> Option<Tokens> {
     let models = models.as_object().filter(|models| !models.is_empty())?;
     let mut sum = Tokens::default();
@@ -338,7 +334,7 @@ fn tokens(models: &Value) -> Option<Tokens> {
     Some(sum)
 }
 
-/// Tokens of a request and of its answer so far.
+/// Returns the tokens of a request and of its answer so far.
 fn request_size(usage: &Value) -> Option<u64> {
     let count = |field: &str| usage[field].as_u64();
     count("input_tokens")?
@@ -348,49 +344,30 @@ fn request_size(usage: &Value) -> Option<u64> {
         .filter(|&size| size > 0)
 }
 
-/// The summary in the words around it.
-fn summary_in(said: &str) -> Option<String> {
-    let (_, rest) = said.split_once("Summary:\n")?;
+/// Returns the summary without the text around it.
+fn extract_summary(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("Summary:\n")?;
     let summary = rest
         .split_once("\n\nIf you need specific details")
         .map_or(rest, |(summary, _)| summary);
     Some(summary.to_owned())
 }
 
-/// What stands between a tag and its end.
-fn inner(text: &str, tag: &str) -> Option<String> {
+/// Returns the text between a tag and its end.
+fn tag_content(text: &str, tag: &str) -> Option<String> {
     let (_, rest) = text.split_once(&format!("<{tag}>"))?;
     let (inner, _) = rest.rsplit_once(&format!("</{tag}>"))?;
     Some(inner.trim().to_owned())
 }
 
-fn blocks(content: &Value) -> impl Iterator<Item = &Value> {
-    content.as_array().into_iter().flatten()
-}
-
-fn words(content: &Value) -> String {
+fn content_text(content: &Value) -> String {
     content.as_str().map_or_else(
         || {
-            blocks(content)
+            elements(content)
                 .filter_map(|block| block["text"].as_str())
                 .collect::<Vec<_>>()
                 .join("\n")
         },
         str::to_owned,
-    )
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// What a tool is used on: its first argument that is a text, for people.
-fn target(input: &Value) -> String {
-    let named = ["file_path", "path", "pattern", "command"]
-        .iter()
-        .find_map(|name| input.get(*name)?.as_str());
-    named.map_or_else(
-        || input.to_string().chars().take(TARGET_CHARS).collect(),
-        |target| target.chars().take(TARGET_CHARS).collect(),
     )
 }

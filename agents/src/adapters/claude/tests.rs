@@ -1,11 +1,12 @@
-//! Recorded streams, whole and damaged.
+//! Reads recorded streams, complete and damaged.
 
 use proptest::prelude::*;
 
-use super::launch::Size;
-use super::stream::{Outcome, Reading};
+use super::launch::compaction_environment;
+use super::stream::{Outcome, StreamReader};
 use super::transcript;
 use crate::adapter::Turn;
+use crate::adapters::cli_adapter::compaction_size::CompactionSize;
 use crate::event::{AgentEvent, CompactionTrigger, ReinjectedKind};
 use crate::failure::{Cause, Failure};
 use crate::process::Line;
@@ -42,15 +43,15 @@ fn line(bytes: &[u8]) -> Line {
 }
 
 fn read(stream: &[u8]) -> (Vec<AgentEvent>, Result<Outcome, Failure>) {
-    let mut reading = Reading::default();
+    let mut reader = StreamReader::default();
     let mut events = Vec::new();
     for bytes in stream.split(|&byte| byte == b'\n') {
-        events.extend(reading.line(&line(bytes)));
+        events.extend(reader.line(&line(bytes)));
     }
-    (events, reading.outcome(""))
+    (events, reader.outcome(""))
 }
 
-/// The lines up to and with the result of this number.
+/// Returns the lines of the turn with this number.
 fn turn_of(stream: &str, number: usize) -> String {
     let results = stream
         .lines()
@@ -71,18 +72,19 @@ fn turn(stream: &str, number: usize) -> Turn {
     let (_, outcome) = read(turn_of(stream, number).as_bytes());
     outcome
         .expect("a good turn")
-        .finish(Vec::new(), None, std::time::Duration::ZERO)
-        .0
+        .complete(Vec::new(), None)
+        .turn()
+        .clone()
 }
 
 #[test]
-fn a_turn_has_its_words_its_tools_and_its_bill() {
+fn a_turn_has_its_text_its_tool_calls_and_its_tokens() {
     let turn = turn(STREAMS[0], 0);
     assert!(turn.text.ends_with("stub reply 3: ntools=3 nmsgs=3"));
     assert_eq!(turn.tool_calls.len(), 1);
     assert_eq!(turn.tool_calls[0].tool, "Read");
     assert_eq!(turn.tool_calls[0].target, "/workspace.txt");
-    let usage = turn.usage.expect("it is told");
+    let usage = turn.usage.expect("the size is reported");
     assert_eq!(usage.window, Some(200_000));
     assert!(usage.context > 0);
     assert!(turn.tokens.is_some_and(|tokens| tokens.input > 0));
@@ -98,7 +100,7 @@ fn a_boundary_proves_a_compaction_of_either_kind() {
     assert_eq!(compaction.trigger, CompactionTrigger::Manual);
     assert_eq!(compaction.tokens_before, Some(4_358));
     assert_eq!(compaction.tokens_after, Some(261));
-    let summary = compaction.summary.as_deref().expect("it is shown");
+    let summary = compaction.summary.as_deref().expect("the summary is shown");
     assert!(summary.starts_with("1. Primary Request"), "{summary}");
     assert!(!summary.contains("If you need specific"), "{summary}");
 
@@ -109,14 +111,12 @@ fn a_boundary_proves_a_compaction_of_either_kind() {
 }
 
 #[test]
-fn a_failed_compaction_is_none_and_is_told() {
+fn a_failed_compaction_is_reported_as_an_error() {
     let (events, outcome) = read(turn_of(STREAMS[3], 2).as_bytes());
-    let (turn, _) = outcome.expect("the program calls it a success").finish(
-        Vec::new(),
-        None,
-        std::time::Duration::ZERO,
-    );
-    assert!(turn.compactions.is_empty());
+    let turn = outcome
+        .expect("the program reports a success")
+        .complete(Vec::new(), None);
+    assert!(turn.turn().compactions.is_empty());
     assert!(
         events
             .iter()
@@ -126,19 +126,18 @@ fn a_failed_compaction_is_none_and_is_told() {
 }
 
 #[test]
-fn the_raw_summary_of_the_hook_goes_before_the_streams() {
+fn the_raw_summary_of_the_hook_replaces_the_one_of_the_stream() {
     let (_, outcome) = read(STREAMS[1].as_bytes());
     let raw = "<analysis>\nlong\n</analysis>\n\n<summary>\nshort\n</summary>".to_owned();
-    let (turn, events) =
-        outcome
-            .expect("a good turn")
-            .finish(vec![raw], None, std::time::Duration::ZERO);
-    assert_eq!(turn.compactions[0].summary.as_deref(), Some("short"));
+    let mut turn = outcome.expect("a good turn").complete(vec![raw], None);
+    let compactions = &turn.turn().compactions;
+    assert_eq!(compactions[0].summary.as_deref(), Some("short"));
+    let events = turn.drain_events();
     assert!(matches!(events.as_slice(), [AgentEvent::Compacted(_)]));
 }
 
 #[test]
-fn errors_are_known_by_what_is_said_not_by_subtype() {
+fn errors_are_classified_by_their_status_and_message() {
     for (stream, cause) in [
         (STREAMS[5], Cause::Refused),
         (STREAMS[6], Cause::RateLimited),
@@ -159,45 +158,45 @@ fn errors_are_known_by_what_is_said_not_by_subtype() {
 }
 
 #[test]
-fn a_stream_without_a_result_is_no_turn() {
+fn a_stream_without_a_result_is_a_failed_turn() {
     let cut: Vec<&str> = STREAMS[0].lines().take(3).collect();
     let (_, outcome) = read(cut.join("\n").as_bytes());
     assert_eq!(outcome.expect_err("half a turn").cause, Cause::AgentCrashed);
 }
 
 #[test]
-fn the_transcript_tells_what_was_put_back() {
-    let put_back = transcript::put_back(TRANSCRIPT.as_bytes());
-    let kinds: Vec<ReinjectedKind> = put_back.iter().map(|put_back| put_back.kind).collect();
+fn the_transcript_shows_the_reinjected_parts() {
+    let reinjected = transcript::reinjected(TRANSCRIPT.as_bytes());
+    let kinds: Vec<ReinjectedKind> = reinjected.iter().map(|part| part.kind).collect();
     assert_eq!(kinds, [ReinjectedKind::Tail, ReinjectedKind::File]);
     assert!(
-        put_back[0]
+        reinjected[0]
             .text
             .contains("turn four: triggers auto compaction")
     );
-    assert!(put_back[1].text.starts_with("The code word is PLUM."));
-    assert!(transcript::put_back(b"").is_empty());
+    assert!(reinjected[1].text.starts_with("The code word is PLUM."));
+    assert!(transcript::reinjected(b"").is_empty());
 }
 
 #[test]
-fn sizes_become_the_programs_own_thresholds() {
-    let of = |size: Size| -> Vec<String> {
-        size.environment()
+fn sizes_are_converted_to_the_programs_thresholds() {
+    let values = |size: CompactionSize| -> Vec<String> {
+        compaction_environment(size)
             .into_iter()
             .map(|(_, value)| value)
             .collect()
     };
-    assert_eq!(of(Size::Never), ["1"]);
-    // 16,000 of the 80,000 that are left of the smallest window.
-    assert_eq!(of(Size::At(16_000)), ["100000", "20"]);
-    assert_eq!(of(Size::At(160_000)), ["193000"]);
+    assert_eq!(values(CompactionSize::Never), ["1"]);
+    // 16,000 of the 80,000 usable tokens of the smallest window.
+    assert_eq!(values(CompactionSize::At(16_000)), ["100000", "20"]);
+    assert_eq!(values(CompactionSize::At(160_000)), ["193000"]);
 }
 
 proptest! {
     #[test]
     fn no_line_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = read(&bytes);
-        let _ = transcript::put_back(&bytes);
+        let _ = transcript::reinjected(&bytes);
     }
 
     #[test]
@@ -215,8 +214,8 @@ proptest! {
             bytes.truncate(cut.index(stream.len()).max(stream.len() / 2));
             let (_, outcome) = read(&bytes);
             if let Ok(outcome) = outcome {
-                let put_back = transcript::put_back(&bytes);
-                let _ = outcome.finish(vec![String::new()], Some(put_back), std::time::Duration::ZERO);
+                let reinjected = transcript::reinjected(&bytes);
+                let _ = outcome.complete(vec![String::new()], Some(reinjected));
             }
         }
     }

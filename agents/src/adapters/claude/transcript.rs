@@ -1,29 +1,28 @@
-//! What a compaction put back beside its summary, as the transcript tells it.
+//! Parts of the conversation that a compaction reinjected beside its summary, as the transcript
+//! records them.
 
 use serde_json::Value;
 
+use crate::adapters::cli_adapter::json;
 use crate::event::{Reinjected, ReinjectedKind};
 
-/// What belongs to the last compaction of a transcript: the messages that it preserved, and the
-/// files that it read again. Empty where there is no compaction, or nothing was put back.
-pub(super) fn put_back(transcript: &[u8]) -> Vec<Reinjected> {
-    let lines: Vec<Value> = transcript
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect();
+/// Returns the messages that the last compaction of a transcript preserved, and the files that it
+/// read again. Empty if there is no compaction or nothing was reinjected.
+pub(super) fn reinjected(transcript: &[u8]) -> Vec<Reinjected> {
+    let lines: Vec<Value> = json::lines(transcript).collect();
     let Some(boundary) = lines
         .iter()
         .rposition(|line| line["subtype"] == "compact_boundary")
     else {
         return Vec::new();
     };
-    let mut put_back = preserved(&lines, &lines[boundary]);
-    put_back.extend(lines[boundary..].iter().filter_map(file));
-    put_back
+    let mut reinjected = preserved(&lines, &lines[boundary]);
+    reinjected.extend(lines[boundary..].iter().filter_map(reread_file));
+    reinjected
 }
 
-/// The messages that were kept word for word. Each stands in the transcript before the boundary,
-/// some twice.
+/// Returns the messages that were kept word for word. Each is in the transcript before the
+/// boundary, some twice.
 fn preserved(lines: &[Value], boundary: &Value) -> Vec<Reinjected> {
     let kept = &boundary["compactMetadata"]["preservedMessages"];
     let ids: Vec<&str> = kept
@@ -37,20 +36,14 @@ fn preserved(lines: &[Value], boundary: &Value) -> Vec<Reinjected> {
     let texts: Vec<String> = ids
         .iter()
         .filter_map(|id| lines.iter().rfind(|line| line["uuid"] == **id))
-        .map(|line| said(&line["message"]["content"]))
+        .map(|line| content_text(&line["message"]["content"]))
         .filter(|text| !text.is_empty())
         .collect();
-    if texts.is_empty() {
-        return Vec::new();
-    }
-    vec![Reinjected {
-        kind: ReinjectedKind::Tail,
-        name: None,
-        text: texts.join("\n\n"),
-    }]
+    Reinjected::tail(&texts).into_iter().collect()
 }
 
-fn file(line: &Value) -> Option<Reinjected> {
+/// Returns the file that a line of the transcript reinjected.
+fn reread_file(line: &Value) -> Option<Reinjected> {
     let attachment = line.get("attachment")?;
     if attachment["type"] != "file" {
         return None;
@@ -67,8 +60,8 @@ fn file(line: &Value) -> Option<Reinjected> {
     })
 }
 
-/// The text of a message: a string, or blocks of text, of tools used and of their results.
-fn said(content: &Value) -> String {
+/// Returns the text of a message: a string, or blocks of text, tool calls and tool results.
+fn content_text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(blocks) => blocks
@@ -77,7 +70,7 @@ fn said(content: &Value) -> String {
                 if block["type"] == "tool_use" {
                     block["input"].to_string()
                 } else {
-                    said(
+                    content_text(
                         block
                             .get("text")
                             .or_else(|| block.get("content"))

@@ -1,4 +1,4 @@
-//! How Codex is started: its settings, its catalogue of models, its environment.
+//! Settings, command line and environment of Codex.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,35 +6,28 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::home::codex_home;
-use super::{CodexSession, home};
+use super::catalogue::{Catalogue, ENDLESS_WINDOW};
+use super::home::{codex_home, remove_databases};
 use crate::adapter::{Access, RawSink, SessionSpec, Stream};
+use crate::adapters::cli_adapter::compaction_size::CompactionSize;
+use crate::adapters::cli_adapter::files;
+use crate::adapters::cli_adapter::session::CliSession;
 use crate::failure::{Cause, Failure};
 use crate::process::{self, Launch};
 
 pub(super) const KEY: &str = "OPENAI_API_KEY";
 pub(super) const BASE_URL: &str = "OPENAI_BASE_URL";
-/// Where the built-in provider takes its key from.
-const KEY_OF_BUILT_IN: &str = "CODEX_API_KEY";
-/// What the program gets of the worker's environment.
-pub(super) const ENVIRONMENT: [&str; 6] = [
-    KEY,
-    BASE_URL,
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-];
-/// A context of so many tokens is never full.
-const ENDLESS: u64 = 1_000_000_000;
-/// Requests that fail are tried again so often, and answers that break off, by the program itself.
+/// Variable from which the built-in provider reads its key.
+const BUILT_IN_PROVIDER_KEY: &str = "CODEX_API_KEY";
+/// Number of times that the program itself retries failed requests and interrupted answers.
 const RETRIES: (u32, u32) = (2, 1);
-/// What commands may do where our own sandbox keeps files away. The program's own bounds for files
-/// cannot be drawn within it, for they need mounts; those for the network can.
-const WITHIN_OURS: &str = r#"
+/// Permissions of commands where our own sandbox already protects files. The program cannot apply
+/// its own limits for files inside that sandbox, because they need mounts. Its limits for the network
+/// work.
+const PERMISSIONS_IN_SANDBOX: &str = r#"
 [permissions.membreak.filesystem]
 ":root" = "write"
 
@@ -42,196 +35,123 @@ const WITHIN_OURS: &str = r#"
 enabled = false
 "#;
 
-/// At which context size it is to compact by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Size {
-    Never,
-    At(u64),
-    /// At the beginning of the next turn, whatever there is.
-    AtOnce,
-}
-
-impl Size {
-    /// As a session asks for.
-    pub(super) fn of(spec: &SessionSpec) -> Self {
-        spec.compact_at().map_or(Self::Never, Self::At)
-    }
-
-    /// The settings that say so. A full window has it compact too, whatever the limit is.
-    fn settings(self) -> String {
-        let limit = |tokens: u64| format!("model_auto_compact_token_limit = {tokens}\n");
-        match self {
-            Self::Never => format!("{}model_context_window = {ENDLESS}\n", limit(ENDLESS)),
-            Self::At(tokens) => limit(tokens.max(1)),
-            Self::AtOnce => limit(1),
-        }
+/// Returns the settings for the size at which the program compacts. It also compacts when its window
+/// is full, whatever the limit.
+fn compaction_settings(size: CompactionSize) -> String {
+    let limit = |tokens: u64| format!("model_auto_compact_token_limit = {tokens}\n");
+    match size {
+        CompactionSize::Never => format!(
+            "{}model_context_window = {ENDLESS_WINDOW}\n",
+            limit(ENDLESS_WINDOW)
+        ),
+        CompactionSize::At(tokens) => limit(tokens.max(1)),
+        CompactionSize::AtOnce => limit(1),
     }
 }
 
-/// The program's models, as it is to take them.
-#[derive(Debug)]
-pub(super) struct Catalogue {
-    file: Vec<u8>,
-    /// Tokens that fit into the model's context by the program's own catalogue, where it is there.
-    pub(super) window: Option<u64>,
+/// Prepares the session's HOME for a turn. Returns the folder that the turn works in.
+pub(super) async fn prepare(
+    session: &CliSession,
+    catalogue: &Catalogue,
+    size: CompactionSize,
+) -> Result<PathBuf, Failure> {
+    let home = &session.spec.home;
+    // The program identifies a conversation by the real path.
+    let folder = files::real_path(&session.working_folder().await?).await?;
+    files::create_folder(home.join("tmp")).await?;
+    let path = catalogue_path(home);
+    if !path.exists() {
+        files::write(&path, &catalogue.file).await?;
+    }
+    remove_databases(home).await?;
+    let settings = settings(&session.spec, &folder, size);
+    let path = codex_home(home).join("config.toml");
+    files::write(&path, settings.as_bytes()).await?;
+    Ok(folder)
 }
 
-impl Catalogue {
-    /// Reads what `codex debug models` prints. All models lose the tools that no setting takes away,
-    /// get the rest offered in the ordinary way, and let a setting choose any window.
-    ///
-    /// # Errors
-    ///
-    /// It is no catalogue.
-    pub(super) fn read(printed: &[u8], model: &str) -> Result<Self, Failure> {
-        let no_catalogue = || Failure::harness("Codex printed no catalogue of its models");
-        let mut all: Value = serde_json::from_slice(printed).map_err(|_| no_catalogue())?;
-        let models = all.get_mut("models").and_then(Value::as_array_mut);
-        let mut window = None;
-        for about in models.ok_or_else(no_catalogue)? {
-            if about["slug"] == model {
-                let percent = about["effective_context_window_percent"].as_u64();
-                window = about["context_window"]
-                    .as_u64()
-                    .and_then(|window| window.checked_mul(percent.unwrap_or(100)))
-                    .map(|hundredths| hundredths / 100);
-            }
-            let Some(about) = about.as_object_mut() else {
-                continue;
-            };
-            for (name, value) in [
-                ("apply_patch_tool_type", Value::Null),
-                ("supports_search_tool", json!(false)),
-                ("experimental_supported_tools", json!([])),
-                ("use_responses_lite", json!(false)),
-                ("max_context_window", json!(ENDLESS)),
-            ] {
-                about.insert(name.to_owned(), value);
-            }
-            about.remove("tool_mode");
-            about.remove("multi_agent_version");
-        }
-        Ok(Self {
-            file: all.to_string().into_bytes(),
-            window,
-        })
+/// Returns how to start a turn with a prompt. `thread` is the conversation to continue.
+pub(super) fn exec(
+    session: &CliSession,
+    thread: Option<&str>,
+    folder: PathBuf,
+    prompt: &str,
+) -> Launch {
+    let mut args = vec!["exec", "--json", "--strict-config", "--skip-git-repo-check"];
+    match thread {
+        Some(id) => args.extend(["resume", "-m", &session.model, id, "-"]),
+        None => args.extend(["-m", &session.model, "-"]),
     }
+    launch(session, &args, folder, prompt.as_bytes().to_vec())
 }
 
-impl CodexSession {
-    /// Makes the session's HOME ready for a turn. The folder that the turn works in.
-    pub(super) async fn prepare(&mut self, size: Size) -> Result<PathBuf, Failure> {
-        let folder = self.work_folder().await?;
-        home::folder(&self.spec.home.join("tmp")).await?;
-        let catalogue = self.catalogue().await?;
-        let path = catalogue_path(&self.spec.home);
-        if !path.exists() {
-            home::write(&path, &catalogue.file).await?;
-        }
-        self.forget().await?;
-        let settings = settings(&self.spec, &folder, size);
-        let path = codex_home(&self.spec.home).join("config.toml");
-        home::write(&path, settings.as_bytes()).await?;
-        Ok(folder)
-    }
-
-    /// How to start a turn with a prompt.
-    pub(super) fn exec(&self, folder: PathBuf, prompt: &str) -> Launch {
-        let mut args = vec!["exec", "--json", "--strict-config", "--skip-git-repo-check"];
-        match &self.id {
-            Some(id) => args.extend(["resume", "-m", &self.model, id, "-"]),
-            None => args.extend(["-m", &self.model, "-"]),
-        }
-        self.launch(&args, folder, prompt.as_bytes().to_vec())
-    }
-
-    /// How to start the program for whoever speaks its protocol.
-    pub(super) fn server(&self, folder: PathBuf) -> Launch {
-        self.launch(&["app-server", "--strict-config"], folder, Vec::new())
-    }
-
-    fn launch(&self, args: &[&str], folder: PathBuf, input: Vec<u8>) -> Launch {
-        Launch {
-            program: self.found.path.clone(),
-            args: args.iter().map(OsString::from).collect(),
-            folder,
-            needs: self.found.folders.clone(),
-            home: self.spec.home.clone(),
-            environment: self.environment(),
-            input,
-        }
-    }
-
-    /// The key goes by the environment alone; the address stands in the settings.
-    fn environment(&self) -> BTreeMap<String, String> {
-        let mut environment = self.spec.environment.clone();
-        if environment.remove(BASE_URL).is_none()
-            && let Some(key) = environment.remove(KEY)
-        {
-            environment.insert(KEY_OF_BUILT_IN.to_owned(), key);
-        }
-        let path = self.found.search_path.to_string_lossy().into_owned();
-        environment.insert("PATH".to_owned(), path);
-        // HOME itself must not lie in the folder for temporary files.
-        let temporary = self.spec.home.join("tmp").to_string_lossy().into_owned();
-        environment.insert("TMPDIR".to_owned(), temporary);
-        environment
-    }
-
-    /// The folder that the program works in. A sealed one is not even told where the workspace is.
-    async fn work_folder(&self) -> Result<PathBuf, Failure> {
-        let folder = match (&self.spec.workspace, self.spec.access) {
-            (Some(workspace), Access::Workspace) => workspace.clone(),
-            (_, Access::Sealed) | (None, Access::Workspace) => {
-                let empty = self.spec.home.join("empty");
-                home::folder(&empty).await?;
-                empty
-            }
-        };
-        // The program knows it by this name.
-        tokio::fs::canonicalize(&folder)
-            .await
-            .map_err(home::cannot("be found", &folder))
-    }
-
-    async fn catalogue(&mut self) -> Result<Arc<Catalogue>, Failure> {
-        if let Some(catalogue) = &self.catalogue {
-            return Ok(Arc::clone(catalogue));
-        }
-        home::folder(&codex_home(&self.spec.home)).await?;
-        let mut launch = self.launch(&["debug", "models"], self.spec.home.clone(), Vec::new());
-        // It needs none.
-        for name in [KEY, KEY_OF_BUILT_IN] {
-            launch.environment.remove(name);
-        }
-        // What it prints is nothing that the agent did.
-        let spec = SessionSpec {
-            raw: Arc::new(Unheard),
-            events: mpsc::channel(1).0,
-            ..self.spec.clone()
-        };
-        let mut printed = Vec::new();
-        let ended = process::run(&launch, &spec, |line| {
-            printed.extend_from_slice(&line.bytes);
-            Ok(Vec::new())
-        })
-        .await?;
-        if !ended.status.success() {
-            return Err(Failure::new(
-                Cause::AgentCrashed,
-                format!("Codex does not tell its models: {}", ended.stderr),
-            ));
-        }
-        let catalogue = Arc::new(Catalogue::read(&printed, &self.model)?);
-        self.catalogue = Some(Arc::clone(&catalogue));
-        Ok(catalogue)
-    }
+/// Returns how to start the program as a server of its own protocol.
+pub(super) fn server(session: &CliSession, folder: PathBuf) -> Launch {
+    launch(
+        session,
+        &["app-server", "--strict-config"],
+        folder,
+        Vec::new(),
+    )
 }
 
-/// Takes lines that nobody wants.
-struct Unheard;
+fn launch(session: &CliSession, args: &[&str], folder: PathBuf, input: Vec<u8>) -> Launch {
+    let args = args.iter().map(OsString::from).collect();
+    session.launch(args, folder, environment(session), input)
+}
 
-impl RawSink for Unheard {
+/// Returns the variables of the program. Only the environment carries the key. The address is in the
+/// settings.
+fn environment(session: &CliSession) -> BTreeMap<String, String> {
+    let mut environment = session.environment();
+    if environment.remove(BASE_URL).is_none()
+        && let Some(key) = environment.remove(KEY)
+    {
+        environment.insert(BUILT_IN_PROVIDER_KEY.to_owned(), key);
+    }
+    // HOME itself must not be in the folder for temporary files.
+    let temporary = session.spec.home.join("tmp");
+    environment.insert(
+        "TMPDIR".to_owned(),
+        temporary.to_string_lossy().into_owned(),
+    );
+    environment
+}
+
+/// Asks the program for its models.
+pub(super) async fn print_catalogue(session: &CliSession) -> Result<Catalogue, Failure> {
+    let home = &session.spec.home;
+    files::create_folder(codex_home(home)).await?;
+    let mut launch = launch(session, &["debug", "models"], home.clone(), Vec::new());
+    // This command needs no key.
+    for name in [KEY, BUILT_IN_PROVIDER_KEY] {
+        launch.environment.remove(name);
+    }
+    // The output is not part of the conversation.
+    let spec = SessionSpec {
+        raw: Arc::new(DiscardedLines),
+        events: mpsc::channel(1).0,
+        ..session.spec.clone()
+    };
+    let mut output = Vec::new();
+    let exit = process::run(&launch, &spec, |line| {
+        output.extend_from_slice(&line.bytes);
+        Ok(Vec::new())
+    })
+    .await?;
+    if !exit.status.success() {
+        return Err(Failure::new(
+            Cause::AgentCrashed,
+            format!("Codex could not list its models: {}", exit.stderr),
+        ));
+    }
+    Catalogue::parse(&output, &session.model)
+}
+
+/// Sink that discards all lines.
+struct DiscardedLines;
+
+impl RawSink for DiscardedLines {
     fn line(&self, _: Stream, _: &[u8]) {}
 }
 
@@ -239,13 +159,14 @@ fn catalogue_path(home: &Path) -> PathBuf {
     codex_home(home).join("models.json")
 }
 
-/// The settings of a turn: only what is told here is on, and nothing of the repository's own.
-pub(super) fn settings(spec: &SessionSpec, folder: &Path, size: Size) -> String {
+/// Returns the settings of a turn. Only the features listed here are on, and no settings of the
+/// repository apply.
+pub(super) fn settings(spec: &SessionSpec, folder: &Path, size: CompactionSize) -> String {
     let reads = spec.access == Access::Workspace;
     let catalogue = toml(&catalogue_path(&spec.home).to_string_lossy());
     let folder = toml(&folder.to_string_lossy());
     let (requests, streams) = RETRIES;
-    let mut settings = size.settings();
+    let mut settings = compaction_settings(size);
     let is_confined = spec.sandbox.report().filesystem;
     let provider = spec.environment.get(BASE_URL);
     if provider.is_some() {
@@ -303,7 +224,7 @@ trust_level = "untrusted"
         },
     );
     if is_confined {
-        settings.push_str(WITHIN_OURS);
+        settings.push_str(PERMISSIONS_IN_SANDBOX);
     }
     if let Some(url) = provider {
         let _ = write!(
@@ -324,7 +245,7 @@ supports_websockets = false
     settings
 }
 
-/// A text as TOML writes it: as JSON does, but for one character.
+/// Quotes a text for TOML. JSON quotes all characters in the same way but one.
 fn toml(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }

@@ -1,63 +1,68 @@
-//! The rollout: JSON lines, to which a turn adds. What a turn added tells its compactions and how
-//! full the context is.
+//! The rollout: a file of JSON lines that grows with each turn. The lines of a turn show its
+//! compactions and the size of the context.
 
 use domain::Tokens;
 use serde_json::Value;
 
-use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected, ReinjectedKind};
+use crate::adapters::cli_adapter::json::{elements, lines, text};
+use crate::event::{Compaction, CompactionTrigger, Proof, Reinjected};
 
-/// What the program calls a message of the user, as against one of its own in the same role.
-const OF_THE_USER: &str = "user.text";
-/// What a command's result holds where the program's own sandbox could not be made.
+/// Kind of the user's messages. The program adds messages of its own in the same role.
+const USER_TEXT: &str = "user.text";
+/// Signs in the result of a command that the program's own sandbox could not be created.
 const NO_SANDBOX: [&str; 3] = ["\nbwrap: ", "requires bubblewrap", "codex-linux-sandbox"];
 
-/// What a turn left in the rollout.
+/// Changes of the rollout by one turn.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Told {
+pub(super) struct RolloutChanges {
     pub(super) compactions: Vec<Compaction>,
     /// Tokens in the context after the turn.
     pub(super) context: Option<u64>,
-    /// What the turn was billed for; none where it is not told.
+    /// Tokens billed for the turn. `None` if the rollout does not state them.
     pub(super) billed: Option<Tokens>,
-    /// The result of a command that could not even be started.
-    pub(super) not_started: Option<String>,
+    /// Result of a command that could not be started.
+    pub(super) failed_command: Option<String>,
 }
 
-/// Reads what was added to `before`; none where something else became of it.
-pub(super) fn told(before: &[u8], after: &[u8], trigger: CompactionTrigger) -> Option<Told> {
+/// Reads the lines that were added to `before`. Returns `None` if earlier lines changed.
+pub(super) fn changes(
+    before: &[u8],
+    after: &[u8],
+    trigger: CompactionTrigger,
+) -> Option<RolloutChanges> {
     let added = after.strip_prefix(before)?;
-    let mut reading = Reading::default();
+    let mut reader = RolloutReader::default();
     for line in lines(before) {
         if let Some(count) = token_count(&line) {
-            reading.counted(count);
+            reader.counted(count);
         }
     }
-    // All counts are of the whole conversation, of what a copy had before it was copied too.
-    let before = reading.billed.take().unwrap_or_default();
+    // Counts cover the whole conversation, including the part before a copy.
+    let before = reader.billed.take().unwrap_or_default();
     for line in lines(added) {
-        reading.line(&line, trigger);
+        reader.line(&line, trigger);
     }
-    Some(Told {
-        compactions: reading.compactions,
-        context: reading.context,
-        billed: reading.billed.and_then(|after| difference(after, before)),
-        not_started: reading.not_started,
+    Some(RolloutChanges {
+        compactions: reader.compactions,
+        context: reader.context,
+        billed: reader.billed.and_then(|after| difference(after, before)),
+        failed_command: reader.failed_command,
     })
 }
 
 #[derive(Debug, Default)]
-struct Reading {
+struct RolloutReader {
     compactions: Vec<Compaction>,
     context: Option<u64>,
     billed: Option<Tokens>,
-    /// The request that was answered last, and the context before it.
+    /// The last answered request, and the context before it.
     answered: Option<(String, Option<u64>)>,
-    /// The last that the model said.
-    said: String,
-    not_started: Option<String>,
+    /// Last message of the model.
+    last_message: String,
+    failed_command: Option<String>,
 }
 
-impl Reading {
+impl RolloutReader {
     fn line(&mut self, line: &Value, trigger: CompactionTrigger) {
         let payload = &line["payload"];
         if let Some(count) = token_count(line) {
@@ -68,11 +73,11 @@ impl Reading {
             let request = text(&payload["response_id"]);
             self.answered = Some((request, self.context));
         } else if payload["type"] == "message" && payload["role"] == "assistant" {
-            self.said = words(&payload["content"]);
+            self.last_message = content_text(&payload["content"]);
         } else if payload["type"] == "function_call_output" {
             let result = text(&payload["output"]);
             if NO_SANDBOX.iter().any(|sign| result.contains(sign)) {
-                self.not_started = Some(result);
+                self.failed_command = Some(result);
             }
         }
     }
@@ -90,17 +95,17 @@ impl Reading {
     }
 
     fn compacted(&mut self, payload: &Value, trigger: CompactionTrigger) {
-        // The request for the summary was counted too; what matters is what there was before it.
+        // The request for the summary was counted too. The size before that request is wanted.
         let before = match &self.answered {
             Some((request, before)) if payload["compaction_response_id"] == **request => *before,
             Some(_) | None => self.context,
         };
-        let kept = kept(&payload["replacement_history"]);
+        let kept = kept_messages(&payload["replacement_history"]);
         self.compactions.push(Compaction {
             trigger,
             tokens_before: before,
             tokens_after: None,
-            summary: summary(&text(&payload["message"]), &self.said),
+            summary: summary(&text(&payload["message"]), &self.last_message),
             proof: Proof::Reported,
             reinjected: kept.into_iter().collect(),
         });
@@ -108,41 +113,29 @@ impl Reading {
     }
 }
 
-/// The summary without what the program puts before it: what the model said, where it did; else all
-/// of it. None where nobody is shown it.
-fn summary(message: &str, said: &str) -> Option<String> {
-    let said = said.trim_end();
-    if !said.is_empty() && message.trim_end().ends_with(said) {
-        return Some(said.to_owned());
+/// Returns the summary without the program's introduction: the model's last message if the summary
+/// ends with it, else the whole text. Returns `None` if the summary is not shown.
+fn summary(message: &str, last_message: &str) -> Option<String> {
+    let last_message = last_message.trim_end();
+    if !last_message.is_empty() && message.trim_end().ends_with(last_message) {
+        return Some(last_message.to_owned());
     }
     Some(message.to_owned()).filter(|message| !message.trim().is_empty())
 }
 
-/// What the user had said, as far as it was kept word for word.
-fn kept(history: &Value) -> Option<Reinjected> {
-    let messages = history.as_array().into_iter().flatten();
-    let texts: Vec<String> = messages
+/// Returns the user's messages that were kept word for word.
+fn kept_messages(history: &Value) -> Option<Reinjected> {
+    let texts: Vec<String> = elements(history)
         .filter(|message| message["role"] == "user")
         .filter(|message| {
             let about = &message["internal_chat_message_metadata_passthrough"];
             let kinds = about["content_item_kinds"].as_array();
-            kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == OF_THE_USER))
+            kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == USER_TEXT))
         })
-        .map(|message| words(&message["content"]))
+        .map(|message| content_text(&message["content"]))
         .filter(|text| !text.is_empty())
         .collect();
-    (!texts.is_empty()).then(|| Reinjected {
-        kind: ReinjectedKind::Tail,
-        name: None,
-        text: texts.join("\n\n"),
-    })
-}
-
-/// The whole lines; half of one is what a stopped program leaves.
-fn lines(rollout: &[u8]) -> impl Iterator<Item = Value> {
-    rollout
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
+    Reinjected::tail(&texts)
 }
 
 fn token_count(line: &Value) -> Option<&Value> {
@@ -166,12 +159,9 @@ fn difference(after: Tokens, before: Tokens) -> Option<Tokens> {
     })
 }
 
-fn words(content: &Value) -> String {
-    let parts = content.as_array().into_iter().flatten();
-    let texts: Vec<&str> = parts.filter_map(|part| part["text"].as_str()).collect();
+fn content_text(content: &Value) -> String {
+    let texts: Vec<&str> = elements(content)
+        .filter_map(|part| part["text"].as_str())
+        .collect();
     texts.join("\n")
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
 }

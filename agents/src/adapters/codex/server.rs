@@ -1,98 +1,113 @@
-//! The program's own compact command: it is not in `codex exec`, but in the protocol that editors
-//! speak with it, JSON-RPC by lines.
+//! The program's own compact command. It is not part of `codex exec`, but of the protocol that editors
+//! use: JSON-RPC, one message per line.
+
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::CodexSession;
-use super::launch::Size;
-use super::stream::{Fault, fault};
-use super::turn::crashed;
-use crate::failure::Failure;
-use crate::gathering::Gathering;
-use crate::process::Peer;
+use super::launch;
+use super::stream::classify;
+use crate::adapters::cli_adapter::session::CliSession;
+use crate::adapters::cli_adapter::turn_fault::TurnFault;
+use crate::failure::{Cause, Failure};
+use crate::process::InteractiveProcess;
+use crate::turn_builder::TurnBuilder;
 
-impl CodexSession {
-    /// Has the program compact the conversation. Whether it did, the rollout tells.
-    pub(super) async fn command(&mut self) -> Result<Gathering, Fault> {
-        let mut gathering = Gathering::default();
-        let Some(id) = self.id.clone() else {
-            gathering.error("there is nothing to compact yet");
-            return Ok(gathering);
-        };
-        let folder = self.prepare(Size::Never).await?;
-        let mut peer = Peer::start(&self.server(folder), &self.spec).await?;
-        peer.begin_turn();
-        let compacted = compacted(&mut peer, &id, &self.model, &mut gathering).await;
-        // A program that is stopped while it writes its rollout would lose the compaction.
-        match compacted {
-            Ok(()) => peer.finish().await?,
-            Err(fault) => {
-                peer.end().await;
-                return Err(fault);
-            }
+/// Requests a compaction of a conversation.
+pub(super) async fn compact(
+    session: &CliSession,
+    thread: &str,
+    folder: PathBuf,
+) -> Result<TurnBuilder, TurnFault> {
+    let mut turn = TurnBuilder::default();
+    let launch = launch::server(session, folder);
+    let mut process = InteractiveProcess::start(&launch, &session.spec).await?;
+    process.begin_turn();
+    let compacted = request_compaction(&mut process, thread, &session.model, &mut turn).await;
+    // Stopping a program while it writes its rollout would lose the compaction.
+    match compacted {
+        Ok(()) => process.finish().await?,
+        Err(fault) => {
+            process.terminate().await;
+            return Err(fault);
         }
-        Ok(gathering)
     }
+    Ok(turn)
 }
 
-async fn compacted(
-    peer: &mut Peer,
-    id: &str,
+async fn request_compaction(
+    process: &mut InteractiveProcess,
+    thread: &str,
     model: &str,
-    gathering: &mut Gathering,
-) -> Result<(), Fault> {
-    let own = json!({"clientInfo": {"name": "membreak", "version": env!("CARGO_PKG_VERSION")}});
-    call(peer, "initialize", &own).await?;
+    turn: &mut TurnBuilder,
+) -> Result<(), TurnFault> {
+    let client = json!({"clientInfo": {"name": "membreak", "version": env!("CARGO_PKG_VERSION")}});
+    call(process, "initialize", &client).await?;
     let initialized = json!({"method": "initialized"});
-    peer.write_line(initialized.to_string().as_bytes()).await?;
-    let thread = json!({"threadId": id, "model": model, "excludeTurns": true});
-    call(peer, "thread/resume", &thread).await?;
-    call(peer, "thread/compact/start", &json!({"threadId": id})).await?;
+    process
+        .write_line(initialized.to_string().as_bytes())
+        .await?;
+    let resumed = json!({"threadId": thread, "model": model, "excludeTurns": true});
+    call(process, "thread/resume", &resumed).await?;
+    call(
+        process,
+        "thread/compact/start",
+        &json!({"threadId": thread}),
+    )
+    .await?;
     loop {
-        let message = next(peer).await?;
-        let about = &message["params"];
+        let message = next(process).await?;
+        let params = &message["params"];
         match message["method"].as_str() {
-            Some("turn/completed") if about["turn"]["status"] == "completed" => return Ok(()),
+            Some("turn/completed") if params["turn"]["status"] == "completed" => return Ok(()),
             Some("turn/completed") => {
-                let said = about["turn"]["error"]["message"].as_str();
-                return Err(fault(said.unwrap_or("no reason given")));
+                let error = params["turn"]["error"]["message"].as_str();
+                return Err(classify(error.unwrap_or("no reason given")));
             }
             Some("error") => {
-                let said = about["error"]["message"].as_str().unwrap_or_default();
-                gathering.error(said);
-                peer.hand_on(gathering.take_events()).await?;
+                let error = params["error"]["message"].as_str().unwrap_or_default();
+                turn.error(error);
+                process.send_events(turn.drain_events()).await?;
             }
             _ => {}
         }
     }
 }
 
-/// Calls a method, and waits for its answer. Only one call is made at a time, named after itself.
-async fn call(peer: &mut Peer, method: &str, params: &Value) -> Result<(), Fault> {
+/// Calls a method and waits for the answer. Only one call is open at a time, so its id is its name.
+async fn call(
+    process: &mut InteractiveProcess,
+    method: &str,
+    params: &Value,
+) -> Result<(), TurnFault> {
     let call = json!({"id": method, "method": method, "params": params});
-    peer.write_line(call.to_string().as_bytes()).await?;
+    process.write_line(call.to_string().as_bytes()).await?;
     loop {
-        let message = next(peer).await?;
+        let message = next(process).await?;
         if message["id"] != method || message.get("method").is_some() {
             continue;
         }
         let Some(error) = message.get("error") else {
             return Ok(());
         };
-        let said = error["message"].as_str().unwrap_or("no reason given");
-        return Err(crashed(&format!("Codex refuses {method}: {said}")).into());
+        let reason = error["message"].as_str().unwrap_or("no reason given");
+        return Err(crashed(&format!("Codex refused {method}: {reason}")).into());
     }
 }
 
-/// The next message; a line that is none is passed over.
-async fn next(peer: &mut Peer) -> Result<Value, Failure> {
-    while let Some(line) = peer.next().await? {
+/// Reads the next message. Other lines are skipped.
+async fn next(process: &mut InteractiveProcess) -> Result<Value, Failure> {
+    while let Some(line) = process.next().await? {
         if let Ok(message) = serde_json::from_slice(&line.bytes) {
             return Ok(message);
         }
     }
-    let last_words = peer.last_words();
+    let stderr = process.stderr_tail();
     Err(crashed(&format!(
-        "Codex ended in the middle of a compaction: {last_words}"
+        "Codex exited in the middle of a compaction: {stderr}"
     )))
+}
+
+fn crashed(message: &str) -> Failure {
+    Failure::new(Cause::AgentCrashed, message)
 }

@@ -1,63 +1,47 @@
-//! The event stream of Codex, and what it says of failures.
+//! Event stream of Codex, and the classification of its failures.
 
 use serde_json::{Value, json};
 
+use crate::adapters::cli_adapter::MAX_TARGET_CHARS;
+use crate::adapters::cli_adapter::json::shorten;
+use crate::adapters::cli_adapter::turn_fault::TurnFault;
 use crate::event::{AgentEvent, ToolCall};
 use crate::failure::{Cause, Failure};
-use crate::gathering::Gathering;
-use crate::process::{Ended, Line};
+use crate::process::{Line, ProgramExit};
+use crate::turn_builder::TurnBuilder;
 
-/// The one tool that is offered, under the name that the model knows it by.
+/// The only tool that is offered, under the name that the model uses.
 const TOOL: &str = "exec_command";
-/// How much of a command is told.
-const TARGET_CHARS: usize = 200;
-/// How much of a message is told.
-const SHOWN: usize = 400;
-/// What a notice of another try begins with.
-const AGAIN: &str = "Reconnecting... ";
-/// What is put before the failure of a compaction that the provider was to do.
-const BY_PROVIDER: &str = "Error running remote compact task: ";
+/// Maximum length of an error message, in characters.
+const MAX_MESSAGE_CHARS: usize = 400;
+/// Prefix of a notice that the program retries a request.
+const RETRY_NOTICE: &str = "Reconnecting... ";
+/// Prefix of the failure of a compaction that the provider performs.
+const REMOTE_COMPACTION: &str = "Error running remote compact task: ";
 
-/// Why a turn failed, and whether it was only a request that was refused.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) failure: Failure,
-    /// The turn was to begin with a summary, and the request for it was refused for a reason of its
-    /// own: the provider is there.
-    pub(super) no_summary: bool,
-}
-
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            no_summary: false,
-        }
-    }
-}
-
-/// A turn as far as it was read.
+/// Reader for the lines of one turn.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
-    pub(super) gathering: Gathering,
-    /// The conversation's id.
+pub(super) struct StreamReader {
+    pub(super) turn: TurnBuilder,
+    /// Id of the conversation.
     pub(super) thread: Option<String>,
     completed: bool,
     failed: Option<String>,
-    /// Commands that were begun.
-    begun: Vec<String>,
+    /// Ids of the commands that were started.
+    started_commands: Vec<String>,
     unreadable: u32,
 }
 
-impl Reading {
-    /// Reads a line. One that is no JSON is no event: whether the turn is whole shows at its end.
+impl StreamReader {
+    /// Reads a line. A line that is not JSON is counted and skipped: the end of the turn shows whether
+    /// it is complete.
     pub(super) fn line(&mut self, line: &Line) -> Vec<AgentEvent> {
         match serde_json::from_slice::<Value>(&line.bytes) {
             Ok(event) => self.event(&event),
             Err(_) if line.bytes.iter().all(u8::is_ascii_whitespace) => {}
             Err(_) => self.unreadable += 1,
         }
-        self.gathering.take_events()
+        self.turn.drain_events()
     }
 
     fn event(&mut self, event: &Value) {
@@ -70,77 +54,79 @@ impl Reading {
             Some("error") => self.error(event["message"].as_str().unwrap_or_default()),
             Some("turn.completed") => self.completed = true,
             Some("turn.failed") => {
-                let said = event["error"]["message"].as_str();
-                self.failed = Some(said.unwrap_or("no reason given").to_owned());
+                let error = event["error"]["message"].as_str();
+                self.failed = Some(error.unwrap_or("no reason given").to_owned());
             }
             _ => {}
         }
     }
 
-    fn item(&mut self, item: &Value, is_whole: bool) {
-        let said = |field: &str| item[field].as_str().unwrap_or_default();
+    fn item(&mut self, item: &Value, is_complete: bool) {
+        let field = |name: &str| item[name].as_str().unwrap_or_default();
         match item["type"].as_str() {
-            Some("agent_message") if is_whole => self.gathering.text(said("text")),
-            // Notices: the turn goes on.
-            Some("error") if is_whole => self.gathering.error(said("message")),
+            Some("agent_message") if is_complete => self.turn.text(field("text")),
+            // A notice: the turn continues.
+            Some("error") if is_complete => self.turn.error(field("message")),
             Some("command_execution") => {
-                let id = said("id");
-                if !self.begun.iter().any(|begun| begun == id) {
-                    self.begun.push(id.to_owned());
-                    self.gathering.tool_call(ToolCall {
+                let id = field("id");
+                if !self.started_commands.iter().any(|started| started == id) {
+                    self.started_commands.push(id.to_owned());
+                    self.turn.tool_call(ToolCall {
                         id: id.to_owned(),
                         tool: TOOL.to_owned(),
-                        target: said("command").chars().take(TARGET_CHARS).collect(),
+                        target: shorten(field("command"), MAX_TARGET_CHARS),
                     });
                 }
-                if is_whole {
-                    let bytes = said("aggregated_output").len() as u64;
+                if is_complete {
+                    let bytes = field("aggregated_output").len() as u64;
                     let is_error = item["exit_code"] != json!(0);
-                    self.gathering.tool_result(id, is_error, bytes);
+                    self.turn.tool_result(id, is_error, bytes);
                 }
             }
             _ => {}
         }
     }
 
-    /// A notice of another try, or the error that the turn ends with.
-    fn error(&mut self, said: &str) {
-        let Some(again) = said.strip_prefix(AGAIN) else {
-            self.failed.get_or_insert_with(|| said.to_owned());
+    /// Reads a notice of a retry, or the error that ends the turn.
+    fn error(&mut self, message: &str) {
+        let Some(notice) = message.strip_prefix(RETRY_NOTICE) else {
+            self.failed.get_or_insert_with(|| message.to_owned());
             return;
         };
-        let attempt: String = again.chars().take_while(char::is_ascii_digit).collect();
-        let why = again.split_once('(').map_or(again, |(_, why)| why);
+        let attempt: String = notice.chars().take_while(char::is_ascii_digit).collect();
+        let why = notice.split_once('(').map_or(notice, |(_, why)| why);
         let attempt = attempt.parse().unwrap_or_default();
-        self.gathering
-            .retry(attempt, &shown(why.trim_end_matches(')')));
+        self.turn.retry(
+            attempt,
+            &shorten(why.trim_end_matches(')'), MAX_MESSAGE_CHARS),
+        );
     }
 
-    /// Whether any command was run.
+    /// Returns whether any command was run.
     pub(super) fn ran_commands(&self) -> bool {
-        !self.begun.is_empty()
+        !self.started_commands.is_empty()
     }
 
-    /// The fault of the turn; none where it ended well.
-    pub(super) fn fault(&mut self, ended: &Ended) -> Option<Fault> {
-        if self.completed && ended.status.success() {
+    /// Returns the fault of the turn. Returns `None` if the turn succeeded.
+    pub(super) fn fault(&mut self, exit: &ProgramExit) -> Option<TurnFault> {
+        if self.completed && exit.status.success() {
             if self.unreadable > 0 {
-                let lines = format!("{} lines of Codex could not be read", self.unreadable);
-                self.gathering.error(&lines);
+                let message = format!("could not parse {} lines of Codex", self.unreadable);
+                self.turn.error(&message);
             }
             return None;
         }
         Some(match &self.failed {
-            Some(said) => fault(said),
-            None => without_turn(ended).into(),
+            Some(message) => classify(message),
+            None => without_turn(exit).into(),
         })
     }
 }
 
-/// The fault that the program tells of, in words only: its exit status is the same for all.
-pub(super) fn fault(said: &str) -> Fault {
-    let said = said.strip_prefix(BY_PROVIDER).unwrap_or(said);
-    let status = said
+/// Classifies a fault by the program's message. The exit status is the same for all faults.
+pub(super) fn classify(message: &str) -> TurnFault {
+    let message = message.strip_prefix(REMOTE_COMPACTION).unwrap_or(message);
+    let status = message
         .split_once("status")
         .and_then(|(_, after)| {
             after
@@ -148,55 +134,58 @@ pub(super) fn fault(said: &str) -> Fault {
                 .find(|n| n.len() == 3)
         })
         .and_then(|number| number.parse::<u16>().ok());
-    // The body of a 400 is mostly all that is told of it.
-    let refused = said.starts_with('{') || status == Some(400);
-    let has = |words: &str| said.contains(words);
-    let (cause, what) = if has("ran out of room") || has("context_length_exceeded") {
+    // Most messages of a 400 are only its body.
+    let refused = message.starts_with('{') || status == Some(400);
+    let has = |text: &str| message.contains(text);
+    let (cause, summary) = if has("ran out of room") || has("context_length_exceeded") {
         (Cause::OutOfBudget, "the context is full")
     } else if has("Quota exceeded") {
-        (Cause::OutOfBudget, "the account's quota is used up")
+        (Cause::OutOfBudget, "the account's quota is exhausted")
     } else if has("Missing environment variable") {
-        (Cause::Refused, "there is no key; set OPENAI_API_KEY")
+        (
+            Cause::Refused,
+            "the provider key is missing. Set OPENAI_API_KEY",
+        )
     } else if refused {
         (Cause::Refused, "the provider refused the request")
     } else {
         match status {
-            Some(429) => (Cause::RateLimited, "the provider limits the rate"),
-            Some(408 | 500..=599) => (Cause::ProviderDown, "the provider is in trouble"),
+            Some(429) => (Cause::RateLimited, "the provider limited the request rate"),
+            Some(408 | 500..=599) => (Cause::ProviderDown, "the provider is unavailable"),
             Some(400..=499) => (Cause::Refused, "the provider refused the request"),
             Some(_) | None if has("high demand") || has("at capacity") => {
-                (Cause::ProviderDown, "the provider is in trouble")
+                (Cause::ProviderDown, "the provider is unavailable")
             }
             Some(_) | None if has("stream disconnected") || has("onnection") => {
-                (Cause::ProviderDown, "the provider's answer did not come")
+                (Cause::ProviderDown, "the provider did not answer")
             }
             Some(_) | None => (Cause::AgentCrashed, "the turn failed"),
         }
     };
-    Fault {
-        failure: Failure::new(cause, format!("Codex: {what}: {}", shown(said))),
+    TurnFault {
+        failure: Failure::new(
+            cause,
+            format!("Codex: {summary}: {}", shorten(message, MAX_MESSAGE_CHARS)),
+        ),
         no_summary: refused && cause == Cause::Refused,
     }
 }
 
-/// A program that told of no turn.
-fn without_turn(ended: &Ended) -> Failure {
-    let told = shown(ended.stderr.lines().last().unwrap_or_default());
-    let lost = ["no rollout found", "Error loading config", "error: "];
-    if lost.iter().any(|sign| ended.stderr.contains(sign)) {
+/// Returns the failure of a program that reported no turn.
+fn without_turn(exit: &ProgramExit) -> Failure {
+    let last_line = exit.stderr.lines().last().unwrap_or_default();
+    let last_line = shorten(last_line, MAX_MESSAGE_CHARS);
+    let signs = ["no rollout found", "Error loading config", "error: "];
+    if signs.iter().any(|sign| exit.stderr.contains(sign)) {
         return Failure::harness(format!(
-            "Codex did not take its settings, or cannot find the conversation: {told}"
+            "Codex rejected its settings or could not find the conversation: {last_line}"
         ));
     }
     Failure::new(
         Cause::AgentCrashed,
         format!(
-            "Codex ended with {} in the middle of a turn: {told}",
-            ended.status
+            "Codex exited with {} in the middle of a turn: {last_line}",
+            exit.status
         ),
     )
-}
-
-pub(super) fn shown(message: &str) -> String {
-    message.chars().take(SHOWN).collect()
 }

@@ -1,4 +1,4 @@
-//! Recorded streams and rollouts, whole and damaged.
+//! Reads recorded streams and rollouts, complete and damaged.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -10,14 +10,17 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::catalogue::Catalogue;
 use super::home::thread_id;
-use super::launch::{Catalogue, Size, settings};
-use super::rollout::{Told, told};
-use super::stream::{Fault, Reading, fault};
+use super::launch::settings;
+use super::rollout::{RolloutChanges, changes};
+use super::stream::{StreamReader, classify};
 use crate::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
+use crate::adapters::cli_adapter::compaction_size::CompactionSize;
+use crate::adapters::cli_adapter::turn_fault::TurnFault;
 use crate::event::{AgentEvent, CompactionTrigger, ReinjectedKind};
 use crate::failure::Cause;
-use crate::process::{Ended, Line};
+use crate::process::{Line, ProgramExit};
 use crate::sandbox::Sandbox;
 
 macro_rules! recorded {
@@ -42,28 +45,28 @@ const AUTO: &str = recorded!("rollout_auto");
 const MANUAL: &str = recorded!("rollout_manual");
 const NO_SANDBOX: &str = recorded!("rollout_no_sandbox");
 
-fn ended(code: i32, stderr: &str) -> Ended {
-    Ended {
+fn exit(code: i32, stderr: &str) -> ProgramExit {
+    ProgramExit {
         status: ExitStatus::from_raw(code << 8),
         stderr: stderr.to_owned(),
     }
 }
 
-fn read(stream: &[u8], code: i32) -> (Reading, Vec<AgentEvent>, Option<Fault>) {
-    let mut reading = Reading::default();
+fn read(stream: &[u8], code: i32) -> (StreamReader, Vec<AgentEvent>, Option<TurnFault>) {
+    let mut reader = StreamReader::default();
     let mut events = Vec::new();
     for bytes in stream.split(|&byte| byte == b'\n') {
-        events.extend(reading.line(&Line {
+        events.extend(reader.line(&Line {
             bytes: bytes.to_vec(),
             cut: false,
             whole_length: bytes.len() as u64 + 1,
         }));
     }
-    let fault = reading.fault(&ended(code, ""));
-    (reading, events, fault)
+    let fault = reader.fault(&exit(code, ""));
+    (reader, events, fault)
 }
 
-/// What stood in a rollout after so many turns.
+/// Returns the rollout after this number of turns.
 fn after(rollout: &str, turns: usize) -> &[u8] {
     let mut end = 0;
     let mut seen = 0;
@@ -77,16 +80,16 @@ fn after(rollout: &str, turns: usize) -> &[u8] {
     &rollout.as_bytes()[..end]
 }
 
-fn turn(rollout: &str, number: usize, trigger: CompactionTrigger) -> Told {
-    told(after(rollout, number - 1), after(rollout, number), trigger).expect("the rollout grew")
+fn turn(rollout: &str, number: usize, trigger: CompactionTrigger) -> RolloutChanges {
+    changes(after(rollout, number - 1), after(rollout, number), trigger).expect("the rollout grew")
 }
 
 #[test]
-fn a_turn_has_its_words_and_its_commands() {
-    let (reading, events, fault) = read(STREAMS[0].as_bytes(), 0);
+fn a_turn_has_its_text_and_its_commands() {
+    let (reader, events, fault) = read(STREAMS[0].as_bytes(), 0);
     assert_eq!(fault, None);
-    assert!(reading.ran_commands());
-    let turn = reading.gathering.turn();
+    assert!(reader.ran_commands());
+    let turn = reader.turn.turn();
     assert_eq!(turn.text, "Noted.");
     assert_eq!(turn.tool_calls.len(), 1);
     assert_eq!(turn.tool_calls[0].target, "/bin/bash -lc 'cat -- a.txt'");
@@ -101,30 +104,30 @@ fn a_turn_has_its_words_and_its_commands() {
         )
     });
     assert_eq!(results.count(), 1, "{events:?}");
-    // A notice is no failure.
+    // A notice is not a failure.
     assert!(events.iter().any(
         |event| matches!(event, AgentEvent::Error { message } if message.contains("metadata"))
     ),);
 }
 
 #[test]
-fn the_rollout_tells_of_a_compaction_and_the_stream_does_not() {
-    let (reading, _, fault) = read(STREAMS[1].as_bytes(), 0);
+fn only_the_rollout_shows_a_compaction() {
+    let (reader, _, fault) = read(STREAMS[1].as_bytes(), 0);
     assert_eq!(fault, None);
-    assert!(reading.gathering.turn().compactions.is_empty());
+    assert!(reader.turn.turn().compactions.is_empty());
 
     for number in [1, 2] {
-        let told = turn(AUTO, number, CompactionTrigger::Auto);
-        assert_eq!(told.compactions, []);
+        let changes = turn(AUTO, number, CompactionTrigger::Auto);
+        assert_eq!(changes.compactions, []);
     }
-    for (told, before) in [
+    for (changes, before) in [
         (turn(AUTO, 3, CompactionTrigger::Auto), 6_119),
         (turn(MANUAL, 4, CompactionTrigger::Manual), 6_080),
     ] {
-        let [compaction] = &told.compactions[..] else {
-            panic!("one compaction: {told:?}");
+        let [compaction] = &changes.compactions[..] else {
+            panic!("one compaction: {changes:?}");
         };
-        // The size that the request for the summary had is not what was there before it.
+        // The size before the compaction excludes the request for the summary.
         assert_eq!(compaction.tokens_before, Some(before));
         assert!(compaction.tokens_after.is_some_and(|after| after < before));
         let summary = compaction.summary.as_deref();
@@ -133,10 +136,10 @@ fn the_rollout_tells_of_a_compaction_and_the_stream_does_not() {
 }
 
 #[test]
-fn what_the_user_said_is_told_to_be_kept_word_for_word() {
-    let told = turn(AUTO, 3, CompactionTrigger::Auto);
-    let [kept] = &told.compactions[0].reinjected[..] else {
-        panic!("one text: {told:?}");
+fn messages_of_the_user_are_reported_as_kept_word_for_word() {
+    let changes = turn(AUTO, 3, CompactionTrigger::Auto);
+    let [kept] = &changes.compactions[0].reinjected[..] else {
+        panic!("one text: {changes:?}");
     };
     assert_eq!(kept.kind, ReinjectedKind::Tail);
     assert_eq!(
@@ -146,7 +149,7 @@ fn what_the_user_said_is_told_to_be_kept_word_for_word() {
 }
 
 #[test]
-fn a_turn_is_billed_for_what_it_added_to_the_sum() {
+fn a_turn_is_billed_for_the_tokens_that_it_added() {
     let first = turn(AUTO, 1, CompactionTrigger::Auto);
     let second = turn(AUTO, 2, CompactionTrigger::Auto);
     let third = turn(AUTO, 3, CompactionTrigger::Auto);
@@ -162,29 +165,35 @@ fn a_turn_is_billed_for_what_it_added_to_the_sum() {
     // The request for the summary and the turn itself.
     assert_eq!(third.billed, tokens(11_912, 11));
     assert_eq!(third.context, Some(6_198));
-    // A turn that counted nothing is not one that cost nothing.
+    // A turn without counts did not necessarily cost nothing.
     let rollout = after(AUTO, 1);
-    let told = told(rollout, rollout, CompactionTrigger::Auto).expect("nothing was changed");
-    assert_eq!(told.billed, None);
+    let unchanged =
+        changes(rollout, rollout, CompactionTrigger::Auto).expect("nothing was changed");
+    assert_eq!(unchanged.billed, None);
 }
 
 #[test]
-fn a_rollout_that_was_rewritten_is_not_believed() {
+fn a_rewritten_rollout_is_refused() {
     assert_eq!(
-        told(after(MANUAL, 1), after(AUTO, 3), CompactionTrigger::Auto),
+        changes(after(MANUAL, 1), after(AUTO, 3), CompactionTrigger::Auto),
         None
     );
 }
 
 #[test]
-fn a_command_that_the_sandbox_did_not_start_is_told() {
-    let told = turn(NO_SANDBOX, 1, CompactionTrigger::Auto);
-    assert!(told.not_started.expect("it was not").contains("bwrap: "));
-    assert_eq!(turn(AUTO, 1, CompactionTrigger::Auto).not_started, None);
+fn a_command_that_the_sandbox_did_not_start_is_reported() {
+    let changes = turn(NO_SANDBOX, 1, CompactionTrigger::Auto);
+    assert!(
+        changes
+            .failed_command
+            .expect("it was not started")
+            .contains("bwrap: ")
+    );
+    assert_eq!(turn(AUTO, 1, CompactionTrigger::Auto).failed_command, None);
 }
 
 #[test]
-fn errors_are_known_by_what_the_program_says() {
+fn errors_are_classified_by_the_programs_message() {
     for (stream, cause, no_summary) in [
         (STREAMS[2], Cause::Refused, true),
         (STREAMS[3], Cause::Refused, false),
@@ -200,7 +209,7 @@ fn errors_are_known_by_what_the_program_says() {
         assert_eq!(fault.failure.cause, cause, "{}", fault.failure.message);
         assert_eq!(fault.no_summary, no_summary, "{}", fault.failure.message);
     }
-    for (said, cause) in [
+    for (message, cause) in [
         (
             "Connection failed: error sending request",
             Cause::ProviderDown,
@@ -218,67 +227,67 @@ fn errors_are_known_by_what_the_program_says() {
             Cause::OutOfBudget,
         ),
         ("Selected model is at capacity.", Cause::ProviderDown),
-        ("something of tomorrow", Cause::AgentCrashed),
+        ("an unknown message", Cause::AgentCrashed),
     ] {
-        assert_eq!(fault(said).failure.cause, cause, "{said}");
+        assert_eq!(classify(message).failure.cause, cause, "{message}");
     }
 }
 
 #[test]
-fn a_second_try_is_told_as_one() {
+fn retries_are_reported_as_events() {
     let (_, events, _) = read(STREAMS[5].as_bytes(), 1);
-    let mut tries = Vec::new();
+    let mut attempts = Vec::new();
     for event in events {
         if let AgentEvent::Retry { attempt, why } = event {
             assert!(why.ends_with("429 Too Many Requests"), "{why}");
-            tries.push(attempt);
+            attempts.push(attempt);
         }
     }
-    assert_eq!(tries, [1, 2, 3, 4, 5]);
+    assert_eq!(attempts, [1, 2, 3, 4, 5]);
 }
 
 #[test]
-fn a_stream_without_its_end_is_no_turn() {
+fn a_stream_without_its_end_is_a_failed_turn() {
     let cut: Vec<&str> = STREAMS[0].lines().take(5).collect();
     let (_, _, fault) = read(cut.join("\n").as_bytes(), 0);
     assert_eq!(
         fault.expect("half a turn").failure.cause,
         Cause::AgentCrashed
     );
-    let mut reading = Reading::default();
-    let lost = ended(
+    let mut reader = StreamReader::default();
+    let lost = exit(
         1,
         "Error: thread/resume failed: no rollout found for thread id 1",
     );
-    let fault = reading.fault(&lost).expect("no turn");
+    let fault = reader.fault(&lost).expect("no turn");
     assert_eq!(fault.failure.cause, Cause::Harness);
 }
 
 #[test]
-fn only_an_id_is_an_id() {
+fn only_uuids_are_thread_ids() {
     let id = "01a2093c-cece-7d62-8e2b-ab6617e7b22d";
     assert_eq!(thread_id(id).as_deref(), Some(id));
     assert_eq!(thread_id("../../x"), None);
 }
 
 #[test]
-fn a_catalogue_is_made_ordinary() {
+fn all_models_of_a_catalogue_get_ordinary_tools() {
     let printed = br#"{"models": [
         {"slug": "a", "context_window": 1000, "effective_context_window_percent": 95,
          "use_responses_lite": true, "tool_mode": "code_mode_only"},
         {"slug": "b"}]}"#;
-    let catalogue = Catalogue::read(printed, "a").expect("a catalogue");
+    let catalogue = Catalogue::parse(printed, "a").expect("a catalogue");
     assert_eq!(catalogue.window, Some(950));
-    let of_another = Catalogue::read(printed, "c").expect("a catalogue");
-    assert_eq!(of_another.window, None);
-    assert!(Catalogue::read(b"none", "a").is_err());
-    assert!(Catalogue::read(b"{}", "a").is_err());
-    assert!(Catalogue::read(br#"{"models": [1, null, []]}"#, "a").is_ok());
+    let other_model = Catalogue::parse(printed, "c").expect("a catalogue");
+    assert_eq!(other_model.window, None);
+    assert!(Catalogue::parse(b"none", "a").is_err());
+    assert!(Catalogue::parse(b"{}", "a").is_err());
+    assert!(Catalogue::parse(br#"{"models": [1, null, []]}"#, "a").is_ok());
 }
 
-struct Nowhere;
+struct DiscardedLines;
 
-impl RawSink for Nowhere {
+impl RawSink for DiscardedLines {
     fn line(&self, _: Stream, _: &[u8]) {}
 }
 
@@ -288,7 +297,7 @@ fn spec(access: Access) -> SessionSpec {
         workspace: None,
         access,
         context_tokens: Some(100_000),
-        compacts: true,
+        may_compact: true,
         seed: 0,
         environment: [
             ("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"),
@@ -298,19 +307,19 @@ fn spec(access: Access) -> SessionSpec {
         .into(),
         limits: Limits::default(),
         sandbox: Sandbox::none(),
-        raw: Arc::new(Nowhere),
+        raw: Arc::new(DiscardedLines),
         events: mpsc::channel(1).0,
         cancel: CancellationToken::new(),
     }
 }
 
 #[test]
-fn settings_say_when_to_compact_and_never_the_key() {
+fn settings_contain_the_compaction_limit_and_never_the_key() {
     let open = spec(Access::Workspace);
-    let size = Size::of(&open);
-    assert_eq!(size, Size::At(80_000));
+    let size = CompactionSize::from_spec(&open);
+    assert_eq!(size, CompactionSize::At(80_000));
     let settings_of = |spec: &SessionSpec, size| settings(spec, Path::new("/work\"space"), size);
-    let said = settings_of(&open, size);
+    let text = settings_of(&open, size);
     for line in [
         "model_auto_compact_token_limit = 80000",
         "base_url = \"http://127.0.0.1:1/v1\"",
@@ -319,25 +328,25 @@ fn settings_say_when_to_compact_and_never_the_key() {
         "[projects.\"/work\\\"space\"]",
         "model_catalog_json = \"/home/\\\"agent\\\"/.codex/models.json\"",
     ] {
-        assert!(said.lines().any(|told| told == line), "{line}: {said}");
+        assert!(text.lines().any(|other| other == line), "{line}: {text}");
     }
-    assert!(!said.contains("secret"));
+    assert!(!text.contains("secret"));
     let sealed = spec(Access::Sealed);
-    assert_eq!(Size::of(&sealed), Size::Never);
-    let said = settings_of(&sealed, Size::Never);
-    assert!(said.contains("shell_tool = false"), "{said}");
-    let mut of_openai = spec(Access::Workspace);
-    of_openai.environment.remove("OPENAI_BASE_URL");
-    assert!(!settings_of(&of_openai, size).contains("model_provider"));
+    assert_eq!(CompactionSize::from_spec(&sealed), CompactionSize::Never);
+    let text = settings_of(&sealed, CompactionSize::Never);
+    assert!(text.contains("shell_tool = false"), "{text}");
+    let mut built_in_provider = spec(Access::Workspace);
+    built_in_provider.environment.remove("OPENAI_BASE_URL");
+    assert!(!settings_of(&built_in_provider, size).contains("model_provider"));
 }
 
 proptest! {
     #[test]
     fn no_line_makes_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = read(&bytes, 0);
-        let _ = told(b"", &bytes, CompactionTrigger::Auto);
-        let _ = Catalogue::read(&bytes, "gpt-5.5");
-        let _ = fault(&String::from_utf8_lossy(&bytes));
+        let _ = changes(b"", &bytes, CompactionTrigger::Auto);
+        let _ = Catalogue::parse(&bytes, "gpt-5.5");
+        let _ = classify(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
@@ -354,7 +363,7 @@ proptest! {
         }
         bytes.truncate(cut.index(bytes.len()).max(bytes.len() / 2));
         let _ = read(&bytes, 0);
-        let _ = told(b"", &bytes, CompactionTrigger::Auto);
+        let _ = changes(b"", &bytes, CompactionTrigger::Auto);
     }
 
     #[test]
@@ -367,6 +376,6 @@ proptest! {
         let shuffled: Vec<&str> = order.iter().map(|at| lines[at.index(lines.len())]).collect();
         let shuffled = shuffled.join("\n");
         let _ = read(shuffled.as_bytes(), 0);
-        let _ = told(b"", shuffled.as_bytes(), CompactionTrigger::Auto);
+        let _ = changes(b"", shuffled.as_bytes(), CompactionTrigger::Auto);
     }
 }

@@ -1,150 +1,138 @@
-//! Why a turn failed, by the program's own account.
+//! Classification of failed turns by the program's own report.
 //!
-//! The exit status is the provider's status, modulo 256, for most faults of the provider, and 1 for
-//! the rest; the numbers from 41 on are the program's own. Texts are looked at only where the
-//! program itself wrote them: its error message and its standard error.
+//! For most faults of the provider the exit status is the provider's status modulo 256. For the rest
+//! it is 1. Numbers from 41 on are the program's own. Only texts that the program itself wrote are
+//! searched: its error message and its standard error.
 
 use std::time::Duration;
 
+use super::stream::StreamReader;
+use crate::adapters::cli_adapter::json::shorten;
+use crate::adapters::cli_adapter::turn_fault::TurnFault;
 use crate::failure::{Cause, Failure};
-use crate::process::Ended;
+use crate::process::ProgramExit;
 
-use super::stream::Reading;
+/// Prefix of every fault of a request.
+const REQUEST_FAULT: &str = "[API Error: ";
+/// Second prefix of the faults of compression requests.
+const COMPRESSION_FAULT: &str = "Failed to generate content: ";
+/// Maximum length of an error message, in characters.
+const MAX_MESSAGE_CHARS: usize = 300;
 
-/// What every fault of a request begins with.
-const OF_THE_PROVIDER: &str = "[API Error: ";
-/// What the faults of the compressor's requests begin with, after that.
-const OF_THE_COMPRESSOR: &str = "Failed to generate content: ";
-/// How much of a message is told.
-const SHOWN: usize = 300;
-
-/// Why a turn failed, and whether it was the compressor's request that did.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) failure: Failure,
-    /// The summary could not be had, for a reason of the request's own: the provider is there.
-    pub(super) no_summary: bool,
-}
-
-/// The fault of a turn; none where it ended well.
-pub(super) fn fault(reading: &Reading, ended: &Ended) -> Option<Fault> {
-    let Some(outcome) = &reading.outcome else {
-        return Some(without_result(ended).into());
+/// Returns the fault of a turn. Returns `None` if the turn succeeded.
+pub(super) fn fault(reader: &StreamReader, exit: &ProgramExit) -> Option<TurnFault> {
+    let Some(outcome) = &reader.outcome else {
+        return Some(without_result(exit).into());
     };
-    if outcome.status == "success" && ended.status.success() {
+    if outcome.status == "success" && exit.status.success() {
         return None;
     }
-    let message = match (&outcome.error, &reading.complaint) {
+    let message = match (&outcome.error, &reader.problem) {
         (Some(error), _) => error.message.as_str(),
-        (None, Some(complaint)) => complaint.as_str(),
+        (None, Some(problem)) => problem.as_str(),
         (None, None) => "",
     };
-    let Some(told) = message.strip_prefix(OF_THE_PROVIDER) else {
-        return Some(own(message, ended).into());
+    let Some(report) = message.strip_prefix(REQUEST_FAULT) else {
+        return Some(own_fault(message, exit).into());
     };
-    let status = status(told, ended);
-    let (cause, what) = match status {
-        Some(429) => (Cause::RateLimited, "the provider limits the rate"),
+    let status = provider_status(report, exit);
+    let (cause, summary) = match status {
+        Some(429) => (Cause::RateLimited, "the provider limited the request rate"),
         Some(408) => (Cause::ProviderDown, "the provider timed out"),
         Some(400..=499) => (Cause::Refused, "the provider refused the request"),
-        Some(_) => (Cause::ProviderDown, "the provider is in trouble"),
-        None if told.contains("exhausted your daily quota") => {
-            (Cause::RateLimited, "the provider's daily quota is used up")
-        }
-        // No status: the answer broke off, was no answer, or never came.
-        None => (Cause::ProviderDown, "the provider's answer cannot be read"),
+        Some(_) => (Cause::ProviderDown, "the provider is unavailable"),
+        None if report.contains("exhausted your daily quota") => (
+            Cause::RateLimited,
+            "the provider's daily quota is exhausted",
+        ),
+        // No status: the answer was interrupted, malformed or missing.
+        None => (
+            Cause::ProviderDown,
+            "the provider's answer could not be parsed",
+        ),
     };
-    let failure = Failure::new(cause, format!("{what}: {}", shown(told)));
-    let key = told.contains("API_KEY_INVALID") || told.contains("API key not valid");
-    Some(Fault {
-        no_summary: told.starts_with(OF_THE_COMPRESSOR)
-            && !key
-            && (status == Some(400) || told.contains("Retry attempts exhausted")),
-        failure: failure.after(retry_after(told)),
+    let failure = Failure::new(cause, format!("{summary}: {}", shown(report)));
+    let bad_key = report.contains("API_KEY_INVALID") || report.contains("API key not valid");
+    Some(TurnFault {
+        no_summary: report.starts_with(COMPRESSION_FAULT)
+            && !bad_key
+            && (status == Some(400) || report.contains("Retry attempts exhausted")),
+        failure: failure.with_retry_after(retry_after(report)),
     })
 }
 
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            no_summary: false,
-        }
-    }
-}
-
-/// A program that said nothing of an end.
-fn without_result(ended: &Ended) -> Failure {
-    let told = shown(last_line(&ended.stderr));
-    match ended.status.code() {
+/// Returns the failure of a program that reported no result.
+fn without_result(exit: &ProgramExit) -> Failure {
+    let reason = shown(last_line(&exit.stderr));
+    match exit.status.code() {
         Some(41) => Failure::new(
             Cause::Refused,
-            format!("Gemini CLI has no key; set GEMINI_API_KEY: {told}"),
+            format!("Gemini CLI has no provider key. Set GEMINI_API_KEY: {reason}"),
         ),
         Some(42) => Failure::harness(format!(
-            "Gemini CLI did not take its input or cannot find the session: {told}"
+            "Gemini CLI rejected its input or could not find the session: {reason}"
         )),
-        Some(52) => Failure::harness(format!("Gemini CLI did not take its settings: {told}")),
+        Some(52) => Failure::harness(format!("Gemini CLI rejected its settings: {reason}")),
         Some(55) => Failure::harness(format!(
-            "Gemini CLI does not run in a folder that it was not told to trust: {told}"
+            "Gemini CLI refused to run in an untrusted folder: {reason}"
         )),
-        Some(_) | None => crashed(&told, ended),
+        Some(_) | None => crashed(&reason, exit),
     }
 }
 
-/// A fault that is none of the provider's.
-fn own(message: &str, ended: &Ended) -> Failure {
-    match ended.status.code() {
-        // The model's answer was empty, blocked or cut; the program says so and ends well.
+/// Returns a fault that is not the provider's.
+fn own_fault(message: &str, exit: &ProgramExit) -> Failure {
+    match exit.status.code() {
+        // The model's answer was empty, blocked or cut. The program reports it and exits with 0.
         Some(0) => Failure::new(
             Cause::ProviderDown,
             format!("the model gave no answer: {}", shown(message)),
         ),
-        Some(_) | None => crashed(&shown(message), ended),
+        Some(_) | None => crashed(&shown(message), exit),
     }
 }
 
-fn crashed(told: &str, ended: &Ended) -> Failure {
+fn crashed(reason: &str, exit: &ProgramExit) -> Failure {
     Failure::new(
         Cause::AgentCrashed,
         format!(
-            "Gemini CLI ended with {} in the middle of a turn: {told}",
-            ended.status
+            "Gemini CLI exited with {} in the middle of a turn: {reason}",
+            exit.status
         ),
     )
 }
 
-/// The provider's HTTP status, from where it is told: the error's own code, the exit status, the
-/// last words.
-fn status(told: &str, ended: &Ended) -> Option<u64> {
-    let code = told.find('{').and_then(|begin| {
+/// Returns the provider's HTTP status: the code in the error, the exit status, or the status on
+/// standard error.
+fn provider_status(report: &str, exit: &ProgramExit) -> Option<u64> {
+    let code = report.find('{').and_then(|begin| {
         let mut documents =
-            serde_json::Deserializer::from_str(&told[begin..]).into_iter::<serde_json::Value>();
+            serde_json::Deserializer::from_str(&report[begin..]).into_iter::<serde_json::Value>();
         documents.next()?.ok()?.pointer("/error/code")?.as_u64()
     });
     let from_exit = || {
-        let code = ended.status.code()?;
-        // 400 to 511; larger ones could be anything.
+        let code = exit.status.code()?;
+        // 400 to 511. Larger statuses are ambiguous.
         (144..=255).contains(&code).then(|| code as u64 + 256)
     };
-    let from_words = || {
-        ended.stderr.lines().rev().find_map(|line| {
+    let from_stderr = || {
+        exit.stderr.lines().rev().find_map(|line| {
             let line = line.trim().trim_end_matches(',');
-            let told = line
+            let status = line
                 .strip_prefix("status: ")
                 .or_else(|| line.strip_prefix("code: "))?;
-            told.parse().ok()
+            status.parse().ok()
         })
     };
     let is_fault = |status: &u64| (400..600).contains(status);
     code.filter(is_fault)
         .or_else(from_exit)
-        .or_else(|| from_words().filter(is_fault))
+        .or_else(|| from_stderr().filter(is_fault))
 }
 
-/// The time for which the provider asked to be left alone.
-fn retry_after(told: &str) -> Option<Duration> {
-    let (_, after) = told.split_once("retry after ")?;
+/// Returns the time after which the provider accepts another request.
+fn retry_after(report: &str) -> Option<Duration> {
+    let (_, after) = report.split_once("retry after ")?;
     let number: String = after
         .chars()
         .take_while(|c| c.is_ascii_digit() || *c == '.')
@@ -160,8 +148,8 @@ fn last_line(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// A message without the signs that would colour it, and not too long.
+/// Shortens a message, and removes its colours.
 fn shown(message: &str) -> String {
     let plain = message.replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
-    plain.chars().take(SHOWN).collect()
+    shorten(&plain, MAX_MESSAGE_CHARS)
 }

@@ -1,4 +1,4 @@
-//! The program's settings and variables for one turn.
+//! Settings and variables of Gemini CLI for one turn.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,27 +7,26 @@ use serde_json::{Value, json};
 
 use crate::adapter::{Access, SessionSpec};
 use crate::failure::Failure;
-use crate::program::Found;
 
-/// The tools that read and do nothing else, by the names of 0.61.0.
-const READING_TOOLS: [&str; 4] = ["read_file", "list_directory", "glob", "grep_search"];
-/// The name of the folder, in HOME, in which the program keeps a project's sessions.
+/// The read-only tools, by their names in 0.61.0.
+const READ_ONLY_TOOLS: [&str; 4] = ["read_file", "list_directory", "glob", "grep_search"];
+/// Folder, in HOME, in which the program stores the sessions of a project.
 const PROJECT: &str = "session";
-/// A threshold over which every conversation is.
+/// Threshold that every conversation exceeds.
 const AT_ONCE: f64 = 0.00001;
-/// A threshold under which every conversation is.
+/// Threshold that no conversation reaches.
 const NEVER: f64 = 1000.0;
 
-/// When the program is to compress.
+/// When the program compresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compress {
-    /// At the size that the session was begun with, if it may.
+pub(super) enum Compression {
+    /// At the size that the session was configured with, if it may compact.
     WhenFull,
     /// Before the next request.
     Now,
 }
 
-/// How many tokens the program believes that a model's context holds; nothing can change it.
+/// Returns the context size that the program assumes for a model, in tokens. It cannot be changed.
 pub(super) fn window(model: &str) -> u64 {
     match model {
         "gemma-4-31b-it" | "gemma-4-26b-a4b-it" => 256_000,
@@ -35,26 +34,26 @@ pub(super) fn window(model: &str) -> u64 {
     }
 }
 
-/// Where the program keeps its sessions.
+/// Returns the folder of the program's sessions.
 pub(super) fn chats(home: &Path) -> PathBuf {
     home.join(".gemini/tmp").join(PROJECT).join("chats")
 }
 
-/// What is written into `settings.json`.
+/// Returns the content of `settings.json`.
 pub(super) fn settings(
     spec: &SessionSpec,
     model: &str,
-    compress: Compress,
+    compression: Compression,
     telemetry: &Path,
 ) -> Value {
-    let mut about_model = json!({
+    let mut model_settings = json!({
         "name": model,
-        // Repetitive code is no loop, and a turn that is ended for one is not kept.
+        // Repetitive code is not a loop, and a turn that ends because of one is not stored.
         "disableLoopDetection": true,
         "skipNextSpeakerCheck": true,
     });
-    if let Some(threshold) = threshold(spec, model, compress) {
-        about_model["compressionThreshold"] = json!(threshold);
+    if let Some(threshold) = threshold(spec, model, compression) {
+        model_settings["compressionThreshold"] = json!(threshold);
     }
     json!({
         "general": {
@@ -78,8 +77,8 @@ pub(super) fn settings(
             "auth": {"selectedType": "gemini-api-key"},
             "folderTrust": {"enabled": false},
         },
-        "model": about_model,
-        "tools": {"core": tools(spec.access, compress)},
+        "model": model_settings,
+        "tools": {"core": tools(spec.access, compression)},
         "context": {
             "fileName": ["no-memory-is-read"],
             "memoryBoundaryMarkers": [],
@@ -92,56 +91,55 @@ pub(super) fn settings(
     })
 }
 
-fn tools(access: Access, compress: Compress) -> &'static [&'static str] {
-    match (access, compress) {
-        (Access::Workspace, Compress::WhenFull) => &READING_TOOLS,
-        // With a tool's answer another request follows, and would be preceded by another
-        // compression.
-        (Access::Workspace, Compress::Now) | (Access::Sealed, _) => &[],
+fn tools(access: Access, compression: Compression) -> &'static [&'static str] {
+    match (access, compression) {
+        (Access::Workspace, Compression::WhenFull) => &READ_ONLY_TOOLS,
+        // A tool result causes another request, and that another compression.
+        (Access::Workspace, Compression::Now) | (Access::Sealed, _) => &[],
     }
 }
 
-/// None: where the program itself thinks right.
-fn threshold(spec: &SessionSpec, model: &str, compress: Compress) -> Option<f64> {
-    let may = spec.compacts && spec.access == Access::Workspace;
-    match compress {
-        Compress::Now => Some(AT_ONCE),
-        Compress::WhenFull if !may => Some(NEVER),
-        // Zero would be taken for no threshold.
-        Compress::WhenFull => spec
+/// Returns the threshold. Returns `None` for the program's own default.
+fn threshold(spec: &SessionSpec, model: &str, compression: Compression) -> Option<f64> {
+    let may_compact = spec.may_compact && spec.access == Access::Workspace;
+    match compression {
+        Compression::Now => Some(AT_ONCE),
+        Compression::WhenFull if !may_compact => Some(NEVER),
+        // The program takes zero for no threshold.
+        Compression::WhenFull => spec
             .compact_at()
             .map(|tokens| tokens.max(1) as f64 / window(model) as f64),
     }
 }
 
-/// Which of its folders the program is to keep the sessions of `folder` in. It would make up a
-/// name of its own, and not find the sessions of another folder.
+/// Returns the folder in which the program stores the sessions of `folder`. Without it the program
+/// chooses a name itself and does not find sessions of another folder.
 pub(super) fn projects(folder: &Path) -> Result<Value, Failure> {
     let name = folder.to_str().ok_or_else(|| {
-        Failure::harness(format!("{} is no name for Gemini CLI", folder.display()))
+        Failure::harness(format!(
+            "Gemini CLI cannot work in {}: the path is not UTF-8",
+            folder.display()
+        ))
     })?;
     Ok(json!({"projects": {name: PROJECT}}))
 }
 
-/// The variables of the program.
-pub(super) fn environment(spec: &SessionSpec, found: &Found) -> BTreeMap<String, String> {
-    let mut environment = spec.environment.clone();
-    // The program knows one name for the key, its library prefers another.
+/// Returns the variables of the program, made of those of its session.
+pub(super) fn environment(mut environment: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    // The program reads the key from one variable, its library prefers another.
     if let Some(key) = environment.remove("GOOGLE_API_KEY") {
         environment
             .entry("GEMINI_API_KEY".to_owned())
             .or_insert(key);
     }
-    let path = found.search_path.to_string_lossy().into_owned();
-    let own = [
-        ("PATH", path.as_str()),
+    let fixed = [
         ("NO_COLOR", "1"),
-        // The second process that it would start for the sake of a larger heap.
+        // Otherwise the program starts itself again with a larger heap.
         ("GEMINI_CLI_NO_RELAUNCH", "1"),
-        // Settings, hooks, servers and commands that a repository brings along are not run. With
-        // `folderTrust` off, the program works in a folder that it does not trust.
+        // Settings, hooks, servers and commands of the repository are not run. With `folderTrust`
+        // off, the program works in a folder that it does not trust.
         ("GEMINI_CLI_TRUST_WORKSPACE", "false"),
     ];
-    environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    environment.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
     environment
 }

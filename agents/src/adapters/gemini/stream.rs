@@ -1,46 +1,46 @@
-//! The lines that the program writes with `--output-format stream-json`.
+//! Lines that the program writes with `--output-format stream-json`.
 
 use serde::Deserialize;
 
+use crate::adapters::cli_adapter::json::tool_target;
 use crate::event::{AgentEvent, ToolCall};
 use crate::failure::Failure;
-use crate::gathering::Gathering;
 use crate::process::Line;
+use crate::turn_builder::TurnBuilder;
 
-/// How much of what a tool was used on is shown.
-const TARGET_SHOWN: usize = 200;
+/// Arguments of tools that name their target.
+const TARGET_ARGUMENTS: [&str; 5] = ["file_path", "dir_path", "path", "pattern", "query"];
 
-/// The turn as far as it was read.
+/// Reader for the lines of one turn.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
-    pub(super) gathering: Gathering,
-    /// The last line of a turn that came to an end.
+pub(super) struct StreamReader {
+    pub(super) turn: TurnBuilder,
+    /// Last line of a turn that ended.
     pub(super) outcome: Option<Outcome>,
-    /// What the program told as a problem in the middle of the turn.
-    pub(super) complaint: Option<String>,
-    /// The answer goes on in the middle of a text.
+    /// Problem that the program reported during the turn.
+    pub(super) problem: Option<String>,
+    /// The next message continues the current text.
     in_text: bool,
 }
 
-/// How a turn ended, by the program's own account.
+/// End of a turn, as the program reports it.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Outcome {
     #[serde(default)]
     pub(super) status: String,
     #[serde(default)]
-    pub(super) error: Option<Complaint>,
+    pub(super) error: Option<ReportedError>,
     #[serde(default)]
     pub(super) stats: Option<Stats>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Complaint {
+pub(super) struct ReportedError {
     #[serde(default)]
     pub(super) message: String,
 }
 
-/// What all requests of the process were billed for, those of the compressor included; without
-/// what was thought.
+/// Tokens billed for all requests of the process, including compressions and excluding thoughts.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Stats {
     pub(super) input_tokens: u64,
@@ -78,42 +78,42 @@ enum Event {
     Other,
 }
 
-impl Reading {
+impl StreamReader {
     /// Reads a line of standard output.
     ///
     /// # Errors
     ///
-    /// An event that is cut or cannot be read. A line that is no event at all, such as a warning of
-    /// the runtime, is told as a problem and passed over.
+    /// Fails for an event that was cut or cannot be parsed. A line that is not an event, such as a
+    /// warning of the runtime, is reported as a problem and skipped.
     pub(super) fn line(&mut self, line: &Line) -> Result<Vec<AgentEvent>, Failure> {
         if line.cut {
-            return Err(Failure::harness("a line of Gemini CLI is too long"));
+            return Err(Failure::harness("a line of Gemini CLI exceeds the limit"));
         }
         if !line.bytes.trim_ascii_start().starts_with(b"{") {
             if !line.bytes.trim_ascii().is_empty() {
-                self.gathering
-                    .error("Gemini CLI wrote a line that is no event");
+                self.turn
+                    .error("Gemini CLI wrote a line that is not an event");
             }
-            return Ok(self.gathering.take_events());
+            return Ok(self.turn.drain_events());
         }
         let event = serde_json::from_slice(&line.bytes).map_err(|error| {
-            Failure::harness(format!("a line of Gemini CLI cannot be read: {error}"))
+            Failure::harness(format!("could not parse a line of Gemini CLI: {error}"))
         })?;
         self.event(event);
-        Ok(self.gathering.take_events())
+        Ok(self.turn.drain_events())
     }
 
     fn event(&mut self, event: Event) {
         match event {
             Event::Message { role, content } if role == "assistant" => {
                 if self.in_text {
-                    self.gathering.chunk(&content);
+                    self.turn.chunk(&content);
                 } else {
-                    self.gathering.text(&content);
+                    self.turn.text(&content);
                 }
                 self.in_text |= !content.is_empty();
             }
-            // The prompt, said again.
+            // The prompt, repeated.
             Event::Message { .. } | Event::Other => {}
             Event::ToolUse {
                 tool_name,
@@ -121,10 +121,10 @@ impl Reading {
                 parameters,
             } => {
                 self.in_text = false;
-                self.gathering.tool_call(ToolCall {
+                self.turn.tool_call(ToolCall {
                     id: tool_id,
                     tool: tool_name,
-                    target: target(&parameters),
+                    target: tool_target(&parameters, &TARGET_ARGUMENTS),
                 });
             }
             Event::ToolResult {
@@ -133,23 +133,13 @@ impl Reading {
                 output,
             } => {
                 let bytes = output.map_or(0, |output| output.len() as u64);
-                self.gathering
-                    .tool_result(&tool_id, status != "success", bytes);
+                self.turn.tool_result(&tool_id, status != "success", bytes);
             }
             Event::Error { message } => {
-                self.gathering.error(&message);
-                self.complaint = Some(message);
+                self.turn.error(&message);
+                self.problem = Some(message);
             }
             Event::Result(outcome) => self.outcome = Some(outcome),
         }
     }
-}
-
-/// What a tool was used on: the path or the pattern, or all of its parameters.
-fn target(parameters: &serde_json::Value) -> String {
-    let told = ["file_path", "dir_path", "path", "pattern", "query"]
-        .into_iter()
-        .find_map(|name| parameters.get(name)?.as_str().map(str::to_owned))
-        .unwrap_or_else(|| parameters.to_string());
-    told.chars().take(TARGET_SHOWN).collect()
 }

@@ -1,21 +1,20 @@
-//! The file into which the program writes its telemetry: JSON documents, one after the other.
+//! The program's telemetry file: JSON documents, one after the other.
 //!
-//! It tells what the event stream is silent of: every request with its tokens and its purpose, and
-//! every attempt at a compression, whether it was applied or not.
+//! It contains what the event stream lacks: every request with its tokens and purpose, and every
+//! attempt at a compression, applied or not.
 
 use domain::vocabulary::CostSource;
 use domain::{Cost, Tokens};
 use serde_json::Value;
 
+use super::stream::Stats;
 use crate::prices;
 
-use super::stream::Stats;
-
-/// What the telemetry of a turn tells.
+/// Telemetry of one turn.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Telemetry {
     pub(super) requests: Vec<Request>,
-    pub(super) compressions: Vec<Compression>,
+    pub(super) compressions: Vec<CompressionAttempt>,
     pub(super) retries: Vec<Retry>,
 }
 
@@ -24,15 +23,15 @@ pub(super) struct Telemetry {
 pub(super) struct Request {
     model: String,
     tokens: Tokens,
-    /// What the program counts as output: without what was thought.
-    said: u64,
-    /// Sent with the whole conversation, and not by the compressor.
-    main: bool,
+    /// Output tokens as the program counts them, without thoughts.
+    output_without_thoughts: u64,
+    /// Sent with the whole conversation, not for a compression.
+    is_main: bool,
 }
 
-/// An attempt at a compression; one that grew or kept the size was not applied.
+/// An attempt at a compression. An attempt that did not reduce the size was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Compression {
+pub(super) struct CompressionAttempt {
     pub(super) before: u64,
     pub(super) after: u64,
 }
@@ -45,22 +44,27 @@ pub(super) struct Retry {
 }
 
 impl Telemetry {
-    /// Reads as far as there are whole documents: a program that was stopped leaves half of one.
-    pub(super) fn read(bytes: &[u8]) -> Self {
-        let mut read = Self::default();
+    /// Parses all complete documents. A program that was stopped leaves half a document.
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let mut telemetry = Self::default();
         let documents = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
         for document in documents.map_while(Result::ok) {
-            read.document(&document);
+            telemetry.document(&document);
         }
-        read
+        telemetry
     }
 
     fn document(&mut self, document: &Value) {
-        let Some(told) = document.get("attributes") else {
+        let Some(attributes) = document.get("attributes") else {
             return;
         };
-        let number = |name: &str| told.get(name).and_then(Value::as_u64);
-        let text = |name: &str| told.get(name).and_then(Value::as_str).unwrap_or_default();
+        let number = |name: &str| attributes.get(name).and_then(Value::as_u64);
+        let text = |name: &str| {
+            attributes
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         match text("event.name") {
             "gemini_cli.api_response" => {
                 let count = |name| number(name).unwrap_or_default();
@@ -72,20 +76,20 @@ impl Telemetry {
                         output: count("output_token_count")
                             .saturating_add(count("thoughts_token_count")),
                     },
-                    said: count("output_token_count"),
-                    main: text("role") == "main",
+                    output_without_thoughts: count("output_token_count"),
+                    is_main: text("role") == "main",
                 });
             }
             "gemini_cli.chat_compression" => {
                 if let (Some(before), Some(after)) =
                     (number("tokens_before"), number("tokens_after"))
                 {
-                    self.compressions.push(Compression { before, after });
+                    self.compressions.push(CompressionAttempt { before, after });
                 }
             }
             "gemini_cli.network_retry_attempt" => self.retry(number("attempt"), text("error_type")),
             "gemini_cli.chat.content_retry" => {
-                // These are counted from zero.
+                // These attempts are counted from zero.
                 let attempt = number("attempt_number").and_then(|number| number.checked_add(1));
                 self.retry(attempt, text("error_type"));
             }
@@ -100,35 +104,40 @@ impl Telemetry {
         }
     }
 
-    /// The attempts that made the context smaller.
-    pub(super) fn reductions(&self) -> Vec<Compression> {
-        let smaller = |tried: &&Compression| tried.after < tried.before;
+    /// Returns the attempts that reduced the size of the context.
+    pub(super) fn reductions(&self) -> Vec<CompressionAttempt> {
+        let smaller = |tried: &&CompressionAttempt| tried.after < tried.before;
         self.compressions.iter().filter(smaller).copied().collect()
     }
 
-    /// The tokens that the last request of the conversation itself sent.
+    /// Returns the input tokens of the last request of the conversation itself.
     pub(super) fn context(&self) -> Option<u64> {
-        let last = self.requests.iter().rfind(|request| request.main)?;
+        let last = self.requests.iter().rfind(|request| request.is_main)?;
         (last.tokens.input > 0).then_some(last.tokens.input)
     }
 
-    /// What all requests were billed for, the compressor's too; none where it is not all told: a
-    /// request without numbers, or sums other than those of the event stream.
+    /// Returns the tokens billed for all requests, including compressions. Returns `None` if they are
+    /// incomplete: a request has no counts, or the sums differ from those of the event stream.
     pub(super) fn billed(&self, stats: Option<Stats>) -> Option<Tokens> {
         let stats = stats?;
-        if self.requests.iter().any(|asked| asked.tokens.input == 0) {
+        if self
+            .requests
+            .iter()
+            .any(|request| request.tokens.input == 0)
+        {
             return None;
         }
         let mut sum = Tokens::default();
-        let mut said: u64 = 0;
+        let mut output: u64 = 0;
         for request in &self.requests {
             sum = sum.plus(request.tokens)?;
-            said = said.checked_add(request.said)?;
+            output = output.checked_add(request.output_without_thoughts)?;
         }
-        (sum.input == stats.input_tokens && said == stats.output_tokens).then_some(sum)
+        (sum.input == stats.input_tokens && output == stats.output_tokens).then_some(sum)
     }
 
-    /// What the requests cost, each by its own size; none where one of them has no known price.
+    /// Returns the cost of all requests, each priced by its own size. Returns `None` if the price of
+    /// one is unknown.
     pub(super) fn cost(&self) -> Option<Cost> {
         let mut usd = 0.0;
         for request in &self.requests {

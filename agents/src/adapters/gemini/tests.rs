@@ -1,4 +1,4 @@
-//! What is read out of the recorded streams, telemetry and session files, whole and damaged.
+//! Reads recorded streams, telemetry and session files, complete and damaged.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -10,18 +10,19 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::faults::{self, Fault};
-use super::session::{self, Applied};
-use super::settings::{self, Compress};
-use super::stream::Reading;
-use super::telemetry::{Compression, Telemetry};
-use super::turn;
+use super::faults;
+use super::session::record_compactions;
+use super::session_file::{self, AppliedCompression};
+use super::settings::{self, Compression};
+use super::stream::StreamReader;
+use super::telemetry::{CompressionAttempt, Telemetry};
 use crate::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
+use crate::adapters::cli_adapter::turn_fault::TurnFault;
 use crate::event::AgentEvent;
 use crate::failure::Cause;
-use crate::gathering::Gathering;
-use crate::process::{Ended, Line};
+use crate::process::{Line, ProgramExit};
 use crate::sandbox::Sandbox;
+use crate::turn_builder::TurnBuilder;
 
 macro_rules! recorded {
     ($name:literal) => {
@@ -44,46 +45,46 @@ fn line(bytes: &[u8]) -> Line {
     }
 }
 
-fn read(stream: &str) -> (Reading, Vec<AgentEvent>) {
-    let mut reading = Reading::default();
+fn read(stream: &str) -> (StreamReader, Vec<AgentEvent>) {
+    let mut reader = StreamReader::default();
     let mut events = Vec::new();
     for text in stream.lines() {
-        events.extend(reading.line(&line(text.as_bytes())).expect("a good line"));
+        events.extend(reader.line(&line(text.as_bytes())).expect("a good line"));
     }
-    (reading, events)
+    (reader, events)
 }
 
-fn ended(code: i32, stderr: &str) -> Ended {
-    Ended {
+fn exit(code: i32, stderr: &str) -> ProgramExit {
+    ProgramExit {
         status: ExitStatus::from_raw(code << 8),
         stderr: stderr.to_owned(),
     }
 }
 
-fn fault(stream: &str, code: i32, stderr: &str) -> Fault {
-    let (reading, _) = read(stream);
-    faults::fault(&reading, &ended(code, stderr)).expect("a fault")
+fn fault(stream: &str, code: i32, stderr: &str) -> TurnFault {
+    let (reader, _) = read(stream);
+    faults::fault(&reader, &exit(code, stderr)).expect("a fault")
 }
 
 #[test]
-fn a_recorded_turn_is_read_whole() {
-    let (reading, events) = read(TURN);
-    let turn = reading.gathering.turn();
+fn a_recorded_turn_is_read_completely() {
+    let (reader, events) = read(TURN);
+    let turn = reader.turn.turn();
     assert_eq!(turn.text, "Calling tool. \nSTUB REPLY 3 to: [FR]");
     assert_eq!(turn.tool_calls.len(), 1);
     assert_eq!(turn.tool_calls[0].tool, "list_directory");
     assert_eq!(turn.tool_calls[0].target, ".");
     assert_eq!(events.len(), 4, "{events:?}");
-    assert_eq!(faults::fault(&reading, &ended(0, "")), None);
+    assert_eq!(faults::fault(&reader, &exit(0, "")), None);
 }
 
 #[test]
-fn a_cut_line_is_our_failure_and_noise_is_told() {
+fn a_cut_line_is_a_harness_failure_and_noise_is_reported() {
     let mut cut = line(TURN.as_bytes());
     cut.cut = true;
-    let failure = Reading::default().line(&cut).expect_err("a cut line");
+    let failure = StreamReader::default().line(&cut).expect_err("a cut line");
     assert_eq!(failure.cause, Cause::Harness);
-    let noise = Reading::default()
+    let noise = StreamReader::default()
         .line(&line(b"(node:1) Warning"))
         .expect("noise");
     assert!(matches!(noise[..], [AgentEvent::Error { .. }]), "{noise:?}");
@@ -91,11 +92,11 @@ fn a_cut_line_is_our_failure_and_noise_is_told() {
 
 #[test]
 fn all_requests_of_a_turn_are_billed_and_only_the_conversation_fills_the_context() {
-    let telemetry = Telemetry::read(TELEMETRY.as_bytes());
+    let telemetry = Telemetry::parse(TELEMETRY.as_bytes());
     let stats = read(COMPRESSED).0.outcome.expect("an end").stats;
-    let billed = telemetry.billed(stats).expect("a whole sum");
-    // Two requests of the compressor and one of the conversation, 8 tokens written in each, three
-    // of them thought.
+    let billed = telemetry.billed(stats).expect("a complete sum");
+    // Two requests for compressions and one of the conversation, each with 8 output tokens, three of
+    // them thoughts.
     assert_eq!(billed.output, 24);
     assert_eq!(billed.cached, 30);
     assert_eq!(Some(billed.input), stats.map(|stats| stats.input_tokens));
@@ -105,38 +106,38 @@ fn all_requests_of_a_turn_are_billed_and_only_the_conversation_fills_the_context
 }
 
 #[test]
-fn a_sum_that_is_not_whole_is_missing() {
+fn an_incomplete_sum_is_missing() {
     let stats = read(COMPRESSED).0.outcome.expect("an end").stats;
     assert_eq!(Telemetry::default().billed(stats), None);
-    assert_eq!(Telemetry::read(TELEMETRY.as_bytes()).billed(None), None);
-    // The last request's half of a document.
+    assert_eq!(Telemetry::parse(TELEMETRY.as_bytes()).billed(None), None);
+    // Half of the document of the last request.
     let at = TELEMETRY.rfind("input_token_count").expect("a request");
-    let half = Telemetry::read(&TELEMETRY.as_bytes()[..at]);
+    let half = Telemetry::parse(&TELEMETRY.as_bytes()[..at]);
     assert_eq!(half.requests.len(), 2);
     assert_eq!(half.billed(stats), None);
-    let unknown = TELEMETRY.replace("\"gemini-2.5-pro\"", "\"of-tomorrow\"");
-    assert_eq!(Telemetry::read(unknown.as_bytes()).cost(), None);
+    let unknown = TELEMETRY.replace("\"gemini-2.5-pro\"", "\"unlisted-model\"");
+    assert_eq!(Telemetry::parse(unknown.as_bytes()).cost(), None);
 }
 
 #[test]
-fn only_an_attempt_that_made_the_context_smaller_is_a_reduction() {
-    let telemetry = Telemetry::read(TELEMETRY.as_bytes());
+fn only_an_attempt_that_reduced_the_context_is_a_reduction() {
+    let telemetry = Telemetry::parse(TELEMETRY.as_bytes());
     let reductions = telemetry.reductions();
     assert_eq!(reductions.len(), 1);
     assert!(reductions[0].after < reductions[0].before);
     for after in [100, 101] {
-        let tried = Telemetry {
-            compressions: vec![Compression { before: 100, after }],
+        let attempt = Telemetry {
+            compressions: vec![CompressionAttempt { before: 100, after }],
             ..Telemetry::default()
         };
-        assert_eq!(tried.reductions(), []);
+        assert_eq!(attempt.reductions(), []);
     }
 }
 
 #[test]
 fn a_session_file_shows_the_summary_and_the_tail_of_a_compression() {
-    let applied = session::applied(BEFORE.as_bytes(), AFTER.as_bytes());
-    let [Applied { summary, tail }] = &applied[..] else {
+    let applied = session_file::applied(BEFORE.as_bytes(), AFTER.as_bytes());
+    let [AppliedCompression { summary, tail }] = &applied[..] else {
         panic!("one compression, not {applied:?}");
     };
     assert!(summary.starts_with("<state_snapshot>"), "{summary}");
@@ -150,18 +151,24 @@ fn a_session_file_shows_the_summary_and_the_tail_of_a_compression() {
 
 #[test]
 fn a_session_that_is_only_resumed_was_not_compressed() {
-    assert_eq!(session::applied(AFTER.as_bytes(), RESUMED.as_bytes()), []);
-    assert_eq!(session::applied(BEFORE.as_bytes(), BEFORE.as_bytes()), []);
-    assert_eq!(session::applied(b"", BEFORE.as_bytes()), []);
+    assert_eq!(
+        session_file::applied(AFTER.as_bytes(), RESUMED.as_bytes()),
+        []
+    );
+    assert_eq!(
+        session_file::applied(BEFORE.as_bytes(), BEFORE.as_bytes()),
+        []
+    );
+    assert_eq!(session_file::applied(b"", BEFORE.as_bytes()), []);
 }
 
 #[test]
-fn one_proof_alone_is_no_break() {
-    let reduction = Compression {
+fn one_proof_alone_does_not_prove_a_break() {
+    let reduction = CompressionAttempt {
         before: 100,
         after: 10,
     };
-    let applied = || Applied {
+    let applied = || AppliedCompression {
         summary: "kept".to_owned(),
         tail: String::new(),
     };
@@ -176,20 +183,20 @@ fn one_proof_alone_is_no_break() {
             compressions,
             ..Telemetry::default()
         };
-        let mut gathering = Gathering::default();
-        turn::breaks(&mut gathering, &telemetry, applied);
-        assert_eq!(gathering.turn().compactions.len(), breaks);
-        let events = gathering.take_events();
-        let told = events
+        let mut turn = TurnBuilder::default();
+        record_compactions(&mut turn, &telemetry, applied);
+        assert_eq!(turn.turn().compactions.len(), breaks);
+        let events = turn.drain_events();
+        let errors = events
             .iter()
             .filter(|event| matches!(event, AgentEvent::Error { .. }));
-        assert_eq!(told.count(), problems, "{events:?}");
+        assert_eq!(errors.count(), problems, "{events:?}");
     }
 }
 
 fn spec(access: Access, context_tokens: Option<u64>) -> SessionSpec {
-    struct Nowhere;
-    impl RawSink for Nowhere {
+    struct DiscardedLines;
+    impl RawSink for DiscardedLines {
         fn line(&self, _: Stream, _: &[u8]) {}
     }
     SessionSpec {
@@ -197,33 +204,40 @@ fn spec(access: Access, context_tokens: Option<u64>) -> SessionSpec {
         workspace: None,
         access,
         context_tokens,
-        compacts: true,
+        may_compact: true,
         seed: 0,
         environment: BTreeMap::new(),
         sandbox: Sandbox::none(),
         limits: Limits::default(),
-        raw: Arc::new(Nowhere),
+        raw: Arc::new(DiscardedLines),
         events: mpsc::channel(1).0,
         cancel: CancellationToken::new(),
     }
 }
 
 #[test]
-fn the_threshold_is_a_share_of_the_window_and_tools_go_with_access() {
-    let threshold = |access, tokens, compress| {
-        let settings =
-            settings::settings(&spec(access, tokens), "m", compress, Path::new("telemetry"));
+fn the_threshold_is_a_share_of_the_window_and_tools_depend_on_access() {
+    let threshold = |access, tokens, compression| {
+        let settings = settings::settings(
+            &spec(access, tokens),
+            "m",
+            compression,
+            Path::new("telemetry"),
+        );
         let threshold = settings["model"]["compressionThreshold"].as_f64();
         let tools = settings["tools"]["core"].as_array().map(Vec::len);
         (threshold, tools)
     };
     let mut never = spec(Access::Workspace, Some(100_000));
-    never.compacts = false;
-    let told = settings::settings(&never, "m", Compress::WhenFull, Path::new("telemetry"));
-    assert_eq!(told["model"]["compressionThreshold"].as_f64(), Some(1000.0));
+    never.may_compact = false;
+    let never = settings::settings(&never, "m", Compression::WhenFull, Path::new("telemetry"));
+    assert_eq!(
+        never["model"]["compressionThreshold"].as_f64(),
+        Some(1000.0)
+    );
     let share = Some(80_000.0 / 1_048_576.0);
-    let (full, now) = (Compress::WhenFull, Compress::Now);
-    for (access, tokens, compress, expected) in [
+    let (full, now) = (Compression::WhenFull, Compression::Now);
+    for (access, tokens, compression, expected) in [
         (Access::Workspace, Some(100_000), full, (share, Some(4))),
         (
             Access::Workspace,
@@ -235,48 +249,51 @@ fn the_threshold_is_a_share_of_the_window_and_tools_go_with_access() {
         (Access::Sealed, Some(100), full, (Some(1000.0), Some(0))),
         (Access::Workspace, None, now, (Some(0.00001), Some(0))),
     ] {
-        assert_eq!(threshold(access, tokens, compress), expected);
+        assert_eq!(threshold(access, tokens, compression), expected);
     }
 }
 
 #[test]
-fn a_settled_session_is_the_same_with_each_answer_of_a_tool_once() {
-    let settled = session::settled(AFTER.as_bytes()).expect("a session");
-    assert!(settled.len() < AFTER.len() / 3);
-    assert_eq!(session::settled(&settled), Some(settled.clone()));
-    let before = session::settled(BEFORE.as_bytes()).expect("a session");
+fn a_normalized_session_contains_each_tool_result_once() {
+    let normalized = session_file::normalized(AFTER.as_bytes()).expect("a session");
+    assert!(normalized.len() < AFTER.len() / 3);
+    assert_eq!(
+        session_file::normalized(&normalized),
+        Some(normalized.clone())
+    );
+    let before = session_file::normalized(BEFORE.as_bytes()).expect("a session");
     let text = String::from_utf8(before.clone()).expect("text");
     assert_eq!(text.matches("\"functionResponse\"").count(), 1, "{text}");
     assert_eq!(text.matches("\"functionCall\"").count(), 1, "{text}");
     for turn in 1..=5 {
         assert!(text.contains(&format!("word of turn {turn} is ORCHARD-{turn}")));
     }
-    // What is appended to a settled file is judged as it was before.
+    // Lines appended to a normalized file are read in the same way.
     let added = AFTER.strip_prefix(BEFORE).expect("appended lines");
     let after = [before.as_slice(), added.as_bytes()].concat();
-    let applied = session::applied(&before, &after);
+    let applied = session_file::applied(&before, &after);
     assert_eq!(
         applied,
-        session::applied(BEFORE.as_bytes(), AFTER.as_bytes())
+        session_file::applied(BEFORE.as_bytes(), AFTER.as_bytes())
     );
     assert_eq!(applied.len(), 1);
-    assert_eq!(session::settled(b"nothing"), None);
+    assert_eq!(session_file::normalized(b"nothing"), None);
 }
 
 #[test]
-fn a_file_without_conversation_is_none() {
-    assert!(session::has_conversation(BEFORE.as_bytes()));
+fn a_file_without_messages_has_no_conversation() {
+    assert!(session_file::has_conversation(BEFORE.as_bytes()));
     let begin: String = BEFORE
         .lines()
         .take(2)
         .map(|line| format!("{line}\n"))
         .collect();
-    assert!(!session::has_conversation(begin.as_bytes()));
-    assert!(!session::has_conversation(b""));
+    assert!(!session_file::has_conversation(begin.as_bytes()));
+    assert!(!session_file::has_conversation(b""));
 }
 
 #[test]
-fn faults_of_the_provider_are_told_apart() {
+fn faults_of_the_provider_are_classified() {
     for (stream, code, stderr, cause, retry_after) in [
         (
             recorded!("error_400_key.jsonl"),
@@ -339,14 +356,14 @@ fn faults_of_the_provider_are_told_apart() {
     ] {
         let fault = fault(stream, code, stderr);
         assert_eq!(fault.failure.cause, cause, "{fault:?}");
-        let told = fault.failure.retry_after.map(|after| after.as_secs());
-        assert_eq!(told, retry_after, "{fault:?}");
+        let seconds = fault.failure.retry_after.map(|after| after.as_secs());
+        assert_eq!(seconds, retry_after, "{fault:?}");
         assert!(!fault.no_summary, "{fault:?}");
     }
 }
 
 #[test]
-fn a_summary_that_could_not_be_had_is_known_by_its_own_words() {
+fn a_refused_summary_is_classified_by_its_message() {
     let stream = recorded!("error_no_summary.jsonl");
     assert!(fault(stream, 1, "").no_summary);
     let refused = stream.replace(
@@ -363,7 +380,7 @@ fn a_summary_that_could_not_be_had_is_known_by_its_own_words() {
 }
 
 #[test]
-fn faults_of_the_program_are_told_apart() {
+fn faults_of_the_program_are_classified() {
     for (code, cause) in [
         (41, Cause::Refused),
         (42, Cause::Harness),
@@ -393,10 +410,10 @@ fn damaged(text: &str, at: usize, byte: u8, end: usize) -> Vec<u8> {
 proptest! {
     #[test]
     fn no_line_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Reading::default().line(&line(&bytes));
-        let mut reading = Reading::default();
-        let _ = reading.line(&line(&[b"{".as_slice(), &bytes].concat()));
-        let _ = faults::fault(&reading, &ended(1, &String::from_utf8_lossy(&bytes)));
+        let _ = StreamReader::default().line(&line(&bytes));
+        let mut reader = StreamReader::default();
+        let _ = reader.line(&line(&[b"{".as_slice(), &bytes].concat()));
+        let _ = faults::fault(&reader, &exit(1, &String::from_utf8_lossy(&bytes)));
     }
 
     #[test]
@@ -404,18 +421,18 @@ proptest! {
         at in any::<usize>(), byte in any::<u8>(), end in any::<usize>(), code in 0..256_i32,
     ) {
         for stream in [TURN, COMPRESSED, recorded!("error_429_retry_after.jsonl")] {
-            let mut reading = Reading::default();
+            let mut reader = StreamReader::default();
             for text in damaged(stream, at, byte, end).split(|&byte| byte == b'\n') {
-                let _ = reading.line(&line(text));
+                let _ = reader.line(&line(text));
             }
-            let _ = faults::fault(&reading, &ended(code, ""));
+            let _ = faults::fault(&reader, &exit(code, ""));
         }
-        let telemetry = Telemetry::read(&damaged(TELEMETRY, at, byte, end));
+        let telemetry = Telemetry::parse(&damaged(TELEMETRY, at, byte, end));
         let _ = (telemetry.context(), telemetry.cost(), telemetry.reductions());
-        // What is cut off or damaged never becomes a break that was not there.
-        let found = session::applied(BEFORE.as_bytes(), &damaged(AFTER, at, byte, end));
-        prop_assert!(found.len() <= 1);
-        let _ = session::has_conversation(&damaged(AFTER, at, byte, end));
-        let _ = session::settled(&damaged(AFTER, at, byte, end));
+        // Damage never adds a break.
+        let applied = session_file::applied(BEFORE.as_bytes(), &damaged(AFTER, at, byte, end));
+        prop_assert!(applied.len() <= 1);
+        let _ = session_file::has_conversation(&damaged(AFTER, at, byte, end));
+        let _ = session_file::normalized(&damaged(AFTER, at, byte, end));
     }
 }

@@ -1,7 +1,7 @@
 //! iFlow's plain mode: `iflow -p PROMPT -o FILE`, one question and its answer.
 //!
-//! It prints text only, with lines of the program's own among it, so no session is run by it. Its
-//! file is the only place where the program tells what a turn was billed for.
+//! The program prints text mixed with lines of its own, so this mode is not used for sessions. Only
+//! its output file states the billed tokens.
 
 use std::ffi::OsString;
 
@@ -9,90 +9,89 @@ use domain::Tokens;
 use serde_json::Value;
 
 use crate::adapter::{SessionSpec, Stream};
+use crate::adapters::cli_adapter::files;
 use crate::failure::{Cause, Failure};
 use crate::process::{self, Launch};
-use crate::program::Found;
+use crate::program::InstalledProgram;
 
-/// Lines of the program's own that stand among what the model said.
-const CHATTER: [&str; 2] = [
+/// Lines of the program itself, printed among the model's answer.
+const PROGRAM_LINES: [&str; 2] = [
     "Data collection is disabled.",
     "does not support thinking mode",
 ];
 
-/// What the file of `-o` tells.
+/// Content of the output file (`-o`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub session: String,
-    /// Missing where the file does not tell all of it.
+    /// `None` if the file is incomplete.
     pub tokens: Option<Tokens>,
-    /// Such as `max_tokens_exceeded`.
-    pub ended_because: Option<String>,
+    /// Reason for the end, such as `max_tokens_exceeded`.
+    pub termination_reason: Option<String>,
 }
 
-/// Reads the file of `-o`; none where it is not one.
-pub fn report(text: &str) -> Option<Report> {
-    let told: Value = serde_json::from_str(text).ok()?;
-    let usage = &told["tokenUsage"];
+/// Parses the output file. Returns `None` if it is not one.
+pub fn parse_report(text: &str) -> Option<Report> {
+    let report: Value = serde_json::from_str(text).ok()?;
+    let usage = &report["tokenUsage"];
     let tokens = usage["input"].as_u64().zip(usage["output"].as_u64());
     Some(Report {
-        session: told["session-id"].as_str()?.to_owned(),
+        session: report["session-id"].as_str()?.to_owned(),
         tokens: tokens.map(|(input, output)| Tokens {
             input,
-            // It does not tell them apart.
+            // The program does not separate them.
             cached: 0,
             output,
         }),
-        ended_because: told["terminationReason"].as_str().map(str::to_owned),
+        termination_reason: report["terminationReason"].as_str().map(str::to_owned),
     })
 }
 
-/// Asks one question in a conversation of its own. What was said, and what the program reports of
-/// it, if it does.
+/// Asks one question in a conversation of its own. Returns the answer, and the report if the program
+/// wrote one.
 ///
 /// # Errors
 ///
-/// As [`process::run`]; [`Cause::AgentCrashed`] where the program fails or says nothing.
+/// Fails as [`process::run`] does, and with [`Cause::AgentCrashed`] if the program fails or answers
+/// nothing.
 pub async fn ask(
-    found: &Found,
+    program: &InstalledProgram,
     spec: &SessionSpec,
     prompt: &str,
 ) -> Result<(String, Option<Report>), Failure> {
-    let folder = spec.home.join("empty");
+    let folder = files::create_folder(spec.home.join("empty")).await?;
     let file = spec.home.join("report.json");
-    tokio::fs::create_dir_all(&folder).await.map_err(|error| {
-        Failure::harness(format!("{} cannot be made: {error}", folder.display()))
-    })?;
     let mut environment = spec.environment.clone();
-    let path = found.search_path.to_string_lossy().into_owned();
+    let path = program.search_path.to_string_lossy().into_owned();
     environment.insert("PATH".to_owned(), path);
     let args: [OsString; 4] = ["-p".into(), prompt.into(), "-o".into(), file.clone().into()];
     let launch = Launch {
-        program: found.path.clone(),
+        program: program.path.clone(),
         args: args.to_vec(),
         folder,
-        needs: found.folders.clone(),
+        readable: program.folders.clone(),
         home: spec.home.clone(),
         environment,
         input: Vec::new(),
     };
     spec.raw.line(Stream::Stdin, prompt.as_bytes());
-    let mut said: Vec<String> = Vec::new();
-    let ended = process::run(&launch, spec, |line| {
+    let mut lines: Vec<String> = Vec::new();
+    let exit = process::run(&launch, spec, |line| {
         let text = String::from_utf8_lossy(&line.bytes).into_owned();
-        if !CHATTER.iter().any(|chatter| text.contains(chatter)) {
-            said.push(text);
+        if !PROGRAM_LINES.iter().any(|line| text.contains(line)) {
+            lines.push(text);
         }
         Ok(Vec::new())
     })
     .await?;
-    let said = said.join("\n").trim().to_owned();
-    if !ended.status.success() || said.is_empty() {
+    let answer = lines.join("\n").trim().to_owned();
+    if !exit.status.success() || answer.is_empty() {
         return Err(Failure::new(
             Cause::AgentCrashed,
-            format!("iFlow ended with {}: {}", ended.status, ended.stderr),
+            format!("iFlow exited with {}: {}", exit.status, exit.stderr),
         ));
     }
-    // A program that was stopped early leaves none.
-    let told = tokio::fs::read_to_string(&file).await.ok();
-    Ok((said, told.as_deref().and_then(report)))
+    // A program that was stopped early leaves no file.
+    let report = tokio::fs::read_to_string(&file).await.ok();
+    Ok((answer, report.as_deref().and_then(parse_report)))
 }

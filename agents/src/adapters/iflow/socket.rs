@@ -1,5 +1,5 @@
-//! The connection to iFlow: the messages of the Agent Client Protocol over a `WebSocket` that the
-//! program opens on a port of ours.
+//! Connection to iFlow: messages of the Agent Client Protocol over a `WebSocket` that the program opens
+//! on a port of our choice.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
-use super::super::acp::wire::Wire;
 use crate::adapter::{Limits, RawSink, SessionSpec, Stream};
+use crate::adapters::acp::wire::Wire;
 use crate::event::AgentEvent;
 use crate::failure::{Cause, Failure};
-use crate::process::{Launch, Peer};
+use crate::process::{self, InteractiveProcess, Launch};
 
-/// How long the program may take to open its socket; 1.3 s were measured.
-const OPENING: Duration = Duration::from_secs(60);
-/// Between two attempts to reach it.
-const BETWEEN: Duration = Duration::from_millis(100);
+/// Time limit for the program to open its socket. It was measured to take 1.3 s.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Interval between two attempts to connect.
+const CONNECT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A running program and the socket to it.
 pub(super) struct Socket {
-    peer: Peer,
+    process: InteractiveProcess,
     frames: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Its standard output is still open. Nothing of the protocol comes by it.
-    prints: bool,
-    /// It is sent, and never kept.
+    /// Whether the standard output is still open. It carries nothing of the protocol.
+    stdout_open: bool,
+    /// Removed from recorded lines.
     secret: Option<String>,
     limits: Limits,
     turn_ends: Instant,
@@ -39,62 +39,67 @@ pub(super) struct Socket {
     cancel: CancellationToken,
 }
 
-/// A port that is free now.
+/// Returns a port that is free now.
 pub(super) async fn free_port() -> Result<u16, Failure> {
     let port = async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         Ok::<u16, std::io::Error>(listener.local_addr()?.port())
     };
     port.await
-        .map_err(|error| Failure::harness(format!("there is no free port: {error}")))
+        .map_err(|error| Failure::harness(format!("could not find a free port: {error}")))
 }
 
 impl Socket {
-    /// Starts the program and reaches its socket.
+    /// Starts the program and connects to its socket.
     pub(super) async fn open(
         launch: &Launch,
         spec: &SessionSpec,
         port: u16,
     ) -> Result<Self, Failure> {
-        let mut peer = Peer::start(launch, spec).await?;
+        let mut process = InteractiveProcess::start(launch, spec).await?;
         let url = format!("ws://127.0.0.1:{port}/acp?peer=iflow");
         let config = WebSocketConfig::default()
             .max_message_size(Some(spec.limits.line_bytes))
             .max_frame_size(Some(spec.limits.line_bytes));
-        let reaching = async {
+        let connecting = async {
             loop {
-                let reached =
+                let connected =
                     tokio_tungstenite::connect_async_with_config(&url, Some(config), true).await;
-                if let Ok((frames, _)) = reached {
+                if let Ok((frames, _)) = connected {
                     return frames;
                 }
-                tokio::time::sleep(BETWEEN).await;
+                tokio::time::sleep(CONNECT_INTERVAL).await;
             }
         };
-        let mut ended = None;
-        let reached = tokio::select! {
-            reached = tokio::time::timeout(OPENING, reaching) => reached.ok(),
-            () = drained(&mut peer) => {
-                ended = Some("ended before it opened its socket");
+        let mut exited = false;
+        let connected = tokio::select! {
+            connected = tokio::time::timeout(OPEN_TIMEOUT, connecting) => connected.ok(),
+            () = drain_stdout(&mut process) => {
+                exited = true;
                 None
             }
             () = spec.cancel.cancelled() => {
-                peer.end().await;
+                process.terminate().await;
                 return Err(Failure::cancelled());
             }
         };
-        let Some(frames) = reached else {
-            let said = peer.last_words();
-            peer.end().await;
+        let Some(frames) = connected else {
+            let stderr = process.stderr_tail();
+            process.terminate().await;
+            let message = if exited {
+                "iFlow exited before it opened its socket"
+            } else {
+                "iFlow did not open its socket in time"
+            };
             return Err(Failure::new(
                 Cause::AgentCrashed,
-                format!("iFlow {}: {said}", ended.unwrap_or("opened no socket")),
+                format!("{message}: {stderr}"),
             ));
         };
         Ok(Self {
-            peer,
+            process,
             frames,
-            prints: true,
+            stdout_open: true,
             secret: spec.environment.get("IFLOW_API_KEY").cloned(),
             limits: spec.limits,
             turn_ends: Instant::now() + spec.limits.turn,
@@ -105,16 +110,9 @@ impl Socket {
     }
 }
 
-/// Reads a standard output to its end.
-async fn drained(peer: &mut Peer) {
-    while peer.printed().await.is_some() {}
-}
-
-fn timed_out(what: &str, limit: Duration) -> Failure {
-    Failure::new(
-        Cause::TimedOut,
-        format!("the agent {what} within {} s", limit.as_secs()),
-    )
+/// Reads the standard output to its end.
+async fn drain_stdout(process: &mut InteractiveProcess) {
+    while process.next_unlimited().await.is_some() {}
 }
 
 #[async_trait]
@@ -124,19 +122,19 @@ impl Wire for Socket {
     }
 
     async fn send(&mut self, message: &str) -> Result<(), Failure> {
-        let kept = match self.secret.as_deref().filter(|secret| !secret.is_empty()) {
+        let recorded = match self.secret.as_deref().filter(|secret| !secret.is_empty()) {
             Some(secret) => message.replace(secret, "[redacted]"),
             None => message.to_owned(),
         };
-        self.raw.line(Stream::Stdin, kept.as_bytes());
+        self.raw.line(Stream::Stdin, recorded.as_bytes());
         let sent = self.frames.send(Message::text(message.to_owned()));
         tokio::select! {
             sent = sent => sent.map_err(|error| {
-                Failure::new(Cause::AgentCrashed, format!("iFlow does not listen: {error}"))
+                Failure::new(Cause::AgentCrashed, format!("could not send to iFlow: {error}"))
             }),
             () = self.cancel.cancelled() => Err(Failure::cancelled()),
             () = tokio::time::sleep_until(self.turn_ends) => {
-                Err(timed_out("did not end its turn", self.limits.turn))
+                Err(process::turn_timed_out(&self.limits))
             }
         }
     }
@@ -148,21 +146,21 @@ impl Wire for Socket {
                 biased;
                 () = self.cancel.cancelled() => return Err(Failure::cancelled()),
                 () = tokio::time::sleep_until(self.turn_ends) => {
-                    return Err(timed_out("did not end its turn", self.limits.turn));
+                    return Err(process::turn_timed_out(&self.limits));
                 }
                 frame = self.frames.next() => frame,
                 () = tokio::time::sleep_until(stall_ends) => {
-                    return Err(timed_out("wrote nothing", self.limits.stall));
+                    return Err(process::stalled(&self.limits));
                 }
-                printed = self.peer.printed(), if self.prints => {
-                    self.prints = printed.is_some();
+                line = self.process.next_unlimited(), if self.stdout_open => {
+                    self.stdout_open = line.is_some();
                     continue;
                 }
             };
             match frame {
                 Some(Ok(Message::Text(text))) => {
                     self.raw.line(Stream::Stdout, text.as_bytes());
-                    // Lines of its own beside the protocol: `//ready`, `//stderr …`.
+                    // Lines of the program besides the protocol: `//ready`, `//stderr …`.
                     if !text.starts_with("//") {
                         return Ok(Some(text.as_bytes().to_vec()));
                     }
@@ -173,24 +171,17 @@ impl Wire for Socket {
         }
     }
 
-    async fn hand_on(&mut self, events: Vec<AgentEvent>) -> Result<(), Failure> {
-        for event in events {
-            tokio::select! {
-                // Nobody listening is no reason to fail a turn.
-                _ = self.events.send(event) => {}
-                () = self.cancel.cancelled() => return Err(Failure::cancelled()),
-            }
-        }
-        Ok(())
+    async fn send_events(&mut self, events: Vec<AgentEvent>) -> Result<(), Failure> {
+        process::send_events(&self.events, &self.cancel, events, self.turn_ends).await
     }
 
-    fn last_words(&self) -> String {
-        self.peer.last_words()
+    fn stderr_tail(&self) -> String {
+        self.process.stderr_tail()
     }
 
-    async fn end(mut self: Box<Self>) {
-        // It may be gone already.
-        let _ = tokio::time::timeout(BETWEEN, self.frames.close(None)).await;
-        self.peer.end().await;
+    async fn terminate(mut self: Box<Self>) {
+        // The program may have exited already.
+        let _ = tokio::time::timeout(CONNECT_INTERVAL, self.frames.close(None)).await;
+        self.process.terminate().await;
     }
 }

@@ -1,40 +1,40 @@
-//! The event stream of Qwen Code.
+//! Event stream of Qwen Code.
 
 use serde_json::{Value, json};
 
-use super::session::cause;
+use super::session_file::cause;
+use crate::adapters::cli_adapter::api_error;
+use crate::adapters::cli_adapter::json::{elements, text, tool_target};
 use crate::event::{AgentEvent, ToolCall};
 use crate::failure::{Cause, Failure};
-use crate::gathering::Gathering;
-use crate::process::{Ended, Line};
+use crate::process::{Line, ProgramExit};
+use crate::turn_builder::TurnBuilder;
 
-/// How much of what a tool is used on is told.
-const TARGET_CHARS: usize = 200;
+/// Arguments of tools that name their target.
+const TARGET_ARGUMENTS: [&str; 3] = ["file_path", "path", "pattern"];
 
-/// A turn as far as it was read.
+/// Reader for the lines of one turn.
 #[derive(Debug)]
-pub(super) struct Reading {
-    gathering: Gathering,
+pub(super) struct StreamReader {
+    turn: TurnBuilder,
     sealed: bool,
-    /// The program says that it offers these although it is sealed.
-    offered: Vec<String>,
-    /// The last message says that the provider refused.
+    /// The last message reports a refusal of the provider.
     refused: Option<Failure>,
     result: Option<Value>,
 }
 
-impl Reading {
+impl StreamReader {
     pub(super) fn new(sealed: bool) -> Self {
         Self {
-            gathering: Gathering::default(),
+            turn: TurnBuilder::default(),
             sealed,
-            offered: Vec::new(),
             refused: None,
             result: None,
         }
     }
 
-    /// Reads a line. One that is no JSON is no event: whether the turn is whole shows at its end.
+    /// Reads a line. A line that is not JSON is skipped: the result at the end shows whether the turn is
+    /// complete.
     pub(super) fn line(&mut self, line: &Line) -> Result<Vec<AgentEvent>, Failure> {
         let Ok(event) = serde_json::from_slice::<Value>(&line.bytes) else {
             return Ok(Vec::new());
@@ -46,23 +46,22 @@ impl Reading {
             (Some("result"), _) => self.result = Some(event),
             _ => {}
         }
-        Ok(self.gathering.take_events())
+        Ok(self.turn.drain_events())
     }
 
     fn init(&mut self, event: &Value) -> Result<(), Failure> {
         if !self.sealed {
             return Ok(());
         }
-        self.offered = elements(&event["tools"])
+        let tools: Vec<&str> = elements(&event["tools"])
             .filter_map(Value::as_str)
-            .map(str::to_owned)
             .collect();
-        if self.offered.is_empty() {
+        if tools.is_empty() {
             return Ok(());
         }
         Err(Failure::harness(format!(
-            "Qwen Code offers tools although it is sealed: {}",
-            self.offered.join(", ")
+            "Qwen Code offered tools in a sealed session: {}",
+            tools.join(", ")
         )))
     }
 
@@ -75,17 +74,17 @@ impl Reading {
         for block in elements(&message["content"]) {
             match block["type"].as_str() {
                 Some("text") => {
-                    let said = block["text"].as_str().unwrap_or_default();
-                    let unpaid = message["usage"]["input_tokens"] == json!(0);
-                    match refusal(said).filter(|_| unpaid) {
+                    let answer = block["text"].as_str().unwrap_or_default();
+                    let is_free = message["usage"]["input_tokens"] == json!(0);
+                    match refusal(answer).filter(|_| is_free) {
                         Some(refusal) => self.refused = Some(refusal),
-                        None => self.gathering.text(said),
+                        None => self.turn.text(answer),
                     }
                 }
-                Some("tool_use") => self.gathering.tool_call(ToolCall {
+                Some("tool_use") => self.turn.tool_call(ToolCall {
                     id: text(&block["id"]),
                     tool: text(&block["name"]),
-                    target: target(&block["input"]),
+                    target: tool_target(&block["input"], &TARGET_ARGUMENTS),
                 }),
                 _ => {}
             }
@@ -97,14 +96,14 @@ impl Reading {
             if block["type"] == "tool_result" {
                 let bytes = block["content"].to_string().len() as u64;
                 let is_error = block["is_error"] == json!(true);
-                self.gathering
+                self.turn
                     .tool_result(&text(&block["tool_use_id"]), is_error, bytes);
             }
         }
     }
 
-    /// What came of the turn.
-    pub(super) fn outcome(self, ended: &Ended) -> Result<Gathering, Failure> {
+    /// Returns the result of the turn.
+    pub(super) fn outcome(self, exit: &ProgramExit) -> Result<TurnBuilder, Failure> {
         if let Some(refused) = self.refused {
             return Err(refused);
         }
@@ -112,53 +111,31 @@ impl Reading {
             return Err(Failure::new(
                 Cause::AgentCrashed,
                 format!(
-                    "Qwen Code ended with {} in the middle of a turn: {}",
-                    ended.status, ended.stderr
+                    "Qwen Code exited with {} in the middle of a turn: {}",
+                    exit.status, exit.stderr
                 ),
             ));
         };
         if result["is_error"] == json!(true) {
-            let said = result["error"]["message"]
+            let message = result["error"]["message"]
                 .as_str()
                 .or_else(|| result["result"].as_str())
                 .unwrap_or("no reason is given");
-            return Err(refusal(said).unwrap_or_else(|| {
-                Failure::new(Cause::AgentCrashed, format!("Qwen Code: {said}"))
+            return Err(refusal(message).unwrap_or_else(|| {
+                Failure::new(Cause::AgentCrashed, format!("Qwen Code: {message}"))
             }));
         }
-        Ok(self.gathering)
+        Ok(self.turn)
     }
 }
 
-/// A message of the form in which the program reports an error of the provider, in the place of an
-/// answer and with an exit status of 0.
-fn refusal(said: &str) -> Option<Failure> {
-    let error = said
-        .trim()
-        .strip_prefix("[API Error: ")?
-        .strip_suffix(']')?;
+/// Returns the error of the provider that the program printed in place of an answer. It exits with 0
+/// then.
+fn refusal(answer: &str) -> Option<Failure> {
+    let error = api_error(answer)?;
     let status = error
         .split(|c: char| !c.is_ascii_digit())
         .next()
         .and_then(|digits| digits.parse().ok());
     Some(Failure::new(cause(status), format!("Qwen Code: {error}")))
-}
-
-fn elements(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-/// What a tool is used on, for people.
-fn target(input: &Value) -> String {
-    let named = ["file_path", "path", "pattern"]
-        .iter()
-        .find_map(|name| input.get(*name)?.as_str());
-    named.map_or_else(
-        || input.to_string().chars().take(TARGET_CHARS).collect(),
-        |target| target.chars().take(TARGET_CHARS).collect(),
-    )
 }

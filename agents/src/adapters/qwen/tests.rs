@@ -1,15 +1,15 @@
-//! Recorded streams, whole and damaged.
+//! Reads recorded streams, complete and damaged.
 
 use std::os::unix::process::ExitStatusExt as _;
 
 use proptest::prelude::*;
 
-use super::session::News;
-use super::stream::Reading;
+use super::session_file::SessionChanges;
+use super::stream::StreamReader;
 use crate::event::CompactionTrigger;
 use crate::failure::{Cause, Failure};
-use crate::gathering::Gathering;
-use crate::process::{Ended, Line};
+use crate::process::{Line, ProgramExit};
+use crate::turn_builder::TurnBuilder;
 
 macro_rules! recorded {
     ($name:literal) => {
@@ -30,25 +30,25 @@ const STREAMS: [&str; 9] = [
 ];
 const SESSION: &str = recorded!("session_file_chat_compression");
 
-fn read(stream: &[u8], sealed: bool) -> Result<Gathering, Failure> {
-    let mut reading = Reading::new(sealed);
+fn read(stream: &[u8], sealed: bool) -> Result<TurnBuilder, Failure> {
+    let mut reader = StreamReader::new(sealed);
     for bytes in stream.split(|&byte| byte == b'\n') {
-        reading.line(&Line {
+        reader.line(&Line {
             bytes: bytes.to_vec(),
             cut: false,
             whole_length: bytes.len() as u64 + 1,
         })?;
     }
-    reading.outcome(&Ended {
+    reader.outcome(&ProgramExit {
         status: std::process::ExitStatus::from_raw(0),
         stderr: String::new(),
     })
 }
 
 #[test]
-fn a_turn_has_its_words_and_its_tools() {
-    let gathering = read(STREAMS[0].as_bytes(), false).expect("a good turn");
-    let turn = gathering.turn();
+fn a_turn_has_its_text_and_its_tool_calls() {
+    let builder = read(STREAMS[0].as_bytes(), false).expect("a good turn");
+    let turn = builder.turn();
     assert!(turn.text.contains("STUB REPLY 3"), "{}", turn.text);
     assert_eq!(turn.tool_calls.len(), 1);
     assert_eq!(turn.tool_calls[0].tool, "list_directory");
@@ -56,50 +56,51 @@ fn a_turn_has_its_words_and_its_tools() {
 }
 
 #[test]
-fn an_error_in_the_place_of_an_answer_is_no_answer() {
+fn an_error_in_place_of_an_answer_is_a_failure() {
     for (stream, cause) in [(STREAMS[4], Cause::Refused), (STREAMS[5], Cause::Refused)] {
         let failure = read(stream.as_bytes(), false).expect_err("an error");
         assert_eq!(failure.cause, cause, "{}", failure.message);
     }
-    // Said by a model, which was paid for it, it is an answer.
-    let said = STREAMS[4].replace("\"input_tokens\":0", "\"input_tokens\":9");
-    assert!(read(said.as_bytes(), false).is_ok());
-    // It was still asking when it was stopped.
+    // The same text of a model, with billed tokens, is an answer.
+    let answer = STREAMS[4].replace("\"input_tokens\":0", "\"input_tokens\":9");
+    assert!(read(answer.as_bytes(), false).is_ok());
+    // The program was still sending requests when it was stopped.
     let failure = read(STREAMS[6].as_bytes(), false).expect_err("half a turn");
     assert_eq!(failure.cause, Cause::AgentCrashed);
 }
 
 #[test]
-fn tools_offered_while_sealed_are_our_failure() {
+fn tools_offered_while_sealed_are_a_harness_failure() {
     let failure = read(STREAMS[0].as_bytes(), true).expect_err("tools are offered");
     assert_eq!(failure.cause, Cause::Harness);
 }
 
 #[test]
-fn the_session_file_proves_what_was_applied() {
-    let news = News::read(SESSION.as_bytes());
-    let compactions = news.compactions(CompactionTrigger::Auto, Vec::new());
+fn the_session_file_proves_applied_compactions() {
+    let changes = SessionChanges::parse(SESSION.as_bytes());
+    let compactions = changes.compactions(CompactionTrigger::Auto, Vec::new());
     let first = &compactions[0];
     assert_eq!(
         (first.tokens_before, first.tokens_after),
         (Some(30_020), Some(25_796))
     );
-    let summary = first.summary.as_deref().expect("it is there");
+    let summary = first.summary.as_deref().expect("a summary");
     assert!(summary.contains("PELICAN-42"), "{summary}");
     assert_eq!(first.reinjected[0].text, "Turn three after 30000");
     assert!(compactions[1].reinjected.is_empty());
 
-    // The program prints figures for one that it did not take over, too.
+    // The program also prints token counts of a compaction that it did not apply.
     let inflated = SESSION.replace("\"compressionStatus\":1", "\"compressionStatus\":2");
-    let news = News::read(inflated.as_bytes());
+    let changes = SessionChanges::parse(inflated.as_bytes());
     assert!(
-        news.compactions(CompactionTrigger::Manual, Vec::new())
+        changes
+            .compactions(CompactionTrigger::Manual, Vec::new())
             .is_empty()
     );
 }
 
 #[test]
-fn refusals_that_the_stream_hides_are_found() {
+fn refusals_are_found_in_the_session_file() {
     let line = |status: &str| {
         format!(
             "{{\"subtype\":\"ui_telemetry\",\"systemPayload\":{{\"uiEvent\":{{\
@@ -112,9 +113,13 @@ fn refusals_that_the_stream_hides_are_found() {
         (",\"status_code\":401", Cause::Refused),
         ("", Cause::ProviderDown),
     ] {
-        let news = News::read(line(status).as_bytes());
-        assert_eq!(news.refusals(), 1);
-        assert_eq!(news.refusal().expect("one").cause, cause, "{status}");
+        let changes = SessionChanges::parse(line(status).as_bytes());
+        assert_eq!(changes.refusals(), 1);
+        assert_eq!(
+            changes.last_refusal().expect("one").cause,
+            cause,
+            "{status}"
+        );
     }
 }
 
@@ -122,7 +127,7 @@ proptest! {
     #[test]
     fn no_line_makes_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = read(&bytes, true);
-        let _ = News::read(&bytes).context();
+        let _ = SessionChanges::parse(&bytes).context();
     }
 
     #[test]
@@ -139,9 +144,9 @@ proptest! {
             }
             bytes.truncate(cut.index(stream.len()).max(stream.len() / 2));
             let _ = read(&bytes, false);
-            let news = News::read(&bytes);
-            let _ = (news.context(), news.tokens(), news.refusal());
-            let _ = news.compactions(CompactionTrigger::Auto, vec![String::new()]);
+            let changes = SessionChanges::parse(&bytes);
+            let _ = (changes.context(), changes.tokens(), changes.last_refusal());
+            let _ = changes.compactions(CompactionTrigger::Auto, vec![String::new()]);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which agents a plan compares, and what earlier results say of how their difference varies.
+//! Standard deviations of the difference of two agents, from earlier results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use evaluation::leaderboard::pull_request_of;
 use evaluation::statistics::{mean, standard_deviation};
 use results::document::{ResultDocument, TaskPart};
 
-use crate::misuse::Misuse;
+use crate::usage_error::UsageError;
 
-/// Which agents are compared.
+/// The agents to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Agents {
-    /// So many.
+    /// A number of agents.
     Count(usize),
-    /// These two.
+    /// Two named agents.
     Pair(String, String),
 }
 
@@ -37,7 +37,7 @@ impl FromStr for Agents {
             return if count >= 2 {
                 Ok(Self::Count(count))
             } else {
-                Err("two agents are the least".to_owned())
+                Err("at least two agents are needed".to_owned())
             };
         }
         match text.split_once(',') {
@@ -49,12 +49,12 @@ impl FromStr for Agents {
     }
 }
 
-/// The spreads of the difference of two agents.
+/// Standard deviations of the difference of two agents.
 #[derive(Debug, PartialEq)]
 pub(super) struct Spreads {
     pub(super) a: String,
     pub(super) b: String,
-    /// Results that have trials of both.
+    /// Number of results with trials of both agents.
     pub(super) results: usize,
     pub(super) pull_requests: usize,
     pub(super) between: f64,
@@ -62,20 +62,24 @@ pub(super) struct Spreads {
     pub(super) notes: Vec<String>,
 }
 
-/// The spreads of the difference of two agents over results.
+/// Computes the standard deviations of the difference of two agents over results.
 pub(super) async fn measured(files: &[PathBuf], agents: &Agents) -> anyhow::Result<Spreads> {
     let mut notes = Vec::new();
     let mut documents: Vec<ResultDocument> = Vec::with_capacity(files.len());
     for file in files {
         let text = tokio::fs::read_to_string(file)
             .await
-            .with_context(|| Misuse(format!("--from {}", file.display())))?;
-        let document: ResultDocument = serde_json::from_str(&text)
-            .with_context(|| Misuse(format!("--from {} is no result document", file.display())))?;
+            .with_context(|| UsageError(format!("--from {}", file.display())))?;
+        let document: ResultDocument = serde_json::from_str(&text).with_context(|| {
+            UsageError(format!(
+                "--from {} is not a result document",
+                file.display()
+            ))
+        })?;
         let id = document.task.id;
         if documents.iter().any(|other| other.task.id == id) {
             notes.push(format!(
-                "{} is of task {id} once more and is not counted again",
+                "{} repeats task {id} and is ignored",
                 file.display()
             ));
         } else {
@@ -86,7 +90,7 @@ pub(super) async fn measured(files: &[PathBuf], agents: &Agents) -> anyhow::Resu
     let (a, b) = pair(&documents, agents)?;
     notes.extend(differences_of_setup(&documents, [&a, &b]));
     let mut results = 0;
-    // Several results of one pull request are more trials of it.
+    // Several results of one pull request count as more trials of it.
     let mut by_pull_request: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for document in &documents {
         let of = |agent: &str, trial: i32| {
@@ -119,33 +123,32 @@ pub(super) async fn measured(files: &[PathBuf], agents: &Agents) -> anyhow::Resu
     })
 }
 
-/// What a task measured.
+/// Returns the pull request of a task.
 fn pull_request(task: &TaskPart) -> String {
     pull_request_of(&task.pr_url, task.base.as_deref(), task.head.as_deref())
 }
 
-/// Refuses results whose figures cannot be held against each other.
+/// Refuses results that are not comparable.
 fn may_be_mixed(documents: &[ResultDocument]) -> anyhow::Result<()> {
     let several = |of: &dyn Fn(&ResultDocument) -> String| -> Option<String> {
         let values: BTreeSet<String> = documents.iter().map(of).collect();
         (values.len() > 1).then(|| values.into_iter().collect::<Vec<_>>().join(", "))
     };
     if let Some(versions) = several(&|document| document.task.instrument_version.clone()) {
-        bail!(Misuse(format!(
+        bail!(UsageError(format!(
             "--from: the results are of several versions of the instrument ({versions}), whose figures \
              are not compared"
         )));
     }
     if several(&|document| document.model_stub.to_string()).is_some() {
-        bail!(Misuse(
+        bail!(UsageError(
             "--from: some of the results are of a model stub and some are of models".to_owned()
         ));
     }
     Ok(())
 }
 
-/// What was not the same for all runs of an agent, and what else is to be known before the spreads are
-/// believed.
+/// Returns differences between the runs of an agent, and other limits of the standard deviations.
 fn differences_of_setup(documents: &[ResultDocument], agents: [&str; 2]) -> Vec<String> {
     let mut notes = Vec::new();
     if documents.iter().any(|document| document.model_stub) {
@@ -173,7 +176,7 @@ fn differences_of_setup(documents: &[ResultDocument], agents: [&str; 2]) -> Vec<
     notes
 }
 
-/// The two agents that are compared, always in the same order.
+/// Returns the two agents to compare, always in the same order.
 fn pair(documents: &[ResultDocument], agents: &Agents) -> anyhow::Result<(String, String)> {
     if let Agents::Pair(a, b) = agents {
         return Ok((a.clone(), b.clone()));
@@ -188,19 +191,19 @@ fn pair(documents: &[ResultDocument], agents: &Agents) -> anyhow::Result<(String
     match measured.as_slice() {
         [a, b] => Ok(((*a).to_owned(), (*b).to_owned())),
         [] | [_] => bail!("the results have scores of fewer than two agents"),
-        several => bail!(Misuse(format!(
+        several => bail!(UsageError(format!(
             "the results have scores of {}: name two of them with --agents A,B",
             several.join(", ")
         ))),
     }
 }
 
-/// The standard deviations between and within pull requests, from the differences of each.
+/// Computes the standard deviations between and within pull requests.
 ///
 /// Within: the pooled variance, weighted by degrees of freedom. Between: the variance of the means
-/// holds what is left of the trials' own, `within² / trials`, which is taken away (the analysis of
-/// variance of a random effect; Searle, Casella and `McCulloch`, Variance Components, 1992, 3.6). It
-/// can be less than nothing, and is nothing then.
+/// minus the part that comes from the trials, `within² / trials` (analysis of variance of a random
+/// effect; Searle, Casella and `McCulloch`, Variance Components, 1992, 3.6). A negative result
+/// counts as 0.
 fn spreads(differences: &[Vec<f64>]) -> anyhow::Result<(f64, f64)> {
     let filled: Vec<&Vec<f64>> = differences.iter().filter(|one| !one.is_empty()).collect();
     let (mut squares, mut freedom) = (0.0, 0.0);
@@ -212,12 +215,12 @@ fn spreads(differences: &[Vec<f64>]) -> anyhow::Result<(f64, f64)> {
         }
     }
     if freedom <= 0.0 {
-        bail!("it takes two trials or more of a pull request to tell how trials vary");
+        bail!("the spread within pull requests needs at least two trials of one pull request");
     }
     let within = squares / freedom;
     let means: Vec<f64> = filled.iter().filter_map(|one| mean(one)).collect();
     let of_means = standard_deviation(&means)
-        .context("it takes results of two pull requests or more to tell how they vary")?;
+        .context("the spread between pull requests needs results of at least two pull requests")?;
     let shares: Vec<f64> = filled.iter().map(|one| 1.0 / one.len() as f64).collect();
     let share = mean(&shares).unwrap_or(1.0);
     let between = (of_means * of_means - within * share).max(0.0);
@@ -242,7 +245,7 @@ mod tests {
         .expect("four pull requests of three trials");
         assert!((between - 0.152_449).abs() < 1e-4, "{between}");
         assert!((within - 0.096_825).abs() < 1e-4, "{within}");
-        // Means that vary no more than trials explain show nothing between pull requests.
+        // Means that vary no more than the trials explain give 0 between pull requests.
         let (between, _) = spreads(&[vec![0.1, -0.1], vec![0.1, -0.1]]).expect("two");
         assert!(between.abs() < 1e-12);
         assert!(spreads(&[vec![0.1], vec![0.2]]).is_err());

@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn every_example_of_the_settings_file_is_valid() {
-        let example_file = include_str!("../../../../.env.example");
+        let example_file = crate::settings::catalog::env_example();
         let mut samples = 0;
         for line in example_file.lines() {
             let Some(sample) = line

@@ -1,4 +1,4 @@
-//! A program that speaks like the recorded iFlow CLI: see [`simulator::iflow_peer`].
+//! A program that behaves like the recorded iFlow CLI: see [`simulator::iflow_peer`].
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ async fn main() -> ExitCode {
     match simulator::iflow_peer::run(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "a program tells why it ends")]
+            #[expect(clippy::print_stderr, reason = "a program reports why it failed")]
             {
                 eprintln!("iflow-peer: {error:#}");
             }

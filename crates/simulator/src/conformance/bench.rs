@@ -1,4 +1,4 @@
-//! What every check stands on: a stub, folders, and sessions that are listened to.
+//! Fixture of every check: a model stub, folders, and recorded sessions.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,32 +12,32 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Subject;
+use super::check::Subject;
 use crate::model_stub::{Keep, ModelStub, Recorded, Rules};
 
-/// The context that sessions are begun with, in tokens: what the least of the programs can be told.
+/// Context size of sessions, in tokens: the smallest that all programs accept.
 pub(super) const CONTEXT: u64 = 60_000;
-/// For one turn; most take a second or two.
-const TURN: Duration = Duration::from_secs(90);
+/// Time limit of one turn. Most turns take a second or two.
+const TURN_LIMIT: Duration = Duration::from_secs(90);
 
-/// The bench of one check.
+/// Fixture of one check.
 pub(super) struct Bench {
     pub(super) adapter: Arc<dyn AgentAdapter>,
     pub(super) stub: ModelStub,
-    pub(super) kept: Arc<Kept>,
+    pub(super) recorder: Arc<Recorder>,
     pub(super) cancel: CancellationToken,
     subject: Subject,
     folder: tempfile::TempDir,
 }
 
-/// What the sessions of a check left behind.
+/// Raw lines and events of the sessions of a check.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct Recorder {
     raw: Mutex<Vec<u8>>,
     events: Mutex<Vec<AgentEvent>>,
 }
 
-impl RawSink for Kept {
+impl RawSink for Recorder {
     fn line(&self, _: Stream, line: &[u8]) {
         let mut raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
         raw.extend_from_slice(line);
@@ -45,8 +45,8 @@ impl RawSink for Kept {
     }
 }
 
-impl Kept {
-    /// All raw lines of all streams.
+impl Recorder {
+    /// Returns all raw lines of all streams.
     pub(super) fn raw(&self) -> String {
         let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&raw).into_owned()
@@ -63,45 +63,45 @@ impl Bench {
         let stub = ModelStub::start(Rules::keeping(Keep::Nothing))
             .await
             .context("starting the model stub")?;
-        std::fs::create_dir_all(&subject.folder).context("making a folder")?;
-        let folder = tempfile::tempdir_in(&subject.folder).context("making a folder")?;
+        std::fs::create_dir_all(&subject.folder).context("creating a folder")?;
+        let folder = tempfile::tempdir_in(&subject.folder).context("creating a folder")?;
         Ok(Self {
             adapter: Arc::clone(&subject.adapter),
             stub,
-            kept: Arc::default(),
+            recorder: Arc::default(),
             cancel: CancellationToken::new(),
             subject: subject.clone(),
             folder,
         })
     }
 
-    /// The folder that sessions work in.
+    /// Returns the folder that sessions work in.
     pub(super) fn workspace(&self) -> anyhow::Result<PathBuf> {
         let workspace = self.folder.path().join("workspace");
-        std::fs::create_dir_all(&workspace).context("making the workspace")?;
+        std::fs::create_dir_all(&workspace).context("creating the workspace")?;
         Ok(workspace)
     }
 
-    /// Puts a file into the workspace.
-    pub(super) fn file(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+    /// Writes a file into the workspace.
+    pub(super) fn write_file(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
         let path = self.workspace()?.join(name);
         std::fs::write(&path, text).context("writing into the workspace")?;
         Ok(path)
     }
 
-    /// The HOME of a session of this number.
+    /// Returns the HOME of the session with this number.
     pub(super) fn home(&self, number: u32) -> PathBuf {
         self.folder.path().join(format!("home-{number}"))
     }
 
-    /// What a session is begun with.
+    /// Returns the parameters of a session.
     pub(super) fn spec(&self, number: u32, access: Access) -> anyhow::Result<SessionSpec> {
         let home = self.home(number);
-        std::fs::create_dir_all(&home).context("making a HOME")?;
+        std::fs::create_dir_all(&home).context("creating a HOME")?;
         let environment = self
             .adapter
             .endpoint_environment(&self.stub.endpoint())
-            .context("it cannot be told to ask the model stub")?;
+            .context("the agent cannot be pointed at the model stub")?;
         Ok(SessionSpec {
             home,
             workspace: match access {
@@ -110,39 +110,42 @@ impl Bench {
             },
             access,
             context_tokens: Some(CONTEXT),
-            compacts: false,
+            may_compact: false,
             seed: 1,
             environment,
             limits: Limits {
-                turn: TURN,
+                turn: TURN_LIMIT,
                 stall: self.subject.stall,
                 ..Limits::default()
             },
             sandbox: self.subject.sandbox.clone(),
-            raw: Arc::<Kept>::clone(&self.kept),
-            events: self.listener(),
+            raw: Arc::<Recorder>::clone(&self.recorder),
+            events: self.record_events(),
             cancel: self.cancel.clone(),
         })
     }
 
-    fn listener(&self) -> mpsc::Sender<AgentEvent> {
+    fn record_events(&self) -> mpsc::Sender<AgentEvent> {
         let (sender, mut receiver) = mpsc::channel(64);
-        let kept = Arc::clone(&self.kept);
+        let recorder = Arc::clone(&self.recorder);
         tokio::spawn(async move {
             while let Some(event) = receiver.recv().await {
-                let mut events = kept.events.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut events = recorder
+                    .events
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 events.push(event);
             }
         });
         sender
     }
 
-    /// A session with access that does not compact by itself.
+    /// Opens a session with access that does not compact by itself.
     pub(super) async fn open(&self) -> anyhow::Result<Box<dyn AgentSession>> {
         self.open_with(|_| {}).await
     }
 
-    /// The same, changed.
+    /// Opens such a session with changed parameters.
     pub(super) async fn open_with(
         &self,
         change: impl FnOnce(&mut SessionSpec) + Send,
@@ -152,20 +155,20 @@ impl Bench {
         Ok(self.adapter.open(spec).await?)
     }
 
-    /// The last request to the model.
-    pub(super) fn last(&self) -> anyhow::Result<Recorded> {
+    /// Returns the last request to the model.
+    pub(super) fn last_request(&self) -> anyhow::Result<Recorded> {
         let mut requests = self.stub.model_requests();
-        requests.pop().context("the model was not asked")
+        requests.pop().context("no request reached the model")
     }
 }
 
-/// A word that stands nowhere else.
-pub(super) fn word(prefix: &str) -> String {
+/// Returns a word that occurs nowhere else.
+pub(super) fn unique_word(prefix: &str) -> String {
     let unique = uuid::Uuid::new_v4().simple().to_string();
     format!("{prefix}-{}", &unique[..12])
 }
 
-/// Words that differ from each other and mean nothing: programs watch for repetition.
+/// Returns varied text without meaning. Programs detect repetition.
 pub(super) fn filler(number: u32, chars: usize) -> String {
     let mut text = format!("Note {number}. Keep it in mind; nothing is to be done.\n");
     let mut line = 0;
@@ -180,13 +183,13 @@ pub(super) fn filler(number: u32, chars: usize) -> String {
     text
 }
 
-/// Says something and takes the turn.
-pub(super) async fn say(session: &mut Box<dyn AgentSession>, text: &str) -> anyhow::Result<Turn> {
+/// Sends a prompt and returns the turn.
+pub(super) async fn send(session: &mut Box<dyn AgentSession>, text: &str) -> anyhow::Result<Turn> {
     let turn = session.prompt(text).await;
-    turn.with_context(|| format!("saying {:?}", text.chars().take(40).collect::<String>()))
+    turn.with_context(|| format!("sending {:?}", text.chars().take(40).collect::<String>()))
 }
 
-/// The processes whose HOME is a folder or below it.
+/// Returns the processes whose HOME is a folder or below it.
 pub fn processes_below(folder: &Path) -> Vec<u32> {
     let home = format!("HOME={}", folder.display());
     let Ok(entries) = std::fs::read_dir("/proc") else {

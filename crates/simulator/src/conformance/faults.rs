@@ -1,4 +1,4 @@
-//! What goes wrong is told by its cause, and nothing is left running.
+//! Checks that failures have the right cause and leave no process running.
 
 use std::time::Duration;
 
@@ -6,16 +6,21 @@ use agents::adapter::Access;
 use agents::failure::Cause;
 use anyhow::ensure;
 
-use super::Found;
 use super::bench::{Bench, processes_below};
+use super::check::CheckResult;
 use crate::model_stub::{Fault, Purpose};
 
-/// How often it is looked whether something happened, and for how long.
-const LOOK: Duration = Duration::from_millis(50);
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Interval at which a condition is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// Time limit for a condition.
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// What a turn ends with while the provider does this.
-async fn cause(bench: &Bench, number: u32, fault: Fault) -> anyhow::Result<Result<String, Cause>> {
+/// Returns the result of a turn with a faulty provider.
+async fn turn_result(
+    bench: &Bench,
+    number: u32,
+    fault: Fault,
+) -> anyhow::Result<Result<String, Cause>> {
     let spec = bench.spec(number, Access::Workspace)?;
     let mut session = bench.adapter.open(spec).await?;
     bench.stub.fail(fault, usize::MAX);
@@ -26,7 +31,7 @@ async fn cause(bench: &Bench, number: u32, fault: Fault) -> anyhow::Result<Resul
 }
 
 /// A refused key, a rate limit, an outage.
-pub(super) async fn errors(bench: &Bench) -> Found {
+pub(super) async fn errors(bench: &Bench) -> CheckResult {
     let expected = [
         (Fault::Unauthorized, Cause::Refused),
         (
@@ -39,86 +44,86 @@ pub(super) async fn errors(bench: &Bench) -> Found {
         (Fault::Overloaded, Cause::ProviderDown),
     ];
     for (number, (fault, expected)) in expected.into_iter().enumerate() {
-        let found = cause(bench, u32::try_from(number)? + 1, fault.clone()).await?;
+        let result = turn_result(bench, u32::try_from(number)? + 1, fault.clone()).await?;
         ensure!(
-            found == Err(expected),
-            "{fault:?} is told as {found:?}, not as {expected:?}"
+            result == Err(expected),
+            "{fault:?} is reported as {result:?} instead of {expected:?}"
         );
     }
     Ok(None)
 }
 
-/// What is not of the protocol is never an answer, and never the end of our patience.
-pub(super) async fn garbage(bench: &Bench) -> Found {
+/// Invalid data is never an answer, and never blocks the turn forever.
+pub(super) async fn garbage(bench: &Bench) -> CheckResult {
     for (number, fault) in [(1, Fault::Garbage), (2, Fault::Truncate)] {
-        let found = cause(bench, number, fault.clone()).await?;
+        let result = turn_result(bench, number, fault.clone()).await?;
         ensure!(
             matches!(
-                found,
+                result,
                 Err(Cause::ProviderDown | Cause::AgentCrashed | Cause::TimedOut)
             ),
-            "{fault:?} is told as {found:?}"
+            "{fault:?} is reported as {result:?}"
         );
     }
     Ok(None)
 }
 
-/// A provider that does not answer is noticed.
-pub(super) async fn hang(bench: &Bench) -> Found {
-    let found = cause(bench, 1, Fault::Hang).await?;
+/// A provider that does not answer is detected.
+pub(super) async fn hang(bench: &Bench) -> CheckResult {
+    let result = turn_result(bench, 1, Fault::Hang).await?;
     ensure!(
-        found == Err(Cause::TimedOut),
-        "a hanging provider is told as {found:?}"
+        result == Err(Cause::TimedOut),
+        "a hanging provider is reported as {result:?}"
     );
-    gone(bench, 1).await?;
+    wait_for_exit(bench, 1).await?;
     Ok(None)
 }
 
 /// Waits until no process of a session is left.
-async fn gone(bench: &Bench, number: u32) -> anyhow::Result<()> {
+async fn wait_for_exit(bench: &Bench, number: u32) -> anyhow::Result<()> {
     let home = bench.home(number);
     let waited = tokio::time::timeout(Duration::from_secs(5), async {
         while !processes_below(&home).is_empty() {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     });
     ensure!(
         waited.await.is_ok(),
-        "processes are left: {:?}",
+        "processes are still running: {:?}",
         processes_below(&home)
     );
     Ok(())
 }
 
 /// Cancelling ends the turn and every process of it.
-pub(super) async fn cancel(bench: &Bench) -> Found {
+pub(super) async fn cancel(bench: &Bench) -> CheckResult {
     bench.stub.fail(Fault::Hang, usize::MAX);
     let mut session = bench.open().await?;
-    let asked = async {
-        let asks = || {
+    let asking = async {
+        let has_asked = || {
             bench
                 .stub
                 .requests()
                 .iter()
                 .any(|request| request.purpose == Purpose::Turn)
         };
-        while !asks() {
-            tokio::time::sleep(LOOK).await;
+        while !has_asked() {
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
         let running = processes_below(&bench.home(1));
         bench.cancel.cancel();
         running
     };
     let turn = session.prompt("REPEAT: something");
-    let (turn, running) = tokio::join!(turn, tokio::time::timeout(PATIENCE, asked));
-    let running = running.map_err(|_| anyhow::anyhow!("the model was not asked"))?;
-    ensure!(!running.is_empty(), "no process of the turn was seen");
+    let (turn, running) = tokio::join!(turn, tokio::time::timeout(WAIT_LIMIT, asking));
+    let running = running.map_err(|_| anyhow::anyhow!("no request reached the model"))?;
+    ensure!(!running.is_empty(), "no process of the turn was found");
     let cause = turn.map(|turn| turn.text).map_err(|failure| failure.cause);
     ensure!(
         cause == Err(Cause::Cancelled),
-        "a cancelled turn is told as {cause:?}"
+        "a cancelled turn is reported as {cause:?}"
     );
     session.close().await;
-    gone(bench, 1).await?;
+    wait_for_exit(bench, 1).await?;
     Ok(None)
 }

@@ -1,4 +1,4 @@
-//! What the peer does with each message.
+//! Handles the messages of a client.
 
 use std::path::PathBuf;
 
@@ -6,18 +6,21 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-/// Messages that a compaction keeps word for word.
-const KEPT: usize = 10;
-/// Tool rounds of one turn, at most.
-const MOST_ROUNDS: usize = 30;
-/// Characters per token, the usual rule of thumb.
+/// The recorded version.
+pub(super) const VERSION: &str = "0.5.19";
+/// Number of messages that a compaction keeps word for word.
+const KEPT_MESSAGES: usize = 10;
+/// Maximum number of tool rounds in one turn.
+const MAX_ROUNDS: usize = 30;
+/// Estimated characters per token.
 const CHARS_PER_TOKEN: usize = 4;
-/// What the real program asks for a summary with, in words of our own.
+/// Prompt for a summary. It is our own text, with the purpose of the real one.
 const SUMMARISE: &str = "Write a detailed summary of the conversation so far.";
+/// Introduction of a summary.
 const CONTINUED: &str = "This session is being continued from a previous conversation that ran out \
                          of context. The conversation is summarized below:";
 
-/// Where models are asked.
+/// Address of the models.
 #[derive(Clone, Debug, Default)]
 struct Provider {
     url: String,
@@ -32,19 +35,19 @@ struct Session {
     cwd: PathBuf,
     tools: bool,
     history: Vec<Value>,
-    /// As the provider counted the last request.
+    /// Size of the last request, as the provider counted it.
     tokens: u64,
 }
 
-/// One peer.
+/// State of a peer.
 pub(super) struct Engine {
     out: mpsc::Sender<Value>,
     client: reqwest::Client,
     provider: Option<Provider>,
     session: Session,
     never_tools: bool,
-    /// Over its socket the program says errors of its provider in the place of an answer.
-    says_errors: bool,
+    /// Over its socket the program prints errors of its provider in place of an answer.
+    errors_as_answers: bool,
 }
 
 impl Engine {
@@ -53,7 +56,7 @@ impl Engine {
         reason = "platform is not a dependency: TLS is installed here"
     )]
     pub(super) fn new(out: mpsc::Sender<Value>, never_tools: bool) -> Self {
-        // An error means that another thread was faster.
+        // An error means that another thread already installed it.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build();
         let client = client.unwrap_or_default();
@@ -63,12 +66,12 @@ impl Engine {
             provider: None,
             session: Session::default(),
             never_tools,
-            says_errors: true,
+            errors_as_answers: true,
         }
     }
 
-    pub(super) fn authenticated_by_environment(&mut self) {
-        self.says_errors = false;
+    pub(super) fn authenticate_from_environment(&mut self) {
+        self.errors_as_answers = false;
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         self.provider = Some(Provider {
             url: variable("IFLOW_BASE_URL"),
@@ -77,8 +80,8 @@ impl Engine {
         });
     }
 
-    /// Asks one question without a session; what the program would report of it.
-    pub(super) async fn once(&mut self, prompt: &str) -> anyhow::Result<Value> {
+    /// Answers one question without a session. Returns the report of the program.
+    pub(super) async fn answer_once(&mut self, prompt: &str) -> anyhow::Result<Value> {
         self.session.id = uuid::Uuid::new_v4().to_string();
         self.answer(prompt).await?;
         Ok(json!({
@@ -88,14 +91,14 @@ impl Engine {
         }))
     }
 
-    /// Takes a message and answers it.
-    pub(super) async fn take(&mut self, message: &Value) {
+    /// Handles a message and sends the response.
+    pub(super) async fn handle(&mut self, message: &Value) {
         let (Some(id), Some(method)) = (message.get("id"), message["method"].as_str()) else {
             return;
         };
         let params = &message["params"];
         let result = match method {
-            "initialize" => Ok(hello()),
+            "initialize" => Ok(initialize_result()),
             "authenticate" => self.authenticate(params),
             "session/new" => self.begin(params).await,
             "session/load" => self.load(params),
@@ -109,21 +112,21 @@ impl Engine {
                 "error": {"code": -32603, "message": format!("{error:#}")},
             }),
         };
-        self.tell(answer).await;
+        self.send(answer).await;
     }
 
-    async fn tell(&self, message: Value) {
-        // Nobody there: the loop above ends by itself.
+    async fn send(&self, message: Value) {
+        // Without a client the reading loop ends by itself.
         let _ = self.out.send(message).await;
     }
 
     async fn update(&self, update: Value) {
         let params = json!({"sessionId": self.session.id, "update": update});
         let message = json!({"jsonrpc": "2.0", "method": "session/update", "params": params});
-        self.tell(message).await;
+        self.send(message).await;
     }
 
-    async fn say(&self, text: &str) {
+    async fn send_text(&self, text: &str) {
         let content = json!({"type": "text", "text": text});
         self.update(json!({"sessionUpdate": "agent_message_chunk", "content": content}))
             .await;
@@ -168,7 +171,7 @@ impl Engine {
         let id = params["sessionId"]
             .as_str()
             .context("sessionId is missing")?;
-        let id = uuid::Uuid::parse_str(id).context("sessionId is no id")?;
+        let id = uuid::Uuid::parse_str(id).context("sessionId is not a UUID")?;
         self.session = Session {
             id: id.to_string(),
             cwd: PathBuf::from(params["cwd"].as_str().context("cwd is missing")?),
@@ -177,7 +180,7 @@ impl Engine {
         self.settings(params);
         let text = match std::fs::read_to_string(self.file()?) {
             Ok(text) => text,
-            // A session that never had a turn.
+            // A session without a turn.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).context("reading the session"),
         };
@@ -187,9 +190,9 @@ impl Engine {
         Ok(json!({}))
     }
 
-    /// Where the real program keeps a session.
+    /// Returns the path of the session file, as in the real program.
     fn file(&self) -> anyhow::Result<PathBuf> {
-        let home = std::env::var_os("HOME").context("there is no HOME")?;
+        let home = std::env::var_os("HOME").context("the variable HOME is missing")?;
         let folder = self.session.cwd.to_string_lossy().replace('/', "-");
         let name = format!("session-{}.jsonl", self.session.id);
         Ok(PathBuf::from(home)
@@ -220,7 +223,7 @@ impl Engine {
         (chars / CHARS_PER_TOKEN) as u64
     }
 
-    /// The size at which it compacts by itself, of its settings.
+    /// Returns the size at which it compacts by itself, from its settings.
     fn threshold(&self) -> Option<u64> {
         let home = std::env::var_os("HOME")?;
         let text =
@@ -239,21 +242,21 @@ impl Engine {
             .collect();
         let done = json!({"stopReason": "end_turn"});
         if text.trim() == "/compress" {
-            self.say("Compressing...").await;
+            self.send_text("Compressing...").await;
             match self.compress().await {
                 Some((before, after, summary)) => {
                     let compression = json!({"type": "compression", "compression": {
                         "isPending": false, "originalTokenCount": before,
                         "newTokenCount": after, "summary": summary,
                     }});
-                    self.say(&compression.to_string()).await;
+                    self.send_text(&compression.to_string()).await;
                     self.store()?;
                 }
-                None => self.say("Failed to compress chat history.").await,
+                None => self.send_text("Failed to compress chat history.").await,
             }
             return Ok(done);
         }
-        // The turn that announces it still runs on the old conversation, and is not in the new one.
+        // The turn that announces it still uses the old conversation, and is not part of the new one.
         let old = self.session.history.clone();
         let full = self
             .threshold()
@@ -261,7 +264,7 @@ impl Engine {
         let mut compressed = None;
         if full && let Some((before, after, _)) = self.compress().await {
             let saved = before.saturating_sub(after);
-            self.say(&format!(
+            self.send_text(&format!(
                 "\n_Context auto-compressed: {before} → {after} tokens (saved {saved} tokens)_\n"
             ))
             .await;
@@ -273,25 +276,27 @@ impl Engine {
             self.session.tokens = self.estimate();
         }
         if let Err(error) = answered {
-            if !self.says_errors {
+            if !self.errors_as_answers {
                 return Err(error);
             }
-            self.say(&format!("[API Error: {error:#}]")).await;
+            self.send_text(&format!("[API Error: {error:#}]")).await;
             return Ok(done);
         }
         self.store()?;
         Ok(done)
     }
 
-    /// One turn: asks, uses the tool as often as it is asked to, and says the answer.
+    /// Runs one turn: sends requests, calls the tool as often as requested, and sends the answer.
     async fn answer(&mut self, text: &str) -> anyhow::Result<()> {
         let before = self.session.history.len();
         self.session
             .history
             .push(json!({"role": "user", "content": text}));
-        for _ in 0..MOST_ROUNDS {
-            let asked = self.ask(&self.session.history, self.session.tools).await;
-            let message = match asked {
+        for _ in 0..MAX_ROUNDS {
+            let response = self
+                .request(&self.session.history, self.session.tools)
+                .await;
+            let message = match response {
                 Ok((message, tokens)) => {
                     self.session.tokens = tokens;
                     message
@@ -305,15 +310,15 @@ impl Engine {
                 .as_array()
                 .cloned()
                 .unwrap_or_default();
-            if let Some(said) = message["content"].as_str().filter(|said| !said.is_empty()) {
-                self.say(said).await;
+            if let Some(text) = message["content"].as_str().filter(|text| !text.is_empty()) {
+                self.send_text(text).await;
             }
             self.session.history.push(message);
             if calls.is_empty() {
                 return Ok(());
             }
             for call in calls {
-                let result = self.read(&call).await;
+                let result = self.read_file(&call).await;
                 self.session.history.push(json!({
                     "role": "tool", "tool_call_id": call["id"], "content": result,
                 }));
@@ -322,8 +327,8 @@ impl Engine {
         bail!("too many tool rounds")
     }
 
-    /// Uses the reading tool, and tells of it in the recorded steps.
-    async fn read(&self, call: &Value) -> String {
+    /// Calls the reading tool, and reports it in the recorded steps.
+    async fn read_file(&self, call: &Value) -> String {
         let (id, name) = (&call["id"], &call["function"]["name"]);
         let args = call["function"]["arguments"].as_str().unwrap_or_default();
         let args: Value = serde_json::from_str(args).unwrap_or_default();
@@ -343,17 +348,18 @@ impl Engine {
             Ok(text) => (text, "completed"),
             Err(error) => (format!("{path}: {error}"), "failed"),
         };
-        let about = json!({"type": "content", "content": {"type": "text", "text": "Read 1 item."}});
+        let content =
+            json!({"type": "content", "content": {"type": "text", "text": "Read 1 item."}});
         self.update(json!({
             "sessionUpdate": "tool_call_update", "toolCallId": id, "toolName": name,
-            "status": status, "content": [about],
+            "status": status, "content": [content],
         }))
         .await;
         text
     }
 
-    /// Asks the provider; the message, and how large the request and it were.
-    async fn ask(&self, messages: &[Value], tools: bool) -> anyhow::Result<(Value, u64)> {
+    /// Sends a request to the provider. Returns the message, and the size of request and message.
+    async fn request(&self, messages: &[Value], tools: bool) -> anyhow::Result<(Value, u64)> {
         let provider = self.provider.as_ref().context("Authentication required")?;
         let mut all = vec![json!({
             "role": "system",
@@ -380,39 +386,39 @@ impl Engine {
         let answer: Value = serde_json::from_str(&text)
             .with_context(|| format!("{status} the answer is not valid JSON"))?;
         if status != 200 {
-            let said = answer["error"]["message"]
+            let message = answer["error"]["message"]
                 .as_str()
                 .unwrap_or("no reason is given");
-            bail!("{status} {said}");
+            bail!("{status} {message}");
         }
         let message = answer["choices"][0]["message"].clone();
         let tokens = answer["usage"]["total_tokens"].as_u64().unwrap_or_default();
         Ok((message, tokens))
     }
 
-    /// Replaces everything but the last messages by a summary; none where there is no summary, or
-    /// it is no gain.
+    /// Replaces all but the last messages by a summary. Returns `None` if there is no summary or it does not
+    /// reduce the size.
     async fn compress(&mut self) -> Option<(u64, u64, String)> {
         let mut messages = self.session.history.clone();
         messages.push(json!({"role": "user", "content": SUMMARISE}));
-        let (message, _) = self.ask(&messages, false).await.ok()?;
+        let (message, _) = self.request(&messages, false).await.ok()?;
         let summary = message["content"]
             .as_str()
             .filter(|text| !text.trim().is_empty())?;
         let summary = format!("\n{CONTINUED}\n{summary}");
         let before = self.estimate();
-        let mut kept = self.session.history.len().saturating_sub(KEPT);
-        // A tool's answer without its call is no message.
+        let mut first_kept = self.session.history.len().saturating_sub(KEPT_MESSAGES);
+        // A tool result without its call is not a valid message.
         while self
             .session
             .history
-            .get(kept)
+            .get(first_kept)
             .is_some_and(|message| message["role"] == "tool")
         {
-            kept += 1;
+            first_kept += 1;
         }
         let mut history = vec![json!({"role": "user", "content": summary})];
-        history.extend(self.session.history[kept..].iter().cloned());
+        history.extend(self.session.history[first_kept..].iter().cloned());
         let old = std::mem::replace(&mut self.session.history, history);
         let after = self.estimate();
         if after >= before {
@@ -424,8 +430,8 @@ impl Engine {
     }
 }
 
-/// What the program says of itself, as it was recorded.
-fn hello() -> Value {
+/// Returns the recorded result of `initialize`.
+fn initialize_result() -> Value {
     json!({
         "isAuthenticated": true,
         "protocolVersion": 1,
@@ -440,6 +446,6 @@ fn hello() -> Value {
             "loadSession": true,
             "promptCapabilities": {"image": true, "audio": false, "embeddedContext": true},
         },
-        "agentInfo": {"name": "iflow-agent", "title": "iFlow Agent", "version": super::VERSION},
+        "agentInfo": {"name": "iflow-agent", "title": "iFlow Agent", "version": VERSION},
     })
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::conversation::{Block, Conversation, Role, Tool, strings_of, text_of};
+use super::answer::{Answer, Billed};
+use super::conversation::{Block, Conversation, Role, Tool, elements, strings_of, text_of};
 use super::rules::Reply;
-use super::{Answer, Billed};
 
-/// Reads a request.
-pub(super) fn read(body: &Value) -> Conversation {
+/// Parses a request.
+pub(super) fn parse(body: &Value) -> Conversation {
     let mut blocks = Vec::new();
-    for message in list(body, "messages") {
+    for message in elements(body, "messages") {
         let role = match message["role"].as_str() {
             Some("assistant") => Role::Assistant,
             Some("system") => Role::System,
@@ -30,7 +30,7 @@ pub(super) fn read(body: &Value) -> Conversation {
         stream: body["stream"] == json!(true),
         system: text_of(&body["system"]),
         blocks,
-        tools: list(body, "tools")
+        tools: elements(body, "tools")
             .map(|tool| Tool {
                 name: text_of(&tool["name"]),
                 schema: tool["input_schema"].clone(),
@@ -53,14 +53,6 @@ fn block(role: Role, part: &Value) -> Option<Block> {
         }),
         _ => None,
     }
-}
-
-/// The elements of a field that is a list.
-pub(super) fn list<'a>(body: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
-    body.get(field)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
 }
 
 /// Writes an answer.

@@ -1,17 +1,16 @@
-//! `OpenAI`'s chat completions, and all that look like them.
+//! `OpenAI`'s chat completions, and compatible APIs.
 
 use serde_json::{Value, json};
 
-use super::anthropic::list;
-use super::conversation::{Block, Conversation, Role, Tool, text_of};
+use super::answer::{Answer, Billed};
+use super::conversation::{Block, Conversation, Role, Tool, elements, parse_arguments, text_of};
 use super::rules::Reply;
-use super::{Answer, Billed};
 
-/// Reads a request.
-pub(super) fn read(body: &Value) -> Conversation {
+/// Parses a request.
+pub(super) fn parse(body: &Value) -> Conversation {
     let mut system = String::new();
     let mut blocks = Vec::new();
-    for message in list(body, "messages") {
+    for message in elements(body, "messages") {
         let content = &message["content"];
         match message["role"].as_str() {
             Some("system" | "developer") => {
@@ -22,14 +21,14 @@ pub(super) fn read(body: &Value) -> Conversation {
                 text: text_of(content),
             }),
             Some("assistant") => {
-                texts(&mut blocks, Role::Assistant, content);
-                for call in list(message, "tool_calls") {
+                push_texts(&mut blocks, Role::Assistant, content);
+                for call in elements(message, "tool_calls") {
                     blocks.push(Block::Call {
-                        args: arguments(&call["function"]["arguments"]),
+                        args: parse_arguments(&call["function"]["arguments"]),
                     });
                 }
             }
-            _ => texts(&mut blocks, Role::User, content),
+            _ => push_texts(&mut blocks, Role::User, content),
         }
     }
     Conversation {
@@ -37,7 +36,7 @@ pub(super) fn read(body: &Value) -> Conversation {
         stream: body["stream"] == json!(true),
         system,
         blocks,
-        tools: list(body, "tools")
+        tools: elements(body, "tools")
             .map(|tool| Tool {
                 name: text_of(&tool["function"]["name"]),
                 schema: tool["function"]["parameters"].clone(),
@@ -46,7 +45,7 @@ pub(super) fn read(body: &Value) -> Conversation {
     }
 }
 
-fn texts(blocks: &mut Vec<Block>, role: Role, content: &Value) {
+fn push_texts(blocks: &mut Vec<Block>, role: Role, content: &Value) {
     if let Value::Array(parts) = content {
         blocks.extend(parts.iter().map(|part| Block::Text {
             role,
@@ -58,13 +57,6 @@ fn texts(blocks: &mut Vec<Block>, role: Role, content: &Value) {
             text: text_of(content),
         });
     }
-}
-
-/// Arguments are JSON in a string.
-pub(super) fn arguments(text: &Value) -> Value {
-    text.as_str()
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_else(|| text.clone())
 }
 
 /// Writes an answer.
@@ -114,9 +106,9 @@ pub(super) fn write(conversation: &Conversation, reply: &Reply, billed: Billed) 
     };
     let mut last = chunk(json!({}), json!(finish));
     last["usage"] = usage.clone();
-    let counted = json!({
+    let usage_chunk = json!({
         "id": id, "object": "chat.completion.chunk", "created": 0, "model": model,
         "choices": [], "usage": usage,
     });
-    Answer::Chunks(vec![chunk(message, Value::Null), last, counted])
+    Answer::Chunks(vec![chunk(message, Value::Null), last, usage_chunk])
 }

@@ -1,16 +1,16 @@
-//! What a model is asked, whichever protocol it came by.
+//! A request to a model, independent of its protocol.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// Whose words a message holds.
+/// Author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     System,
     User,
     Assistant,
-    /// What a tool answered.
+    /// The result of a tool.
     Tool,
 }
 
@@ -28,17 +28,17 @@ pub(super) enum Block {
         role: Role,
         text: String,
     },
-    /// The model used a tool.
+    /// A tool call of the model.
     Call {
         args: Value,
     },
-    /// The tool answered.
+    /// The result of a tool call.
     Result {
         text: String,
     },
 }
 
-/// A tool that is offered.
+/// An offered tool.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tool {
     pub(super) name: String,
@@ -57,7 +57,7 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// The last thing that a user said: not what a program puts beside it in brackets of its own.
+    /// Returns the last message of the user, without the texts that the program adds.
     pub(super) fn prompt(&self) -> Option<(usize, &str)> {
         self.blocks
             .iter()
@@ -67,18 +67,18 @@ impl Conversation {
                 Block::Text {
                     role: Role::User,
                     text,
-                } if !is_aside(text) => Some((at, text.as_str())),
+                } if !is_added_by_program(text) => Some((at, text.as_str())),
                 Block::Text { .. } | Block::Call { .. } | Block::Result { .. } => None,
             })
     }
 
-    /// Everything that can be read in it, apart from one block.
-    pub(super) fn texts_without(&self, left_out: Option<usize>) -> impl Iterator<Item = &str> {
+    /// Returns all texts of the request, except one block.
+    pub(super) fn texts_without(&self, excluded: Option<usize>) -> impl Iterator<Item = &str> {
         let blocks = self
             .blocks
             .iter()
             .enumerate()
-            .filter(move |(at, _)| Some(*at) != left_out)
+            .filter(move |(at, _)| Some(*at) != excluded)
             .filter_map(|(_, block)| match block {
                 Block::Text { text, .. } | Block::Result { text } => Some(text.as_str()),
                 Block::Call { .. } => None,
@@ -86,7 +86,7 @@ impl Conversation {
         std::iter::once(self.system.as_str()).chain(blocks)
     }
 
-    /// As it is shown to tests.
+    /// Returns the messages as they are recorded.
     pub(super) fn messages(&self) -> Vec<Message> {
         self.blocks
             .iter()
@@ -108,9 +108,9 @@ impl Conversation {
     }
 }
 
-/// Whether a text of a user's message was put there by the program: Claude Code and Gemini CLI
-/// wrap what they add in tags.
-fn is_aside(text: &str) -> bool {
+/// Returns whether the program added a text to the user's message. Claude Code and Gemini CLI mark such
+/// texts with tags.
+fn is_added_by_program(text: &str) -> bool {
     let text = text.trim_start();
     [
         "<system-reminder>",
@@ -121,7 +121,7 @@ fn is_aside(text: &str) -> bool {
         "<user_instructions>",
         "<permissions instructions>",
         "<hook_context>",
-        // What Codex puts before a summary.
+        // Codex adds this before a summary.
         "Another language model started",
     ]
     .iter()
@@ -129,7 +129,22 @@ fn is_aside(text: &str) -> bool {
         || text.trim().is_empty()
 }
 
-/// The text of a content field: a string, or a list of parts of which some have text.
+/// Returns the elements of a field that is a list.
+pub(super) fn elements<'a>(body: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+    body.get(field)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+/// Parses arguments, which are JSON in a string.
+pub(super) fn parse_arguments(text: &Value) -> Value {
+    text.as_str()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_else(|| text.clone())
+}
+
+/// Returns the text of a content field: a string, or a list of parts.
 pub(super) fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -144,7 +159,7 @@ pub(super) fn text_of(content: &Value) -> String {
     }
 }
 
-/// Every string in a JSON value, one after the other: results of tools come wrapped.
+/// Returns all strings in a JSON value, one after the other. Tool results are nested.
 pub(super) fn strings_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! What can go wrong with a provider.
+//! Faults of a provider.
 
 use std::time::Duration;
 
@@ -7,36 +7,36 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::Protocol;
+use super::protocol::Protocol;
 
-/// What the stub does instead of answering.
+/// Reaction of the stub instead of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// 429, with the time to wait in seconds if there is one.
+    /// Status 429, with an optional wait in seconds.
     RateLimit { retry_after: Option<u64> },
-    /// 529 of Anthropic, 503 of the others.
+    /// Status 529 for Anthropic, 503 for the others.
     Overloaded,
-    /// 500.
+    /// Status 500.
     ServerError,
-    /// 401.
+    /// Status 401.
     Unauthorized,
-    /// 400.
+    /// Status 400.
     BadRequest,
     /// Never answers.
     Hang,
-    /// Answers 200 with what is not of the protocol.
+    /// Answers 200 with invalid data.
     Garbage,
-    /// Breaks off in the middle of an answer.
+    /// Closes the connection in the middle of an answer.
     Truncate,
     /// Answers late.
     Delay(Duration),
-    /// Answers requests for a summary with nothing.
+    /// Answers requests for a summary with an empty text.
     EmptySummary,
-    /// Another fault, for requests for a summary only.
+    /// Applies another fault to requests for a summary only.
     OnlyCompaction(Box<Self>),
 }
 
-/// The error of a provider, in its own form.
+/// Returns an error in the form of the protocol.
 pub(super) fn error(protocol: Protocol, status: StatusCode, retry_after: Option<u64>) -> Response {
     let (kind, message) = match status.as_u16() {
         400 => (
@@ -82,7 +82,7 @@ fn gemini_status(status: StatusCode) -> &'static str {
     }
 }
 
-/// 200, and nothing that the protocol knows.
+/// Returns 200 with invalid data.
 pub(super) fn garbage(stream: bool) -> Response {
     let kind = if stream {
         "text/event-stream"
@@ -93,22 +93,22 @@ pub(super) fn garbage(stream: bool) -> Response {
     built(response.body(Body::from("data: }{ no json\n\n<html>\u{fffd}</html>\n\n")))
 }
 
-/// A builder fails on bad header values only, and there are none here.
+/// Returns a built response. A builder fails only for bad header values, and there are none here.
 pub(super) fn built(response: Result<Response, axum::http::Error>) -> Response {
     response.unwrap_or_else(|_| Response::new(Body::empty()))
 }
 
-/// A JSON answer.
+/// Returns a JSON answer.
 pub(super) fn whole(body: &Value) -> Response {
     let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
     built(response.body(Body::from(body.to_string())))
 }
 
-/// A stream of server-sent events, each with a name where it has one; broken off after half of
-/// them where `truncated`.
+/// Returns a stream of server-sent events with optional names. A `truncated` stream fails after half of
+/// them.
 pub(super) fn events(events: Vec<(Option<&'static str>, Value)>, truncated: bool) -> Response {
-    let all = events.len();
-    let sent = if truncated { all / 2 } else { all };
+    let count = events.len();
+    let sent = if truncated { count / 2 } else { count };
     let mut pieces: Vec<Result<String, std::io::Error>> = events
         .into_iter()
         .take(sent)
@@ -120,17 +120,17 @@ pub(super) fn events(events: Vec<(Option<&'static str>, Value)>, truncated: bool
         })
         .collect();
     if truncated {
-        pieces.push(Err(std::io::Error::other("broken off")));
+        pieces.push(Err(std::io::Error::other("connection closed")));
     }
     let response = Response::builder().header(header::CONTENT_TYPE, "text/event-stream");
     built(response.body(Body::from_stream(futures::stream::iter(pieces))))
 }
 
-/// Half of a JSON answer.
+/// Returns half a JSON answer.
 pub(super) fn half(body: &Value) -> Response {
     let text = body.to_string();
     let half: String = text.chars().take(text.chars().count() / 2).collect();
-    let pieces = vec![Ok(half), Err(std::io::Error::other("broken off"))];
+    let pieces = vec![Ok(half), Err(std::io::Error::other("connection closed"))];
     let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
     built(response.body(Body::from_stream(futures::stream::iter(pieces))))
 }

@@ -2,20 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::anthropic::list;
-use super::conversation::{Block, Conversation, Role, Tool, strings_of, text_of};
+use super::answer::{Answer, Billed};
+use super::conversation::{Block, Conversation, Role, Tool, elements, strings_of, text_of};
 use super::rules::Reply;
-use super::{Answer, Billed};
 
-/// Reads a request; model and stream are in its path.
-pub(super) fn read(body: &Value, model: Option<String>, stream: bool) -> Conversation {
+/// Parses a request. Its path contains the model, and whether it streams.
+pub(super) fn parse(body: &Value, model: Option<String>, stream: bool) -> Conversation {
     let mut blocks = Vec::new();
-    for content in list(body, "contents") {
+    for content in elements(body, "contents") {
         let role = match content["role"].as_str() {
             Some("model") => Role::Assistant,
             _ => Role::User,
         };
-        blocks.extend(list(content, "parts").filter_map(|part| block(role, part)));
+        blocks.extend(elements(content, "parts").filter_map(|part| block(role, part)));
     }
     let system = body
         .get("systemInstruction")
@@ -27,8 +26,8 @@ pub(super) fn read(body: &Value, model: Option<String>, stream: bool) -> Convers
         stream,
         system,
         blocks,
-        tools: list(body, "tools")
-            .flat_map(|tool| list(tool, "functionDeclarations"))
+        tools: elements(body, "tools")
+            .flat_map(|tool| elements(tool, "functionDeclarations"))
             .map(|tool| Tool {
                 name: text_of(&tool["name"]),
                 schema: tool

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::anthropic::list;
-use super::chat::arguments;
-use super::conversation::{Block, Conversation, Role, Tool, strings_of, text_of};
+use super::answer::{Answer, Billed};
+use super::conversation::{
+    Block, Conversation, Role, Tool, elements, parse_arguments, strings_of, text_of,
+};
 use super::rules::Reply;
-use super::{Answer, Billed};
 
-/// Reads a request.
-pub(super) fn read(body: &Value) -> Conversation {
+/// Parses a request.
+pub(super) fn parse(body: &Value) -> Conversation {
     let mut system = text_of(&body["instructions"]);
     let mut blocks = Vec::new();
     if let Value::String(text) = &body["input"] {
@@ -18,14 +18,14 @@ pub(super) fn read(body: &Value) -> Conversation {
             text: text.clone(),
         });
     }
-    for item in list(body, "input") {
+    for item in elements(body, "input") {
         match item["type"].as_str() {
             Some("function_call" | "custom_tool_call" | "local_shell_call") => {
                 let args = item
                     .get("arguments")
                     .or_else(|| item.get("input"))
                     .or_else(|| item.get("action"))
-                    .map(arguments);
+                    .map(parse_arguments);
                 blocks.push(Block::Call {
                     args: args.unwrap_or_default(),
                 });
@@ -51,7 +51,7 @@ pub(super) fn read(body: &Value) -> Conversation {
         stream: body["stream"] == json!(true),
         system,
         blocks,
-        tools: list(body, "tools")
+        tools: elements(body, "tools")
             .chain(hidden_tools(body))
             .map(|tool| Tool {
                 name: tool
@@ -65,11 +65,11 @@ pub(super) fn read(body: &Value) -> Conversation {
     }
 }
 
-/// Some models are offered their tools by an item of the input instead.
+/// Returns the tools that an item of the input offers, as for some models.
 fn hidden_tools(body: &Value) -> impl Iterator<Item = &Value> {
-    list(body, "input")
+    elements(body, "input")
         .filter(|item| item["type"] == "additional_tools")
-        .flat_map(|item| list(item, "tools"))
+        .flat_map(|item| elements(item, "tools"))
 }
 
 fn texts(role: Role, content: &Value) -> Vec<Block> {

@@ -1,55 +1,54 @@
-//! What the stub answers: nothing but what follows from the request and the answer key.
+//! Rules of the answers: they depend only on the request and the answer key.
 
 use agents::control::Behaviour;
-use agents::control::key::{AnswerKey, Statement, one_reply};
+use agents::control::key::{AnswerKey, Statement, combine_replies};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Keep;
-use super::conversation::{Block, Conversation};
+use super::configuration::Keep;
+use super::conversation::{Block, Conversation, strings_of};
 
-/// What a request was for.
+/// Purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     Turn,
-    /// A summary of the conversation is asked for.
+    /// A summary of the conversation.
     Compaction,
-    /// Tokens are to be counted.
+    /// A token count.
     Count,
-    /// Nothing that a model is for.
+    /// Not a request to a model.
     Other,
 }
 
-/// What the stub says.
+/// Answer of the stub.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Reply {
     pub(super) text: String,
     pub(super) calls: Vec<Call>,
 }
 
-/// A tool that is to be used.
+/// A tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Call {
     pub(super) name: String,
     pub(super) args: Value,
 }
 
-/// Calls in one message, at most.
-const MOST_CALLS: usize = 20;
-/// How much of a tool's result is repeated.
-const REPEATED: usize = 200;
-/// The words by which free recall and open questions are known.
+/// Maximum number of tool calls in one message.
+const MAX_CALLS: usize = 20;
+/// Maximum length of a repeated tool result, in characters.
+const MAX_REPEATED_CHARS: usize = 200;
+/// Phrase that identifies free recall and open questions.
 const RECALL: &str = "from memory alone";
-/// The words by which an open question is told from free recall.
+/// Phrase that identifies an open question.
 const OPEN: &str = "an open question";
-/// What is said when there is nothing to say.
+/// Answer without any content.
 const NOTED: &str = "Noted.";
 
-/// The words by which the programs' own requests for a summary are known, in the prompt that asks
-/// for it or in a system prompt that speaks of nothing else.
-const IN_PROMPT: [&str; 5] = [
-    // Claude Code; Qwen Code and iFlow CLI come from the same school.
+/// Phrases that identify the programs' own requests for a summary, in a prompt.
+const SUMMARY_PROMPTS: [&str; 5] = [
+    // Claude Code, Qwen Code and iFlow CLI.
     "detailed summary of the conversation",
     "<state_snapshot>",
     // Codex.
@@ -57,18 +56,19 @@ const IN_PROMPT: [&str; 5] = [
     "handoff summary",
     "summary of the conversation so far",
 ];
-const IN_SYSTEM: [&str; 2] = ["<state_snapshot>", "summarizes"];
+/// Phrases that identify the programs' own requests for a summary, in a system prompt.
+const SUMMARY_SYSTEM_PROMPTS: [&str; 2] = ["<state_snapshot>", "summarizes"];
 
-/// What a request is for.
+/// Returns the purpose of a request.
 pub(super) fn purpose(conversation: &Conversation) -> Purpose {
     let prompt = conversation.prompt().map_or("", |(_, prompt)| prompt);
-    let asked = IN_PROMPT.iter().any(|mark| prompt.contains(mark));
-    // A summariser of its own has no tools; the agent's own system prompt may speak of summaries.
-    let own = conversation.tools.is_empty()
-        && IN_SYSTEM
+    let by_prompt = SUMMARY_PROMPTS.iter().any(|mark| prompt.contains(mark));
+    // A separate summariser has no tools. The agent's system prompt may mention summaries, too.
+    let by_system = conversation.tools.is_empty()
+        && SUMMARY_SYSTEM_PROMPTS
             .iter()
             .any(|mark| conversation.system.contains(mark));
-    if asked || own {
+    if by_prompt || by_system {
         Purpose::Compaction
     } else {
         Purpose::Turn
@@ -83,23 +83,23 @@ pub(super) fn answer(
     keep: Keep,
 ) -> Reply {
     if purpose == Purpose::Compaction {
-        return said(summary(conversation, key, keep));
+        return reply(summary(conversation, key, keep));
     }
     let Some((at, prompt)) = conversation.prompt() else {
-        return said(NOTED.to_owned());
+        return reply(NOTED.to_owned());
     };
     if let Some(text) = directive(prompt, "REPEAT: ") {
-        return said(text.to_owned());
+        return reply(text.to_owned());
     }
     if let Some(prefix) = directive(prompt, "RECALL: ") {
-        return said(words_with(conversation, at, prefix));
+        return reply(words_with(conversation, at, prefix));
     }
     if let Some(path) = directive(prompt, "READ: ") {
         return read_one(conversation, at, path);
     }
-    let asked = key.asked_apart_from_spaces(prompt);
-    if !asked.is_empty() {
-        let replies: Vec<String> = asked
+    let entries = key.entries_in_ignoring_spaces(prompt);
+    if !entries.is_empty() {
+        let replies: Vec<String> = entries
             .iter()
             .map(|entry| {
                 let answer = entry.answer(|_, evidence| holds(conversation, at, evidence));
@@ -107,32 +107,32 @@ pub(super) fn answer(
                 format!("ANSWER: {answer}\nCONFIDENCE: 100")
             })
             .collect();
-        return said(one_reply(&replies));
+        return reply(combine_replies(&replies));
     }
     if prompt.contains(RECALL) {
-        return said(key.recited(
+        return reply(key.free_recall(
             |entry| entry.answer(|_, evidence| holds(conversation, at, evidence)),
-            |statement| prompt.contains(OPEN) && can_say(conversation, at, statement),
+            |statement| prompt.contains(OPEN) && can_state(conversation, at, statement),
         ));
     }
     read_listed(conversation, at, prompt)
 }
 
-fn said(text: String) -> Reply {
+fn reply(text: String) -> Reply {
     Reply {
         text,
         calls: Vec::new(),
     }
 }
 
-/// What follows a directive on its line.
+/// Returns the text after a directive on its line.
 fn directive<'a>(prompt: &'a str, name: &str) -> Option<&'a str> {
     prompt
         .lines()
         .find_map(|line| line.trim().strip_prefix(name))
 }
 
-/// Whether each of these lines stands somewhere else than in the prompt.
+/// Returns whether each of these lines is in the request outside the prompt.
 fn holds(conversation: &Conversation, prompt: usize, evidence: &[String]) -> bool {
     !evidence.is_empty()
         && evidence.iter().all(|line| {
@@ -142,13 +142,13 @@ fn holds(conversation: &Conversation, prompt: usize, evidence: &[String]) -> boo
         })
 }
 
-/// Whether a statement stands somewhere, or follows from what does.
-fn can_say(conversation: &Conversation, prompt: usize, statement: &Statement) -> bool {
+/// Returns whether the request contains a statement or its evidence.
+fn can_state(conversation: &Conversation, prompt: usize, statement: &Statement) -> bool {
     holds(conversation, prompt, std::slice::from_ref(&statement.text))
         || holds(conversation, prompt, &statement.evidence)
 }
 
-/// A summary that carries the evidence that is kept, in the form that the program asks for.
+/// Returns a summary with the kept evidence, in the form that the program asks for.
 fn summary(conversation: &Conversation, key: &AnswerKey, keep: Keep) -> String {
     let prompt = conversation.prompt();
     let at = prompt.map_or(usize::MAX, |(at, _)| at);
@@ -163,15 +163,16 @@ fn summary(conversation: &Conversation, key: &AnswerKey, keep: Keep) -> String {
     };
     let mut text = "A pull request is being reviewed.".to_owned();
     for entry in &key.entries {
-        let held = entry.held(|_, evidence| holds(conversation, at, evidence));
+        let held = entry.held_versions(|_, evidence| holds(conversation, at, evidence));
         let kept = behaviour.keeps(&entry.id, held.len(), seed, 0);
         for line in held.iter().take(kept).flat_map(|(_, lines)| lines) {
             text.push_str(&format!("\n[{}] {line}", entry.id));
         }
     }
-    // Statements in their own words: their evidence would answer more probes than are kept.
+    // Statements instead of their evidence, which would answer more probes than are kept.
     for statement in &key.statements {
-        if can_say(conversation, at, statement) && behaviour.keeps(&statement.id, 1, seed, 0) > 0 {
+        if can_state(conversation, at, statement) && behaviour.keeps(&statement.id, 1, seed, 0) > 0
+        {
             text.push_str(&format!("\n[{}] {}", statement.id, statement.text));
         }
     }
@@ -187,7 +188,7 @@ fn summary(conversation: &Conversation, key: &AnswerKey, keep: Keep) -> String {
     }
 }
 
-/// Every word with a prefix that stands anywhere but in the prompt.
+/// Returns every word with a prefix, outside the prompt.
 fn words_with(conversation: &Conversation, prompt: usize, prefix: &str) -> String {
     let mut words: Vec<&str> = conversation
         .texts_without(Some(prompt))
@@ -213,28 +214,27 @@ fn results_after(conversation: &Conversation, prompt: usize) -> Vec<&str> {
         .collect()
 }
 
-/// Uses a reading tool once and repeats what it answered.
+/// Calls a reading tool once and repeats its result.
 fn read_one(conversation: &Conversation, prompt: usize, path: &str) -> Reply {
     if let Some(result) = results_after(conversation, prompt).last() {
-        let beginning: String = result.chars().take(REPEATED).collect();
-        return said(format!("READ RESULT: {beginning}"));
+        let beginning: String = result.chars().take(MAX_REPEATED_CHARS).collect();
+        return reply(format!("READ RESULT: {beginning}"));
     }
     match reading_call(conversation, path.trim()) {
         Some(call) => Reply {
             text: String::new(),
             calls: vec![call],
         },
-        None => said("NO TOOL".to_owned()),
+        None => reply("NO TOOL".to_owned()),
     }
 }
 
-/// Uses a reading tool on every file that an item of a list in the prompt names, where one is
-/// offered and it was not read since.
+/// Calls a reading tool for every file that a list item of the prompt names and that was not yet read.
 fn read_listed(conversation: &Conversation, prompt: usize, text: &str) -> Reply {
     let read: Vec<String> = conversation.blocks[prompt..]
         .iter()
         .filter_map(|block| match block {
-            Block::Call { args } => Some(strings_of_args(args)),
+            Block::Call { args } => Some(strings_of(args)),
             Block::Text { .. } | Block::Result { .. } => None,
         })
         .collect();
@@ -242,7 +242,7 @@ fn read_listed(conversation: &Conversation, prompt: usize, text: &str) -> Reply 
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- `")?.split('`').next())
         .filter(|path| !read.iter().any(|args| args.contains(path)))
-        .take(MOST_CALLS)
+        .take(MAX_CALLS)
         .filter_map(|path| reading_call(conversation, path))
         .collect();
     Reply {
@@ -255,11 +255,7 @@ fn read_listed(conversation: &Conversation, prompt: usize, text: &str) -> Reply 
     }
 }
 
-fn strings_of_args(args: &Value) -> String {
-    super::conversation::strings_of(args)
-}
-
-/// A use of the tool that reads a file, if there is one.
+/// Returns a call of the tool that reads a file, if one is offered.
 fn reading_call(conversation: &Conversation, path: &str) -> Option<Call> {
     for name in ["Read", "read_file"] {
         let Some(tool) = conversation.tools.iter().find(|tool| tool.name == name) else {
@@ -274,7 +270,7 @@ fn reading_call(conversation: &Conversation, path: &str) -> Option<Call> {
             args: json!({ field: absolute(conversation, path) }),
         });
     }
-    // A shell reads too.
+    // A shell can read files, too.
     let tool = conversation.tools.iter().find(|tool| {
         ["shell", "shell_command", "exec_command", "local_shell"].contains(&tool.name.as_str())
     })?;
@@ -297,7 +293,7 @@ fn reading_call(conversation: &Conversation, path: &str) -> Option<Call> {
     })
 }
 
-/// The path below the folder that the program says it works in.
+/// Returns the path below the working folder that the program states.
 fn absolute(conversation: &Conversation, path: &str) -> String {
     if path.starts_with('/') {
         return path.to_owned();
@@ -308,9 +304,9 @@ fn absolute(conversation: &Conversation, path: &str) -> String {
     }
 }
 
-/// Programs tell the folder in a line of their own, in these words.
+/// Returns the working folder, which programs state on a line of its own.
 fn working_folder(conversation: &Conversation) -> Option<&str> {
-    const WORDS: [&str; 5] = [
+    const PHRASES: [&str; 5] = [
         "orking directory: ",
         "orking in the directory: ",
         "<cwd>",
@@ -318,8 +314,8 @@ fn working_folder(conversation: &Conversation) -> Option<&str> {
         "orking directory is ",
     ];
     conversation.texts_without(None).find_map(|text| {
-        WORDS.iter().find_map(|words| {
-            let rest = &text[text.find(words)? + words.len()..];
+        PHRASES.iter().find_map(|phrase| {
+            let rest = &text[text.find(phrase)? + phrase.len()..];
             let end = rest.find(['\n', '<', '`']).unwrap_or(rest.len());
             let folder = rest[..end].trim();
             folder.starts_with('/').then_some(folder)
@@ -361,7 +357,7 @@ mod tests {
         }
     }
 
-    fn said_to(read: &str, prompt: &str) -> String {
+    fn answer_to(read: &str, prompt: &str) -> String {
         let block = |text: &str| Block::Text {
             role: Role::User,
             text: text.to_owned(),
@@ -374,28 +370,28 @@ mod tests {
     }
 
     #[test]
-    fn several_questions_are_answered_by_their_numbers_each_by_the_same_rule() {
+    fn several_questions_are_answered_with_their_numbers() {
         let prompt = "Question 1:\nWhich value has `B`?\n\nQuestion 2:\nWhich value has `C`?\n\n\
                       Question 3:\nWhich value has `A`?";
         assert_eq!(
-            said_to("+A = 7\n+B = 8", prompt),
+            answer_to("+A = 7\n+B = 8", prompt),
             "ANSWER 1: 8\nCONFIDENCE 1: 100\nANSWER 2: I don't recall\nCONFIDENCE 2: 100\n\
              ANSWER 3: 7\nCONFIDENCE 3: 100"
         );
-        let one = said_to("+A = 7", "Which value has `A`?");
+        let one = answer_to("+A = 7", "Which value has `A`?");
         assert_eq!(one, "ANSWER: 7\nCONFIDENCE: 100");
     }
 
     #[test]
-    fn what_is_asked_from_memory_alone_gets_all_that_is_held() {
+    fn free_recall_returns_everything_that_is_held() {
         let prompt = "Answer an open question from memory alone.";
-        let all = said_to("+A = 7", prompt);
+        let all = answer_to("+A = 7", prompt);
         assert_eq!(all, "Which value has `A`: 7\nThe change adds `A`.");
-        // As a summary keeps it: the statement, and not what would answer a probe.
-        let kept = said_to("[purpose-F01] The change adds `A`.", prompt);
+        // A summary keeps the statement, not the evidence that would answer a probe.
+        let kept = answer_to("[purpose-F01] The change adds `A`.", prompt);
         assert_eq!(kept, "The change adds `A`.");
-        let recall = said_to("+A = 7", "Tell all, from memory alone.");
+        let recall = answer_to("+A = 7", "Tell all, from memory alone.");
         assert_eq!(recall, "Which value has `A`: 7");
-        assert_eq!(said_to("nothing", prompt), "I don't recall anything.");
+        assert_eq!(answer_to("nothing", prompt), "I don't recall anything.");
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP surface of the stub.
+//! HTTP server of the stub.
 
 use std::sync::Arc;
 
@@ -10,30 +10,33 @@ use axum::response::Response;
 use axum::{Router, body};
 use serde_json::{Value, json};
 
+use super::answer::{Answer, Billed};
+use super::configuration::KeySource;
 use super::conversation::Conversation;
+use super::faults::{self, Fault};
+use super::protocol::Protocol;
+use super::recorded::Recorded;
 use super::rules::{self, Purpose, Reply};
-use super::{
-    Answer, Billed, Fault, KeySource, Protocol, Recorded, State, anthropic, chat, faults, gemini,
-    responses,
-};
+use super::state::State;
+use super::{anthropic, chat, gemini, responses};
 
-/// Larger requests are refused.
-const LARGEST: usize = 64 << 20;
-/// The rule of thumb by which the stub counts.
+/// Maximum size of a request, in bytes.
+const MAX_REQUEST_BYTES: usize = 64 << 20;
+/// Estimated characters per token.
 const CHARS_PER_TOKEN: u64 = 4;
 
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
         .fallback(handle)
-        .layer(DefaultBodyLimit::max(LARGEST))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .with_state(state)
 }
 
-/// What a path is for.
+/// Meaning of a path.
 struct Route {
     protocol: Protocol,
     count: bool,
-    /// Gemini tells these in the path.
+    /// Gemini states the model and the stream in the path.
     model: Option<String>,
     stream: bool,
 }
@@ -82,18 +85,18 @@ async fn handle(Shared(state): Shared<Arc<State>>, request: Request) -> Response
     } else {
         None
     };
-    let Ok(bytes) = body::to_bytes(body, LARGEST).await else {
+    let Ok(bytes) = body::to_bytes(body, MAX_REQUEST_BYTES).await else {
         return faults::error(Protocol::Anthropic, StatusCode::PAYLOAD_TOO_LARGE, None);
     };
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let Some(route) = route else {
-        return other(&state, &parts.method, path, body);
+        return answer_other(&state, &parts.method, path, body);
     };
     let conversation = match route.protocol {
-        Protocol::Anthropic => anthropic::read(&body),
-        Protocol::Gemini => gemini::read(&body, route.model.clone(), route.stream),
-        Protocol::OpenAiChat => chat::read(&body),
-        Protocol::OpenAiResponses => responses::read(&body),
+        Protocol::Anthropic => anthropic::parse(&body),
+        Protocol::Gemini => gemini::parse(&body, route.model.clone(), route.stream),
+        Protocol::OpenAiChat => chat::parse(&body),
+        Protocol::OpenAiResponses => responses::parse(&body),
     };
     let purpose = if route.count {
         Purpose::Count
@@ -101,8 +104,8 @@ async fn handle(Shared(state): Shared<Arc<State>>, request: Request) -> Response
         rules::purpose(&conversation)
     };
     let number = record(&state, &route, &path, &conversation, purpose, body);
-    if !knows_key(&state, &parts.headers, &parts.uri) {
-        return failed(
+    if !has_valid_key(&state, &parts.headers, &parts.uri) {
+        return fail_request(
             &state,
             number,
             route.protocol,
@@ -111,13 +114,13 @@ async fn handle(Shared(state): Shared<Arc<State>>, request: Request) -> Response
         );
     }
     if route.count {
-        return counted(&state, number, route.protocol, tokens(&conversation));
+        return count_response(&state, number, route.protocol, tokens(&conversation));
     }
     answer(&state, number, route.protocol, &conversation, purpose).await
 }
 
-/// What is no request to a model: answered so that programs go on.
-fn other(state: &State, method: &Method, path: String, body: Value) -> Response {
+/// Answers a request that is not for a model, so that programs continue.
+fn answer_other(state: &State, method: &Method, path: String, body: Value) -> Response {
     let (status, answer) = if *method == Method::HEAD || path == "/" {
         (StatusCode::OK, String::new())
     } else if path.ends_with("/models") {
@@ -178,7 +181,7 @@ fn record(
             .iter()
             .map(|tool| tool.name.clone())
             .collect(),
-        // Until it is answered: whoever hangs has none.
+        // Until it is answered. A hanging request has no status.
         status: 0,
         answer: String::new(),
         input_tokens: tokens(conversation),
@@ -187,7 +190,7 @@ fn record(
     number
 }
 
-fn answered(state: &State, number: u64, status: StatusCode, answer: String) {
+fn set_answer(state: &State, number: u64, status: StatusCode, answer: String) {
     let mut recorded = state.recorded();
     if let Some(request) = recorded.iter_mut().find(|request| request.number == number) {
         request.status = status.as_u16();
@@ -195,34 +198,39 @@ fn answered(state: &State, number: u64, status: StatusCode, answer: String) {
     }
 }
 
-fn failed(
+fn fail_request(
     state: &State,
     number: u64,
     protocol: Protocol,
     status: StatusCode,
     retry_after: Option<u64>,
 ) -> Response {
-    answered(state, number, status, String::new());
+    set_answer(state, number, status, String::new());
     faults::error(protocol, status, retry_after)
 }
 
-/// Every provider has its own place for the key.
-fn knows_key(state: &State, headers: &HeaderMap, uri: &Uri) -> bool {
+/// Returns whether the key is valid. Every provider expects it in a different place.
+fn has_valid_key(state: &State, headers: &HeaderMap, uri: &Uri) -> bool {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let asked = uri
+    let in_query = uri
         .query()
         .into_iter()
         .flat_map(|query| query.split('&'))
         .find_map(|pair| pair.strip_prefix("key="));
-    [header("x-api-key"), header("x-goog-api-key"), bearer, asked]
-        .into_iter()
-        .flatten()
-        .any(|key| key == state.key)
+    [
+        header("x-api-key"),
+        header("x-goog-api-key"),
+        bearer,
+        in_query,
+    ]
+    .into_iter()
+    .flatten()
+    .any(|key| key == state.key)
 }
 
-fn counted(state: &State, number: u64, protocol: Protocol, tokens: u64) -> Response {
-    answered(state, number, StatusCode::OK, tokens.to_string());
+fn count_response(state: &State, number: u64, protocol: Protocol, tokens: u64) -> Response {
+    set_answer(state, number, StatusCode::OK, tokens.to_string());
     faults::whole(&match protocol {
         Protocol::Gemini => json!({"totalTokens": tokens}),
         Protocol::Anthropic | Protocol::OpenAiChat | Protocol::OpenAiResponses => {
@@ -232,22 +240,22 @@ fn counted(state: &State, number: u64, protocol: Protocol, tokens: u64) -> Respo
 }
 
 fn tokens(conversation: &Conversation) -> u64 {
-    let said: usize = conversation
+    let text: usize = conversation
         .texts_without(None)
         .map(|text| text.chars().count())
         .sum();
-    let offered: usize = conversation
+    let tools: usize = conversation
         .tools
         .iter()
         .map(|tool| tool.name.len() + tool.schema.to_string().len())
         .sum();
-    ((said + offered) as u64).div_ceil(CHARS_PER_TOKEN)
+    ((text + tools) as u64).div_ceil(CHARS_PER_TOKEN)
 }
 
-/// The fault for this request, if it is to have one.
+/// Returns the fault of this request, if any.
 fn next_fault(state: &State, purpose: Purpose) -> Option<Fault> {
     let mut faults = state.faults();
-    let (fault, left) = faults.as_mut()?;
+    let (fault, remaining) = faults.as_mut()?;
     let only_compaction = matches!(fault, Fault::OnlyCompaction(_) | Fault::EmptySummary);
     if only_compaction && purpose != Purpose::Compaction {
         return None;
@@ -257,8 +265,8 @@ fn next_fault(state: &State, purpose: Purpose) -> Option<Fault> {
     } else {
         fault.clone()
     };
-    *left = left.checked_sub(1)?;
-    if *left == 0 {
+    *remaining = remaining.checked_sub(1)?;
+    if *remaining == 0 {
         *faults = None;
     }
     Some(fault)
@@ -278,7 +286,7 @@ async fn answer(
     conversation: &Conversation,
     purpose: Purpose,
 ) -> Response {
-    let fail = |status, retry_after| failed(state, number, protocol, status, retry_after);
+    let fail = |status, retry_after| fail_request(state, number, protocol, status, retry_after);
     let mut truncated = false;
     let mut empty = false;
     match next_fault(state, purpose) {
@@ -300,7 +308,7 @@ async fn answer(
         Some(Fault::BadRequest) => return fail(StatusCode::BAD_REQUEST, None),
         Some(Fault::Hang) => return std::future::pending().await,
         Some(Fault::Garbage) => {
-            answered(state, number, StatusCode::OK, "garbage".to_owned());
+            set_answer(state, number, StatusCode::OK, "garbage".to_owned());
             return faults::garbage(conversation.stream);
         }
         Some(Fault::Truncate) => truncated = true,
@@ -312,18 +320,18 @@ async fn answer(
     } else {
         rules::answer(conversation, purpose, &key(state).await, state.rules.keep)
     };
-    let mut said = reply.text.clone();
+    let mut text = reply.text.clone();
     for call in &reply.calls {
-        said.push_str(&format!("[{} {}]", call.name, call.args));
+        text.push_str(&format!("[{} {}]", call.name, call.args));
     }
     let billed = Billed {
         number,
         input: tokens(conversation),
-        output: (said.chars().count() as u64)
+        output: (text.chars().count() as u64)
             .div_ceil(CHARS_PER_TOKEN)
             .max(1),
     };
-    answered(state, number, StatusCode::OK, said);
+    set_answer(state, number, StatusCode::OK, text);
     let answer = match protocol {
         Protocol::Anthropic => anthropic::write(conversation, &reply, billed),
         Protocol::Gemini => gemini::write(conversation, &reply, billed),
@@ -338,7 +346,7 @@ async fn answer(
     }
 }
 
-/// Chat completions end their stream with a word that is no JSON.
+/// Returns a stream of chat completions, which ends with a line that is not JSON.
 fn chunked(chunks: &[Value], truncated: bool) -> Response {
     let mut pieces: Vec<Result<Bytes, std::io::Error>> = chunks
         .iter()
@@ -346,7 +354,7 @@ fn chunked(chunks: &[Value], truncated: bool) -> Response {
         .collect();
     if truncated {
         pieces.truncate(chunks.len() / 2);
-        pieces.push(Err(std::io::Error::other("broken off")));
+        pieces.push(Err(std::io::Error::other("connection closed")));
     } else {
         pieces.push(Ok(Bytes::from("data: [DONE]\n\n")));
     }

@@ -1,22 +1,24 @@
-//! The bodies of functions and tests: calls with what is in scope, and what comes back.
+//! Bodies of functions and tests: calls with the variables in scope, and returned values.
 
-use super::Language;
+use super::language::Language;
 use super::plan::{Function, Item, Module, Type};
-use super::syntax::{constant, guard, kept, literal, made, name, pascal, returned, variable};
+use super::syntax::{
+    assignment, constant, construction, guard, literal, name, pascal, return_statement, variable,
+};
 use super::writing::Writer;
 
 /// A variable in scope.
-struct Held {
+struct Variable {
     name: String,
     of: Type,
 }
 
 impl Writer<'_> {
     pub(super) fn function(&self, module: &Module, function: &Function) -> Vec<String> {
-        let mut scope: Vec<Held> = function
+        let mut scope: Vec<Variable> = function
             .parameters
             .iter()
-            .map(|field| Held {
+            .map(|field| Variable {
                 name: variable(self.language, &field.name),
                 of: field.of.clone(),
             })
@@ -37,7 +39,7 @@ impl Writer<'_> {
             body.push(self.call(module, call, &mut scope));
         }
         let value = self.value(&function.returns, &scope, function.name.len());
-        body.push(returned(self.language, &value));
+        body.push(return_statement(self.language, &value));
         self.block(&self.head(function), &body)
     }
 
@@ -58,8 +60,8 @@ impl Writer<'_> {
         lines
     }
 
-    /// A statement that calls a function with what is in scope, and keeps its result there.
-    fn call(&self, module: &Module, callee: &str, scope: &mut Vec<Held>) -> String {
+    /// Returns a statement that calls a function with variables in scope, and adds its result to the scope.
+    fn call(&self, module: &Module, callee: &str, scope: &mut Vec<Variable>) -> String {
         let (function, home) = self.functions[callee];
         let arguments: Vec<String> = function
             .parameters
@@ -88,18 +90,18 @@ impl Writer<'_> {
             | Language::Cpp => plain,
         };
         let last = callee.rsplit('_').next().unwrap_or(callee);
-        let mut own = format!("{}_{last}", if scope.is_empty() { "first" } else { "next" });
+        let mut result = format!("{}_{last}", if scope.is_empty() { "first" } else { "next" });
         while scope
             .iter()
-            .any(|held| held.name == variable(self.language, &own))
+            .any(|held| held.name == variable(self.language, &result))
         {
-            own.push_str("_more");
+            result.push_str("_more");
         }
-        let own = variable(self.language, &own);
+        let result = variable(self.language, &result);
         let value = format!("{qualified}({})", arguments.join(", "));
-        let line = kept(self.language, &own, &function.returns, &value);
-        scope.push(Held {
-            name: own,
+        let line = assignment(self.language, &result, &function.returns, &value);
+        scope.push(Variable {
+            name: result,
             of: function.returns.clone(),
         });
         line
@@ -112,8 +114,8 @@ impl Writer<'_> {
             .any(|item| matches!(item, Item::Test { .. }))
     }
 
-    /// The latest value of a type in scope, or one made of fields or written down.
-    fn value(&self, of: &Type, scope: &[Held], seed: usize) -> String {
+    /// Returns the latest variable of a type in scope, or a new value.
+    fn value(&self, of: &Type, scope: &[Variable], seed: usize) -> String {
         if let Some(held) = scope.iter().rev().find(|held| held.of == *of) {
             let is_copied = matches!(of, Type::Int | Type::Flag);
             return if self.language == Language::Rust && !is_copied {
@@ -132,7 +134,7 @@ impl Writer<'_> {
                         (variable(self.language, &field.name), value)
                     })
                     .collect();
-                made(self.language, own, &fields)
+                construction(self.language, own, &fields)
             }
             Type::Int | Type::Text | Type::Flag | Type::List => literal(self.language, of, seed),
         }

@@ -1,4 +1,4 @@
-//! Reads a plan: what a program consists of, before and after a change.
+//! Parses a plan: the parts of a program before and after a change.
 //!
 //! ```text
 //! title: Retry failed uploads
@@ -6,11 +6,11 @@
 //!   LIMIT 5 > 8                        a constant; with `>` its value changes
 //!   + PREFIX "up-"                     `+`: only after the change; `-`: only before it
 //!   type Window: first int, last int
-//!   fn widen(window Window, by int) int: clamp > clamp audit     what it calls, in order
-//!   test widens_twice: widen           a test and what it calls
+//!   fn widen(window Window, by int) int: clamp > clamp audit     its calls, in order
+//!   test widens_twice: widen           a test and its calls
 //! ```
 //!
-//! Modules are paths without an ending. Types are `int`, `text`, `flag`, `list` and the plan's own.
+//! Modules are paths without an extension. Types are `int`, `text`, `flag`, `list` and the plan's own.
 
 /// A program before and after a change.
 pub(super) struct Plan {
@@ -20,14 +20,14 @@ pub(super) struct Plan {
 }
 
 pub(super) struct Module {
-    /// Such as `store/index`.
+    /// Path such as `store/index`.
     pub(super) path: String,
     pub(super) items: Vec<Item>,
 }
 
 #[derive(Clone)]
 pub(super) enum Item {
-    /// The value is a number, or a text in double quotes.
+    /// The value is a number or a text in double quotes.
     Constant {
         name: String,
         value: String,
@@ -66,8 +66,8 @@ pub(super) enum Type {
     Own(String),
 }
 
-/// Reads a plan of this folder.
-pub(super) fn read(text: &str) -> Plan {
+/// Parses a plan of the folder `plans/`.
+pub(super) fn parse(text: &str) -> Plan {
     let mut plan = Plan {
         title: String::new(),
         before: Vec::new(),
@@ -90,17 +90,17 @@ pub(super) fn read(text: &str) -> Plan {
             }
             _ => {
                 let (only_after, only_before) = (word == "+", word == "-");
-                let said = if only_after || only_before {
+                let text = if only_after || only_before {
                     rest
                 } else {
                     line
                 };
-                let (old, new) = item(said);
+                let (old, new) = item(text);
                 if in_before && !only_after {
-                    put(&mut plan.before, old);
+                    add(&mut plan.before, old);
                 }
                 if in_after && !only_before {
-                    put(&mut plan.after, new);
+                    add(&mut plan.after, new);
                 }
             }
         }
@@ -115,15 +115,15 @@ fn module(path: &str) -> Module {
     }
 }
 
-fn put(state: &mut [Module], item: Item) {
+fn add(state: &mut [Module], item: Item) {
     state
         .last_mut()
-        .expect("a plan names a module before what is in it")
+        .expect("a plan names a module before its items")
         .items
         .push(item);
 }
 
-/// What stands before and after a `>`; twice the same where there is none.
+/// Returns the texts before and after a `>`. Without a `>`, both are the same.
 fn changed(text: &str) -> (&str, &str) {
     text.split_once(" > ")
         .map_or((text.trim(), text.trim()), |(old, new)| {
@@ -131,7 +131,7 @@ fn changed(text: &str) -> (&str, &str) {
         })
 }
 
-/// An item before and after the change.
+/// Returns an item before and after the change.
 fn item(line: &str) -> (Item, Item) {
     let (word, rest) = line.split_once(' ').expect("an item has a name");
     match word {
@@ -146,7 +146,7 @@ fn item(line: &str) -> (Item, Item) {
         "fn" => {
             let (head, calls) = rest.split_once(':').unwrap_or((rest, ""));
             let (name, head) = head.split_once('(').expect("a function has parameters");
-            let (parameters, returns) = head.split_once(')').expect("parameters end");
+            let (parameters, returns) = head.split_once(')').expect("a closing parenthesis");
             let make = |calls: &str| {
                 Item::Function(Function {
                     name: name.to_owned(),

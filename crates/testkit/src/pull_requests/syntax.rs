@@ -1,9 +1,9 @@
-//! How each language spells names, types, values and statements.
+//! Names, types, values and statements in each language.
 
-use super::Language;
+use super::language::Language;
 use super::plan::{Field, Type};
 
-/// A name of a plan, `snake_case`, as functions, tests and variables are called.
+/// Returns the name of a function, test or variable. Plans use `snake_case`.
 pub(super) fn name(language: Language, plain: &str) -> String {
     match language {
         Language::Rust | Language::Python | Language::C | Language::Cpp => plain.to_owned(),
@@ -12,7 +12,7 @@ pub(super) fn name(language: Language, plain: &str) -> String {
     }
 }
 
-/// A variable or a parameter.
+/// Returns the name of a variable or a parameter.
 pub(super) fn variable(language: Language, plain: &str) -> String {
     match language {
         Language::Go => camel(plain),
@@ -26,7 +26,7 @@ pub(super) fn variable(language: Language, plain: &str) -> String {
     }
 }
 
-/// A constant, which a plan writes in capitals.
+/// Returns the name of a constant. Plans use capitals.
 pub(super) fn constant(language: Language, plain: &str) -> String {
     match language {
         Language::Go => pascal(&plain.to_lowercase()),
@@ -40,7 +40,7 @@ pub(super) fn constant(language: Language, plain: &str) -> String {
     }
 }
 
-/// A class or file called after a module.
+/// Returns the name of a class or file for a module.
 pub(super) fn pascal(plain: &str) -> String {
     plain
         .split('_')
@@ -57,7 +57,7 @@ fn camel(plain: &str) -> String {
     first + whole.get(1..).unwrap_or_default()
 }
 
-/// A type where a value is returned or kept.
+/// Returns a type, as it is written for results and variables.
 pub(super) fn type_name(language: Language, of: &Type) -> String {
     let [int, text, flag, list] = match language {
         Language::Rust => ["u32", "String", "bool", "Vec<u32>"],
@@ -77,7 +77,7 @@ pub(super) fn type_name(language: Language, of: &Type) -> String {
     }
 }
 
-/// A parameter or a field with its type.
+/// Returns a parameter or a field with its type.
 pub(super) fn typed(language: Language, field: &Field) -> String {
     let (name, of) = (
         variable(language, &field.name),
@@ -92,7 +92,7 @@ pub(super) fn typed(language: Language, field: &Field) -> String {
     }
 }
 
-/// A value that nothing in scope gives.
+/// Returns a literal value.
 pub(super) fn literal(language: Language, of: &Type, seed: usize) -> String {
     let number = 2 + seed % 7;
     match of {
@@ -131,8 +131,8 @@ pub(super) fn literal(language: Language, of: &Type, seed: usize) -> String {
     }
 }
 
-/// A value of a type of the plan, from its fields.
-pub(super) fn made(language: Language, own: &str, fields: &[(String, String)]) -> String {
+/// Returns the construction of a value from its fields.
+pub(super) fn construction(language: Language, own: &str, fields: &[(String, String)]) -> String {
     let values: Vec<&str> = fields.iter().map(|(_, value)| value.as_str()).collect();
     let values = values.join(", ");
     let named: Vec<String> = fields
@@ -150,8 +150,8 @@ pub(super) fn made(language: Language, own: &str, fields: &[(String, String)]) -
     }
 }
 
-/// A statement that keeps a value.
-pub(super) fn kept(language: Language, name: &str, of: &Type, value: &str) -> String {
+/// Returns a statement that assigns a value to a new variable.
+pub(super) fn assignment(language: Language, name: &str, of: &Type, value: &str) -> String {
     match language {
         Language::Rust => format!("let {name} = {value};"),
         Language::Python => format!("{name} = {value}"),
@@ -169,17 +169,17 @@ pub(super) fn kept(language: Language, name: &str, of: &Type, value: &str) -> St
     }
 }
 
-/// The statements that end a function early where `left` is over `right`.
+/// Returns the statements that end a function early if `left` is greater than `right`.
 pub(super) fn guard(language: Language, left: &str, right: &str) -> Vec<String> {
     let lines: [String; 3] = match language {
         Language::Rust | Language::Go => [
             format!("if {left} > {right} {{"),
-            returned(language, right),
+            return_statement(language, right),
             "}".to_owned(),
         ],
         Language::Python => [
             format!("if {left} > {right}:"),
-            returned(language, right),
+            return_statement(language, right),
             String::new(),
         ],
         Language::TypeScript
@@ -188,7 +188,7 @@ pub(super) fn guard(language: Language, left: &str, right: &str) -> Vec<String> 
         | Language::C
         | Language::Cpp => [
             format!("if ({left} > {right}) {{"),
-            returned(language, right),
+            return_statement(language, right),
             "}".to_owned(),
         ],
     };
@@ -204,8 +204,8 @@ pub(super) fn guard(language: Language, left: &str, right: &str) -> Vec<String> 
         .collect()
 }
 
-/// A statement that early or late gives a value back.
-pub(super) fn returned(language: Language, value: &str) -> String {
+/// Returns a return statement.
+pub(super) fn return_statement(language: Language, value: &str) -> String {
     match language {
         Language::Python | Language::Go => format!("return {value}"),
         Language::Rust

@@ -1,12 +1,12 @@
-//! Turns the modules of a plan into source files of a language.
+//! Writes the modules of a plan as source files of a language.
 
 use std::collections::BTreeMap;
 
-use super::Language;
+use super::language::Language;
 use super::plan::{Field, Function, Item, Module};
 use super::syntax::{constant, name, pascal, type_name, typed};
 
-/// The files of a program, by path.
+/// Returns the files of a program, by path.
 pub(super) fn write(
     language: Language,
     project: &str,
@@ -45,7 +45,7 @@ pub(super) fn write(
 pub(super) struct Writer<'a> {
     pub(super) language: Language,
     pub(super) project: String,
-    /// Name → what it is and in which module.
+    /// Functions by name, each with its module.
     pub(super) functions: BTreeMap<&'a str, (&'a Function, &'a str)>,
     pub(super) types: BTreeMap<&'a str, (&'a [Field], &'a str)>,
 }
@@ -122,7 +122,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The names of other modules that a module uses, by module.
+    /// Returns the names of other modules that a module uses, by module.
     fn imports<'m>(&'m self, module: &'m Module) -> BTreeMap<&'m str, Vec<&'m str>> {
         let mut imports: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for item in &module.items {
@@ -144,7 +144,7 @@ impl Writer<'_> {
         imports
     }
 
-    /// What stands above the first item.
+    /// Returns the text above the first item.
     fn opening(&self, module: &Module) -> String {
         let is_test = module
             .items
@@ -248,7 +248,7 @@ impl Writer<'_> {
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// What other files need to see of a C or C++ module.
+    /// Returns the header of a C or C++ module.
     fn header(&self, module: &Module) -> Option<(String, String)> {
         let end = if self.language == Language::C {
             "h"
@@ -263,12 +263,12 @@ impl Writer<'_> {
                     .map(|field| format!("    {};\n", typed(self.language, field)))
                     .collect();
                 let fields = fields.concat();
-                let made = if self.language == Language::C {
+                let declaration = if self.language == Language::C {
                     format!("typedef struct {{\n{fields}}} {name};\n\n")
                 } else {
                     format!("struct {name} {{\n{fields}}};\n\n")
                 };
-                text.push_str(&made);
+                text.push_str(&declaration);
             }
             if let Item::Function(function) = item {
                 text.push_str(&format!("{};\n", self.head(function)));
@@ -316,7 +316,7 @@ impl Writer<'_> {
             .iter()
             .map(|field| typed(self.language, field))
             .collect();
-        let (open, put, close) = match self.language {
+        let (open, prefix, close) = match self.language {
             Language::Rust => (format!("pub struct {own} {{"), "    pub ", ","),
             Language::Python => (format!("class {own}(NamedTuple):"), "    ", ""),
             Language::TypeScript => (format!("export interface {own} {{"), "  ", ";"),
@@ -324,18 +324,18 @@ impl Writer<'_> {
             Language::Java => {
                 return vec![format!("public record {own}({}) {{}}", fields.join(", "))];
             }
-            // JavaScript needs none, C and C++ have it in the header.
+            // JavaScript needs no declaration, and C and C++ have it in the header.
             Language::JavaScript | Language::C | Language::Cpp => return Vec::new(),
         };
         let mut lines = vec![open];
-        lines.extend(fields.iter().map(|field| format!("{put}{field}{close}")));
+        lines.extend(fields.iter().map(|field| format!("{prefix}{field}{close}")));
         if self.language != Language::Python {
             lines.push("}".to_owned());
         }
         lines
     }
 
-    /// A function's line without what opens its body.
+    /// Returns the first line of a function, without the start of its body.
     pub(super) fn head(&self, function: &Function) -> String {
         let own = name(self.language, &function.name);
         let parameters: Vec<String> = function

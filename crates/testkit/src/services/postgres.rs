@@ -1,4 +1,4 @@
-//! A private PostgreSQL, made for speed and not for keeping.
+//! A private PostgreSQL, configured for speed instead of durability.
 
 use std::ffi::OsStr;
 use std::fs::Permissions;
@@ -13,35 +13,35 @@ use nix::unistd::{Uid, User, chown};
 use sea_orm::{ConnectOptions, Database};
 use tempfile::TempDir;
 
-use super::process::{PATIENCE, Server, find, free_port};
+use super::process::{START_TIMEOUT, Server, find_program, free_port};
 
-/// Whom the server runs as where the tests run as root, which it refuses.
+/// User of the server if the tests run as root. The server refuses to run as root.
 const SERVICE_USER: &str = "postgres";
 
 /// A running PostgreSQL with one empty database.
 #[derive(Debug)]
 pub struct Postgres {
-    // Ends before its folder is removed.
+    // Dropped before its folder is removed.
     _server: Server,
     port: u16,
     _folder: TempDir,
 }
 
 impl Postgres {
-    /// Makes and starts one, and waits until it answers.
+    /// Creates and starts a server, and waits until it answers.
     pub async fn start() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir().context("making a folder for PostgreSQL")?;
+        let folder = tempfile::tempdir().context("creating a folder for PostgreSQL")?;
         if Uid::effective().is_root() {
             let user = User::from_name(SERVICE_USER)
                 .context("looking up the user of PostgreSQL")?
                 .context("the user of PostgreSQL does not exist")?;
             chown(folder.path(), Some(user.uid), Some(user.gid))
-                .context("giving PostgreSQL its folder")?;
+                .context("changing the owner of the folder of PostgreSQL")?;
             std::fs::set_permissions(folder.path(), Permissions::from_mode(0o700))
-                .context("giving PostgreSQL its folder")?;
+                .context("changing the owner of the folder of PostgreSQL")?;
         }
         let data = folder.path().join("data");
-        let made = as_service_user("initdb")?
+        let initdb = as_service_user("initdb")?
             .args(["--auth=trust", "--username=postgres", "--no-sync"])
             .args(["--encoding=UTF8", "--locale=C", "--pgdata"])
             .arg(&data)
@@ -50,13 +50,13 @@ impl Postgres {
             .output()
             .context("running initdb")?;
         ensure!(
-            made.status.success(),
+            initdb.status.success(),
             "initdb failed: {}",
-            String::from_utf8_lossy(&made.stderr)
+            String::from_utf8_lossy(&initdb.stderr)
         );
         for _ in 0..5 {
             let port = free_port()?;
-            if let Some(server) = begin(&folder, data.as_os_str(), port).await? {
+            if let Some(server) = start_server(&folder, data.as_os_str(), port).await? {
                 return Ok(Self {
                     _server: server,
                     port,
@@ -64,10 +64,10 @@ impl Postgres {
                 });
             }
         }
-        bail!("no port stayed free for PostgreSQL")
+        bail!("could not start PostgreSQL: every port was taken")
     }
 
-    /// What `DATABASE_URL`, or `TEST_DATABASE_URL`, is to be.
+    /// Returns the value of `DATABASE_URL` or `TEST_DATABASE_URL`.
     pub fn url(&self) -> String {
         url(self.port)
     }
@@ -77,8 +77,8 @@ fn url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
 
-/// Starts the process; none if it ended before it answered.
-async fn begin(folder: &TempDir, data: &OsStr, port: u16) -> anyhow::Result<Option<Server>> {
+/// Starts the process. Returns `None` if it exited before it answered.
+async fn start_server(folder: &TempDir, data: &OsStr, port: u16) -> anyhow::Result<Option<Server>> {
     let mut command = as_service_user("postgres")?;
     command.arg("-D").arg(data).current_dir(folder.path());
     for setting in [
@@ -93,9 +93,9 @@ async fn begin(folder: &TempDir, data: &OsStr, port: u16) -> anyhow::Result<Opti
         command.args(["-c", setting]);
     }
     let mut server = Server::spawn(&mut command, Signal::SIGQUIT)?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + START_TIMEOUT;
     while Instant::now() < deadline {
-        if server.ended() {
+        if server.has_exited() {
             return Ok(None);
         }
         let mut options = ConnectOptions::new(url(port));
@@ -106,17 +106,17 @@ async fn begin(folder: &TempDir, data: &OsStr, port: u16) -> anyhow::Result<Opti
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    bail!("PostgreSQL did not answer within {PATIENCE:?}")
+    bail!("PostgreSQL did not answer within {START_TIMEOUT:?}")
 }
 
-/// A command of PostgreSQL, run as its user where we are root.
+/// Returns a command of PostgreSQL. As root it runs as the user of PostgreSQL.
 fn as_service_user(program: &str) -> anyhow::Result<Command> {
-    let program = find(program, &installed())?;
+    let program = find_program(program, &installed())?;
     if !Uid::effective().is_root() {
         return Ok(Command::new(program));
     }
-    // `setpriv` becomes the program, so its process id is the server's.
-    let mut command = Command::new(find("setpriv", &[PathBuf::from("/usr/bin")])?);
+    // `setpriv` replaces itself by the program, so its process id is the server's.
+    let mut command = Command::new(find_program("setpriv", &[PathBuf::from("/usr/bin")])?);
     command
         .args(["--reuid", SERVICE_USER, "--regid", SERVICE_USER])
         .args(["--init-groups", "--"])
@@ -124,7 +124,7 @@ fn as_service_user(program: &str) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Where distributions put the programs of PostgreSQL, newest version first.
+/// Returns the folders in which distributions install PostgreSQL, newest version first.
 fn installed() -> Vec<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()

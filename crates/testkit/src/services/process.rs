@@ -9,30 +9,30 @@ use anyhow::Context as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long a server may take to start or to end.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for a server to start or to exit.
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running server. Ended, by its process id, when dropped.
+/// A running server. Dropping the value ends the process.
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
-    /// How it is told to end at once and to leave nothing behind.
-    end: Signal,
+    /// Signal that ends the server at once without leftovers.
+    stop_signal: Signal,
 }
 
 impl Server {
-    pub(super) fn spawn(command: &mut Command, end: Signal) -> anyhow::Result<Self> {
+    pub(super) fn spawn(command: &mut Command, stop_signal: Signal) -> anyhow::Result<Self> {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("starting {:?}", command.get_program()))?;
-        Ok(Self { child, end })
+        Ok(Self { child, stop_signal })
     }
 
-    /// Whether it has ended, as a server does whose port somebody else took.
-    pub(super) fn ended(&mut self) -> bool {
+    /// Returns whether it has exited, for example because its port was taken.
+    pub(super) fn has_exited(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -45,34 +45,34 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.ended() {
+        if self.has_exited() {
             return;
         }
-        // A paused process takes no other signal before it goes on.
-        let asked = self
+        // A paused process handles no other signal before it continues.
+        let signalled = self
             .signal(Signal::SIGCONT)
-            .and_then(|()| self.signal(self.end));
+            .and_then(|()| self.signal(self.stop_signal));
         let deadline = Instant::now() + Duration::from_secs(5);
-        while asked.is_ok() && Instant::now() < deadline {
-            if self.ended() {
+        while signalled.is_ok() && Instant::now() < deadline {
+            if self.has_exited() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        // It may have ended by itself meanwhile, which is what was wanted.
-        let _ended_already = self.child.kill();
+        // It may have exited by itself meanwhile.
+        let _already_exited = self.child.kill();
         let _status = self.child.wait();
     }
 }
 
-/// A port of the loopback interface that was free a moment ago.
+/// Returns a free port of the loopback interface.
 pub(super) fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port")?;
     Ok(listener.local_addr().context("finding a free port")?.port())
 }
 
-/// The path of a program: in `PATH`, or in one of `folders`.
-pub(super) fn find(program: &str, folders: &[PathBuf]) -> anyhow::Result<PathBuf> {
+/// Returns the path of a program in `PATH` or in one of `folders`.
+pub(super) fn find_program(program: &str, folders: &[PathBuf]) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(folders.iter().cloned())

@@ -1,4 +1,4 @@
-//! A private Redis that keeps nothing on disk: a restart loses all data.
+//! A private Redis without persistence: a restart loses all data.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::process::{PATIENCE, Server, find, free_port};
+use super::process::{START_TIMEOUT, Server, find_program, free_port};
 
 /// A running Redis.
 #[derive(Debug)]
@@ -19,45 +19,45 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one and waits until it answers.
+    /// Starts a server and waits until it answers.
     pub async fn start() -> anyhow::Result<Self> {
         let mut redis = Self {
             server: None,
             port: 0,
-            folder: tempfile::tempdir().context("making a folder for Redis")?,
+            folder: tempfile::tempdir().context("creating a folder for Redis")?,
         };
         for _ in 0..5 {
             redis.port = free_port()?;
-            if redis.begin().await? {
+            if redis.start_server().await? {
                 return Ok(redis);
             }
         }
-        bail!("no port stayed free for Redis")
+        bail!("could not start Redis: every port was taken")
     }
 
-    /// What `REDIS_URL` is to be.
+    /// Returns the value of `REDIS_URL`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Ends the server; whatever it held is lost.
+    /// Ends the server. Its data is lost.
     pub fn stop(&mut self) {
         self.server = None;
     }
 
-    /// Starts it again, empty, on the same port; ends it first if it runs.
+    /// Starts the server again, empty, on the same port. Ends it first if it runs.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
-            if self.begin().await? {
+            if self.start_server().await? {
                 return Ok(());
             }
         }
-        bail!("Redis could not take its port {} again", self.port)
+        bail!("could not restart Redis: port {} is taken", self.port)
     }
 
-    /// Makes it answer nothing while its connections stay open.
+    /// Stops all answers while connections stay open.
     pub fn pause(&self) -> anyhow::Result<()> {
         self.running()?.signal(Signal::SIGSTOP)
     }
@@ -68,12 +68,12 @@ impl Redis {
     }
 
     fn running(&self) -> anyhow::Result<&Server> {
-        self.server.as_ref().context("Redis does not run")
+        self.server.as_ref().context("Redis is not running")
     }
 
-    /// Starts the process; false if it ended before it answered.
-    async fn begin(&mut self) -> anyhow::Result<bool> {
-        let program = find("redis-server", &[PathBuf::from("/usr/bin")])?;
+    /// Starts the process. Returns `false` if it exited before it answered.
+    async fn start_server(&mut self) -> anyhow::Result<bool> {
+        let program = find_program("redis-server", &[PathBuf::from("/usr/bin")])?;
         let port = self.port.to_string();
         let mut command = Command::new(program);
         command
@@ -81,9 +81,9 @@ impl Redis {
             .args(["--appendonly", "no", "--daemonize", "no", "--dir"])
             .arg(self.folder.path());
         let mut server = Server::spawn(&mut command, Signal::SIGTERM)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
-            if server.ended() {
+            if server.has_exited() {
                 return Ok(false);
             }
             if answers(&self.url()).await {
@@ -92,7 +92,7 @@ impl Redis {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        bail!("Redis did not answer within {PATIENCE:?}")
+        bail!("Redis did not answer within {START_TIMEOUT:?}")
     }
 }
 

@@ -216,7 +216,7 @@ fn requests(
     context_tokens: u64,
     breaks: u64,
 ) -> Vec<Requests> {
-    let full = SessionSpec::full(context_tokens).max(OWN_PROMPT);
+    let full = SessionSpec::full_context(context_tokens).max(OWN_PROMPT);
     let asked = asks.prompts(probes);
     // Every probe is answered, whatever it shares a prompt with.
     let answers = (probes.probes.len() as u64 + asks.topics).div_ceil(asked.max(1));

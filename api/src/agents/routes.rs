@@ -1,0 +1,183 @@
+//! `/api/v1/agents`: which agents there are, and where they can be run.
+//!
+//! Agents are installed on the machines of workers, so what is told here is what living workers
+//! wrote into their rows; this process looks for no program.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use domain::Capabilities;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::agents::registry::{KnownAgent, ReportedAgent, reported_agents};
+use crate::caller::Caller;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::state::ApiState;
+use crate::tenancy;
+
+/// What is wrong where no living worker tells of an agent, and what helps.
+const UNTOLD: &str = "no living worker tells of it";
+const START_ONE: &str = "start a worker whose version has this agent";
+
+pub(crate) fn router() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(list_agents))
+}
+
+/// The agents that may be asked for.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AgentList {
+    agents: Vec<AgentView>,
+}
+
+/// An agent, as the living workers tell of it. What none of them tells is null.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AgentView {
+    /// What a task asks for.
+    name: String,
+    display_name: String,
+    /// Built in, to test the instrument.
+    control: bool,
+    /// May be asked for with the name of a model: `claude:claude-sonnet-4-5`.
+    takes_model: bool,
+    /// Whether a living worker has it.
+    installed: bool,
+    /// That of the first worker that has it.
+    version: Option<String>,
+    capabilities: Option<Capabilities>,
+    /// Why it is not installed, where no worker has it.
+    problem: Option<String>,
+    /// How to install it, where no worker has it.
+    fix: Option<String>,
+    /// The workers that have it.
+    workers: Vec<AgentWorker>,
+}
+
+/// A worker that has an agent.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AgentWorker {
+    /// Of the worker; new at every start.
+    name: String,
+    version: Option<String>,
+}
+
+/// Lists the agents: first those that the service knows, then those that only workers tell of.
+#[utoipa::path(get, path = "/api/v1/agents", tag = "agents",
+    responses(
+        (status = 200, description = "The agents", body = AgentList),
+        (status = 503, description = "The database does not answer", body = ErrorBody)))]
+async fn list_agents(
+    State(api): State<ApiState>,
+    _caller: Caller,
+) -> Result<Json<AgentList>, ApiError> {
+    let workers = tenancy::live_workers()
+        .all(&api.platform.database)
+        .await
+        .map_err(ApiError::database("listing workers"))?;
+    let told = workers.iter().flat_map(|worker| {
+        reported_agents(worker)
+            .into_iter()
+            .map(|found| (&worker.name, found))
+    });
+    let mut agents: Vec<AgentView> = api.known_agents.iter().map(AgentView::untold).collect();
+    let mut others: BTreeMap<String, AgentView> = BTreeMap::new();
+    for (worker, found) in told {
+        match agents.iter_mut().find(|agent| agent.name == found.name) {
+            Some(agent) => agent.hear(worker, found),
+            None => others
+                .entry(found.name.clone())
+                .or_insert_with(|| AgentView::told_alone(&found))
+                .hear(worker, found),
+        }
+    }
+    agents.extend(others.into_values());
+    for agent in &mut agents {
+        agent.conclude();
+    }
+    Ok(Json(AgentList { agents }))
+}
+
+impl AgentView {
+    /// An agent that the service knows, before any worker was heard.
+    fn untold(known: &KnownAgent) -> Self {
+        let KnownAgent {
+            name,
+            display_name,
+            control,
+            takes_model,
+        } = known.clone();
+        Self {
+            name,
+            display_name,
+            control,
+            takes_model,
+            installed: false,
+            version: None,
+            capabilities: None,
+            problem: None,
+            fix: None,
+            workers: Vec::new(),
+        }
+    }
+
+    /// An agent that only workers tell of.
+    fn told_alone(found: &ReportedAgent) -> Self {
+        Self::untold(&KnownAgent {
+            name: found.name.clone(),
+            display_name: found.name.clone(),
+            control: found.control,
+            takes_model: false,
+        })
+    }
+
+    /// Takes up what one worker tells. One that has the agent knows it better than one that has
+    /// not; among equals the first one counts.
+    fn hear(&mut self, worker: &str, found: ReportedAgent) {
+        let ReportedAgent {
+            name: _,
+            display_name,
+            available,
+            version,
+            problem,
+            fix,
+            control: _,
+            default_model,
+            capabilities,
+        } = found;
+        if let Some(display_name) = display_name {
+            self.display_name = display_name;
+        }
+        self.takes_model |= default_model.is_some();
+        if available && !self.installed {
+            self.version = version.clone();
+            self.capabilities = capabilities;
+        } else {
+            self.capabilities = self.capabilities.or(capabilities);
+        }
+        if available {
+            self.installed = true;
+            self.workers.push(AgentWorker {
+                name: worker.to_owned(),
+                version,
+            });
+        } else {
+            self.problem = self.problem.take().or(problem);
+            self.fix = self.fix.take().or(fix);
+        }
+    }
+
+    /// Once all workers were heard: a worker that lacks what another has is no problem, and an
+    /// agent that nobody tells of has one.
+    fn conclude(&mut self) {
+        if self.installed {
+            self.problem = None;
+            self.fix = None;
+        } else if self.problem.is_none() {
+            self.problem = Some(UNTOLD.to_owned());
+            self.fix = Some(START_ONE.to_owned());
+        }
+    }
+}

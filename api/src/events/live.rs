@@ -1,0 +1,468 @@
+//! The events of tasks as they come: read once per process, however many clients follow.
+//!
+//! One reader hears of every task that has something new, looks once a second at those that are
+//! followed (a wake-up may be lost), and puts what it finds into a window per task. Clients take
+//! from the window, each at its own pace. Whoever is further back than the window reaches takes the
+//! older events from pages that all such clients share: each is read once, a few at a time, and kept
+//! for a moment. Events never change, so a page cannot be out of date.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::vocabulary::{RunStatus, TaskStatus};
+use entity::{RunId, TaskId};
+use moka::future::Cache;
+use platform::events;
+use platform::notify::EventNotifier;
+use platform::telemetry::chain;
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::events::frame::Frame;
+use crate::tenancy;
+
+/// Events that are read at once.
+const PAGE: u64 = 500;
+/// How long a lost wake-up can hold an event back.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What all windows may hold together, and one of them at most and at least, in bytes.
+const ALL_WINDOWS: usize = 32 * 1024 * 1024;
+const LARGEST_WINDOW: usize = 512 * 1024;
+const SMALLEST_WINDOW: usize = 8 * 1024;
+/// Pages of older events that are read at once.
+const HISTORY_READERS: usize = 2;
+/// What all pages of older events may hold together, in bytes.
+const ALL_PAGES: u64 = 8 * 1024 * 1024;
+/// How long a page that nobody asks for is kept.
+const PAGE_IDLE: Duration = Duration::from_secs(30);
+/// Events of one answer to a client.
+const AT_ONCE: usize = 64;
+/// Tasks named in one query.
+const NAMED: usize = 500;
+
+/// Follows tasks. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Tail {
+    shared: Arc<Shared>,
+    asked: mpsc::UnboundedSender<TaskId>,
+}
+
+struct Shared {
+    database: DatabaseConnection,
+    followed: Mutex<HashMap<TaskId, Arc<Followed>>>,
+    history: Semaphore,
+    pages: Cache<PageOf, Arc<[Arc<Frame>]>>,
+}
+
+/// The events of a task after one number, up to another: what has been read of them does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct PageOf {
+    task: TaskId,
+    after: i64,
+    to: i64,
+}
+
+impl PageOf {
+    /// The page that the event after number `after` stands on, where there are events up to `newest`.
+    fn holding(task: TaskId, after: i64, newest: i64) -> Self {
+        let size = PAGE.cast_signed();
+        let begin = after - after.rem_euclid(size);
+        Self {
+            task,
+            after: begin,
+            to: begin.saturating_add(size).min(newest),
+        }
+    }
+}
+
+/// A task that somebody follows.
+struct Followed {
+    window: Mutex<Window>,
+    /// Changes whenever the window does.
+    changed: watch::Sender<u64>,
+    /// Whether anybody wants to know how its runs stand.
+    runs_matter: AtomicBool,
+}
+
+/// The newest events of a task, and how it stands.
+#[derive(Default)]
+struct Window {
+    /// False until the first look.
+    loaded: bool,
+    frames: VecDeque<Arc<Frame>>,
+    bytes: usize,
+    /// The number of the newest event that was read.
+    last: i64,
+    /// How the task ended, if nothing more can come although no event says so.
+    forsaken: Option<TaskStatus>,
+    /// Read before the events were: what belongs to a run that had ended then is in the window.
+    runs: HashMap<RunId, RunStatus>,
+}
+
+impl Window {
+    fn push(&mut self, frame: Frame) {
+        self.last = frame.seq;
+        self.bytes += frame.bytes.len();
+        self.frames.push_back(Arc::new(frame));
+    }
+
+    fn shrink(&mut self, most: usize) {
+        while self.bytes > most
+            && self.frames.len() > 1
+            && let Some(oldest) = self.frames.pop_front()
+        {
+            self.bytes -= oldest.bytes.len();
+        }
+    }
+
+    /// The number of the event before the oldest here.
+    fn begins_after(&self) -> i64 {
+        self.frames.front().map_or(self.last, |first| first.seq - 1)
+    }
+}
+
+/// About what a page takes, in bytes.
+fn weight(page: &[Arc<Frame>]) -> u32 {
+    let bytes: usize = page.iter().map(|frame| frame.bytes.len() + 128).sum();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is whole after every step, also where a holder panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tail {
+    /// Begins to read, until `stopping`.
+    pub(crate) fn start(
+        database: DatabaseConnection,
+        waker: &dyn EventNotifier,
+        stopping: CancellationToken,
+    ) -> Self {
+        // Holds at most one message per client that comes.
+        let (asked, asks) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            database,
+            followed: Mutex::default(),
+            history: Semaphore::new(HISTORY_READERS),
+            pages: Cache::builder()
+                .max_capacity(ALL_PAGES)
+                .weigher(|_, page: &Arc<[Arc<Frame>]>| weight(page))
+                .time_to_idle(PAGE_IDLE)
+                .build(),
+        });
+        let reading = read(Arc::clone(&shared), asks, waker.subscribe());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = reading => {}
+            }
+        });
+        Self { shared, asked }
+    }
+
+    /// How many readers there are now.
+    pub(crate) fn readers(&self) -> usize {
+        lock(&self.shared.followed)
+            .values()
+            .map(|followed| followed.changed.receiver_count())
+            .sum()
+    }
+
+    /// A reader of one task's events after number `after`. `runs_matter`: it will ask how runs stand.
+    pub(crate) fn reader(&self, task: TaskId, after: i64, runs_matter: bool) -> TailReader {
+        let mut is_new = false;
+        let (followed, changed) = {
+            let mut all = lock(&self.shared.followed);
+            let followed = all.entry(task).or_insert_with(|| {
+                is_new = true;
+                Arc::new(Followed {
+                    window: Mutex::default(),
+                    changed: watch::Sender::new(0),
+                    runs_matter: AtomicBool::new(false),
+                })
+            });
+            (Arc::clone(followed), followed.changed.subscribe())
+        };
+        let has_news = runs_matter && !followed.runs_matter.swap(true, Ordering::Relaxed);
+        if is_new || has_news {
+            // Fails only where the reader has stopped, and then the process does.
+            let _ = self.asked.send(task);
+        }
+        TailReader {
+            shared: Arc::clone(&self.shared),
+            task,
+            after,
+            followed,
+            changed,
+        }
+    }
+}
+
+/// The one reader of a process.
+async fn read(
+    shared: Arc<Shared>,
+    mut asks: mpsc::UnboundedReceiver<TaskId>,
+    mut wakeups: tokio::sync::broadcast::Receiver<TaskId>,
+) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let looked = tokio::select! {
+            asked = asks.recv() => match asked {
+                Some(task) => shared.look_at(&[task]).await,
+                None => return,
+            },
+            heard = wakeups.recv() => match heard {
+                Ok(task) if shared.follows(task) => shared.look_at(&[task]).await,
+                Ok(_) => Ok(()),
+                // Which tasks were missed is not known, so all are looked at.
+                Err(RecvError::Lagged(_)) => shared.look_at_all().await,
+                Err(RecvError::Closed) => {
+                    ticks.tick().await;
+                    shared.look_at_all().await
+                }
+            },
+            _ = ticks.tick() => shared.look_at_all().await,
+        };
+        if let Err(error) = looked {
+            tracing::warn!(error = chain(&error), "events cannot be read");
+        }
+    }
+}
+
+impl Shared {
+    fn follows(&self, task: TaskId) -> bool {
+        lock(&self.followed).contains_key(&task)
+    }
+
+    async fn look_at_all(&self) -> Result<(), DbErr> {
+        let mut tasks: Vec<TaskId> = lock(&self.followed).keys().copied().collect();
+        tasks.sort();
+        self.look_at(&tasks).await
+    }
+
+    /// Reads what is new of some tasks: one query tells which have something, and as a rule only
+    /// these cost another.
+    async fn look_at(&self, tasks: &[TaskId]) -> Result<(), DbErr> {
+        for tasks in tasks.chunks(NAMED) {
+            let of_interest: Vec<TaskId> = {
+                let all = lock(&self.followed);
+                let matters = |task: &&TaskId| {
+                    all.get(task)
+                        .is_some_and(|followed| followed.runs_matter.load(Ordering::Relaxed))
+                };
+                tasks.iter().filter(matters).copied().collect()
+            };
+            let runs = if of_interest.is_empty() {
+                Vec::new()
+            } else {
+                tenancy::run_states(&self.database, &of_interest).await?
+            };
+            let states = tenancy::task_states(&self.database, tasks).await?;
+            let mut of_runs: HashMap<TaskId, HashMap<RunId, RunStatus>> = HashMap::new();
+            for (task, run, status) in runs {
+                of_runs.entry(task).or_default().insert(run, status);
+            }
+            for (task, status, newest) in states {
+                let runs = of_runs.remove(&task).unwrap_or_default();
+                self.look_into(task, status, newest, runs).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_into(
+        &self,
+        task: TaskId,
+        status: TaskStatus,
+        newest: i64,
+        runs: HashMap<RunId, RunStatus>,
+    ) -> Result<(), DbErr> {
+        let Some((followed, most)) = self.followed(task) else {
+            return Ok(());
+        };
+        let (mut after, known) = {
+            let window = lock(&followed.window);
+            let begin = if window.loaded {
+                window.last
+            } else {
+                // Older ones are read by whoever wants them.
+                newest.saturating_sub(PAGE.cast_signed()).max(0)
+            };
+            (begin, window.loaded && window.runs == runs)
+        };
+        let mut changed = !known;
+        let mut is_over = false;
+        while after < newest {
+            let rows = events::read_after(&self.database, task, after, PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.seq;
+            is_over = last.kind == "completed";
+            let mut window = lock(&followed.window);
+            for row in rows {
+                window.push(Frame::new(row));
+            }
+            window.shrink(most);
+            changed = true;
+        }
+        // The last event has been written by now, unless whoever was to write it is gone.
+        let forsaken = status.is_final()
+            && !is_over
+            && lock(&followed.window)
+                .frames
+                .back()
+                .is_none_or(|last| last.kind != "completed")
+            && tenancy::open_jobs(&self.database, task).await? == 0;
+        {
+            let mut window = lock(&followed.window);
+            let forsaken = forsaken.then_some(status);
+            changed |= window.forsaken != forsaken;
+            window.forsaken = forsaken;
+            window.runs = runs;
+            window.last = window.last.max(after);
+            window.loaded = true;
+        }
+        if changed {
+            followed.changed.send_modify(|version| *version += 1);
+        }
+        Ok(())
+    }
+
+    /// Older events: from the database, or as somebody else has just read them.
+    async fn page(&self, of: PageOf) -> Result<Arc<[Arc<Frame>]>, DbErr> {
+        let reading = async {
+            // Never closed.
+            let _permit = self.history.acquire().await;
+            let count = (of.to - of.after).unsigned_abs();
+            let rows = events::read_after(&self.database, of.task, of.after, count).await?;
+            let frames = rows.into_iter().map(|row| Arc::new(Frame::new(row)));
+            Ok::<Arc<[Arc<Frame>]>, DbErr>(frames.collect())
+        };
+        // Whoever asks for a page that is being read waits for it.
+        self.pages
+            .try_get_with(of, reading)
+            .await
+            .map_err(|error| DbErr::Custom(error.to_string()))
+    }
+
+    /// A task that is followed, and how large its window may be now.
+    fn followed(&self, task: TaskId) -> Option<(Arc<Followed>, usize)> {
+        let all = lock(&self.followed);
+        let most = (ALL_WINDOWS / all.len().max(1)).clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
+        all.get(&task).map(|followed| (Arc::clone(followed), most))
+    }
+}
+
+/// What a reader is told.
+pub(crate) enum Told {
+    /// Events, in order, and whether the last of them is the newest there is.
+    Frames(Vec<Arc<Frame>>, bool),
+    /// Nothing new.
+    Nothing,
+    /// Nothing more will come, although no event says so.
+    Forsaken(TaskStatus),
+}
+
+/// Reads the events of one task in order.
+pub(crate) struct TailReader {
+    shared: Arc<Shared>,
+    task: TaskId,
+    after: i64,
+    followed: Arc<Followed>,
+    changed: watch::Receiver<u64>,
+}
+
+impl TailReader {
+    /// The next events, if there are any yet.
+    pub(crate) async fn next(&mut self) -> Result<Told, DbErr> {
+        // Marked before the look: what comes meanwhile ends the next wait.
+        self.changed.mark_unchanged();
+        {
+            let window = lock(&self.followed.window);
+            if !window.loaded {
+                return Ok(Told::Nothing);
+            }
+            if self.after >= window.begins_after() {
+                let frames: Vec<_> = match window.frames.front() {
+                    None => Vec::new(),
+                    Some(first) => {
+                        // Numbers have no gaps.
+                        let known = self.after.saturating_add(1).saturating_sub(first.seq);
+                        let skipped = usize::try_from(known).unwrap_or(0);
+                        window
+                            .frames
+                            .iter()
+                            .skip(skipped)
+                            .take(AT_ONCE)
+                            .cloned()
+                            .collect()
+                    }
+                };
+                if let Some(last) = frames.last() {
+                    self.after = last.seq;
+                    let newest = self.after >= window.last;
+                    return Ok(Told::Frames(frames, newest));
+                }
+                return Ok(match window.forsaken {
+                    Some(status) => Told::Forsaken(status),
+                    None => Told::Nothing,
+                });
+            }
+        }
+        // Seldom, and it asks the database: nobody else is to keep room for that.
+        Box::pin(self.older()).await
+    }
+
+    async fn older(&mut self) -> Result<Told, DbErr> {
+        let newest = lock(&self.followed.window).last;
+        let of = PageOf::holding(self.task, self.after, newest);
+        let page = self.shared.page(of).await?;
+        let frames: Vec<_> = page
+            .iter()
+            .skip_while(|frame| frame.seq <= self.after)
+            .take(AT_ONCE)
+            .cloned()
+            .collect();
+        match frames.last() {
+            Some(last) => self.after = last.seq,
+            // Rows that are gone will not come back.
+            None => self.after = of.to,
+        }
+        let window = lock(&self.followed.window);
+        Ok(Told::Frames(frames, self.after >= window.last))
+    }
+
+    /// The number of the event that was told last.
+    pub(crate) fn after(&self) -> i64 {
+        self.after
+    }
+
+    /// How a run stood when all the events so far had been read.
+    pub(crate) fn run_status(&self, run: RunId) -> Option<RunStatus> {
+        lock(&self.followed.window).runs.get(&run).copied()
+    }
+
+    /// Waits until there may be something new.
+    pub(crate) async fn wait(&mut self) {
+        // The sender lives as long as `followed` does.
+        let _ = self.changed.changed().await;
+    }
+}
+
+impl Drop for TailReader {
+    fn drop(&mut self) {
+        let mut all = lock(&self.shared.followed);
+        // This reader still counts.
+        let is_last = all
+            .get(&self.task)
+            .is_some_and(|followed| followed.changed.receiver_count() <= 1);
+        if is_last {
+            all.remove(&self.task);
+        }
+    }
+}

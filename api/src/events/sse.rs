@@ -1,0 +1,283 @@
+//! The events of a task as server-sent events: what was, then what happens. A stream holds nothing
+//! that a client which comes back with `Last-Event-ID` could miss.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use chrono::Utc;
+use domain::vocabulary::{Level, RunStatus};
+use entity::{RunId, TaskId};
+use futures::Stream;
+use platform::telemetry::chain;
+use sea_orm::DatabaseConnection;
+use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::caller::Caller;
+use crate::events::frame::{self, Frame};
+use crate::events::live::{TailReader, Told};
+use crate::events::stream_quota::Seat;
+use crate::http::error::ApiError;
+use crate::state::ApiState;
+use crate::tenancy::TaskSummary;
+
+const HEARTBEAT: Duration = Duration::from_secs(15);
+const BEAT: Bytes = Bytes::from_static(b": heartbeat\n\n");
+/// After how long a client that was cut off is to come back.
+const COME_BACK: &str = "retry: 2000\n";
+/// How often in a row the database may fail a stream before it ends.
+const PATIENCE: u32 = 30;
+
+/// What a stream tells of, and when it is over.
+pub(crate) enum Followed {
+    /// Everything, until the event `completed`.
+    Task,
+    /// What belongs to these runs, until they have ended.
+    Runs {
+        agent: String,
+        runs: Vec<RunId>,
+        /// What a client of the first service asked for; told back to it.
+        log_type: Option<String>,
+    },
+}
+
+/// Which events a client wants. Those that end a stream are always sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// At least as loud as this.
+    pub(crate) level: Option<Level>,
+    /// Of these kinds; all, if none is named.
+    pub(crate) kinds: Vec<String>,
+}
+
+impl Wanted {
+    fn takes(&self, frame: &Frame) -> bool {
+        let loud = self.level.is_none_or(|least| frame.level >= least);
+        let named = self.kinds.is_empty() || self.kinds.contains(&frame.kind);
+        (loud && named) || frame.kind == "completed"
+    }
+}
+
+/// The events of a task after number `after`, as a response that goes on.
+///
+/// # Errors
+/// The caller follows too many streams.
+pub(crate) fn follow(
+    state: &ApiState,
+    caller: &Caller,
+    task: &TaskSummary,
+    followed: Followed,
+    wanted: Wanted,
+    after: i64,
+) -> Result<Response, ApiError> {
+    let seat = state.streams.take(caller)?;
+    let events = Follow {
+        seat: seat.map(|seat| (seat, state.platform.database.clone())),
+        reader: state
+            .tail
+            .reader(task.id, after, matches!(followed, Followed::Runs { .. })),
+        task: task.id,
+        followed,
+        wanted,
+        stopping: state.stopping.clone(),
+    }
+    .events();
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+        // A proxy that gathers pieces would hold events back.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(events)).into_response())
+}
+
+/// One client that follows a task.
+struct Follow {
+    task: TaskId,
+    followed: Followed,
+    wanted: Wanted,
+    reader: TailReader,
+    /// Held as long as the stream goes on; with the database that knows whether it may.
+    seat: Option<(Seat, DatabaseConnection)>,
+    stopping: CancellationToken,
+}
+
+impl Follow {
+    fn events(mut self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+        async_stream::stream! {
+            yield Ok(self.connected());
+            let mut failures = 0;
+            // Made once and kept: to line up anew at every event would cost ten thousand clients more
+            // than the event does.
+            let mut stopped = std::pin::pin!(self.stopping.clone().cancelled_owned());
+            let mut beats = tokio::time::interval(HEARTBEAT);
+            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            beats.reset();
+            let mut looked = Instant::now();
+            loop {
+                // Also where events come so fast that no heartbeat is needed.
+                if looked.elapsed() >= HEARTBEAT {
+                    if !self.is_welcome().await {
+                        return;
+                    }
+                    looked = Instant::now();
+                }
+                match self.reader.next().await {
+                    Ok(Told::Frames(frames, newest)) => {
+                        failures = 0;
+                        let bytes = self.gather(&frames);
+                        // A task that was tried again has ended before.
+                        let is_over = newest
+                            && frames.last().is_some_and(|last| last.kind == "completed");
+                        drop(frames);
+                        if !bytes.is_empty() {
+                            yield Ok(bytes);
+                        }
+                        if is_over && let Followed::Runs { .. } = self.followed {
+                            // Whoever follows an agent waits for the end of the agent, not of the task.
+                            let status = self.runs_ended_as().unwrap_or(RunStatus::Done);
+                            yield Ok(self.last(status.as_str()));
+                        }
+                        if is_over || self.stopping.is_cancelled() {
+                            return;
+                        }
+                        continue;
+                    }
+                    Ok(Told::Forsaken(status)) => {
+                        yield Ok(self.last(status.as_str()));
+                        return;
+                    }
+                    Ok(Told::Nothing) => {
+                        failures = 0;
+                        if let Some(status) = self.runs_ended_as() {
+                            yield Ok(self.last(status.as_str()));
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        tracing::warn!(error = chain(&error), failures, "a stream cannot read");
+                        if failures >= PATIENCE {
+                            return;
+                        }
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        continue;
+                    }
+                }
+                let beat = tokio::select! {
+                    () = self.reader.wait() => false,
+                    _ = beats.tick() => true,
+                    () = &mut stopped => return,
+                };
+                if beat {
+                    yield Ok(BEAT);
+                }
+            }
+        }
+    }
+
+    /// Whether the caller still may follow. Who may not is cut off, and refused when it comes back.
+    async fn is_welcome(&self) -> bool {
+        match &self.seat {
+            Some((seat, database)) => seat.is_good(database).await,
+            None => true,
+        }
+    }
+
+    /// What is sent of some events.
+    fn gather(&self, frames: &[std::sync::Arc<Frame>]) -> Bytes {
+        let mut sent = frames
+            .iter()
+            .filter(|frame| self.tells_of(frame) && self.wanted.takes(frame));
+        // One event, as a rule: nothing to copy.
+        match (sent.next(), sent.next()) {
+            (None, _) => Bytes::new(),
+            (Some(one), None) => one.bytes.clone(),
+            (Some(first), Some(second)) => {
+                let mut bytes = BytesMut::new();
+                for frame in [first, second].into_iter().chain(sent) {
+                    bytes.extend_from_slice(&frame.bytes);
+                }
+                bytes.freeze()
+            }
+        }
+    }
+
+    fn tells_of(&self, frame: &Frame) -> bool {
+        match &self.followed {
+            Followed::Task => true,
+            Followed::Runs { runs, .. } => {
+                frame.run.is_some_and(|run| runs.contains(&run)) || frame.kind == "completed"
+            }
+        }
+    }
+
+    fn agent(&self) -> Option<&str> {
+        match &self.followed {
+            Followed::Task => None,
+            Followed::Runs { agent, .. } => Some(agent),
+        }
+    }
+
+    fn connected(&self) -> Bytes {
+        let mut data = self.own_data("connected", "Connected to live log stream");
+        if let Followed::Runs {
+            log_type: Some(log_type),
+            ..
+        } = &self.followed
+        {
+            data["log_type"] = json!(log_type);
+        }
+        let mut bytes = BytesMut::from(COME_BACK.as_bytes());
+        // Whoever is cut off before the first event comes back to the same place.
+        bytes.extend_from_slice(&frame::own(self.reader.after(), "connected", &data));
+        bytes.freeze()
+    }
+
+    /// The end of a stream that no stored event ends.
+    fn last(&self, status: &str) -> Bytes {
+        let kind = match &self.followed {
+            Followed::Task => "completed",
+            Followed::Runs { .. } => "agent_completed",
+        };
+        let whose = self.agent().unwrap_or("Task");
+        let mut last = self.own_data(kind, &format!("{whose} completed: {status}"));
+        last["status"] = json!(status);
+        // No event has this number yet: whoever comes back with it has seen the end, and not only the
+        // last event before it. The next one, should the task be tried again, tells just of that.
+        let id = self.reader.after().saturating_add(1);
+        frame::own(id, kind, &last)
+    }
+
+    /// The fields of an event of the stream itself.
+    fn own_data(&self, kind: &str, message: &str) -> Value {
+        json!({
+            "type": kind,
+            "level": Level::Info,
+            "timestamp": Utc::now(),
+            "task_id": self.task,
+            "agent": self.agent(),
+            "message": message,
+        })
+    }
+
+    /// How the newest of the runs ended, once all have.
+    fn runs_ended_as(&self) -> Option<RunStatus> {
+        let Followed::Runs { runs, .. } = &self.followed else {
+            return None;
+        };
+        let mut newest = None;
+        for run in runs {
+            let status = self.reader.run_status(*run)?;
+            if !status.is_final() {
+                return None;
+            }
+            newest = Some(status);
+        }
+        newest
+    }
+}

@@ -1,0 +1,4 @@
+//! Judgings of a task.
+
+pub mod create;
+pub(crate) mod routes;

@@ -1,0 +1,190 @@
+//! What is said of answers in the same words for every operation: headers, and how refusals look.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::{
+    Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
+};
+
+/// What an operation answers where all is well, by its name; with a status, where it is not. Taken from
+/// a service with a few tasks.
+static EXAMPLES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+    // A test holds every one of them to the schema of its answer.
+    serde_json::from_str(include_str!("examples.json")).unwrap_or_default()
+});
+
+const EVENT: &str = "{\"type\":\"task_started\",\"level\":\"INFO\",\
+    \"timestamp\":\"2026-11-23T22:55:26.001873Z\",\
+    \"task_id\":\"01a20a9f-0d3a-770c-b510-195cd6bcadde\",\"run_id\":null,\"agent\":null,\
+    \"message\":\"task started\"}";
+
+/// A refusal in the shape of all of them.
+pub(crate) fn refusal(description: &str) -> Response {
+    ResponseBuilder::new()
+        .description(description)
+        .content(JSON, Content::new(Some(Ref::from_schema_name(REFUSAL))))
+        .build()
+}
+
+const JSON: &str = "application/json";
+const REFUSAL: &str = "ErrorBody";
+const INVALID: &str = "InvalidBody";
+
+/// Completes the answers of an operation.
+pub(crate) fn complete(operation: &mut Operation) {
+    let name = operation.operation_id.clone().unwrap_or_default();
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        let correlation = "The request's own id, or a new one; it is in every line of the log";
+        add_header(response, "X-Correlation-ID", correlation);
+        let other = match status.as_str() {
+            "401" => Some(("WWW-Authenticate", "How to prove who one is")),
+            "429" | "503" => Some(("Retry-After", "In how many seconds to ask again")),
+            "416" => Some(("Content-Range", "How long the file is: `bytes */10`")),
+            _ => None,
+        };
+        if let Some((name, what)) = other {
+            add_header(response, name, what);
+        }
+        for (kind, content) in &mut response.content {
+            let RefOr::T(content) = content else { continue };
+            describe(content, kind, status, &name);
+        }
+    }
+}
+
+fn add_header(response: &mut Response, name: &str, what: &str) {
+    let mut header = Header::new(ObjectBuilder::new().schema_type(Type::String));
+    header.description = Some(what.to_owned());
+    response
+        .headers
+        .entry(name.to_owned())
+        .or_insert_with(|| header.into());
+}
+
+fn describe(content: &mut Content, kind: &str, status: &str, operation: &str) {
+    let is_refusal = matches!(&content.schema, Some(RefOr::Ref(schema))
+        if schema.ref_location.ends_with(REFUSAL));
+    match kind {
+        "text/event-stream" => {
+            content.schema = Some(event());
+            content.example = Some(json!({"id": "1", "event": "task_started", "data": EVENT}));
+        }
+        // As the file was stored; what is in it is the agents' affair.
+        "*/*" => content.schema = Some(RefOr::T(Schema::Object(bytes().build()))),
+        "application/zip" => {
+            let bytes = bytes().schema_type(Type::String).content_media_type(kind);
+            content.schema = Some(RefOr::T(Schema::Object(bytes.build())));
+        }
+        _ if is_refusal => {
+            if status == "422" {
+                content.schema = Some(Ref::from_schema_name(INVALID).into());
+            }
+            content.example = refused(status, operation);
+        }
+        _ => {
+            let example = if status.starts_with('2') {
+                EXAMPLES.get(operation)
+            } else {
+                EXAMPLES.get(&format!("{operation} {status}"))
+            };
+            content.example = content.example.take().or_else(|| example.cloned());
+        }
+    }
+}
+
+fn bytes() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some("Bytes"))
+}
+
+/// One event of a stream: a stream as a whole has no schema that could be told.
+fn event() -> RefOr<Schema> {
+    let text = |what: &str| {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(what))
+    };
+    let data = text("Its fields: `type`, `level`, `timestamp`, `task_id`, `message` and its own")
+        .content_media_type(JSON);
+    let event = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some("One event of the stream"))
+        .property(
+            "id",
+            text("Its number, to come back with as `Last-Event-ID`"),
+        )
+        .property("event", text("What happened"))
+        .property("data", data)
+        .property("retry", ObjectBuilder::new().schema_type(Type::Integer))
+        .required("id")
+        .required("event")
+        .required("data");
+    RefOr::T(Schema::Object(event.build()))
+}
+
+/// How a refusal with this status looks.
+fn refused(status: &str, operation: &str) -> Option<Value> {
+    let (title, error) = match (status, operation) {
+        ("400", "create_task") => (
+            "Bad Request",
+            "Invalid GitHub PR URL format. Expected: https://github.com/owner/repo/pull/number",
+        ),
+        ("400", "cancel_task") => (
+            "Bad Request",
+            "Task is already completed and cannot be cancelled",
+        ),
+        ("400", "run_task") => ("Bad Request", "Task cannot be run in status: done"),
+        ("400", _) => ("Bad Request", "Invalid host header"),
+        ("401", _) => ("Unauthorized", "The request does not come from the gateway"),
+        ("403", _) => ("Forbidden", "This takes the role member"),
+        ("404", "download_artifact") => (
+            "Not Found",
+            "Artifact transcript not found for agent claude",
+        ),
+        ("404", "retry_dead_job" | "discard_dead_job") => ("Not Found", "Job not found"),
+        ("404", _) => ("Not Found", "Task not found"),
+        ("409", "retry_dead_job" | "discard_dead_job") => ("Conflict", "The job is not dead"),
+        ("409", "download_artifact" | "download_bundle") => (
+            "Conflict",
+            "The bundle can be fetched when the task has ended; it is running now. An agent that \
+             is being measured could learn from it what it is asked. Open at any time: \
+             manifest.json, task.log",
+        ),
+        ("409", _) => (
+            "Conflict",
+            "The task has not ended; only what has ended can be tried again",
+        ),
+        ("413", _) => ("Payload Too Large", "The body is too large"),
+        ("415", _) => (
+            "Unsupported Media Type",
+            "The body must be sent as application/json",
+        ),
+        ("416", _) => ("Range Not Satisfiable", "The range cannot be satisfied"),
+        ("422", _) => ("Unprocessable Entity", "Unprocessable Entity"),
+        ("429", _) => ("Too Many Requests", "Too many requests"),
+        ("500", _) => ("Internal Server Error", "Internal server error"),
+        ("503", _) => ("Service Unavailable", "The service cannot answer right now"),
+        _ => return None,
+    };
+    let number: u16 = status.parse().ok()?;
+    let detail = if status == "422" {
+        json!([{"type": "less_than_equal", "loc": ["body", "max_files"],
+            "msg": "Input should be less than or equal to 1000", "input": 1001,
+            "ctx": {"le": 1000}}])
+    } else {
+        json!(error)
+    };
+    Some(json!({
+        "error": error, "status_code": number, "path": "/api/v1/tasks", "type": "about:blank",
+        "title": title, "status": number, "detail": detail,
+        "correlation_id": "5c2f1b9e-3d4a-4b8e-9c57-0d6c5f6c1a11",
+    }))
+}

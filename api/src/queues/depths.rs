@@ -1,0 +1,108 @@
+//! How many jobs there are, without counting all that ever were every time.
+//!
+//! What waits, is worked on or is dead is counted with every request: an index leads to it, and it is
+//! little. What is done or cancelled only grows, to millions, and is of no use to anybody by the second:
+//! it is counted once a minute.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use domain::vocabulary::JobState;
+use entity::job;
+use moka::future::Cache;
+use sea_orm::sea_query::{Expr, ExprTrait, Func, SimpleExpr};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, QueryFilter, QuerySelect, Select};
+
+use crate::caller::Caller;
+use crate::tenancy;
+
+const KEPT: Duration = Duration::from_secs(60);
+/// Organisations and teams that are remembered.
+const MOST: u64 = 1_000;
+
+/// Jobs of one queue and state.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted {
+    pub(crate) queue: String,
+    pub(crate) state: JobState,
+    pub(crate) count: u64,
+    /// How many of them may be taken now.
+    pub(crate) due: u64,
+    /// When the first of them could or can be taken.
+    pub(crate) first: Option<DateTime<Utc>>,
+}
+
+/// Queue, state, how many are due, how many there are, and when the first can be taken.
+type Row = (String, JobState, i64, i64, Option<DateTime<Utc>>);
+
+/// Whose jobs.
+type Whose = Option<(String, Option<String>)>;
+
+/// The jobs that have ended, as they were counted last.
+pub(crate) struct EndedJobs(Cache<Whose, Arc<[Counted]>>);
+
+impl EndedJobs {
+    pub(crate) fn new() -> Self {
+        let cache = Cache::builder().max_capacity(MOST).time_to_live(KEPT);
+        Self(cache.build())
+    }
+
+    /// The jobs of the tasks that a caller may see, or of the whole installation.
+    pub(crate) async fn and_others(
+        &self,
+        database: &DatabaseConnection,
+        caller: Option<&Caller>,
+    ) -> Result<Vec<Counted>, DbErr> {
+        let jobs = || caller.map_or_else(tenancy::jobs_of_all, tenancy::jobs);
+        let whose = caller.map(|caller| (caller.org.clone(), caller.team.clone()));
+        let ended = [JobState::Done, JobState::Cancelled];
+        let ended = self
+            .0
+            .try_get_with(whose, async {
+                let ended = count(database, jobs(), ended).await?;
+                Ok::<Arc<[Counted]>, DbErr>(ended.into())
+            })
+            .await
+            .map_err(|error| match Arc::try_unwrap(error) {
+                Ok(error) => error,
+                Err(shared) => DbErr::Custom(shared.to_string()),
+            })?;
+        let open = [JobState::Queued, JobState::Leased, JobState::Failed];
+        let mut all = count(database, jobs(), open).await?;
+        all.extend(ended.iter().cloned());
+        Ok(all)
+    }
+}
+
+async fn count(
+    database: &DatabaseConnection,
+    jobs: Select<job::Entity>,
+    states: impl IntoIterator<Item = JobState>,
+) -> Result<Vec<Counted>, DbErr> {
+    let is_due = Expr::col((job::Entity, job::Column::AvailableAt)).lte(Utc::now());
+    let due: SimpleExpr = Expr::case(is_due, 1).finally(0).into();
+    let counts: Vec<Row> = jobs
+        .filter(job::Column::State.is_in(states))
+        .select_only()
+        .column(job::Column::Queue)
+        .column(job::Column::State)
+        .expr_as(SimpleExpr::from(Func::sum(due)), "due")
+        .column_as(job::Column::Id.count(), "count")
+        .column_as(job::Column::AvailableAt.min(), "first")
+        .group_by(job::Column::Queue)
+        .group_by(job::Column::State)
+        .into_tuple()
+        .all(database)
+        .await?;
+    let counted = counts
+        .into_iter()
+        .map(|(queue, state, due, count, first)| Counted {
+            queue,
+            state,
+            count: count.unsigned_abs(),
+            due: due.unsigned_abs(),
+            first,
+        });
+    Ok(counted.collect())
+}

@@ -1,0 +1,5 @@
+//! Runs of a task and their comparison.
+
+pub(crate) mod lookup;
+pub(crate) mod routes;
+pub(crate) mod comparison;

@@ -1,0 +1,55 @@
+//! Finds the run that a request names.
+
+use entity::{RunId, agent_run};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
+
+use crate::http::error::ApiError;
+use crate::http::validation::Fields;
+use crate::state::ApiState;
+use crate::tenancy::{self, TaskSummary};
+
+/// The trial that a query names, if it names one.
+pub(crate) fn asked_trial(query: &mut Fields) -> Option<i32> {
+    query
+        .integer("trial", 1, i32::MAX.into())
+        .and_then(|trial| i32::try_from(trial).ok())
+}
+
+/// The run of an agent: the trial asked for, or the newest.
+pub(crate) async fn run_of(
+    api: &ApiState,
+    task: &TaskSummary,
+    agent: &str,
+    trial: Option<i32>,
+) -> Result<Option<agent_run::Model>, ApiError> {
+    wanted_run(task, agent, trial)
+        .one(&api.platform.database)
+        .await
+        .map_err(ApiError::database("finding a run"))
+}
+
+/// Which run that is, without reading what it holds.
+pub(crate) async fn newest_run_of(
+    api: &ApiState,
+    task: &TaskSummary,
+    agent: &str,
+    trial: Option<i32>,
+) -> Result<Option<RunId>, ApiError> {
+    wanted_run(task, agent, trial)
+        .select_only()
+        .column(agent_run::Column::Id)
+        .into_tuple()
+        .one(&api.platform.database)
+        .await
+        .map_err(ApiError::database("finding a run"))
+}
+
+/// The newest run first.
+fn wanted_run(task: &TaskSummary, agent: &str, trial: Option<i32>) -> Select<agent_run::Entity> {
+    let mut wanted = tenancy::runs_of(task).filter(agent_run::Column::Agent.eq(agent));
+    if let Some(trial) = trial {
+        wanted = wanted.filter(agent_run::Column::Trial.eq(trial));
+    }
+    QueryTrait::query(&mut wanted).clear_order_by();
+    wanted.order_by_desc(agent_run::Column::Trial).limit(1)
+}

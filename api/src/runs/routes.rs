@@ -1,0 +1,319 @@
+//! `/api/v1/tasks/{id}/agents`: how each agent does in a task, trial by trial.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use entity::{RunId, agent_run, artifact, score};
+use sea_orm::{ColumnTrait, QueryFilter};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::artifacts::routes::download_url;
+use crate::caller::Caller;
+use crate::http::error::Problem;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::validation::{Path, Query};
+use crate::runs::lookup::{asked_trial, run_of};
+use crate::state::ApiState;
+use crate::tenancy;
+use crate::tenancy::TaskSummary;
+
+pub(crate) fn router() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_runs))
+        .routes(routes!(show_run))
+}
+
+/// One trial of one agent. What is not known is null.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RunView {
+    id: Uuid,
+    task_id: Uuid,
+    agent: String,
+    /// From 1.
+    trial: i32,
+    /// `queued`, `running`, `judging`, `done`, `error` or `cancelled`.
+    status: String,
+    /// What it is doing while it runs.
+    phase: Option<String>,
+    #[schema(value_type = Object)]
+    milestones: Value,
+    /// The files of the run, and where to fetch them.
+    artifacts: BTreeMap<String, String>,
+    #[schema(value_type = Object)]
+    stats: Value,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    completed_at: Option<DateTime<Utc>>,
+    error_message: Option<String>,
+    retry_count: i32,
+    /// `provider`, `agent`, `harness`, `cancelled` or `budget`.
+    failure_cause: Option<String>,
+    #[schema(value_type = Vec<Object>)]
+    breaks: Value,
+    compression_detected: bool,
+    seal_broken: bool,
+    /// How the baseline was taken: `fork` or `split`.
+    baseline: Option<String>,
+    agent_version: Option<String>,
+    /// What the agent asks; null where only its program knows.
+    model: Option<String>,
+    overall_score: Option<f64>,
+    passed: Option<bool>,
+    /// The figures of the first break, by dimension.
+    dimensions: BTreeMap<String, DimensionView>,
+}
+
+/// The figures of a run in one dimension.
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct DimensionView {
+    /// How many probes the figures stand on.
+    n: i32,
+    /// Mean grade of a session that never saw the pull request.
+    cold: Option<f64>,
+    /// Mean grade just before the break.
+    baseline: Option<f64>,
+    /// Mean grade after the break: the score.
+    post: Option<f64>,
+    /// `(post - cold) / (baseline - cold)`.
+    retention: Option<f64>,
+    /// Share of what was right before the break that is right after it.
+    item_retention: Option<f64>,
+    /// Share of answers that gave a replaced value.
+    stale_rate: Option<f64>,
+    /// Share of answers that said "I don't recall".
+    abstained_rate: Option<f64>,
+    /// Share of answers that claimed something untrue, and nothing of what was asked.
+    wrong_rate: Option<f64>,
+    /// Share of answers that were right in part; null in scores of older versions.
+    partial_rate: Option<f64>,
+    /// Share of answers that said nothing that can be read; null in scores of older versions.
+    unreadable_rate: Option<f64>,
+}
+
+impl From<score::Model> for DimensionView {
+    fn from(score: score::Model) -> Self {
+        let score::Model {
+            id: _,
+            run_id: _,
+            dimension: _,
+            judging: _,
+            break_index: _,
+            n,
+            cold,
+            baseline,
+            post,
+            retention,
+            known: _,
+            kept: _,
+            item_retention,
+            stale_rate,
+            abstained_rate,
+            wrong_rate,
+            partial_rate,
+            unreadable_rate,
+            created_at: _,
+        } = score;
+        Self {
+            n,
+            cold,
+            baseline,
+            post,
+            retention,
+            item_retention,
+            stale_rate,
+            abstained_rate,
+            wrong_rate,
+            partial_rate,
+            unreadable_rate,
+        }
+    }
+}
+
+/// What belongs to a run but stands in other tables.
+#[derive(Default)]
+struct Belongings {
+    artifacts: Vec<artifact::Model>,
+    scores: Vec<score::Model>,
+}
+
+impl RunView {
+    fn new(run: agent_run::Model, belongings: Belongings) -> Self {
+        let agent_run::Model {
+            id,
+            task_id,
+            agent,
+            trial,
+            status,
+            phase,
+            milestones,
+            stats,
+            breaks,
+            compression_detected,
+            seal_broken,
+            baseline,
+            checkpoint: _,
+            agent_version,
+            model,
+            manifest: _,
+            retry_count,
+            failure_cause,
+            error_message,
+            overall_score,
+            passed,
+            created_at,
+            updated_at,
+            started_at,
+            completed_at,
+        } = run;
+        let artifacts = belongings
+            .artifacts
+            .into_iter()
+            .map(|artifact| {
+                let url = download_url(task_id, &agent, &artifact.name, Some(trial));
+                (artifact.name, url)
+            })
+            .collect();
+        let dimensions = belongings
+            .scores
+            .into_iter()
+            .map(|score| (score.dimension.to_string(), score.into()))
+            .collect();
+        Self {
+            id: id.0,
+            task_id: task_id.0,
+            agent,
+            trial,
+            status: status.to_string(),
+            phase,
+            milestones,
+            artifacts,
+            stats,
+            created_at,
+            updated_at,
+            started_at,
+            completed_at,
+            error_message,
+            retry_count,
+            failure_cause: failure_cause.map(|cause| cause.to_string()),
+            breaks,
+            compression_detected,
+            seal_broken,
+            baseline,
+            agent_version,
+            model,
+            overall_score,
+            passed,
+            dimensions,
+        }
+    }
+}
+
+/// Lists the runs of a task: agents in the order asked for, trials from 1.
+#[utoipa::path(get, path = "/api/v1/tasks/{task_id}/agents", tag = "tasks",
+    params(("task_id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "The runs", body = Vec<RunView>),
+        (status = 404, description = "There is no such task", body = ErrorBody)))]
+async fn list_runs(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<RunView>>, ApiError> {
+    let task = tenancy::task(&api.platform.database, &caller, &id).await?;
+    let mut runs = tenancy::runs_of(&task)
+        .all(&api.platform.database)
+        .await
+        .map_err(ApiError::database("listing runs"))?;
+    let order = agents_of(&task)?;
+    runs.sort_by_key(|run| order.iter().position(|agent| *agent == run.agent));
+    let mut belongings = belongings_of(&api, &task, None).await?;
+    let views = runs.into_iter().map(|run| {
+        let own = belongings.remove(&run.id).unwrap_or_default();
+        RunView::new(run, own)
+    });
+    Ok(Json(views.collect()))
+}
+
+/// Shows a run of an agent: the newest trial, or the one asked for.
+#[utoipa::path(get, path = "/api/v1/tasks/{task_id}/agents/{agent}", tag = "tasks",
+    params(
+        ("task_id" = Uuid, Path),
+        ("agent" = String, Path),
+        ("trial" = Option<i32>, Query, minimum = 1, description = "From 1; the newest if not given")),
+    responses(
+        (status = 200, description = "The run", body = RunView),
+        (status = 404, description = "There is no such task or run", body = ErrorBody),
+        (status = 422, description = "There is no such agent", body = ErrorBody)))]
+async fn show_run(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path((id, agent)): Path<(String, String)>,
+    Query(mut query): Query,
+) -> Result<Json<RunView>, ApiError> {
+    let trial = asked_trial(&mut query);
+    query.finish()?;
+    let task = tenancy::task(&api.platform.database, &caller, &id).await?;
+    let Some(run) = run_of(&api, &task, &agent, trial).await? else {
+        let registry = api.agents.load().await?;
+        if registry.accepts(&agent) || agents_of(&task)?.contains(&agent) {
+            return Err(ApiError::no_run(&agent));
+        }
+        let loc = vec!["path".into(), "agent".into()];
+        let problem = Problem::not_one_of(loc, &registry.names(), agent.into());
+        return Err(ApiError::Invalid(vec![problem]));
+    };
+    let mut belongings = belongings_of(&api, &task, Some(run.id)).await?;
+    let own = belongings.remove(&run.id).unwrap_or_default();
+    Ok(Json(RunView::new(run, own)))
+}
+
+/// The agents of a task, in the order asked for.
+fn agents_of(task: &TaskSummary) -> Result<Vec<String>, ApiError> {
+    serde_json::from_value(task.agents.clone())
+        .map_err(ApiError::internal("reading the agents of a task"))
+}
+
+/// Files and scores by run, in two queries whatever the number of runs.
+async fn belongings_of(
+    api: &ApiState,
+    task: &TaskSummary,
+    only: Option<RunId>,
+) -> Result<HashMap<RunId, Belongings>, ApiError> {
+    let mut artifacts = tenancy::artifacts_of(task).filter(artifact::Column::RunId.is_not_null());
+    let mut scores = tenancy::scores_of(task);
+    if let Some(run) = only {
+        artifacts = artifacts.filter(artifact::Column::RunId.eq(run));
+        scores = scores.filter(score::Column::RunId.eq(run));
+    }
+    let database = &api.platform.database;
+    let artifacts = artifacts
+        .all(database)
+        .await
+        .map_err(ApiError::database("listing artifacts"))?;
+    let scores = scores
+        .all(database)
+        .await
+        .map_err(ApiError::database("listing scores"))?;
+    let mut belongings: HashMap<RunId, Belongings> = HashMap::new();
+    for artifact in artifacts {
+        if let Some(run) = artifact.run_id {
+            belongings.entry(run).or_default().artifacts.push(artifact);
+        }
+    }
+    for score in scores {
+        belongings
+            .entry(score.run_id)
+            .or_default()
+            .scores
+            .push(score);
+    }
+    Ok(belongings)
+}

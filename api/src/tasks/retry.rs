@@ -1,0 +1,297 @@
+//! Makes runs again that gave no measurement.
+//!
+//! A run that the agent itself failed is a measurement: making it again until it succeeds would make
+//! the agent look better than it is, so it is not made again.
+
+use chrono::Utc;
+use domain::vocabulary::{FailureCause, JobKind, JobState, Level, RunStatus, TaskStatus};
+use entity::{RunId, TaskId, agent_run, job, task};
+use platform::connect::Platform;
+use platform::events::{self, Event, NewEvent};
+use platform::queue::{self, FOLLOW_UP_JOBS, Notification, Work};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, TransactionTrait,
+};
+use serde_json::json;
+
+use crate::admin::audit_log::{self, Actor};
+use crate::tasks::create::notify_workers;
+use crate::tasks::quota::is_room;
+use crate::tenancy::TaskSummary;
+
+/// Why nothing is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("The task has not ended; only what has ended can be tried again")]
+    NotEnded,
+    #[error("The task is being judged again; try again when that is done")]
+    BeingJudged,
+    #[error(
+        "No run of the task can be made again: {by_agent} failed by the agent's own fault, which is \
+         a measurement, and the others are done"
+    )]
+    NothingToRetry { by_agent: usize },
+    #[error("the organisation has {0} tasks that have not ended")]
+    TooManyTasks(u64),
+    #[error("The job is not dead")]
+    NotDead,
+    #[error("The task is not done: only what has been answered can be judged again")]
+    NotDone,
+    #[error(
+        "The task was asked to be judged again since, and only the newest judging is tried again"
+    )]
+    Overtaken,
+    #[error("the database did not do what was asked")]
+    Database(#[from] DbErr),
+}
+
+/// Which runs to make again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All that gave no measurement and whose agent is named; all agents, if none is.
+    Agents(Vec<String>),
+    Run(RunId),
+}
+
+/// Makes the runs of an ended task again that failed by another's fault than the agent's, or were
+/// cancelled. Returns how many. At most `most` tasks of the organisation are open then; 0 is any number.
+pub(crate) async fn retry_task(
+    platform: &Platform,
+    task: &TaskSummary,
+    which: &Which,
+    by: &Actor,
+    most: u64,
+) -> Result<usize, Refused> {
+    let transaction = platform.database.begin().await?;
+    let (count, rings) = begin_again(&transaction, platform, task, which, by, most).await?;
+    transaction.commit().await?;
+    tracing::info!(task.id = %task.id, runs = count, "trying runs of task {} again", task.id);
+    platform.event_notifier.notify(task.id).await;
+    notify_workers(platform, &rings).await;
+    Ok(count)
+}
+
+pub(crate) async fn begin_again(
+    transaction: &impl ConnectionTrait,
+    platform: &Platform,
+    task: &TaskSummary,
+    which: &Which,
+    by: &Actor,
+    most: u64,
+) -> Result<(usize, Vec<Notification>), Refused> {
+    let now = Utc::now();
+    // Begins with a write, and jobs come before runs and tasks. What is still open belongs to
+    // somebody who works on it.
+    let ended = [JobState::Done, JobState::Failed, JobState::Cancelled];
+    let touched = job::Entity::update_many()
+        .set(job::ActiveModel {
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(job::Column::TaskId.eq(task.id))
+        .filter(job::Column::State.is_in(ended))
+        .exec(transaction)
+        .await?;
+    tracing::debug!(jobs = touched.rows_affected, "locked the jobs of a task");
+    let runs = runs_of(transaction, task.id).await?;
+    let prepared = task.base_sha.is_some() && task.probe_set_hash.is_some();
+    let mut by_agent = 0;
+    let mut again: Vec<&agent_run::Model> = Vec::new();
+    for run in &runs {
+        let failed = matches!(run.status, RunStatus::Error | RunStatus::Cancelled);
+        let named = match which {
+            Which::Agents(agents) => agents.is_empty() || agents.contains(&run.agent),
+            Which::Run(id) => run.id == *id,
+        };
+        if failed && run.failure_cause == Some(FailureCause::Agent) {
+            by_agent += 1;
+        } else if failed && named {
+            again.push(run);
+        }
+    }
+    if again.is_empty() {
+        return Err(Refused::NothingToRetry { by_agent });
+    }
+    let reopened = task::Entity::update_many()
+        .set(task::ActiveModel {
+            status: Set(if prepared {
+                TaskStatus::Running
+            } else {
+                TaskStatus::Queued
+            }),
+            error_message: Set(None),
+            failure_cause: Set(None),
+            completed_at: Set(None),
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        .filter(task::Column::Id.eq(task.id))
+        .filter(task::Column::Status.is_in([
+            TaskStatus::Done,
+            TaskStatus::Error,
+            TaskStatus::Cancelled,
+        ]))
+        .exec(transaction)
+        .await?;
+    if reopened.rows_affected == 0 {
+        return Err(Refused::NotEnded);
+    }
+    if !is_room(transaction, &by.org, most).await? {
+        return Err(Refused::TooManyTasks(most));
+    }
+    // What was cancelled may still be held by a worker that has not let go.
+    let open: Vec<_> = open_jobs(transaction, task.id).await?;
+    if open
+        .iter()
+        .any(|job| matches!(job.kind, JobKind::JudgeTask))
+    {
+        return Err(Refused::BeingJudged);
+    }
+    if open.iter().any(|job| !FOLLOW_UP_JOBS.contains(&job.kind)) {
+        return Err(Refused::NotEnded);
+    }
+    let ids: Vec<RunId> = again.iter().map(|run| run.id).collect();
+    agent_run::Entity::update_many()
+        .set(agent_run::ActiveModel {
+            status: Set(RunStatus::Queued),
+            phase: Set(None),
+            checkpoint: Set(None),
+            failure_cause: Set(None),
+            error_message: Set(None),
+            overall_score: Set(None),
+            passed: Set(None),
+            compression_detected: Set(false),
+            seal_broken: Set(false),
+            breaks: Set(json!([])),
+            milestones: Set(json!({})),
+            stats: Set(json!({})),
+            baseline: Set(None),
+            agent_version: Set(None),
+            model: Set(None),
+            manifest: Set(None),
+            started_at: Set(None),
+            completed_at: Set(None),
+            updated_at: Set(now),
+            ..Default::default()
+        })
+        // It is tried again, whoever has it tried.
+        .col_expr(
+            agent_run::Column::RetryCount,
+            Expr::col(agent_run::Column::RetryCount).add(1),
+        )
+        .filter(agent_run::Column::Id.is_in(ids.iter().copied()))
+        .exec(transaction)
+        .await?;
+    keep_bills(transaction, &again).await?;
+    // A unit of work is in the ledger once: what was done or given up makes room for the new one.
+    let mut works: Vec<Work> = Vec::new();
+    let mut gone: Vec<String> = vec![Work::FinishTask { task: task.id }.key()];
+    for run in &again {
+        let work = Work::RunAgent {
+            task: task.id,
+            run: run.id,
+            agent: run.agent.clone(),
+        };
+        gone.push(work.key());
+        gone.push(
+            Work::JudgeRun {
+                task: task.id,
+                run: run.id,
+            }
+            .key(),
+        );
+        works.push(work);
+    }
+    if !prepared {
+        let work = Work::PrepareTask { task: task.id };
+        gone.push(work.key());
+        works = vec![work];
+    }
+    for gone in gone.chunks(500) {
+        job::Entity::delete_many()
+            .filter(job::Column::WorkKey.is_in(gone.iter().map(String::as_str)))
+            .exec(transaction)
+            .await?;
+    }
+    let rings = queue::enqueue_all(transaction, &works).await?;
+    let details = json!({ "runs": ids });
+    audit_log::record(
+        transaction,
+        by,
+        "task.retry",
+        Some(task.id.to_string()),
+        details,
+    )
+    .await?;
+    let mut happened = vec![NewEvent {
+        run: None,
+        level: Level::Info,
+        event: Event::TaskRetried {
+            by: by.id.clone(),
+            runs: again.len(),
+        },
+    }];
+    happened.extend(again.iter().map(|run| NewEvent {
+        run: Some(run.id),
+        level: Level::Info,
+        event: Event::RunQueued {
+            agent: run.agent.clone(),
+            trial: run.trial.unsigned_abs(),
+        },
+    }));
+    events::append(transaction, task.id, &happened, &platform.redactor).await?;
+    Ok((again.len(), rings))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller has found the task within its organisation"
+)]
+async fn runs_of(
+    connection: &impl ConnectionTrait,
+    task: TaskId,
+) -> Result<Vec<agent_run::Model>, DbErr> {
+    agent_run::Entity::find()
+        .filter(agent_run::Column::TaskId.eq(task))
+        .order_by_asc(agent_run::Column::Id)
+        .all(connection)
+        .await
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller has found the task within its organisation"
+)]
+async fn open_jobs(
+    connection: &impl ConnectionTrait,
+    task: TaskId,
+) -> Result<Vec<job::Model>, DbErr> {
+    job::Entity::find()
+        .filter(job::Column::TaskId.eq(task))
+        .filter(job::Column::State.is_in([JobState::Queued, JobState::Leased]))
+        .all(connection)
+        .await
+}
+
+/// What was spent stays spent.
+async fn keep_bills(
+    transaction: &impl ConnectionTrait,
+    again: &[&agent_run::Model],
+) -> Result<(), DbErr> {
+    for run in again {
+        let Some(bill) = run.stats.get("bill") else {
+            continue;
+        };
+        agent_run::Entity::update_many()
+            .set(agent_run::ActiveModel {
+                stats: Set(json!({ "bill": bill })),
+                ..Default::default()
+            })
+            .filter(agent_run::Column::Id.eq(run.id))
+            .exec(transaction)
+            .await?;
+    }
+    Ok(())
+}

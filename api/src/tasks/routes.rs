@@ -1,0 +1,459 @@
+//! `/api/v1/tasks`: asking for a measurement, following it, calling it off.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use domain::vocabulary::TaskStatus;
+use entity::{agent_run, task};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait, Func, LikeExpr, Query as Sql, SimpleExpr};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Select, SqlErr};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::caller::Caller;
+use crate::http::cursor::{Cursor, asked_cursor};
+use crate::http::error::Problem;
+use crate::http::error::{ApiError, ErrorBody};
+use crate::http::validation::{Body, Fields, Path, Query};
+use crate::state::ApiState;
+use crate::tasks::cancel::{self, Cancelled};
+use crate::tasks::create::{self, RequestName};
+use crate::tasks::request::{self, new_task};
+use crate::tasks::total_count::count;
+use crate::tasks::view::TaskView;
+use crate::tenancy;
+
+/// The states that can be asked for, as they are listed to whoever asks for another.
+const STATES: [&str; 6] = ["queued", "running", "judging", "done", "error", "cancelled"];
+
+pub(crate) fn router() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_tasks, create_task))
+        .routes(routes!(show_task, cancel_task))
+}
+
+/// Answers a repeated request as the first time.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What a new task is made of: a pull request, or a repository on the worker's disk.
+#[derive(Deserialize, ToSchema)]
+#[schema(example = json!({
+    "pr_url": "https://github.com/OWNER/REPO/pull/1",
+    "agents": ["claude", "gemini", "control-lossy:0.5"], "trials": 3}))]
+#[expect(dead_code, reason = "describes the body; `creation` reads it")]
+pub(crate) struct CreateTask {
+    /// `https://github.com/OWNER/REPO/pull/N`; this or `repo`.
+    pr_url: Option<String>,
+    /// Absolute path of a local repository, where the service allows it.
+    repo: Option<String>,
+    /// With `repo`: the commit, branch or tag that the change starts from.
+    base: Option<String>,
+    /// With `repo`: the commit, branch or tag of the change.
+    head: Option<String>,
+    #[schema(default = json!(["iflow", "claude", "gemini"]))]
+    agents: Option<Vec<String>>,
+    #[schema(default = json!(["AR", "TTL", "LRU", "SF"]))]
+    rubric: Option<Vec<String>>,
+    /// 50, if the service is not told otherwise.
+    #[schema(minimum = 1, maximum = 1000)]
+    max_files: Option<u32>,
+    /// Runs per agent named.
+    #[schema(minimum = 1, maximum = 100, default = 1)]
+    trials: Option<u32>,
+    /// Fixes the probes and every random draw.
+    #[schema(default = 1)]
+    seed: Option<i64>,
+    /// `auto`, `manual` or `auto_then_manual`.
+    #[schema(default = "auto_then_manual")]
+    trigger: Option<String>,
+    /// The score that a dimension must reach to pass.
+    #[schema(minimum = 0, maximum = 1, default = 0.5)]
+    pass_mark: Option<f64>,
+    /// The context size at which a break is to come; derived from the material if not given.
+    #[schema(minimum = 1000, maximum = 10_000_000)]
+    target_context_tokens: Option<u64>,
+    /// Whether the workspace is emptied before the compaction, so that the agent cannot read
+    /// anything again from the disk. Not given: where the break is brought about by the agent's
+    /// own command, yes; else no, and what is read again is recorded.
+    seal_before_break: Option<bool>,
+    /// How many compactions a run is to go through, each measured: a forgetting curve.
+    #[schema(minimum = 1, maximum = 10, default = 1)]
+    breaks: Option<u32>,
+    /// How many closed probes are asked in one prompt: the same in all arms. More cost less, and change
+    /// the score.
+    #[schema(minimum = 1, maximum = 20, default = 1)]
+    probes_per_prompt: Option<u32>,
+    /// Whether the purpose of the pull request, its risks and its rollback are asked about too, for
+    /// judges that are models. Shown beside the scores, and no part of them.
+    #[schema(default = true)]
+    open_questions: Option<bool>,
+    /// Stops the task cleanly when the known cost of its runs reaches this many US dollars.
+    #[schema(minimum = 0)]
+    max_cost_usd: Option<f64>,
+    /// Probes to use instead of generated ones: what `GET /api/v1/tasks/{task_id}/question-bank`
+    /// gave for the same commits. They are verified again before use.
+    question_bank: Option<String>,
+}
+
+/// Which tasks to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query; `list_tasks` reads it")]
+pub(crate) struct ListTasks {
+    /// From 1.
+    #[param(minimum = 1, default = 1)]
+    page: Option<u64>,
+    /// More than 1000 is taken as 1000.
+    #[param(minimum = 1, default = 20)]
+    page_size: Option<u64>,
+    /// Only tasks in this state, or in one of several, comma-separated.
+    #[param(
+        pattern = "^(queued|running|judging|done|error|cancelled)(,(queued|running|judging|done|error|cancelled))*$"
+    )]
+    status: Option<String>,
+    /// Only tasks of this repository, `owner/name`.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    repo: Option<String>,
+    /// Only tasks that ask for this agent, whatever its parameter.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    agent: Option<String>,
+    /// Only tasks whose address, repository or error has this text in it, in any case.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    q: Option<String>,
+    /// Only tasks that were created at this time or later (RFC 3339).
+    from: Option<DateTime<Utc>>,
+    /// Only tasks that were created before this time (RFC 3339).
+    to: Option<DateTime<Utc>>,
+    /// Goes on after the page whose `next_cursor` this was, whatever was created since; `page` then
+    /// means nothing.
+    #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
+    cursor: Option<String>,
+}
+
+/// One page of tasks, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TaskPage {
+    tasks: Vec<TaskView>,
+    /// How many there are on all pages.
+    total: u64,
+    /// The page's number; null where a cursor was given.
+    page: Option<i64>,
+    page_size: i64,
+    /// What to give as `cursor` for the page after this one; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// That something was done.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Done {
+    #[schema(value_type = String)]
+    message: &'static str,
+}
+
+/// Asks for agents to be measured on a pull request.
+#[utoipa::path(post, path = "/api/v1/tasks", tag = "tasks", request_body = CreateTask,
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
+        description = "A name that the client gives this request, 1 to 255 visible characters: sent \
+                       again, it makes no second task, but is answered with the first one")),
+    responses(
+        (status = 201, description = "The task, waiting", body = TaskView,
+            headers(("Idempotency-Replayed" = String,
+                description = "`true` where the task was made by an earlier request of this name"))),
+        (status = 400, description = "This cannot be done", body = ErrorBody),
+        (status = 422, description = "The request is not valid, or another one had its \
+            Idempotency-Key", body = ErrorBody)))]
+async fn create_task(
+    State(state): State<ApiState>,
+    caller: Caller,
+    headers: HeaderMap,
+    Body(fields): Body,
+) -> Result<Response, ApiError> {
+    let api = &state;
+    let name = asked_key(&headers)?.map(|key| RequestName {
+        key,
+        hash: request::request_hash(&fields),
+    });
+    // What was taken once is answered the same whatever would be said of it now.
+    if let Some(again) = made_before(api, &caller, name.as_ref()).await? {
+        return Ok(again);
+    }
+    let agents = fields.given("agents");
+    let known = state.agents.registry(agents.as_ref()).await?;
+    let mut new = new_task(fields, &api.settings, &known, &caller)?;
+    new.name = name;
+    let most = api.settings.limits.active_tasks;
+    match create::create_task(&api.platform, new.clone(), most).await {
+        Ok(None) => {
+            // The last of them may have been made by an equal request, a moment ago.
+            let again = made_before(api, &caller, new.name.as_ref()).await?;
+            again.ok_or(ApiError::TooManyTasks(most))
+        }
+        Ok(Some(task)) => Ok((StatusCode::CREATED, Json(TaskView::from(task))).into_response()),
+        // Of two equal requests at once the second finds the task of the first.
+        Err(error)
+            if new.name.is_some()
+                && matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) =>
+        {
+            let again = made_before(api, &caller, new.name.as_ref()).await?;
+            again.ok_or_else(|| ApiError::database("creating a task")(error))
+        }
+        Err(error) => Err(ApiError::database("creating a task")(error)),
+    }
+}
+
+/// The name that a client gives its request.
+fn asked_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(header) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    match header.to_str() {
+        Ok(key)
+            if (1..=255).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(Some(key.to_owned()))
+        }
+        Ok(_) | Err(_) => {
+            let msg = "Input should be 1 to 255 visible characters";
+            Err(bad_key("value_error", msg, header.to_str().ok()))
+        }
+    }
+}
+
+fn bad_key(kind: &'static str, msg: &str, given: Option<&str>) -> ApiError {
+    let loc = vec!["header".into(), "idempotency-key".into()];
+    ApiError::Invalid(vec![Problem::new(kind, loc, msg, given.into())])
+}
+
+/// The answer to a request that was made before under the same name.
+async fn made_before(
+    api: &ApiState,
+    caller: &Caller,
+    name: Option<&RequestName>,
+) -> Result<Option<Response>, ApiError> {
+    let Some(RequestName { key, hash }) = name else {
+        return Ok(None);
+    };
+    // Keys are the organisation's; a task of another team is not shown, its key is taken all the same.
+    let found = task::Entity::visible_to(&caller.org)
+        .filter(task::Column::IdempotencyKey.eq(key.as_str()))
+        .one(&api.platform.database)
+        .await
+        .map_err(ApiError::database("finding a task"))?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    if found.request_hash.as_ref() != Some(hash) || found.team_id != caller.team {
+        let msg = "The key belongs to another request; give this one a key of its own";
+        return Err(bad_key("idempotency_key", msg, Some(key)));
+    }
+    let replayed = [(REPLAYED, "true")];
+    let answer = (StatusCode::CREATED, replayed, Json(TaskView::from(found)));
+    Ok(Some(answer.into_response()))
+}
+
+/// Lists tasks, newest first.
+#[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(ListTasks),
+    responses(
+        (status = 200, description = "A page of tasks", body = TaskPage),
+        (status = 422, description = "The query is not valid", body = ErrorBody)))]
+async fn list_tasks(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(mut query): Query,
+) -> Result<Json<TaskPage>, ApiError> {
+    let page = query.integer("page", 1, i64::MAX);
+    let page_size = query.page_size(20);
+    let filter = Filter::read(&mut query);
+    let cursor = asked_cursor(&mut query);
+    query.finish()?;
+    let listing = || ApiError::database("listing tasks");
+    let database = &state.platform.database;
+    let all = filter.takes_all();
+    let wanted = filter.narrow(tenancy::tasks(&caller));
+    let total = if all {
+        state.totals.of(database, &caller).await
+    } else {
+        count(database, wanted.clone()).await
+    };
+    let total = total.map_err(listing())?;
+    let mut wanted = wanted
+        .order_by_desc(task::Column::CreatedAt)
+        .order_by_desc(task::Column::Id)
+        // One more tells whether there is a page after this.
+        .limit(page_size.unsigned_abs() + 1);
+    let page = match cursor {
+        Some(cursor) => {
+            wanted = wanted.filter(cursor.after());
+            None
+        }
+        None => {
+            let page = page.unwrap_or(1);
+            let skipped = (page - 1).saturating_mul(page_size);
+            wanted = wanted.offset(skipped.unsigned_abs());
+            Some(page)
+        }
+    };
+    let mut tasks: Vec<TaskView> = wanted
+        .into_partial_model()
+        .all(database)
+        .await
+        .map_err(listing())?;
+    let size = usize::try_from(page_size).unwrap_or(usize::MAX);
+    let more = tasks.len() > size;
+    tasks.truncate(size);
+    let last = tasks.last().filter(|_| more);
+    Ok(Json(TaskPage {
+        next_cursor: last.map(|last| Cursor::new(last.created_at, last.id.0).to_string()),
+        tasks,
+        total,
+        page,
+        page_size,
+    }))
+}
+
+/// Which tasks are wanted.
+struct Filter {
+    statuses: Vec<TaskStatus>,
+    repo: Option<String>,
+    agent: Option<String>,
+    text: Option<String>,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    fn read(query: &mut Fields) -> Self {
+        Self {
+            statuses: query.words("status", &STATES),
+            repo: query.text("repo"),
+            agent: query.text("agent"),
+            text: query.text("q"),
+            from: query.time("from"),
+            to: query.time("to"),
+        }
+    }
+
+    /// Whether it leaves nothing out.
+    fn takes_all(&self) -> bool {
+        let Self {
+            statuses,
+            repo,
+            agent,
+            text,
+            from,
+            to,
+        } = self;
+        statuses.is_empty()
+            && repo.is_none()
+            && agent.is_none()
+            && text.is_none()
+            && from.is_none()
+            && to.is_none()
+    }
+
+    fn narrow(self, mut wanted: Select<task::Entity>) -> Select<task::Entity> {
+        if !self.statuses.is_empty() {
+            wanted = wanted.filter(task::Column::Status.is_in(self.statuses));
+        }
+        if let Some(repo) = self.repo {
+            wanted = wanted.filter(task::Column::Repo.eq(repo));
+        }
+        if let Some(agent) = self.agent {
+            let family = format!("{}:%", escaped(&agent));
+            let of_agent = Condition::any()
+                .add(agent_run::Column::Agent.eq(agent))
+                .add(agent_run::Column::Agent.like(LikeExpr::new(family).escape('\\')));
+            let tasks = Sql::select()
+                .column(agent_run::Column::TaskId)
+                .from(agent_run::Entity)
+                .cond_where(of_agent)
+                .take();
+            wanted = wanted.filter(task::Column::Id.in_subquery(tasks));
+        }
+        if let Some(text) = self.text {
+            let pattern = format!("%{}%", escaped(&text));
+            let mut any = Condition::any();
+            for column in [
+                task::Column::PrUrl,
+                task::Column::Repo,
+                task::Column::ErrorMessage,
+            ] {
+                // The database makes both small, for each has its own idea of it: SQLite's is that
+                // only the letters from A to Z can be.
+                let lower = |text: SimpleExpr| SimpleExpr::from(Func::lower(text));
+                let pattern = lower(Expr::val(pattern.as_str()));
+                let pattern = pattern.binary(BinOper::Escape, SimpleExpr::Constant('\\'.into()));
+                let text = lower(Expr::col((task::Entity, column)));
+                any = any.add(text.binary(BinOper::Like, pattern));
+            }
+            wanted = wanted.filter(any);
+        }
+        if let Some(from) = self.from {
+            wanted = wanted.filter(task::Column::CreatedAt.gte(from));
+        }
+        if let Some(to) = self.to {
+            wanted = wanted.filter(task::Column::CreatedAt.lt(to));
+        }
+        wanted
+    }
+}
+
+/// A text of which no letter is a wild card.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
+
+/// Shows a task.
+#[utoipa::path(get, path = "/api/v1/tasks/{task_id}", tag = "tasks",
+    params(("task_id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "The task", body = TaskView),
+        (status = 404, description = "There is no such task", body = ErrorBody)))]
+async fn show_task(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TaskView>, ApiError> {
+    let task = tenancy::task_as(&api.platform.database, &caller, &id).await?;
+    Ok(Json(task))
+}
+
+/// Cancels a task: what waits at once, what runs within seconds.
+#[utoipa::path(delete, path = "/api/v1/tasks/{task_id}", tag = "tasks",
+    params(("task_id" = Uuid, Path)),
+    responses(
+        (status = 200, description = "It is cancelled", body = Done),
+        (status = 400, description = "It has already ended", body = ErrorBody),
+        (status = 404, description = "There is no such task", body = ErrorBody)))]
+async fn cancel_task(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Done>, ApiError> {
+    let task = tenancy::task(&api.platform.database, &caller, &id).await?;
+    let cancelled = cancel::cancel_task(&api.platform, task.id, &caller.actor())
+        .await
+        .map_err(ApiError::database("cancelling a task"))?;
+    match cancelled {
+        Cancelled::Yes => Ok(Json(Done {
+            message: "Task cancelled successfully",
+        })),
+        Cancelled::TooLate => Err(ApiError::Refused(
+            "Task is already completed and cannot be cancelled".to_owned(),
+        )),
+        Cancelled::NoSuchTask => Err(ApiError::no_task()),
+    }
+}
