@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::http::error::{ErrorBody, InvalidBody, Problem};
 use crate::state::ApiState;
+use crate::tasks::options;
 
 const TOKEN: &str = "token";
 const GATEWAY_SECRET: &str = "gateway_secret";
@@ -47,6 +48,7 @@ pub(crate) fn head() -> OpenApiRouter<ApiState> {
 /// Adds what is the same for many routes, so that no route can forget it: refusals that any of them
 /// may give, and how callers prove who they are.
 pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
+    options::describe(&mut document);
     let components = document.components.get_or_insert_default();
     let header = |name: &str, what: &str| {
         SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, what)))

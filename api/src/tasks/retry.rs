@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::admin::audit_log::{self, Actor};
 use crate::tasks::create::notify_workers;
-use crate::tasks::quota::is_room;
+use crate::tasks::quota::has_capacity;
 use crate::tenancy::TaskSummary;
 
 /// Why nothing is tried again.
@@ -138,7 +138,7 @@ pub(crate) async fn begin_again(
     if reopened.rows_affected == 0 {
         return Err(Refused::NotEnded);
     }
-    if !is_room(transaction, &by.org, most).await? {
+    if !has_capacity(transaction, &by.org, most).await? {
         return Err(Refused::TooManyTasks(most));
     }
     // What was cancelled may still be held by a worker that has not let go.

@@ -21,7 +21,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::{Body, Fields, Path, Query};
 use crate::state::ApiState;
 use crate::tasks::cancel::{self, Cancelled};
-use crate::tasks::create::{self, RequestName};
+use crate::tasks::create::{self, IdempotencyKey};
 use crate::tasks::request::{self, new_task};
 use crate::tasks::total_count::count;
 use crate::tasks::view::TaskView;
@@ -57,47 +57,6 @@ pub(crate) struct CreateTask {
     head: Option<String>,
     #[schema(default = json!(["iflow", "claude", "gemini"]))]
     agents: Option<Vec<String>>,
-    #[schema(default = json!(["AR", "TTL", "LRU", "SF"]))]
-    rubric: Option<Vec<String>>,
-    /// 50, if the service is not told otherwise.
-    #[schema(minimum = 1, maximum = 1000)]
-    max_files: Option<u32>,
-    /// Runs per agent named.
-    #[schema(minimum = 1, maximum = 100, default = 1)]
-    trials: Option<u32>,
-    /// Fixes the probes and every random draw.
-    #[schema(default = 1)]
-    seed: Option<i64>,
-    /// `auto`, `manual` or `auto_then_manual`.
-    #[schema(default = "auto_then_manual")]
-    trigger: Option<String>,
-    /// The score that a dimension must reach to pass.
-    #[schema(minimum = 0, maximum = 1, default = 0.5)]
-    pass_mark: Option<f64>,
-    /// The context size at which a break is to come; derived from the material if not given.
-    #[schema(minimum = 1000, maximum = 10_000_000)]
-    target_context_tokens: Option<u64>,
-    /// Whether the workspace is emptied before the compaction, so that the agent cannot read
-    /// anything again from the disk. Not given: where the break is brought about by the agent's
-    /// own command, yes; else no, and what is read again is recorded.
-    seal_before_break: Option<bool>,
-    /// How many compactions a run is to go through, each measured: a forgetting curve.
-    #[schema(minimum = 1, maximum = 10, default = 1)]
-    breaks: Option<u32>,
-    /// How many closed probes are asked in one prompt: the same in all arms. More cost less, and change
-    /// the score.
-    #[schema(minimum = 1, maximum = 20, default = 1)]
-    probes_per_prompt: Option<u32>,
-    /// Whether the purpose of the pull request, its risks and its rollback are asked about too, for
-    /// judges that are models. Shown beside the scores, and no part of them.
-    #[schema(default = true)]
-    open_questions: Option<bool>,
-    /// Stops the task cleanly when the known cost of its runs reaches this many US dollars.
-    #[schema(minimum = 0)]
-    max_cost_usd: Option<f64>,
-    /// Probes to use instead of generated ones: what `GET /api/v1/tasks/{task_id}/question-bank`
-    /// gave for the same commits. They are verified again before use.
-    question_bank: Option<String>,
 }
 
 /// Which tasks to list.
@@ -174,7 +133,7 @@ async fn create_task(
     Body(fields): Body,
 ) -> Result<Response, ApiError> {
     let api = &state;
-    let name = asked_key(&headers)?.map(|key| RequestName {
+    let name = asked_key(&headers)?.map(|key| IdempotencyKey {
         key,
         hash: request::request_hash(&fields),
     });
@@ -234,9 +193,9 @@ fn bad_key(kind: &'static str, msg: &str, given: Option<&str>) -> ApiError {
 async fn made_before(
     api: &ApiState,
     caller: &Caller,
-    name: Option<&RequestName>,
+    name: Option<&IdempotencyKey>,
 ) -> Result<Option<Response>, ApiError> {
-    let Some(RequestName { key, hash }) = name else {
+    let Some(IdempotencyKey { key, hash }) = name else {
         return Ok(None);
     };
     // Keys are the organisation's; a task of another team is not shown, its key is taken all the same.

@@ -90,6 +90,7 @@ impl Rows<'_> {
             open_questions: true,
             max_cost_usd: None,
             question_bank: None,
+            options: None,
             generator_report: None,
             estimate: None,
             judging: 1,
