@@ -1,11 +1,12 @@
-//! Finds out who sends a request, before any route sees it.
+//! Authenticates callers before any handler runs.
 //!
-//! * A token of ours (`Authorization: Bearer mbk_…`) speaks for itself; what else is offered as proof
-//!   must be right all the same.
-//! * Else, with single sign-on, the gateway in front tells who it is, in the headers `X-User-ID`,
-//!   `X-User-Email`, `X-Org-ID`, `X-Team-ID` and `X-User-Role`, and proves that it is the gateway.
-//!   Without proof these headers are worth nothing.
-//! * Else it is the local user.
+//! * An API token (`Authorization: Bearer mbk_…`) identifies its caller. Any gateway proof beside
+//!   it
+//!   must be valid, too.
+//! * Otherwise, with single sign-on, the gateway names the caller in `X-User-ID`, `X-User-Email`,
+//!   `X-Org-ID`, `X-Team-ID` and `X-User-Role`, and proves that it is the gateway. Headers without
+//!   proof are ignored.
+//! * Otherwise the caller is the local user.
 
 mod bearer;
 pub(crate) mod failed_attempts;
@@ -27,14 +28,14 @@ use crate::settings::AuthSettings;
 use bearer::bearer_token;
 use jwks::Keys;
 
-/// What proving takes while the service runs.
+/// State of authentication.
 pub(crate) struct Auth {
     keys: Option<Keys>,
     refusals: Refusals,
 }
 
 impl Auth {
-    /// So many refused proofs of one address are answered in a minute; 0: any number.
+    /// `max_failures` is the number of failed attempts per address and minute. 0 means no limit.
     pub(crate) fn new(settings: &AuthSettings, refusals_per_minute: u32) -> Arc<Self> {
         Arc::new(Self {
             keys: settings.jwt.clone().map(Keys::new),
@@ -43,7 +44,7 @@ impl Auth {
     }
 }
 
-/// Whoever sends a request, from `peer`.
+/// Returns the caller of a request from `peer`.
 pub(crate) async fn caller_of(
     auth: &Auth,
     settings: &AuthSettings,
@@ -72,7 +73,7 @@ pub(crate) async fn caller_of(
     }
 }
 
-/// How many keys the sign-on service publishes; none where tokens of a gateway are no proof here.
+/// Returns the number of published signing keys, or `None` if gateway tokens are not configured.
 pub(crate) async fn count_keys(settings: &AuthSettings) -> Option<Result<usize, String>> {
     let keys = Keys::new(settings.jwt.clone()?);
     Some(keys.count().await)

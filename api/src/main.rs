@@ -1,4 +1,4 @@
-//! The API as a process of its own: settings, connections, serving until told to stop.
+//! The API as a separate process.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,8 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The HTTP interface of Memory-Break Orchestrator. Everything else is set by environment
-/// variables.
+/// HTTP API of Memory-Break Orchestrator. Other settings are environment variables.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -125,8 +124,7 @@ fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-/// The agents that may be asked for before any worker told of them: names only, for this process
-/// knows nothing else of agents.
+/// Agents that tasks can name before a worker has reported them. Only their names are known here.
 fn known_agents() -> Arc<[KnownAgent]> {
     const AGENTS: [(&str, &str, bool); 12] = [
         ("iflow", "iFlow CLI", false),

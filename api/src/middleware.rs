@@ -22,7 +22,7 @@ use crate::state::ApiState;
 /// Carries the correlation id both ways.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
-/// The correlation id of a request, for whoever writes it down.
+/// The correlation id of a request, for logs and the audit log.
 #[derive(Clone, Debug)]
 pub(crate) struct CorrelationId(pub(crate) String);
 

@@ -40,13 +40,12 @@ const GATEWAY_TOKEN: &str = "gateway_token";
 )]
 struct Head;
 
-/// A router whose document has its head.
+/// Returns a router whose document has the common head.
 pub(crate) fn head() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Head::openapi())
 }
 
-/// Adds what is the same for many routes, so that no route can forget it: refusals that any of them
-/// may give, and how callers prove who they are.
+/// Adds the common parts of all operations, so that no route lacks them: errors and security.
 pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     options::describe(&mut document);
     let components = document.components.get_or_insert_default();
@@ -71,7 +70,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             (true, item.delete.as_mut()),
         ] {
             let Some(operation) = operation else { continue };
-            // What is not sent is not null: a header or a query knows no such thing.
+            // An absent header or query parameter is not null.
             for parameter in operation.parameters.iter_mut().flatten() {
                 if let RefOr::T(parameter) = parameter {
                     parameter.schema = parameter.schema.take().map(without_null);

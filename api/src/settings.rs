@@ -1,4 +1,4 @@
-//! What the API can be told.
+//! Settings of the API.
 
 pub mod auth;
 pub mod limits;
@@ -29,7 +29,7 @@ pub enum BindError {
     NoProof,
 }
 
-/// How the API behaves.
+/// Settings of the API.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
     /// `HOST`, `127.0.0.1`.
@@ -42,13 +42,13 @@ pub struct ApiSettings {
     pub limits: LimitSettings,
     /// `ALLOW_PUBLIC_BIND`: without single sign-on, listen on more than loopback all the same.
     pub allow_public_bind: bool,
-    /// `MAX_FILES_PER_TASK`, 50: what a request that names no `max_files` gets.
+    /// `MAX_FILES_PER_TASK`, 50: default of the option `max_files`.
     pub default_max_files: u32,
     /// `FORGE_URLS`, comma-separated; `https://github.com`.
     pub forge_urls: Vec<String>,
     /// `LOCAL_REPOSITORIES`, `:`-separated; empty: no local repositories by HTTP.
     pub local_roots: Vec<PathBuf>,
-    /// `WEBHOOK_PRIVATE_ADDRESSES`: webhooks may be in this network, and without TLS.
+    /// `WEBHOOK_PRIVATE_ADDRESSES`: webhooks may have private addresses and no TLS.
     pub webhook_private_addresses: bool,
     /// `QUEUE_ENABLED`
     pub queue_enabled: bool,
@@ -112,11 +112,10 @@ impl ApiSettings {
         }
     }
 
-    /// Whether it is safe to listen at `address`.
+    /// Checks whether the API may listen at `address`.
     ///
     /// # Errors
-    /// [`BindError`] where requests could come from other machines without proof of who sends
-    /// them.
+    /// Returns [`BindError`] if other machines could send requests without authentication.
     pub fn may_listen(&self, address: SocketAddr) -> Result<(), BindError> {
         if self.auth.enabled {
             return if self.auth.has_proof() {
@@ -132,8 +131,8 @@ impl ApiSettings {
         }
     }
 
-    /// Whether a repository at `path` may be named in a request. Looks at the words only: the
-    /// worker, which has the disk, follows links and looks again.
+    /// Returns whether a request may name the repository at `path`. Only the text is checked. The
+    /// worker, which has the disk, resolves links and checks again.
     pub(crate) fn allows_local(&self, path: &Path) -> bool {
         is_plain(path) && self.local_roots.iter().any(|root| path.starts_with(root))
     }
@@ -172,8 +171,8 @@ fn read_origins(reader: &mut Reader<'_>, single_sign_on: bool) -> Vec<String> {
     origins
 }
 
-/// A web address that is nothing but scheme, host and port, as browsers write it: in small letters,
-/// names of other scripts encoded, and without the port that goes without saying.
+/// Returns the origin of a URL without path, as browsers send it: lower case, encoded names, no
+/// default port.
 fn origin(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")

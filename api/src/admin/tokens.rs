@@ -45,7 +45,7 @@ pub(crate) struct TokenView {
     /// `viewer`, `member` or `admin`.
     #[schema(value_type = String)]
     role: Role,
-    /// What it sees; null: the whole organisation.
+    /// Team whose resources the token can read. Null: the whole organisation.
     team_id: Option<String>,
     created_by: Option<String>,
     created_at: DateTime<Utc>,
@@ -99,12 +99,12 @@ pub(crate) struct TokenList {
     tokens: Vec<TokenView>,
 }
 
-/// What a new token may do, and for how long.
+/// A request for a new token.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the body; `create_token` reads it")]
 #[schema(example = json!({"name": "nightly runs", "role": "member", "expires_in_days": 30}))]
 pub(crate) struct CreateToken {
-    /// What people call it.
+    /// Name, for people.
     #[schema(
         min_length = 1,
         max_length = 100,
@@ -114,7 +114,7 @@ pub(crate) struct CreateToken {
     /// `viewer`, `member` or `admin`.
     #[schema(default = "member", pattern = "^(viewer|member|admin)$")]
     role: Option<String>,
-    /// Only what is this team's; the creator's own team, if it has one.
+    /// Team to which the token is limited. By default the team of the creator, if any.
     #[schema(
         min_length = 1,
         max_length = 200,
@@ -155,7 +155,7 @@ async fn create_token(
     Admin(caller): Admin,
     Body(mut fields): Body,
 ) -> Result<(StatusCode, Json<NewTokenView>), ApiError> {
-    // One that leaks would else outlive its end, and its being revoked, in those that it made.
+    // Otherwise a leaked token could create tokens that outlive its expiry or revocation.
     if caller.kind == ActorKind::Token {
         return Err(ApiError::Forbidden("A token makes no tokens; people do"));
     }
@@ -169,7 +169,7 @@ async fn create_token(
         .integer("expires_in_days", 1, MOST_DAYS)
         .unwrap_or(90);
     fields.finish()?;
-    // Nobody makes a token that sees more than its maker.
+    // A token cannot read more than its creator.
     let team = match (&caller.team, team) {
         (Some(own), Some(asked)) if *own != asked => {
             return Err(ApiError::Forbidden("The token would see another team"));

@@ -1,5 +1,5 @@
-//! `/api/v1/webhooks`: addresses that are told when a task ends. Only administrators see and make
-//! them; what is sent is the worker's affair.
+//! `/api/v1/webhooks`: webhooks of an organisation, for administrators. Workers deliver the
+//! messages.
 
 use axum::Json;
 use axum::extract::State;
@@ -41,7 +41,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(list_deliveries))
 }
 
-/// An address that is told when a task ends, without its secret.
+/// A webhook without its secret. It receives a message when a task ends.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookView {
     id: Uuid,
@@ -80,7 +80,7 @@ impl From<webhook::Model> for WebhookView {
 /// A new webhook. The secret is shown this once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewWebhookView {
-    /// What messages are signed with (`webhook-signature`).
+    /// Secret that signs messages (`webhook-signature`).
     secret: String,
     #[serde(flatten)]
     view: WebhookView,
@@ -92,7 +92,7 @@ pub(crate) struct WebhookList {
     webhooks: Vec<WebhookView>,
 }
 
-/// Where to tell of ends of tasks.
+/// A request for a new webhook.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the body; `create_webhook` reads it")]
 #[schema(example = json!({"url": "https://hooks.example.com/membreak"}))]
@@ -128,8 +128,8 @@ async fn list_webhooks(
     }))
 }
 
-/// Has an address told of every end of a task. Messages follow Standard Webhooks and are tried for
-/// about fifteen hours.
+/// Registers a webhook for the ends of tasks. Messages follow Standard Webhooks and are repeated
+/// for about fifteen hours.
 #[utoipa::path(post, path = "/api/v1/webhooks", tag = "administration", request_body = CreateWebhook,
     responses(
         (status = 201, description = "The webhook", body = NewWebhookView),
@@ -268,7 +268,7 @@ pub(crate) struct DeliveryView {
     #[schema(value_type = String)]
     status: DeliveryStatus,
     attempts: i32,
-    /// What the receiver answered last; null where it did not.
+    /// Last HTTP status of the receiver. Null without a response.
     status_code: Option<i32>,
     error_message: Option<String>,
     created_at: DateTime<Utc>,
@@ -303,7 +303,7 @@ impl From<webhook_delivery::Model> for DeliveryView {
     }
 }
 
-/// Lists the newest messages to a webhook, and what became of them; 100 at most.
+/// Lists the newest 100 messages to a webhook with their delivery status.
 #[utoipa::path(get, path = "/api/v1/webhooks/{webhook_id}/deliveries", tag = "administration",
     params(("webhook_id" = Uuid, Path)),
     responses(

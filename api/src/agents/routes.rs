@@ -1,7 +1,7 @@
-//! `/api/v1/agents`: which agents there are, and where they can be run.
+//! `/api/v1/agents`: the available agents and the workers that have them.
 //!
-//! Agents are installed on the machines of workers, so what is told here is what living workers
-//! wrote into their rows; this process looks for no program.
+//! Agents are installed on the machines of workers. This process starts no program; it reads the
+//! reports of live workers.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::state::ApiState;
 use crate::tenancy;
 
-/// What is wrong where no living worker tells of an agent, and what helps.
+/// Problem and remedy if no live worker reports an agent.
 const UNTOLD: &str = "no living worker tells of it";
 const START_ONE: &str = "start a worker whose version has this agent";
 
@@ -27,21 +27,21 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list_agents))
 }
 
-/// The agents that may be asked for.
+/// The agents that a task can name.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AgentList {
     agents: Vec<AgentView>,
 }
 
-/// An agent, as the living workers tell of it. What none of them tells is null.
+/// An agent, as live workers report it. Values that no worker reports are null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AgentView {
-    /// What a task asks for.
+    /// Name in task requests.
     name: String,
     display_name: String,
     /// Built in, to test the instrument.
     control: bool,
-    /// May be asked for with the name of a model: `claude:claude-sonnet-4-5`.
+    /// Whether a request can name a model: `claude:claude-sonnet-4-5`.
     takes_model: bool,
     /// Whether a living worker has it.
     installed: bool,
@@ -50,7 +50,7 @@ pub(crate) struct AgentView {
     capabilities: Option<Capabilities>,
     /// Why it is not installed, where no worker has it.
     problem: Option<String>,
-    /// How to install it, where no worker has it.
+    /// Remedy if no worker has the agent.
     fix: Option<String>,
     /// The workers that have it.
     workers: Vec<AgentWorker>,
@@ -64,7 +64,7 @@ pub(crate) struct AgentWorker {
     version: Option<String>,
 }
 
-/// Lists the agents: first those that the service knows, then those that only workers tell of.
+/// Lists the agents: built-in agents first, then those that only workers report.
 #[utoipa::path(get, path = "/api/v1/agents", tag = "agents",
     responses(
         (status = 200, description = "The agents", body = AgentList),
@@ -101,7 +101,7 @@ async fn list_agents(
 }
 
 impl AgentView {
-    /// An agent that the service knows, before any worker was heard.
+    /// Returns a built-in agent without reports of workers.
     fn untold(known: &KnownAgent) -> Self {
         let KnownAgent {
             name,
@@ -123,7 +123,7 @@ impl AgentView {
         }
     }
 
-    /// An agent that only workers tell of.
+    /// Returns an agent that only workers report.
     fn told_alone(found: &ReportedAgent) -> Self {
         Self::untold(&KnownAgent {
             name: found.name.clone(),
@@ -133,8 +133,8 @@ impl AgentView {
         })
     }
 
-    /// Takes up what one worker tells. One that has the agent knows it better than one that has
-    /// not; among equals the first one counts.
+    /// Adds the report of one worker. A worker that has the agent takes precedence, then the first
+    /// report.
     fn hear(&mut self, worker: &str, found: ReportedAgent) {
         let ReportedAgent {
             name: _,
@@ -169,8 +169,8 @@ impl AgentView {
         }
     }
 
-    /// Once all workers were heard: a worker that lacks what another has is no problem, and an
-    /// agent that nobody tells of has one.
+    /// Completes the view after all reports. An agent that some worker has shows no problem. An
+    /// agent without a report gets one.
     fn conclude(&mut self) {
         if self.installed {
             self.problem = None;

@@ -1,10 +1,10 @@
-//! `/api/v1/artifacts/{id}`: what a task leaves behind, file by file or all in one.
+//! `/api/v1/artifacts/{id}`: the files of a task, one by one or as one archive.
 //!
-//! A file is found by its row and never by a path: whatever a name in a request looks like, it
-//! either is the name of a row of that task or it is not there.
+//! A file is found by its database row, never by a path. A name in a request either matches a row
+//! of the task or is not found.
 //!
-//! Until a task has ended its files are kept back: an agent that is being measured and reaches this
-//! interface could read its questions, the right answers and its own transcript in them.
+//! Most files can be read only after the task has ended. Otherwise an agent that reaches this API
+//! could read its questions, the right answers and its own transcript.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, Range};
@@ -34,12 +34,12 @@ use crate::state::ApiState;
 use crate::tenancy;
 use crate::tenancy::TaskSummary;
 
-/// The files that can be fetched at any time: they tell no more than the task and its events do.
-/// This names what is open, not what is closed, so that no file is forgotten.
+/// Files that can be read at any time. They contain no more than the task and its events. The list
+/// names readable files, so that a new file is protected by default.
 const OPEN: [&str; 2] = ["manifest.json", "task.log"];
-/// Stands for the task itself where an agent is named.
+/// Name that replaces the agent for files of the task itself.
 const TASK: &str = "task";
-/// What may stand in a part of a path as it is.
+/// Characters that need no encoding in a path segment.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -71,7 +71,7 @@ pub(crate) struct ArtifactList {
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct ArtifactView {
     name: String,
-    /// The same as `name`: where the file really is concerns nobody.
+    /// Equal to `name`. Paths of the server are internal.
     path: String,
     exists: bool,
     download_url: String,
@@ -98,12 +98,12 @@ pub(crate) fn download_url(task: TaskId, agent: &str, name: &str, trial: Option<
     }
 }
 
-/// Whether a file of a task is kept back for now.
+/// Returns whether a file cannot be read yet.
 fn is_kept_back(task: &TaskSummary, name: &str) -> bool {
     !task.status.is_final() && !OPEN.contains(&name)
 }
 
-/// Refuses what is kept back.
+/// Returns the error for a file that cannot be read yet.
 fn not_yet(task: &TaskSummary, what: &str) -> ApiError {
     ApiError::NotYet(format!(
         "{what} can be fetched when the task has ended; it is {} now. An agent that is being \
@@ -159,7 +159,7 @@ impl Files {
         Some((agent, *trial))
     }
 
-    /// Where a file stands in a bundle.
+    /// Returns the path of a file in a bundle.
     pub(crate) fn path(&self, artifact: &artifact::Model) -> String {
         let name = bundle::safe_name(&artifact.name);
         match self.owner(artifact) {
@@ -228,8 +228,8 @@ fn view(
     }
 }
 
-/// Fetches one file: of an agent's newest trial, of the trial asked for, or of the task itself
-/// (agent `task`).
+/// Downloads a file: of an agent's newest trial, of a given trial, or of the task itself (agent
+/// `task`).
 #[utoipa::path(get, path = "/api/v1/artifacts/{task_id}/{agent}/{name}", tag = "artifacts",
     params(
         ("task_id" = Uuid, Path),
@@ -327,9 +327,8 @@ fn is_known(headers: &HeaderMap, artifact: &artifact::Model) -> bool {
         .is_some_and(|known| !known.precondition_passes(&etag))
 }
 
-/// The one range that was asked for, if the file is still the one that the client knows. Several
-/// ranges at once, and what is no range of bytes, are answered with the whole file, as RFC 9110
-/// (14.2) allows.
+/// Returns the requested range, if the file is still the one that the client has. Several ranges
+/// and other units yield the whole file, as RFC 9110 (14.2) allows.
 fn asked_range(
     headers: &HeaderMap,
     artifact: &artifact::Model,
@@ -345,14 +344,14 @@ fn asked_range(
     if !same {
         return Ok(None);
     }
-    // Whether each of several could be had does not matter, for none is looked at.
+    // Several ranges are never served, so they need no validation.
     if headers
         .get(header::RANGE)
         .is_some_and(|asked| asked.as_bytes().contains(&b','))
     {
         return Ok(None);
     }
-    // The last so many bytes of a file that has fewer are all of it.
+    // A suffix longer than the file means the whole file.
     if suffix_length(headers).is_some_and(|length| length > size) && size > 0 {
         return Ok(Some(0..size));
     }
@@ -377,7 +376,7 @@ fn asked_range(
     }
 }
 
-/// How many bytes were asked for, if it is the last ones that were.
+/// Returns the length of a requested suffix.
 fn suffix_length(headers: &HeaderMap) -> Option<u64> {
     let asked = headers.get(header::RANGE)?.to_str().ok()?;
     let length = asked.strip_prefix("bytes=")?.trim().strip_prefix('-')?;
@@ -386,7 +385,8 @@ fn suffix_length(headers: &HeaderMap) -> Option<u64> {
     all_digits.then(|| length.parse().unwrap_or(u64::MAX))
 }
 
-/// What a model wrote is offered as a file and never run as a page of this site.
+/// Returns headers that make browsers download the file. Model output never runs as a page of this
+/// site.
 fn file_headers(artifact: &artifact::Model, range: Option<Range<u64>>) -> HeaderMap {
     let file_name = utf8_percent_encode(&artifact.name, PLAIN);
     let size = artifact.size.unsigned_abs();
@@ -409,7 +409,7 @@ fn file_headers(artifact: &artifact::Model, range: Option<Range<u64>>) -> Header
         (header::CONTENT_SECURITY_POLICY, "sandbox".to_owned()),
     ];
     for (name, value) in all.into_iter().chain(part) {
-        // Names and types of ours are plain; nothing that is not can be sent.
+        // Names and types are plain text. A value that no header can carry is skipped.
         if let Ok(value) = value.parse() {
             headers.insert(name, value);
         }

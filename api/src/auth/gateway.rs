@@ -1,4 +1,4 @@
-//! What the gateway tells of a caller, and its proof that it is the gateway.
+//! Identity headers of the gateway, and the proof that a request comes from it.
 
 use std::net::SocketAddr;
 
@@ -29,7 +29,7 @@ const NO_PROOF: ApiError =
     ApiError::Unauthorized("The request does not prove that it comes from the gateway");
 const CONTRADICTED: ApiError = ApiError::Unauthorized("The headers contradict the gateway's token");
 
-/// Who the gateway says it is.
+/// Returns the caller that the gateway names.
 pub(crate) async fn caller_of(
     settings: &AuthSettings,
     keys: Option<&Keys>,
@@ -42,7 +42,7 @@ pub(crate) async fn caller_of(
     let user = proof.told(&USER, headers, claims.sub.as_deref())?;
     let email = proof.told(&EMAIL, headers, claims.email.as_deref())?;
     let team = match proof.told(&TEAM, headers, claims.team_id.as_deref())? {
-        // Without a team a caller sees the whole organisation: to name one only takes away.
+        // A caller without a team sees the whole organisation, so a team only restricts it.
         None => header(&TEAM, headers)?,
         told => told,
     };
@@ -52,7 +52,7 @@ pub(crate) async fn caller_of(
         ));
     };
     let role = match proof.told(&ROLE, headers, claims.role.as_deref())? {
-        // Who is not said to may change anything may not, whatever a header claims that nothing proves.
+        // Without a proven role the caller is a viewer. An unproven header cannot raise the role.
         None => match header(&ROLE, headers)? {
             Some(word) if !word.eq_ignore_ascii_case(Role::Viewer.as_str()) => {
                 return Err(CONTRADICTED);
@@ -75,18 +75,18 @@ pub(crate) async fn caller_of(
     })
 }
 
-/// What proved that a request comes from the gateway.
+/// Result of verifying that a request comes from the gateway.
 struct Proof {
-    /// Whether the headers do too. A token alone proves nothing of them: whoever has it may have
-    /// written them.
+    /// Whether the headers are proven, too. A signed token alone does not prove them, because its
+    /// bearer may have written them.
     of_headers: bool,
-    /// Of a token that is valid; else none of them.
+    /// Claims of a valid token. Empty without one.
     claims: Claims,
 }
 
 impl Proof {
-    /// What is told of the caller: by the token or, where it says nothing and something else proves the
-    /// headers, by the header.
+    /// Returns a proven value: the claim, or the header if the token lacks the claim and another
+    /// proof covers headers.
     fn told(
         &self,
         name: &HeaderName,
@@ -101,8 +101,8 @@ impl Proof {
     }
 }
 
-/// Looks at the proofs of a gateway beside a token of ours, which needs none of them. Without single
-/// sign-on they mean nothing.
+/// Verifies gateway proofs beside an API token, which needs none of them. Without single sign-on
+/// they are ignored.
 pub(crate) async fn check(
     settings: &AuthSettings,
     keys: Option<&Keys>,
@@ -135,7 +135,8 @@ fn knows_secret(settings: &AuthSettings, headers: &HeaderMap) -> Result<bool, Ap
     Ok(knows)
 }
 
-/// Everything that is offered must be right: a proof that is wrong is refused whatever else would do.
+/// Verifies every proof in the request. One invalid proof refuses the request, even if another is
+/// valid.
 async fn proof(
     settings: &AuthSettings,
     keys: Option<&Keys>,
@@ -167,8 +168,8 @@ async fn proof(
     }
 }
 
-/// A header that must not stand there twice: a gateway that adds to what a client sent, instead of
-/// replacing it, would let the client choose.
+/// Returns the value of a header that may occur only once. A gateway that appends to a client's
+/// header instead of replacing it would let the client choose the value.
 fn single(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
@@ -189,7 +190,7 @@ fn single(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
     }
 }
 
-/// What a header says.
+/// Returns the value of a header.
 fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     single(name, headers)?.map(within_limits).transpose()
 }

@@ -1,10 +1,9 @@
-//! The gateway's tokens: verified with the keys that the sign-on service publishes.
+//! Verification of gateway tokens with the published keys of the sign-on service.
 //!
-//! Keys are kept for ten minutes. A token that names a key which is not there has them fetched again,
-//! so that a rotation is noticed at once, but not more than every ten seconds: a stream of invented
-//! names costs the service nothing. While it does not answer, the keys that are there go on, for a
-//! day: a key that was withdrawn must not be good for ever. One request fetches; others wait for it
-//! only where there is no key for them to go on with.
+//! Keys are cached for ten minutes. A token with an unknown key causes a new fetch, at most every
+//! ten seconds, so that a rotation is noticed quickly and invented keys cost the service little. If
+//! the service does not respond, cached keys stay valid for a day, so that a withdrawn key expires.
+//! One request fetches; others wait only if there is no cached key.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,9 +17,9 @@ use serde::Deserialize;
 use crate::http::error::ApiError;
 use crate::settings::auth::JwtSettings;
 
-/// After how long keys are fetched again.
+/// Age after which keys are fetched again.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long keys are believed that cannot be fetched again.
+/// Age after which keys expire if they cannot be fetched.
 const BELIEVED: Duration = Duration::from_secs(24 * 3600);
 /// Between two attempts to fetch keys.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -32,7 +31,7 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 
 const REFUSED: ApiError = ApiError::Unauthorized("The gateway's token is not valid");
 
-/// What a token says of the caller.
+/// Claims of a token about its caller.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Claims {
     pub(crate) sub: Option<String>,
@@ -59,14 +58,14 @@ pub(crate) struct Keys {
     fetching: tokio::sync::Mutex<()>,
 }
 
-/// What is known of a key, at a time.
+/// State of a key at a point in time.
 enum Found {
     Fresh(DecodingKey),
     /// To be fetched again when possible; good until then.
     Aged(DecodingKey),
-    /// There are keys, and this is none of them.
+    /// There are keys, but not this one.
     Unknown,
-    /// There are no keys to go by.
+    /// There are no valid keys.
     Nothing,
 }
 
@@ -106,7 +105,7 @@ impl Keys {
         }
     }
 
-    /// The claims of a token that is what it should be.
+    /// Returns the claims of a valid token.
     pub(crate) async fn verify(&self, token: &str) -> Result<Claims, ApiError> {
         if token.len() > LONGEST_TOKEN {
             return Err(REFUSED);
@@ -137,7 +136,7 @@ impl Keys {
         let (found, may_ask) = self.with_known(|known| (known.find(name), known.may_ask()));
         let turn = match found {
             Found::Fresh(key) => return Ok(Some(key)),
-            // Somebody else fetches already, or did a moment ago.
+            // Another request is fetching, or fetched a moment ago.
             Found::Aged(key) if !may_ask => return Ok(Some(key)),
             Found::Aged(key) => match self.fetching.try_lock() {
                 Ok(turn) => turn,
@@ -145,7 +144,7 @@ impl Keys {
             },
             Found::Unknown | Found::Nothing => self.fetching.lock().await,
         };
-        // Whoever was here before may have fetched what is wanted.
+        // An earlier request may have fetched the key.
         if self.with_known(|known| known.may_ask()) {
             self.with_known(|known| known.asked = Some(Instant::now()));
             match self.fetch().await {
@@ -170,10 +169,10 @@ impl Keys {
         look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many keys the sign-on service publishes.
+    /// Returns the number of published keys.
     ///
     /// # Errors
-    /// What is wrong with its answer, or with the way to it.
+    /// Returns the problem with the service or its response.
     pub(crate) async fn count(&self) -> Result<usize, String> {
         self.fetch().await.map(|keys| keys.len())
     }
@@ -198,7 +197,7 @@ impl Keys {
             if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
                 continue;
             }
-            // A kind that this version does not know verifies nothing here.
+            // Unsupported kinds of keys are skipped.
             if let Ok(key) = DecodingKey::from_jwk(jwk) {
                 keys.insert(jwk.common.key_id.clone().unwrap_or_default(), key);
             }

@@ -17,13 +17,13 @@ use crate::http::error::ApiError;
 use crate::tenancy;
 
 const PREFIX: &str = "mbk_";
-/// How exactly the last use of a token is known.
+/// Precision of the last use of a token.
 const USE_NOTED: TimeDelta = TimeDelta::seconds(60);
 
-/// One answer to everything that is wrong, so that nothing can be learnt.
+/// The same error for every kind of invalid token, so that it reveals nothing.
 const REFUSED: ApiError = ApiError::Unauthorized("The token is not valid");
 
-/// Whether a text looks like a token of ours.
+/// Returns whether a text has the form of an API token.
 pub(crate) fn is_ours(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
@@ -40,7 +40,7 @@ fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }
 
-/// Whoever a token was made for.
+/// Returns the caller of a valid token.
 pub(crate) async fn caller_of(
     database: &DatabaseConnection,
     token: &str,

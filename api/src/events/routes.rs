@@ -1,4 +1,4 @@
-//! `/api/v1/logs/{id}`: the events of a task as they come, and its log files.
+//! `/api/v1/logs/{id}`: event streams and log files of a task.
 
 use axum::Json;
 use axum::extract::State;
@@ -39,7 +39,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(list_logs))
 }
 
-/// Follows a task: what was, then what happens, until the event `completed`.
+/// Streams the events of a task: past events, then new ones, until the event `completed`.
 #[utoipa::path(get, path = "/api/v1/logs/{task_id}/stream", tag = "logs",
     params(
         ("task_id" = Uuid, Path),
@@ -74,15 +74,15 @@ async fn stream_events(
     sse::follow(&state, &caller, &task, Followed::Task, wanted, after)
 }
 
-/// Where a client that has seen the events up to some number goes on.
+/// Position from which a client continues.
 enum Place {
     /// After this event.
     At(i64),
-    /// Nowhere: it has seen the end. A browser comes back for ever unless it is told so.
+    /// The client has received the end. It gets 204, or a browser would reconnect forever.
     Over,
 }
 
-/// `runs` and how they stand: of a stream that ends with them.
+/// Returns the position of a client. `runs` are the runs, with statuses, that end the stream.
 async fn place_of(
     database: &DatabaseConnection,
     task: &TaskSummary,
@@ -95,8 +95,8 @@ async fn place_of(
     if kind == "completed" && after >= newest {
         return Ok(Place::Over);
     }
-    // A number that no event has yet would never be reached; the end that a stream makes up itself
-    // has the one after all events that it had read.
+    // No event has a larger number yet. A stream that ended without a final event used the number
+    // after all events.
     let forsaken = after > newest
         && task.status.is_final()
         && tenancy::open_jobs(database, task.id).await? == 0;
@@ -140,7 +140,7 @@ async fn stream_run_events(
     follow_agent(&state, &caller, &id, agent, query, &headers, None).await
 }
 
-/// Follows one agent of a task, for clients of the first service: there are no containers.
+/// Streams the events of one agent, for clients of the first service. There are no containers.
 #[utoipa::path(get, path = "/api/v1/logs/{task_id}/container/{agent}/stream", tag = "logs",
     params(
         ("task_id" = Uuid, Path),
@@ -170,7 +170,7 @@ async fn stream_container(
     follow_agent(&state, &caller, &id, agent, query, &headers, Some(log_type)).await
 }
 
-/// What of a program was asked for.
+/// Name of an output stream of a program.
 struct Output(&'static str);
 
 impl std::str::FromStr for Output {
@@ -230,7 +230,7 @@ async fn follow_agent(
     sse::follow(state, caller, &task, followed, wanted, after)
 }
 
-/// Which events a client wants to hear of.
+/// Reads the filter of events.
 fn asked_events(query: &mut Fields) -> Wanted {
     const LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];
     let kinds = query.text("kind").unwrap_or_default();
@@ -246,15 +246,15 @@ fn asked_events(query: &mut Fields) -> Wanted {
     }
 }
 
-/// The number that a client has seen already: `?after=`, or what browsers send by themselves. Both are
-/// looked at, so that a wrong one is refused also where the other counts.
+/// Reads the number of the last event that the client has: `?after=`, or the header of browsers.
+/// Both are validated, even if one is unused.
 fn asked_after(query: &mut Fields, headers: &HeaderMap) -> i64 {
     let after = query.integer("after", 0, i64::MAX);
     let seen = last_event_id(query, headers);
     after.or(seen).unwrap_or_default()
 }
 
-/// `Last-Event-ID`, where there is one.
+/// Reads the header `Last-Event-ID`, if present.
 fn last_event_id(query: &mut Fields, headers: &HeaderMap) -> Option<i64> {
     let header = headers.get(LAST_EVENT_ID)?;
     let given = header.to_str().unwrap_or_default();
@@ -280,7 +280,7 @@ pub(crate) struct LogList {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LogView {
     name: String,
-    /// Where it stands in the bundle.
+    /// Path in the bundle.
     path: String,
     /// In bytes.
     size: i64,

@@ -1,5 +1,5 @@
-//! The events of a task as server-sent events: what was, then what happens. A stream holds nothing
-//! that a client which comes back with `Last-Event-ID` could miss.
+//! Server-sent events of a task: past events, then new ones. A stream holds no state that a client
+//! loses when it reconnects with `Last-Event-ID`.
 
 use std::time::{Duration, Instant};
 
@@ -27,20 +27,20 @@ use crate::tenancy::TaskSummary;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const BEAT: Bytes = Bytes::from_static(b": heartbeat\n\n");
-/// After how long a client that was cut off is to come back.
+/// Delay before a disconnected client reconnects.
 const COME_BACK: &str = "retry: 2000\n";
-/// How often in a row the database may fail a stream before it ends.
+/// Consecutive database failures that end a stream.
 const PATIENCE: u32 = 30;
 
-/// What a stream tells of, and when it is over.
+/// Scope of a stream, and its end.
 pub(crate) enum Followed {
     /// Everything, until the event `completed`.
     Task,
-    /// What belongs to these runs, until they have ended.
+    /// The events of these runs, until they have ended.
     Runs {
         agent: String,
         runs: Vec<RunId>,
-        /// What a client of the first service asked for; told back to it.
+        /// Output stream that a client of the first service requested. The response repeats it.
         log_type: Option<String>,
     },
 }
@@ -62,10 +62,10 @@ impl Wanted {
     }
 }
 
-/// The events of a task after number `after`, as a response that goes on.
+/// Returns the events of a task after number `after` as a streaming response.
 ///
 /// # Errors
-/// The caller follows too many streams.
+/// The caller has too many open streams.
 pub(crate) fn follow(
     state: &ApiState,
     caller: &Caller,
@@ -101,7 +101,7 @@ struct Follow {
     followed: Followed,
     wanted: Wanted,
     reader: TailReader,
-    /// Held as long as the stream goes on; with the database that knows whether it may.
+    /// Place in the quota, held while the stream is open, and the database that validates it.
     seat: Option<(Seat, DatabaseConnection)>,
     stopping: CancellationToken,
 }
@@ -111,15 +111,15 @@ impl Follow {
         async_stream::stream! {
             yield Ok(self.connected());
             let mut failures = 0;
-            // Made once and kept: to line up anew at every event would cost ten thousand clients more
-            // than the event does.
+            // Created once. With ten thousand clients, a new registration per event would cost more
+            // than the event.
             let mut stopped = std::pin::pin!(self.stopping.clone().cancelled_owned());
             let mut beats = tokio::time::interval(HEARTBEAT);
             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
             beats.reset();
             let mut looked = Instant::now();
             loop {
-                // Also where events come so fast that no heartbeat is needed.
+                // Also checked if events arrive so fast that no heartbeat is due.
                 if looked.elapsed() >= HEARTBEAT {
                     if !self.is_welcome().await {
                         return;
@@ -138,7 +138,8 @@ impl Follow {
                             yield Ok(bytes);
                         }
                         if is_over && let Followed::Runs { .. } = self.followed {
-                            // Whoever follows an agent waits for the end of the agent, not of the task.
+                            // A client that follows an agent waits for the end of the agent, not of
+                            // the task.
                             let status = self.runs_ended_as().unwrap_or(RunStatus::Done);
                             yield Ok(self.last(status.as_str()));
                         }
@@ -180,7 +181,8 @@ impl Follow {
         }
     }
 
-    /// Whether the caller still may follow. Who may not is cut off, and refused when it comes back.
+    /// Returns whether the caller may still follow. Otherwise the stream ends, and a new one is
+    /// refused.
     async fn is_welcome(&self) -> bool {
         match &self.seat {
             Some((seat, database)) => seat.is_good(database).await,
@@ -188,12 +190,12 @@ impl Follow {
         }
     }
 
-    /// What is sent of some events.
+    /// Returns the bytes of the events that match.
     fn gather(&self, frames: &[std::sync::Arc<Frame>]) -> Bytes {
         let mut sent = frames
             .iter()
             .filter(|frame| self.tells_of(frame) && self.wanted.takes(frame));
-        // One event, as a rule: nothing to copy.
+        // A single event needs no copy.
         match (sent.next(), sent.next()) {
             (None, _) => Bytes::new(),
             (Some(one), None) => one.bytes.clone(),
@@ -233,7 +235,7 @@ impl Follow {
             data["log_type"] = json!(log_type);
         }
         let mut bytes = BytesMut::from(COME_BACK.as_bytes());
-        // Whoever is cut off before the first event comes back to the same place.
+        // A client that is disconnected before the first event continues at the same position.
         bytes.extend_from_slice(&frame::own(self.reader.after(), "connected", &data));
         bytes.freeze()
     }
@@ -247,8 +249,8 @@ impl Follow {
         let whose = self.agent().unwrap_or("Task");
         let mut last = self.own_data(kind, &format!("{whose} completed: {status}"));
         last["status"] = json!(status);
-        // No event has this number yet: whoever comes back with it has seen the end, and not only the
-        // last event before it. The next one, should the task be tried again, tells just of that.
+        // No event has this number yet. A client that reconnects with it has received the end.
+        // After a retry of the task, the next event has the same number.
         let id = self.reader.after().saturating_add(1);
         frame::own(id, kind, &last)
     }
@@ -265,7 +267,7 @@ impl Follow {
         })
     }
 
-    /// How the newest of the runs ended, once all have.
+    /// Returns the status of the newest run after all runs have ended.
     fn runs_ended_as(&self) -> Option<RunStatus> {
         let Followed::Runs { runs, .. } = &self.followed else {
             return None;

@@ -1,7 +1,7 @@
-//! How many streams of events a caller follows, and whether it still may.
+//! Quota of open event streams per caller, and their authorisation.
 //!
-//! A stream is one request that lasts for hours: the rate of requests does not limit it, and a token
-//! that was good when it began may have been revoked since.
+//! A stream is one request that lasts for hours. The rate limit does not cover it, and its token
+//! may be revoked while it is open.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -20,11 +20,11 @@ use crate::http::error::ApiError;
 use crate::settings::LimitSettings;
 use crate::tenancy;
 
-/// How old an answer about a token may be. All streams of a token share it, so that a token costs one
-/// look into the database in this time, however many streams it has.
+/// Lifetime of a token check. All streams of a token share it, so a token costs one query per
+/// interval.
 const GOOD_FOR: Duration = Duration::from_secs(10);
 
-/// Who follows how many. Cheap to clone.
+/// Open streams by caller. Cloning it is cheap.
 #[derive(Clone)]
 pub(crate) struct Streams {
     most: Option<usize>,
@@ -40,7 +40,7 @@ struct Follower {
     looked_up: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
-/// The right to follow one stream, given back when it is dropped.
+/// One place in the quota. Dropping it frees the place.
 pub(crate) struct Seat {
     streams: Streams,
     follower: Arc<Follower>,

@@ -21,10 +21,10 @@ use crate::queues::depths::Counted;
 use crate::state::ApiState;
 use crate::tenancy;
 
-/// What Prometheus asks for; the older format, which every collector reads.
+/// Content type of the older Prometheus format, which all collectors support.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Stands for every path that is no route's: there are as many as anybody cares to ask for.
+/// Label of requests without a route. Their paths are unlimited.
 const NO_ROUTE: &str = "(no route)";
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
@@ -110,7 +110,7 @@ pub(crate) async fn count_requests(
     response
 }
 
-/// Anybody can make up methods.
+/// Clients can invent methods, so unknown ones share a label.
 fn method_word(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -127,7 +127,7 @@ fn method_word(method: &Method) -> &'static str {
 struct Exposition(String);
 
 impl Exposition {
-    /// What the samples that follow are.
+    /// Writes the description of the samples that follow.
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
@@ -145,7 +145,7 @@ impl Exposition {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // A text takes whatever is written.
+        // Writing to a string cannot fail.
         let _ = self.0.write_fmt(line);
     }
 
@@ -226,7 +226,7 @@ fn word(state: JobState) -> &'static str {
     }
 }
 
-/// The value of a label, of which nothing ends it early.
+/// Returns the escaped value of a label.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\")
         .replace('"', r#"\""#)

@@ -1,5 +1,5 @@
-//! `/health`: whether the service is there, can work, and how much there is to do. Figures come
-//! from rows, never from this process alone: there may be several.
+//! `/health`: health checks and metrics. Figures come from the database, because there may be
+//! several processes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::state::ApiState;
 use crate::tenancy;
 
-/// All that is told here of an agent that a worker cannot use.
+/// The public reason why an agent is not available.
 const UNUSABLE: &str = "It cannot be used; GET /api/v1/agents says why";
 const SERVICE: &str = "Memory-Break Orchestrator";
-/// How long a part may take to answer.
+/// Timeout of a health check.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
@@ -65,7 +65,8 @@ pub(crate) struct ReadinessView {
     checks: Checks,
 }
 
-/// What readiness depends on, and whether any worker tells of an agent, on which it does not.
+/// Readiness depends on the database and the queue. `agents` tells whether a live worker has an
+/// agent.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Checks {
     database: bool,
@@ -87,7 +88,7 @@ pub(crate) struct DetailedHealth {
     components: Value,
 }
 
-/// How much there is to do, and who does it.
+/// Jobs, workers and agents.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MetricsView {
     queue_metrics: BTreeMap<String, QueueFigures>,
@@ -107,7 +108,7 @@ pub(crate) struct QueueFigures {
     cancelled_count: i64,
 }
 
-/// The workers that were heard of in the last minute.
+/// Workers that were active within the last minute.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct WorkerFigures {
     total_workers: usize,
@@ -118,7 +119,7 @@ pub(crate) struct WorkerFigures {
     queue_lengths: BTreeMap<String, i64>,
 }
 
-/// The agents that living workers found.
+/// Agents that live workers report.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct AgentFigures {
     total_agents: usize,
@@ -126,7 +127,7 @@ pub(crate) struct AgentFigures {
     agents: BTreeMap<String, AgentHealth>,
 }
 
-/// One agent, as the worker that has it tells.
+/// An agent, as a worker that has it reports.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct AgentHealth {
     registered: bool,
@@ -135,13 +136,13 @@ pub(crate) struct AgentHealth {
     error: Option<String>,
 }
 
-/// What is known of an agent's program.
+/// Version of an agent's program.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct VersionInfo {
     version: Option<String>,
 }
 
-/// Tells that the service is there.
+/// Shows that the service responds.
 #[utoipa::path(get, path = "/health", tag = "health",
     responses((status = 200, description = "It is there", body = HealthView)))]
 async fn show_health() -> Json<HealthView> {
@@ -153,7 +154,7 @@ async fn show_health() -> Json<HealthView> {
     })
 }
 
-/// Tells that the process answers; asks nobody else.
+/// Shows that the process responds. Needs no other service.
 #[utoipa::path(get, path = "/health/liveness", tag = "health",
     responses((status = 200, description = "It lives", body = LivenessView)))]
 async fn show_liveness() -> Json<LivenessView> {
@@ -163,7 +164,7 @@ async fn show_liveness() -> Json<LivenessView> {
     })
 }
 
-/// Asks the database and the doorbell whether they answer.
+/// Checks the database and the notifier.
 #[utoipa::path(get, path = "/health/readiness", tag = "health",
     responses(
         (status = 200, description = "Both answer", body = ReadinessView),
@@ -194,7 +195,7 @@ fn status_if(good: bool) -> StatusCode {
     }
 }
 
-/// The workers that the database tells of, or what is wrong with it.
+/// Returns the live workers, or the problem with the database.
 async fn database_problem(api: &ApiState) -> Result<Vec<worker::Model>, String> {
     let asked = tenancy::live_workers().all(&api.platform.database);
     match tokio::time::timeout(PATIENCE, asked).await {
@@ -218,7 +219,7 @@ async fn queue_problem(api: &ApiState) -> Option<String> {
     }
 }
 
-/// Tells how each part is.
+/// Shows the status of each component.
 #[utoipa::path(get, path = "/health/detailed", tag = "health",
     responses(
         (status = 200, description = "It works, if not all of it", body = DetailedHealth),
@@ -250,7 +251,7 @@ async fn show_detailed_health(State(state): State<ApiState>) -> Response {
         "queue": {
             "status": word(queue.is_none()),
             "details": {
-                // Without a Redis nothing is connected to one, and nothing is wrong.
+                // Without Redis nothing is connected, and this is not a problem.
                 "redis_connected": queue.is_none() && api.platform.rate_limit.is_some(),
                 "problem": queue,
                 "queue_stats": queues,
@@ -333,7 +334,7 @@ fn agent_figures(workers: &[worker::Model]) -> AgentFigures {
             version_info: VersionInfo {
                 version: found.version,
             },
-            // Anybody may ask, and what a worker says has paths of its machine in it.
+            // This endpoint is public, and reports of workers contain paths of their machines.
             error: found.problem.map(|_| UNUSABLE.to_owned()),
         };
         let known = agents.entry(found.name).or_insert_with(|| seen.clone());

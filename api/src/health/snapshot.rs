@@ -1,7 +1,7 @@
-//! The figures that `/health` tells: jobs by queue and state, and the workers that live.
+//! Cached counts of jobs and live workers for `/health`.
 //!
-//! Anybody may ask for them, and to count them is to read every job: they are counted once in a few
-//! seconds, however many ask, and a count that takes long is given up.
+//! The endpoint is public, and counting reads every job. So counts are cached for a few seconds,
+//! and a slow count is aborted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 use crate::http::error::ApiError;
 use crate::tenancy;
 
-/// How old figures may be.
+/// Lifetime of cached counts.
 const FRESH: Duration = Duration::from_secs(3);
-/// How long counting may take, with the wait for somebody else who counts.
+/// Timeout of counting, including the wait for another request that counts.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was counted.
+/// Counts of jobs, and the live workers.
 pub(crate) struct Counted {
     /// Jobs by queue and state.
     pub(crate) jobs: Vec<(String, JobState, i64)>,

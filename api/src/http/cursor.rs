@@ -18,7 +18,7 @@ use crate::http::validation::Fields;
 const EARLIEST: i64 = -62_135_596_800_000_000;
 const LATEST: i64 = 253_370_764_800_000_000;
 
-/// The cursor that a client gives back.
+/// Reads the cursor of a request.
 pub(crate) fn asked_cursor(query: &mut Fields) -> Option<Cursor> {
     let text = query.text("cursor")?;
     let cursor = text.parse().ok();
@@ -30,7 +30,7 @@ pub(crate) fn asked_cursor(query: &mut Fields) -> Option<Cursor> {
     cursor
 }
 
-/// After this row. What it is made of is nobody's concern but ours.
+/// A position after a row. Its encoding is opaque to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     at: DateTime<Utc>,
@@ -76,7 +76,7 @@ impl FromStr for Cursor {
         let bytes: [u8; 24] = bytes.try_into().map_err(|_| ())?;
         let (micros, id) = bytes.split_at(8);
         let micros = i64::from_be_bytes(micros.try_into().map_err(|_| ())?);
-        // Further away there is nothing, and no database could be asked for it.
+        // No rows exist beyond these limits, and no database accepts larger values.
         let micros = micros.clamp(EARLIEST, LATEST);
         let at = DateTime::from_timestamp_micros(micros).ok_or(())?;
         Ok(Self::new(at, Uuid::from_slice(id).map_err(|_| ())?))

@@ -1,8 +1,8 @@
-//! What a request can be refused for, and the only place that knows how that looks on the wire.
+//! Errors of requests, and their format in responses.
 //!
-//! A handler returns an [`ApiError`]; its response carries the error itself, without a body.
-//! [`render`] writes the body at the outermost layer, which knows the path and the correlation id,
-//! and is the one place where errors of ours are logged.
+//! A handler returns an [`ApiError`]. Its response carries the error itself, without a body.
+//! [`render`] writes the body in the outermost layer, which knows the path and the correlation id.
+//! It also logs internal errors.
 
 use axum::Json;
 use axum::http::header::{
@@ -35,14 +35,14 @@ pub(crate) enum ApiError {
     Unauthorized(&'static str),
     #[error("{0}")]
     Forbidden(&'static str),
-    /// Too often, or too much at once; may be asked again after this wait.
+    /// Too many requests or failed attempts. The client may retry after this time.
     #[error("Too many requests")]
     TooMany(Duration),
     #[error("The organisation has {0} tasks that have not ended; wait for one, or cancel one")]
     TooManyTasks(u64),
     #[error("The caller follows {0} streams of events; close one")]
     TooManyStreams(usize),
-    /// The sign-on service does not tell its keys.
+    /// The sign-on service provides no keys.
     #[error("The sign-on service does not answer")]
     NoKeys,
     #[error("Not Found")]
@@ -78,7 +78,7 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    /// There is no such task, or it is not the caller's: both in the same words.
+    /// The task does not exist or is not accessible. Both have the same message.
     pub(crate) fn no_task() -> Self {
         Self::NotFound("Task not found".to_owned())
     }
@@ -88,12 +88,12 @@ impl ApiError {
         Self::NotFound(format!("Agent run for {agent} not found"))
     }
 
-    /// There is no judging of this number.
+    /// The judging does not exist.
     pub(crate) fn no_judging(number: &str) -> Self {
         Self::NotFound(format!("Judging {number} not found"))
     }
 
-    /// Makes an error of ours out of one of a library.
+    /// Converts an error of a library into an internal error.
     pub(crate) fn internal<E>(doing: &'static str) -> impl FnOnce(E) -> Self
     where
         E: Error + Send + Sync + 'static,
@@ -140,7 +140,7 @@ impl ApiError {
         }
     }
 
-    /// Tells the log what the client is not told.
+    /// Logs the details that the client does not receive.
     fn log(&self) {
         match self {
             Self::Internal { doing, source } => {
@@ -179,7 +179,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Gives a refused request its body.
+/// Writes the body of an error response.
 pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -> Response {
     let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
         return response;
@@ -260,7 +260,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
     rendered
 }
 
-/// How a refusal looks: the fields of the first service, and those of RFC 9457.
+/// Body of an error: the fields of the first service, and those of RFC 9457.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "error": "Task not found", "status_code": 404,
@@ -268,10 +268,10 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
     "title": "Not Found", "status": 404, "detail": "Task not found",
     "correlation_id": "5c2f1b9e-3d4a-4b8e-9c57-0d6c5f6c1a11"}))]
 pub(crate) struct ErrorBody {
-    /// What is wrong, for people.
+    /// Problem, for people.
     error: String,
     status_code: u16,
-    /// The path that was asked for.
+    /// Path of the request.
     path: String,
     #[serde(rename = "type")]
     #[schema(value_type = String)]
@@ -282,39 +282,39 @@ pub(crate) struct ErrorBody {
     /// The same as `error`; where the request is not valid (422), the list of problems.
     #[schema(value_type = Value)]
     detail: Value,
-    /// What to look for in the log.
+    /// Correlation id in the log.
     correlation_id: String,
 }
 
-/// How the refusal of a request that is not valid looks: every problem that it has.
+/// Body of an invalid request: all its problems.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `render` writes")]
 pub(crate) struct InvalidBody {
     error: String,
     status_code: u16,
-    /// The path that was asked for.
+    /// Path of the request.
     path: String,
     #[schema(rename = "type")]
     kind: String,
     title: String,
     status: u16,
     detail: Vec<Problem>,
-    /// What to look for in the log.
+    /// Correlation id in the log.
     correlation_id: String,
 }
 
 /// One thing that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    /// A word for programs, such as `enum` or `int_parsing`.
+    /// Identifier for programs, such as `enum` or `int_parsing`.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
     /// Where: `body`, `query`, `path` or `header`, then field names and list positions.
     #[schema(value_type = Vec<Value>)]
     pub(crate) loc: Vec<Value>,
-    /// What is wrong, for people.
+    /// Problem, for people.
     pub(crate) msg: String,
-    /// What was given.
+    /// The invalid value.
     #[schema(value_type = Value)]
     pub(crate) input: Value,
     /// The limits that were crossed.
@@ -340,7 +340,7 @@ impl Problem {
         }
     }
 
-    /// A word that is none of those known.
+    /// Returns a problem with a word outside a vocabulary.
     pub(crate) fn not_one_of(loc: Vec<Value>, known: &[&str], input: Value) -> Self {
         let expected = alternatives(known);
         Self {

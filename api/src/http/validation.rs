@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 use crate::http::error::ApiError;
 use crate::http::error::Problem;
 
-/// One request must not cost what a thousand do.
+/// Largest page, so that one request cannot cost as much as a thousand.
 const LARGEST_PAGE: i64 = 1000;
-/// So many problems of a request are told: a list of a million wrong words would be answered with a
-/// hundred times of what was sent.
+/// Largest number of reported problems. A list of a million invalid words must not cause a response
+/// a hundred times as large.
 const MOST_PROBLEMS: usize = 100;
 
 /// The fields of a request, as they are being read.
@@ -23,7 +23,7 @@ pub(crate) struct Fields {
     place: &'static str,
     values: Map<String, Value>,
     problems: Vec<Problem>,
-    /// There were more than are told.
+    /// Whether more problems were found than are reported.
     more: bool,
 }
 
@@ -46,17 +46,17 @@ impl Fields {
         }
     }
 
-    /// Whether no further problem would be told.
+    /// Returns whether no further problem is reported.
     fn is_full(&self) -> bool {
         self.problems.len() >= MOST_PROBLEMS
     }
 
-    /// Where a field stands.
+    /// Returns the location of a field.
     pub(crate) fn loc(&self, name: &str) -> Vec<Value> {
         vec![json!(self.place), json!(name)]
     }
 
-    /// A field as it was given; `null` counts as not given.
+    /// Returns the raw value of a field. `null` counts as not given.
     pub(crate) fn given(&self, name: &str) -> Option<Value> {
         self.values
             .get(name)
@@ -97,7 +97,7 @@ impl Fields {
     fn text_without(&mut self, name: &str, refused: impl Fn(char) -> bool) -> Option<String> {
         let value = self.given(name)?;
         let (kind, msg) = match value.as_str() {
-            // No database of ours keeps them all, and no address, path or name has them.
+            // No database accepts all control characters, and no URL, path or name contains them.
             Some(text) if text.contains(refused) => (
                 "value_error",
                 "Input should be a string without control characters",
@@ -130,7 +130,7 @@ impl Fields {
         }
     }
 
-    /// How many rows of a list are wanted: at least 1; more than 1000 is taken as 1000.
+    /// Reads the size of a page: at least 1. More than 1000 counts as 1000.
     pub(crate) fn page_size(&mut self, usual: i64) -> i64 {
         let asked = self.integer("page_size", 1, i64::MAX);
         asked.unwrap_or(usual).min(LARGEST_PAGE)
@@ -244,7 +244,7 @@ impl Fields {
         parsed
     }
 
-    /// Words of a closed vocabulary, comma-separated; none, if the field is not given.
+    /// Reads comma-separated words of a vocabulary. Empty if the field is not given.
     pub(crate) fn words<T: std::str::FromStr>(&mut self, name: &str, known: &[&str]) -> Vec<T> {
         let Some(text) = self.text(name) else {
             return Vec::new();
@@ -282,7 +282,7 @@ impl Fields {
 /// Below this every whole number is one that a floating one can be.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The whole number that a value stands for, or what is wrong with it.
+/// Returns the integer of a value, or the problem with it.
 #[expect(clippy::cast_possible_truncation, reason = "its size was looked at")]
 fn whole(value: &Value) -> Result<i64, (&'static str, &'static str)> {
     const NO_INTEGER: (&str, &str) = ("int_type", "Input should be a valid integer");
@@ -309,7 +309,7 @@ fn whole(value: &Value) -> Result<i64, (&'static str, &'static str)> {
     }
 }
 
-/// The fields of a JSON body. Fields that nobody reads are ignored.
+/// The fields of a JSON body. Unknown fields are ignored.
 pub(crate) struct Body(pub(crate) Fields);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
@@ -336,7 +336,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 Value::Null,
             ));
         }
-        // Not every page of a browser may start tasks: another type than JSON needs no preflight.
+        // Other content types need no preflight, so any web page could send them.
         if !is_json {
             return Err(ApiError::NotJson);
         }
@@ -361,7 +361,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-/// The fields of a JSON body, if there is one; else none of them is given.
+/// The fields of an optional JSON body. Without a body no field is given.
 pub(crate) struct OptionalBody(pub(crate) Fields);
 
 impl<S: Send + Sync> FromRequest<S> for OptionalBody {
@@ -385,7 +385,7 @@ impl<S: Send + Sync> FromRequest<S> for OptionalBody {
     }
 }
 
-/// How many bytes stand before the place where the JSON goes wrong.
+/// Returns the byte offset of a JSON error.
 fn offset(bytes: &[u8], error: &serde_json::Error) -> usize {
     let before: usize = bytes
         .split_inclusive(|byte| *byte == b'\n')
@@ -421,8 +421,7 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        // What cannot be taken apart (bytes that are no UTF-8), or cannot be stored, names nothing
-        // that exists.
+        // Segments that are not UTF-8, or cannot be stored, match no resource.
         if parts.uri.path().contains("%00") {
             return Err(ApiError::NoSuchRoute);
         }
@@ -433,7 +432,7 @@ where
     }
 }
 
-/// The id that a part of the path stands for, which the path calls `name`.
+/// Parses the id in the path parameter `name`.
 pub(crate) fn id<T>(name: &str, text: &str) -> Result<T, ApiError>
 where
     T: std::str::FromStr<Err = uuid::Error>,

@@ -1,4 +1,4 @@
-//! Puts the judging of a finished task into the ledger.
+//! Creates judgings of finished tasks.
 
 use chrono::{DateTime, Utc};
 use domain::vocabulary::{JudgingStatus, TaskStatus};
@@ -27,10 +27,10 @@ pub enum Refused {
     Database(#[from] DbErr),
 }
 
-/// Asks for a judging of a task, by the judges that the workers have. The caller may see the task.
+/// Enqueues a judging of a task with the current judges of the workers. The caller must have access
+/// to the task.
 ///
 /// # Errors
-///
 /// The task cannot be judged again now.
 pub async fn judge_again(
     platform: &Platform,
@@ -39,7 +39,7 @@ pub async fn judge_again(
 ) -> Result<judging::Model, Refused> {
     let transaction = platform.database.begin().await?;
     let now = Utc::now();
-    // Of two that ask at once one is refused.
+    // The lock refuses the second of two concurrent requests.
     let done = lock_done(&transaction, id, now).await?;
     let Some(task) = find(&transaction, id).await? else {
         return Err(Refused::Gone);
@@ -93,7 +93,7 @@ pub async fn judge_again(
     Ok(row)
 }
 
-/// Takes the lock on the row of a task that is done. False: it is not.
+/// Locks the row of a task that is done. Returns `false` if it is not done.
 pub(crate) async fn lock_done(
     transaction: &impl ConnectionTrait,
     id: TaskId,

@@ -32,7 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(show_judging))
 }
 
-/// One judging of a task. What is judged again is added; nothing is replaced.
+/// One judging of a task. A new judging replaces nothing.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct JudgingView {
     /// From 1: the one that the runs were judged by when they ended.
@@ -41,11 +41,11 @@ pub(crate) struct JudgingView {
     status: String,
     /// Whether its figures are the ones that are shown.
     shown: bool,
-    /// Who judged, with their false accepts and rejects on the adversarial battery, and whether they
-    /// may rank.
+    /// Judges with their false accepts and rejects on the adversarial battery, and whether they may
+    /// rank.
     #[schema(value_type = Vec<Object>)]
     judges: Value,
-    /// How far the jurors agree; null with fewer than two.
+    /// Agreement between jurors. Null with fewer than two.
     #[schema(value_type = Option<Object>)]
     agreement: Option<Value>,
     error_message: Option<String>,
@@ -58,12 +58,12 @@ pub(crate) struct JudgingView {
 pub(crate) struct JudgedView {
     #[serde(flatten)]
     judging: JudgingView,
-    /// The file of the task with the grade that this judging gave every answer; null unless it is done.
+    /// Artifact of the task with the grade of every answer. Null unless the judging is done.
     answers: Option<String>,
     runs: Vec<JudgedRunView>,
 }
 
-/// What one judging found of one run.
+/// Results of one judging for one run.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct JudgedRunView {
     id: Uuid,
@@ -84,8 +84,8 @@ pub(crate) struct JudgedBreakView {
     dimensions: BTreeMap<String, DimensionView>,
 }
 
-/// One free recall or answer to an open question, judged by one judge or by the jury. What is not
-/// defined is null.
+/// One free recall or answer to an open question, graded by one judge or by the jury. Undefined
+/// values are null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RecallView {
     /// `free_recall`, or the open question: `purpose`, `risks`, `rollback`.
@@ -97,21 +97,21 @@ pub(crate) struct RecallView {
     arm: String,
     /// `deterministic/1`, a model, or `jury`; `none` where there was no model that could judge it.
     judge: String,
-    /// How many jurors voted, where this is the jury.
+    /// Number of jurors that voted, for the jury.
     jurors: Option<i32>,
     /// Facts of the sheet that were looked for.
     facts: i32,
-    /// Facts that the text says something about.
+    /// Facts about which the text makes a claim.
     claimed: i32,
-    /// Facts that it says rightly.
+    /// Facts that the text states correctly.
     right: i32,
-    /// Facts for which there is no readable verdict.
+    /// Facts without a readable verdict.
     ungraded: i32,
     /// right / claimed.
     precision: Option<f64>,
     /// right / judged.
     recall: Option<f64>,
-    /// Why there are no figures.
+    /// Reason for missing figures.
     note: Option<String>,
 }
 
@@ -152,7 +152,7 @@ impl From<recall::Model> for RecallView {
     }
 }
 
-/// Figures by break, in the order in which they come: by break.
+/// Groups figures by break, in order.
 fn by_break(scores: Vec<score::Model>) -> Vec<JudgedBreakView> {
     let mut breaks: BTreeMap<i32, BTreeMap<String, DimensionView>> = BTreeMap::new();
     for score in scores {
@@ -241,8 +241,8 @@ async fn list_judgings(
     Ok(Json(views.collect()))
 }
 
-/// Shows one judging with its figures, also one that is not shown any more. They are those that it
-/// found: judging again does not change them.
+/// Shows one judging with its own figures, even if it is no longer the shown one. A later judging
+/// does not change them.
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/judgings/{number}", tag = "tasks",
     params(
         ("task_id" = Uuid, Path),

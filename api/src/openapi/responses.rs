@@ -1,4 +1,4 @@
-//! What is said of answers in the same words for every operation: headers, and how refusals look.
+//! Common parts of all responses in the OpenAPI document: headers, errors and examples.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,8 +10,8 @@ use utoipa::openapi::{
     Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
 };
 
-/// What an operation answers where all is well, by its name; with a status, where it is not. Taken from
-/// a service with a few tasks.
+/// Examples of responses by operation, with a status if it is an error. Taken from a service with a
+/// few tasks.
 static EXAMPLES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
     // A test holds every one of them to the schema of its answer.
     serde_json::from_str(include_str!("examples.json")).unwrap_or_default()
@@ -76,7 +76,7 @@ fn describe(content: &mut Content, kind: &str, status: &str, operation: &str) {
             content.schema = Some(event());
             content.example = Some(json!({"id": "1", "event": "task_started", "data": EVENT}));
         }
-        // As the file was stored; what is in it is the agents' affair.
+        // The bytes as stored. Agents determine the content.
         "*/*" => content.schema = Some(RefOr::T(Schema::Object(bytes().build()))),
         "application/zip" => {
             let bytes = bytes().schema_type(Type::String).content_media_type(kind);
@@ -105,7 +105,7 @@ fn bytes() -> ObjectBuilder {
         .description(Some("Bytes"))
 }
 
-/// One event of a stream: a stream as a whole has no schema that could be told.
+/// Returns the schema of one event. A whole stream has no schema.
 fn event() -> RefOr<Schema> {
     let text = |what: &str| {
         ObjectBuilder::new()
@@ -130,7 +130,7 @@ fn event() -> RefOr<Schema> {
     RefOr::T(Schema::Object(event.build()))
 }
 
-/// How a refusal with this status looks.
+/// Returns an example of an error with this status.
 fn refused(status: &str, operation: &str) -> Option<Value> {
     let (title, error) = match (status, operation) {
         ("400", "create_task") => (

@@ -1,4 +1,4 @@
-//! Brings dead jobs back, or takes them off the list.
+//! Retries or discards dead jobs.
 
 use chrono::{DateTime, Utc};
 use domain::vocabulary::{DeliveryStatus, JobState, JudgingStatus};
@@ -30,7 +30,7 @@ pub(crate) async fn retry_job(
         .map_err(|error| DbErr::Json(error.to_string()))?;
     let transaction = platform.database.begin().await?;
     let now = Utc::now();
-    // Of several who try it again at once, or discard it meanwhile, one comes first.
+    // Of several concurrent requests, one proceeds.
     if !is_still_dead(&transaction, dead.id, now).await? {
         return Err(Refused::NotDead);
     }
@@ -84,8 +84,8 @@ pub(crate) async fn retry_job(
     Ok(())
 }
 
-/// Has a judging wait again that failed. A newer one would be hidden by it, and while the runs of the
-/// task are made again there is nothing to judge.
+/// Returns a failed judging to the queue. It must be the newest one, or it would hide a newer one.
+/// It needs a task that is done, because retried runs have no results yet.
 async fn judge_once_more(
     transaction: &impl ConnectionTrait,
     task: TaskId,
@@ -115,7 +115,7 @@ async fn judge_once_more(
     Ok(())
 }
 
-/// Takes a dead job off the list. What it was for stays as it is.
+/// Removes a dead job from the list. Its task stays unchanged.
 pub(crate) async fn discard_job(
     platform: &Platform,
     dead: &job::Model,
@@ -156,7 +156,7 @@ async fn is_still_dead(
     Ok(locked.rows_affected == 1)
 }
 
-/// Whether there was such a dead job.
+/// Deletes a dead job. Returns whether it existed.
 async fn remove(transaction: &impl ConnectionTrait, dead: JobId) -> Result<bool, DbErr> {
     let removed = job::Entity::delete_many()
         .filter(job::Column::Id.eq(dead))

@@ -1,7 +1,7 @@
-//! `/api/v1/queues`: what waits, what is worked on and by whom, and what nobody could do.
+//! `/api/v1/queues`: queue depths, workers, leases and dead jobs.
 //!
-//! Counted in the database: Redis only rings bells, of which it is told how many wait there. Jobs are
-//! those of the caller's own tasks; workers belong to the installation.
+//! The database has the counts. Redis has only the number of pending notifications. Jobs are those
+//! of the caller's tasks. Workers are those of the installation.
 
 use std::collections::BTreeMap;
 
@@ -41,11 +41,11 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(discard_dead_job))
 }
 
-/// The queues, and who serves them.
+/// Queues, workers and leases.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct QueueList {
     queues: Vec<QueueView>,
-    /// Workers that were heard of in the last minute.
+    /// Workers that were active within the last minute.
     workers: Vec<WorkerView>,
     /// Jobs that a worker holds, oldest first; 1000 at most.
     leases: Vec<LeaseView>,
@@ -58,7 +58,7 @@ pub(crate) struct QueueView {
     name: String,
     /// Jobs that wait and are due.
     depth: u64,
-    /// Jobs that wait for a later time, such as the next attempt.
+    /// Jobs that are due later, such as a next attempt.
     delayed: u64,
     /// Jobs that a worker holds.
     running: u64,
@@ -68,11 +68,11 @@ pub(crate) struct QueueView {
     done: u64,
     /// As counted at most a minute ago.
     cancelled: u64,
-    /// How long the job that is due longest has waited, in seconds; null where none waits.
+    /// Age of the oldest due job in seconds. Null without one.
     oldest_age_seconds: Option<f64>,
     /// Living workers that serve it.
     workers: usize,
-    /// Bells that wait in Redis; null without Redis, or while it does not answer.
+    /// Pending notifications in Redis. Null without Redis, or while it does not respond.
     doorbells: Option<u64>,
 }
 
@@ -100,12 +100,12 @@ pub(crate) struct LeaseView {
     attempt: i32,
     max_attempts: i32,
     worker: Option<String>,
-    /// When it may be taken over, unless the worker is heard of before.
+    /// End of the lease, unless the worker renews it.
     lease_until: Option<DateTime<Utc>>,
     cancel_requested: bool,
 }
 
-/// Tells what waits, what is worked on, and by whom.
+/// Lists queues with their depths, live workers and leases.
 #[utoipa::path(get, path = "/api/v1/queues", tag = "queues",
     responses((status = 200, description = "The queues", body = QueueList)))]
 async fn list_queues(
@@ -209,10 +209,10 @@ pub(crate) struct ListDead {
     /// Only those of this queue.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     queue: Option<String>,
-    /// More than 1000 is taken as 1000.
+    /// Jobs per page. More than 1000 counts as 1000.
     #[param(minimum = 1, default = 50)]
     page_size: Option<u64>,
-    /// Goes on after the page whose `next_cursor` this was.
+    /// Continues after the page with this `next_cursor`.
     #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
@@ -222,7 +222,7 @@ pub(crate) struct ListDead {
 pub(crate) struct DeadJobs {
     jobs: Vec<DeadJob>,
     total: u64,
-    /// What to give as `cursor` for the page after this one; null on the last.
+    /// `cursor` of the next page. Null on the last page.
     next_cursor: Option<String>,
 }
 
@@ -236,7 +236,7 @@ pub(crate) struct DeadJob {
     #[schema(value_type = String)]
     kind: JobKind,
     attempts: i32,
-    /// What its last attempt died of.
+    /// Error of the last attempt.
     last_error: Option<String>,
     created_at: DateTime<Utc>,
     failed_at: Option<DateTime<Utc>>,
@@ -340,7 +340,7 @@ async fn retry_dead_job(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes a dead job off the list. What it was for stays as it is.
+/// Removes a dead job from the list. Its task stays unchanged.
 #[utoipa::path(delete, path = "/api/v1/queues/dead/{job_id}", tag = "queues",
     params(("job_id" = Uuid, Path)),
     responses(
@@ -353,7 +353,7 @@ async fn discard_dead_job(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let (job, task) = dead_job(&api, &caller, &id).await?;
-    // A sweep may still have to end the run by it.
+    // The rescuer may still need the job to end its run.
     if !task.status.is_final() {
         return Err(refused(Refused::NotEnded));
     }

@@ -15,7 +15,7 @@ pub(crate) fn asked_trial(query: &mut Fields) -> Option<i32> {
         .and_then(|trial| i32::try_from(trial).ok())
 }
 
-/// The run of an agent: the trial asked for, or the newest.
+/// Returns a run of an agent: the given trial, or the newest.
 pub(crate) async fn run_of(
     api: &ApiState,
     task: &TaskSummary,
@@ -28,7 +28,7 @@ pub(crate) async fn run_of(
         .map_err(ApiError::database("finding a run"))
 }
 
-/// Which run that is, without reading what it holds.
+/// Returns only the id of such a run.
 pub(crate) async fn newest_run_of(
     api: &ApiState,
     task: &TaskSummary,

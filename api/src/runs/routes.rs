@@ -1,4 +1,4 @@
-//! `/api/v1/tasks/{id}/agents`: how each agent does in a task, trial by trial.
+//! `/api/v1/tasks/{id}/agents`: the runs of a task.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,7 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(show_run))
 }
 
-/// One trial of one agent. What is not known is null.
+/// One trial of one agent. Unknown values are null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RunView {
     id: Uuid,
@@ -40,7 +40,7 @@ pub(crate) struct RunView {
     trial: i32,
     /// `queued`, `running`, `judging`, `done`, `error` or `cancelled`.
     status: String,
-    /// What it is doing while it runs.
+    /// Current phase of a run in progress.
     phase: Option<String>,
     #[schema(value_type = Object)]
     milestones: Value,
@@ -60,10 +60,10 @@ pub(crate) struct RunView {
     breaks: Value,
     compression_detected: bool,
     seal_broken: bool,
-    /// How the baseline was taken: `fork` or `split`.
+    /// Source of the baseline: `fork` (a copied conversation) or `split`.
     baseline: Option<String>,
     agent_version: Option<String>,
-    /// What the agent asks; null where only its program knows.
+    /// Model that the agent uses. Null if only its program knows it.
     model: Option<String>,
     overall_score: Option<f64>,
     passed: Option<bool>,
@@ -74,7 +74,7 @@ pub(crate) struct RunView {
 /// The figures of a run in one dimension.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct DimensionView {
-    /// How many probes the figures stand on.
+    /// Number of probes.
     n: i32,
     /// Mean grade of a session that never saw the pull request.
     cold: Option<f64>,
@@ -84,17 +84,17 @@ pub(crate) struct DimensionView {
     post: Option<f64>,
     /// `(post - cold) / (baseline - cold)`.
     retention: Option<f64>,
-    /// Share of what was right before the break that is right after it.
+    /// Share of the correct answers before the break that are correct after it.
     item_retention: Option<f64>,
-    /// Share of answers that gave a replaced value.
+    /// Share of answers with an outdated value.
     stale_rate: Option<f64>,
-    /// Share of answers that said "I don't recall".
+    /// Share of answers with "I don't recall".
     abstained_rate: Option<f64>,
-    /// Share of answers that claimed something untrue, and nothing of what was asked.
+    /// Share of answers with an untrue claim and nothing correct.
     wrong_rate: Option<f64>,
     /// Share of answers that were right in part; null in scores of older versions.
     partial_rate: Option<f64>,
-    /// Share of answers that said nothing that can be read; null in scores of older versions.
+    /// Share of unreadable answers. Null in scores of older versions.
     unreadable_rate: Option<f64>,
 }
 
@@ -137,7 +137,7 @@ impl From<score::Model> for DimensionView {
     }
 }
 
-/// What belongs to a run but stands in other tables.
+/// Artifacts and scores of a run, from other tables.
 #[derive(Default)]
 struct Belongings {
     artifacts: Vec<artifact::Model>,
@@ -216,7 +216,7 @@ impl RunView {
     }
 }
 
-/// Lists the runs of a task: agents in the order asked for, trials from 1.
+/// Lists the runs of a task: agents in the requested order, trials from 1.
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/agents", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
@@ -242,7 +242,7 @@ async fn list_runs(
     Ok(Json(views.collect()))
 }
 
-/// Shows a run of an agent: the newest trial, or the one asked for.
+/// Shows a run of an agent: the newest trial, or the given one.
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/agents/{agent}", tag = "tasks",
     params(
         ("task_id" = Uuid, Path),
@@ -275,13 +275,13 @@ async fn show_run(
     Ok(Json(RunView::new(run, own)))
 }
 
-/// The agents of a task, in the order asked for.
+/// Returns the agents of a task in the requested order.
 fn agents_of(task: &TaskSummary) -> Result<Vec<String>, ApiError> {
     serde_json::from_value(task.agents.clone())
         .map_err(ApiError::internal("reading the agents of a task"))
 }
 
-/// Files and scores by run, in two queries whatever the number of runs.
+/// Loads artifacts and scores by run, with two queries for any number of runs.
 async fn belongings_of(
     api: &ApiState,
     task: &TaskSummary,

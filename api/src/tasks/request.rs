@@ -230,7 +230,7 @@ fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Result<TaskO
             no_pull_request(settings)
         } else {
             ApiError::Refused(format!(
-                "unknown forge {}. This service accepts {}; add others to FORGE_URLS",
+                "the forge {} is unknown. This service accepts {}; add others to FORGE_URLS",
                 url.origin().ascii_serialization(),
                 settings.forge_urls.join(", ")
             ))

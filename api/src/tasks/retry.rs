@@ -1,7 +1,7 @@
-//! Makes runs again that gave no measurement.
+//! Retries runs that produced no measurement.
 //!
-//! A run that the agent itself failed is a measurement: making it again until it succeeds would make
-//! the agent look better than it is, so it is not made again.
+//! Runs that failed because of the agent are not retried. Repeating them until they succeed would
+//! inflate the agent's score.
 
 use chrono::Utc;
 use domain::vocabulary::{FailureCause, JobKind, JobState, Level, RunStatus, TaskStatus};
@@ -21,7 +21,7 @@ use crate::tasks::create::notify_workers;
 use crate::tasks::quota::has_capacity;
 use crate::tenancy::TaskSummary;
 
-/// Why nothing is tried again.
+/// Reason why nothing is retried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("The task has not ended; only what has ended can be tried again")]
@@ -50,13 +50,14 @@ pub(crate) enum Refused {
 /// Which runs to make again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// All that gave no measurement and whose agent is named; all agents, if none is.
+    /// All runs of the named agents without a measurement. An empty list means all agents.
     Agents(Vec<String>),
     Run(RunId),
 }
 
-/// Makes the runs of an ended task again that failed by another's fault than the agent's, or were
-/// cancelled. Returns how many. At most `most` tasks of the organisation are open then; 0 is any number.
+/// Retries the runs of a finished task that were cancelled or failed for a reason other than the
+/// agent. Returns their number. The organisation may have at most `most` open tasks afterwards. 0
+/// means no limit.
 pub(crate) async fn retry_task(
     platform: &Platform,
     task: &TaskSummary,
@@ -82,8 +83,8 @@ pub(crate) async fn begin_again(
     most: u64,
 ) -> Result<(usize, Vec<Notification>), Refused> {
     let now = Utc::now();
-    // Begins with a write, and jobs come before runs and tasks. What is still open belongs to
-    // somebody who works on it.
+    // The transaction begins with a write. Jobs come before runs and tasks, in the lock order of
+    // workers. An open job belongs to a worker.
     let ended = [JobState::Done, JobState::Failed, JobState::Cancelled];
     let touched = job::Entity::update_many()
         .set(job::ActiveModel {
@@ -141,7 +142,7 @@ pub(crate) async fn begin_again(
     if !has_capacity(transaction, &by.org, most).await? {
         return Err(Refused::TooManyTasks(most));
     }
-    // What was cancelled may still be held by a worker that has not let go.
+    // A worker may still hold a cancelled run.
     let open: Vec<_> = open_jobs(transaction, task.id).await?;
     if open
         .iter()
@@ -176,7 +177,7 @@ pub(crate) async fn begin_again(
             updated_at: Set(now),
             ..Default::default()
         })
-        // It is tried again, whoever has it tried.
+        // Every retry counts, manual or automatic.
         .col_expr(
             agent_run::Column::RetryCount,
             Expr::col(agent_run::Column::RetryCount).add(1),
@@ -185,7 +186,7 @@ pub(crate) async fn begin_again(
         .exec(transaction)
         .await?;
     keep_bills(transaction, &again).await?;
-    // A unit of work is in the ledger once: what was done or given up makes room for the new one.
+    // A unit of work has one job at a time, so finished jobs are deleted before new ones are added.
     let mut works: Vec<Work> = Vec::new();
     let mut gone: Vec<String> = vec![Work::FinishTask { task: task.id }.key()];
     for run in &again {
@@ -275,7 +276,7 @@ async fn open_jobs(
         .await
 }
 
-/// What was spent stays spent.
+/// Keeps the cost of earlier attempts.
 async fn keep_bills(
     transaction: &impl ConnectionTrait,
     again: &[&agent_run::Model],

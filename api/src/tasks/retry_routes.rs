@@ -27,7 +27,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(retry_runs))
 }
 
-/// That the bell was rung.
+/// Confirmation of a notification.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Rung {
     #[schema(value_type = String)]
@@ -35,8 +35,7 @@ pub(crate) struct Rung {
     task_id: Uuid,
 }
 
-/// Rings for a task that waits. It is worked on without that too: this is for clients of the first
-/// service, and for the impatient.
+/// Notifies workers of a queued task. Tasks start without it. For clients of the first service.
 #[utoipa::path(post, path = "/api/v1/tasks/{task_id}/run", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
@@ -81,11 +80,11 @@ async fn run_task(
 #[schema(example = json!({"agents": ["claude"]}))]
 #[expect(dead_code, reason = "describes the body; `retry_runs` reads it")]
 pub(crate) struct RetryRuns {
-    /// Only those of these agents, as the task names them; of all, if not given.
+    /// Agents whose runs are retried, as the task names them. By default all.
     agents: Option<Vec<String>>,
 }
 
-/// What was begun.
+/// Result of a retry.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Retried {
     task_id: Uuid,
@@ -93,9 +92,9 @@ pub(crate) struct Retried {
     runs: usize,
 }
 
-/// Makes the runs of an ended task again that gave no measurement: those that failed by another's
-/// fault than the agent's, and those that were cancelled. What the agent failed stands, or trying
-/// again until it succeeds would flatter it.
+/// Retries the runs of a finished task that produced no measurement: cancelled runs, and runs that
+/// failed because of the provider, the harness or the budget. Runs that failed because of the agent
+/// are not retried, because repeating them until they succeed would inflate its score.
 #[utoipa::path(post, path = "/api/v1/tasks/{task_id}/retry", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     request_body = Option<RetryRuns>,

@@ -1,4 +1,4 @@
-//! `/api/v1/tasks`: asking for a measurement, following it, calling it off.
+//! `/api/v1/tasks`: creating, listing, showing and cancelling tasks.
 
 use axum::Json;
 use axum::extract::State;
@@ -27,7 +27,7 @@ use crate::tasks::total_count::count;
 use crate::tasks::view::TaskView;
 use crate::tenancy;
 
-/// The states that can be asked for, as they are listed to whoever asks for another.
+/// States of a task, as listed in errors.
 const STATES: [&str; 6] = ["queued", "running", "judging", "done", "error", "cancelled"];
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
@@ -40,7 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What a new task is made of: a pull request, or a repository on the worker's disk.
+/// A request for a new task: a pull request, or a repository on the workers' disk.
 #[derive(Deserialize, ToSchema)]
 #[schema(example = json!({
     "pr_url": "https://github.com/OWNER/REPO/pull/1",
@@ -67,7 +67,7 @@ pub(crate) struct ListTasks {
     /// From 1.
     #[param(minimum = 1, default = 1)]
     page: Option<u64>,
-    /// More than 1000 is taken as 1000.
+    /// Tasks per page. More than 1000 counts as 1000.
     #[param(minimum = 1, default = 20)]
     page_size: Option<u64>,
     /// Only tasks in this state, or in one of several, comma-separated.
@@ -78,18 +78,18 @@ pub(crate) struct ListTasks {
     /// Only tasks of this repository, `owner/name`.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     repo: Option<String>,
-    /// Only tasks that ask for this agent, whatever its parameter.
+    /// Only tasks with this agent, with any parameter.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     agent: Option<String>,
-    /// Only tasks whose address, repository or error has this text in it, in any case.
+    /// Only tasks whose URL, repository or error contains this text. Case-insensitive.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     q: Option<String>,
     /// Only tasks that were created at this time or later (RFC 3339).
     from: Option<DateTime<Utc>>,
     /// Only tasks that were created before this time (RFC 3339).
     to: Option<DateTime<Utc>>,
-    /// Goes on after the page whose `next_cursor` this was, whatever was created since; `page` then
-    /// means nothing.
+    /// Continues after the page with this `next_cursor`, unaffected by new tasks. `page` is
+    /// ignored.
     #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
@@ -98,12 +98,12 @@ pub(crate) struct ListTasks {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskPage {
     tasks: Vec<TaskView>,
-    /// How many there are on all pages.
+    /// Number of tasks on all pages.
     total: u64,
-    /// The page's number; null where a cursor was given.
+    /// Number of the page. Null with a cursor.
     page: Option<i64>,
     page_size: i64,
-    /// What to give as `cursor` for the page after this one; null on the last.
+    /// `cursor` of the next page. Null on the last page.
     next_cursor: Option<String>,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Done {
     message: &'static str,
 }
 
-/// Asks for agents to be measured on a pull request.
+/// Creates a task: agents are evaluated on a pull request.
 #[utoipa::path(post, path = "/api/v1/tasks", tag = "tasks", request_body = CreateTask,
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
         description = "A name that the client gives this request, 1 to 255 visible characters: sent \
@@ -137,7 +137,8 @@ async fn create_task(
         key,
         hash: request::request_hash(&fields),
     });
-    // What was taken once is answered the same whatever would be said of it now.
+    // A repeated request is answered before validation, because settings and agents may have
+    // changed.
     if let Some(again) = made_before(api, &caller, name.as_ref()).await? {
         return Ok(again);
     }
@@ -148,12 +149,12 @@ async fn create_task(
     let most = api.settings.limits.active_tasks;
     match create::create_task(&api.platform, new.clone(), most).await {
         Ok(None) => {
-            // The last of them may have been made by an equal request, a moment ago.
+            // A concurrent equal request may have created the last open task.
             let again = made_before(api, &caller, new.name.as_ref()).await?;
             again.ok_or(ApiError::TooManyTasks(most))
         }
         Ok(Some(task)) => Ok((StatusCode::CREATED, Json(TaskView::from(task))).into_response()),
-        // Of two equal requests at once the second finds the task of the first.
+        // The second of two concurrent equal requests finds the task of the first.
         Err(error)
             if new.name.is_some()
                 && matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) =>
@@ -165,7 +166,7 @@ async fn create_task(
     }
 }
 
-/// The name that a client gives its request.
+/// Reads the idempotency key.
 fn asked_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(header) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
@@ -198,7 +199,7 @@ async fn made_before(
     let Some(IdempotencyKey { key, hash }) = name else {
         return Ok(None);
     };
-    // Keys are the organisation's; a task of another team is not shown, its key is taken all the same.
+    // A key belongs to the organisation. A task of another team is not shown, but its key is taken.
     let found = task::Entity::visible_to(&caller.org)
         .filter(task::Column::IdempotencyKey.eq(key.as_str()))
         .one(&api.platform.database)
@@ -244,7 +245,7 @@ async fn list_tasks(
     let mut wanted = wanted
         .order_by_desc(task::Column::CreatedAt)
         .order_by_desc(task::Column::Id)
-        // One more tells whether there is a page after this.
+        // One more row shows whether there is a next page.
         .limit(page_size.unsigned_abs() + 1);
     let page = match cursor {
         Some(cursor) => {
@@ -298,7 +299,7 @@ impl Filter {
         }
     }
 
-    /// Whether it leaves nothing out.
+    /// Returns whether the filter excludes nothing.
     fn takes_all(&self) -> bool {
         let Self {
             statuses,
@@ -390,7 +391,7 @@ async fn show_task(
     Ok(Json(task))
 }
 
-/// Cancels a task: what waits at once, what runs within seconds.
+/// Cancels a task: queued runs at once, running ones within seconds.
 #[utoipa::path(delete, path = "/api/v1/tasks/{task_id}", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(

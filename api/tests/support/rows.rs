@@ -109,7 +109,7 @@ impl Rows<'_> {
             created_at: now(),
             updated_at: now(),
             started_at: None,
-            completed_at: None,
+            completed_at: status.is_final().then(chrono::Utc::now),
         }
         .into_active_model()
         .reset_all()
