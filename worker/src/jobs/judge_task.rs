@@ -1,4 +1,5 @@
-//! Judges a finished task again, without running its agents: new figures beside the old ones.
+//! Repeats the judging of a finished task without running its agents. New figures are added beside
+//! the old ones.
 
 use chrono::Utc;
 use domain::vocabulary::{JudgingStatus, RunStatus, TaskStatus};
@@ -38,7 +39,7 @@ pub(crate) async fn judge_task(
         return end_job(worker, job).await;
     };
     if row.status == JudgingStatus::Done && task.judging == number {
-        // An earlier attempt came as far as its figures.
+        // An earlier attempt already stored its figures.
         return finish_judging(worker, job, task_id, number).await;
     }
     if row.status != JudgingStatus::Queued {
@@ -108,7 +109,7 @@ pub(crate) async fn judge_task(
     finish_judging(worker, job, task_id, number).await
 }
 
-/// Ends a judging for which there is nothing to judge, so that another one can be asked for.
+/// Ends a judging of a task that cannot be judged, so that another judging can be requested.
 async fn refuse(
     worker: &Worker,
     job: &ClaimedJob,
@@ -128,15 +129,17 @@ async fn refuse(
     Ok(())
 }
 
-/// Writes the documents of a judging whose figures are shown, and ends its job. Those of the judging
-/// that was shown before stay, under its number. Another attempt after a crash does the same again.
+/// Writes the documents of a judging whose figures are shown, and completes its job.
+///
+/// The documents of the previous judging are kept under its number. Another attempt after a crash
+/// does the same again.
 async fn finish_judging(
     worker: &Worker,
     job: &ClaimedJob,
     task_id: TaskId,
     number: i32,
 ) -> Result<(), JobError> {
-    // One that failed never was shown.
+    // A judging that failed was never shown.
     let before = judging::Entity::find()
         .filter(judging::Column::TaskId.eq(task_id))
         .filter(judging::Column::Number.lt(number))
@@ -153,7 +156,7 @@ async fn finish_judging(
     Ok(())
 }
 
-/// Tells that a judging failed; the figures that were there stay.
+/// Records that a judging failed. The existing figures stay.
 pub(crate) async fn record_judging_failure(
     connection: &impl ConnectionTrait,
     task: TaskId,

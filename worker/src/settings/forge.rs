@@ -23,7 +23,7 @@ pub(super) fn forge_settings(reader: &mut Reader<'_>) -> ForgeSettings {
             );
         }
     }
-    // Another forge than GitHub has its API elsewhere; asking GitHub's would be wrong.
+    // Only GitHub has its API at this address.
     let default_api = (base_urls.first().map(String::as_str) == Some("https://github.com"))
         .then(|| "https://api.github.com".to_owned());
     let local_roots = reader.text("LOCAL_REPOSITORIES").unwrap_or_default();
