@@ -31,7 +31,7 @@ pub(crate) async fn write_answer_key(
     let target = path.clone();
     tokio::task::spawn_blocking(move || write_for_owner(&target, &bytes))
         .await
-        .map_err(|error| JobError::harness(format!("writing an answer key failed: {error}")))?
+        .map_err(|error| JobError::harness(format!("could not write the answer key: {error}")))?
         .map_err(|error| io_error("writing an answer key", &path, error))
 }
 

@@ -131,7 +131,7 @@ impl Worker {
             return;
         }
         if let Err(error) = self.platform.notifier.notify(notifications).await {
-            warn!(task.id = %task, error = chain(&error), "the bell cannot be rung, a sweep will");
+            warn!(task.id = %task, error = chain(&error), "could not notify workers; they will find the jobs by polling");
         }
     }
 }

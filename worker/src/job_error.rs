@@ -90,7 +90,7 @@ impl JobError {
 
 impl From<DbErr> for JobError {
     fn from(error: DbErr) -> Self {
-        Self::transient("the database did not do what was asked", error)
+        Self::transient("a database operation failed", error)
     }
 }
 
@@ -105,7 +105,7 @@ impl From<FenceError> for JobError {
 
 impl From<ArtifactError> for JobError {
     fn from(error: ArtifactError) -> Self {
-        Self::transient("the artifact store did not do what was asked", error)
+        Self::transient("an artifact operation failed", error)
     }
 }
 
@@ -117,7 +117,7 @@ impl From<prompts::PromptError> for JobError {
 
 impl From<serde_json::Error> for JobError {
     fn from(error: serde_json::Error) -> Self {
-        Self::harness(format!("a stored document cannot be read: {error}"))
+        Self::harness(format!("could not parse a stored document: {error}"))
     }
 }
 
@@ -127,7 +127,7 @@ impl From<SourceError> for JobError {
             SourceError::Cancelled => Self::Cancelled,
             SourceError::Refused(message) => Self::harness(message),
             SourceError::Git { .. } | SourceError::TimedOut { .. } | SourceError::Io { .. } => {
-                Self::transient("getting the source failed", error)
+                Self::transient("could not read the repository", error)
             }
         }
     }

@@ -93,7 +93,7 @@ pub(crate) fn diff_text(pull_request: &PullRequest) -> String {
 pub(crate) async fn load_material(worker: &Worker, task: TaskId) -> Result<Material, JobError> {
     let found = artifacts::find(&worker.platform.database, task, None, MATERIAL)
         .await?
-        .ok_or_else(|| JobError::harness("what was prepared for the task is gone"))?;
+        .ok_or_else(|| JobError::harness("the material of the task is missing"))?;
     let bytes = worker.platform.artifacts.get(&found).await?;
     Ok(serde_json::from_slice(&bytes)?)
 }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_in_a_context_needs_no_larger_one() {
+    fn a_diff_that_fits_needs_no_larger_context() {
         for context in [8_000, 32_000, 200_000, 1_000_000] {
             let diff = diff_that_fits(context);
             assert!(diff > 0);

@@ -114,7 +114,7 @@ pub(crate) async fn supervise(
     supervisor.stopping.store(true, Ordering::SeqCst);
     supervisor.jobs.close();
     let busy = supervisor.held().len();
-    info!(worker.name = %name, "worker {name} stops; {busy} jobs may still finish");
+    info!(worker.name = %name, "worker {name} is stopping; {busy} jobs may still finish");
     if tokio::time::timeout(drain, supervisor.jobs.wait())
         .await
         .is_err()
@@ -126,12 +126,12 @@ pub(crate) async fn supervise(
             .await
             .is_err()
         {
-            warn!(worker.name = %name, "jobs that would not stop are left to their leases");
+            warn!(worker.name = %name, "jobs did not stop in time; their leases will expire");
         }
     }
     tasks.shutdown().await;
     if let Err(error) = supervisor.remove_worker_row().await {
-        warn!(worker.name = %name, error = chain(&error), "the worker's row stays");
+        warn!(worker.name = %name, error = chain(&error), "could not delete the worker's row");
     }
     Ok(())
 }
@@ -180,8 +180,11 @@ async fn listen(supervisor: Arc<Supervisor>, stop: CancellationToken) {
             return;
         }
         match ended {
-            Ok(()) => warn!("the doorbell fell silent; it is listened to again"),
-            Err(error) => warn!(error = chain(&error), "the doorbell cannot be notified"),
+            Ok(()) => warn!("the subscription to notifications ended; subscribing again"),
+            Err(error) => warn!(
+                error = chain(&error),
+                "could not subscribe to notifications"
+            ),
         }
         tokio::select! {
             () = stop.cancelled() => {}

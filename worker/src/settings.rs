@@ -75,14 +75,14 @@ impl WorkerSettings {
         if max_context_tokens < 8_000 {
             reader.refuse(
                 "MAX_CONTEXT_TOKENS",
-                "must be at least 8000: nothing can be studied in less",
+                "must be at least 8000: a smaller context holds no study",
             );
         }
         let max_turns = reader.parsed("MAX_TURNS", 60);
         if max_turns < 8 {
             reader.refuse(
                 "MAX_TURNS",
-                "must be at least 8: the teaching alone takes up to four",
+                "must be at least 8: the teaching takes up to four turns",
             );
         }
         Self {

@@ -46,20 +46,20 @@ pub(crate) async fn deliver_webhook(
         .one(database)
         .await?;
     let (Some((delivery, Some(webhook))), Some(task)) = (found, task) else {
-        warn!("there is no message {delivery_id} any more");
+        warn!("delivery {delivery_id} was deleted");
         return end_job(worker, job).await;
     };
     if delivery.status != DeliveryStatus::Queued {
         return end_job(worker, job).await;
     }
     if !webhook.enabled {
-        return Err(delivery_error(Retry::Never, "the webhook was turned off"));
+        return Err(delivery_error(Retry::Never, "the webhook is disabled"));
     }
     let body = body(&task, &delivery).to_string();
     let outcome = send(&worker.settings.webhooks, &webhook, delivery.id, body).await;
     let (code, problem) = match &outcome {
         Ok(status) if status.is_success() => (Some(*status), None),
-        Ok(status) => (Some(*status), Some(format!("it answered {status}"))),
+        Ok(status) => (Some(*status), Some(format!("it responded with {status}"))),
         Err(problem) => (None, Some(problem.clone())),
     };
     let transaction = worker.begin(job).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn deliver_webhook(
     let Some(problem) = problem else {
         lease::finish(&transaction, &job.lease).await?;
         transaction.commit().await?;
-        info!(webhook.id = %webhook.id, "told a webhook of the end of task {}", task.id);
+        info!(webhook.id = %webhook.id, "delivered webhook for task {}", task.id);
         return Ok(());
     };
     transaction.commit().await?;
@@ -140,7 +140,7 @@ fn delivery_error(retry: Retry, problem: &str) -> JobError {
     JobError::Failed {
         cause: FailureCause::Harness,
         retry,
-        message: format!("the webhook was not told: {problem}"),
+        message: format!("the webhook was not delivered: {problem}"),
         source: None,
     }
 }
@@ -205,7 +205,7 @@ impl Resolve for PublicOnly {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let public: Vec<SocketAddr> = found.filter(|found| is_public(found.ip())).collect();
             if public.is_empty() {
-                return Err("the name leads to no public address".into());
+                return Err("the host name has no public address".into());
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_of_this_machine_is_not_connected_to() {
+    async fn a_name_with_a_private_address_is_not_connected_to() {
         let name: Name = "localhost".parse().unwrap();
         assert!(PublicOnly.resolve(name).await.is_err());
     }

@@ -34,7 +34,7 @@ pub(crate) async fn finish_task(
     let database = &worker.platform.database;
     let redactor = &worker.platform.redactor;
     let Some(task) = task::Entity::find_by_id(task_id).one(database).await? else {
-        warn!("there is no task {task_id} any more");
+        warn!("task {task_id} was deleted");
         return end_job(worker, job).await;
     };
     if task.status.is_final() {
@@ -207,11 +207,11 @@ fn task_problem(document: &ResultDocument) -> Option<TaskProblem> {
     Some(match first {
         Some((run, message)) => TaskProblem {
             cause: run.failure_cause.unwrap_or(FailureCause::Harness),
-            message: format!("no run came to its end; {}: {message}", run.agent),
+            message: format!("no run finished; {}: {message}", run.agent),
         },
         None => TaskProblem {
             cause: FailureCause::Harness,
-            message: "no run came to its end".to_owned(),
+            message: "no run finished".to_owned(),
         },
     })
 }

@@ -26,7 +26,7 @@ pub(crate) async fn judge_run(
     let task = task::Entity::find_by_id(task_id).one(database).await?;
     let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
     let (Some(task), Some(run)) = (task, run) else {
-        warn!("there is no run {run_id} any more");
+        warn!("run {run_id} was deleted");
         return end_job(worker, job).await;
     };
     if run.status.is_final() {

@@ -35,7 +35,7 @@ pub(crate) async fn judge_task(
         .one(database)
         .await?;
     let (Some(task), Some(row)) = (task, row) else {
-        warn!("there is no judging {number} of task {task_id} any more");
+        warn!("judging {number} of task {task_id} was deleted");
         return end_job(worker, job).await;
     };
     if row.status == JudgingStatus::Done && task.judging == number {
@@ -117,7 +117,7 @@ async fn refuse(
     number: i32,
 ) -> Result<(), JobError> {
     let message = format!(
-        "the task is {}, and only what is done can be judged again",
+        "the task is {}; only tasks that are done can be judged again",
         task.status
     );
     let transaction = worker.begin(job).await?;
@@ -125,7 +125,7 @@ async fn refuse(
     record_judging_failure(&transaction, task.id, number, &message, redactor).await?;
     lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
-    warn!(task.id = %task.id, "judging {number} was not made: {message}");
+    warn!(task.id = %task.id, "refused judging {number}: {message}");
     Ok(())
 }
 

@@ -57,7 +57,7 @@ pub(crate) async fn prepare_task(
         .one(&worker.platform.database)
         .await?
     else {
-        warn!("there is no task {task_id} any more");
+        warn!("task {task_id} was deleted");
         return end_job(worker, job).await;
     };
     if task.status.is_final() {
@@ -71,8 +71,8 @@ pub(crate) async fn prepare_task(
     let prepared = read_facts(worker, &task, resolved).await?;
     if prepared.probe_set.probes.is_empty() {
         return Err(JobError::harness(
-            "the pull request gives nothing to ask about: its diff defines no symbols, constants \
-             or tests, and changes too few files",
+            "the pull request offers no probes: its diff defines no symbols, constants or tests, \
+             and changes too few files",
         ));
     }
     store_documents(worker, job, &task, &prepared).await?;
@@ -232,7 +232,7 @@ async fn read_facts(
         })
     })
     .await
-    .map_err(|error| JobError::harness(format!("reading the facts failed: {error}")))?
+    .map_err(|error| JobError::harness(format!("could not read the facts: {error}")))?
 }
 
 /// Returns the probes of a question bank, for the dimensions asked for.
@@ -499,6 +499,6 @@ fn stored_name(value: &impl Serialize) -> Result<String, JobError> {
     let value = serde_json::to_value(value)?;
     match value.as_str() {
         Some(word) => Ok(word.to_owned()),
-        None => Err(JobError::harness(format!("{value} is no word"))),
+        None => Err(JobError::harness(format!("{value} is not a text"))),
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn run_agent(
     let task = task::Entity::find_by_id(task_id).one(database).await?;
     let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
     let (Some(task), Some(run)) = (task, run) else {
-        warn!("there is no run {run_id} any more");
+        warn!("run {run_id} was deleted");
         return end_job(worker, job).await;
     };
     if run.status.is_final() {
@@ -61,7 +61,7 @@ pub(crate) async fn run_agent(
         Presence::Installed { version, program } => (version, program),
         Presence::Missing { why, fix } => {
             return Err(JobError::harness(format!(
-                "{} cannot be run: {why} ({fix})",
+                "{} is not available: {why} ({fix})",
                 adapter.profile().display_name
             )));
         }
@@ -107,10 +107,10 @@ pub(crate) async fn run_agent(
         && !matches!(error, JobError::LeaseLost)
     {
         if let Err(error) = context.mark_bill_lost().await {
-            warn!(run.id = %run_id, error = chain(&error), "the bill of a failed run stays partial");
+            warn!(run.id = %run_id, error = chain(&error), "could not record the cost of a failed run");
         }
         if let Err(error) = context.store_streams().await {
-            warn!(run.id = %run_id, error = chain(&error), "the streams of a failed run are lost");
+            warn!(run.id = %run_id, error = chain(&error), "could not store the streams of a failed run");
         }
     }
     context.clean_up().await;
@@ -250,7 +250,7 @@ async fn load_checkpoint(
     if run.manifest.as_ref() != Some(&set_up.comparable()) {
         warn!(
             run.id = %run.id,
-            "run {} was begun with another program, prompts or settings; it starts over", run.id
+            "run {} starts over: its program, prompts or settings have changed", run.id
         );
         return Ok(None);
     }
@@ -263,7 +263,7 @@ async fn load_checkpoint(
     let database = &worker.platform.database;
     let found = artifacts::find(database, run.task_id, Some(run.id), name).await?;
     let Some(found) = found else {
-        warn!(run.id = %run.id, "the checkpoint of run {} is gone; it starts over", run.id);
+        warn!(run.id = %run.id, "run {} starts over: its checkpoint is missing", run.id);
         return Ok(None);
     };
     let bytes = worker.platform.artifacts.get(&found).await?;

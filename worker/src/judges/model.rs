@@ -145,7 +145,7 @@ impl ModelJudge {
 
     async fn ask_once(&self, prompt: &str, form: ResponseFormat) -> Result<Reply, RequestError> {
         let request = request(&self.model, prompt, form).ok_or_else(|| {
-            RequestError::Permanent("its key or its address cannot be sent over HTTP".to_owned())
+            RequestError::Permanent("its key or its URL is not valid in HTTP".to_owned())
         })?;
         let sent = self
             .client
@@ -156,7 +156,7 @@ impl ModelJudge {
             .await;
         // A URL may contain a password, so messages leave it out.
         let unreachable = |error: reqwest::Error| {
-            RequestError::Transient(format!("cannot be asked: {}", error.without_url()), None)
+            RequestError::Transient(format!("request failed: {}", error.without_url()), None)
         };
         let mut response = sent.map_err(unreachable)?;
         let status = response.status();
@@ -169,7 +169,7 @@ impl ModelJudge {
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MAX_REPLY_BYTES {
-                return Err(RequestError::Permanent("its reply is too long".to_owned()));
+                return Err(RequestError::Permanent("its reply is too large".to_owned()));
             }
         }
         if !status.is_success() {
@@ -188,10 +188,10 @@ impl ModelJudge {
         let no_answer =
             |what: &str| RequestError::Transient(format!("{what}{}", self.shown(&bytes)), None);
         let body: Value =
-            serde_json::from_slice(&bytes).map_err(|_| no_answer("its reply is no JSON"))?;
+            serde_json::from_slice(&bytes).map_err(|_| no_answer("its reply is not JSON"))?;
         reply(self.model.api, &body)
             .filter(|reply| !reply.text.trim().is_empty())
-            .ok_or_else(|| no_answer("its reply has no text where one belongs"))
+            .ok_or_else(|| no_answer("its reply contains no text"))
     }
 
     /// Returns the start of an error response, without the judge's key. Other secrets are redacted

@@ -55,20 +55,20 @@ impl BreakPlan {
         let auto = !matches!(trigger, Trigger::Manual);
         if self.by_itself {
             why.push(format!(
-                "no compaction by itself in {turns} turns (MAX_TURNS)"
+                "it did not compact by itself in {turns} turns (MAX_TURNS)"
             ));
         } else if auto && can.auto_compaction {
             why.push(
-                "a compaction by itself cannot be sealed beforehand (seal_before_break)".to_owned(),
+                "a compaction by itself cannot be sealed in advance (seal_before_break)".to_owned(),
             );
         } else if auto {
             why.push("it does not compact by itself".to_owned());
         }
         if self.forced {
-            why.push("with its threshold lowered it compacted nothing".to_owned());
+            why.push("it did not compact with its threshold lowered".to_owned());
         }
         if self.manual {
-            why.push("its compact command compacted nothing".to_owned());
+            why.push("its compact command had no effect".to_owned());
         } else if !matches!(trigger, Trigger::Auto) {
             why.push("it has no compact command".to_owned());
         }
@@ -93,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn our_own_break_is_sealed_and_its_own_is_not_where_nobody_says() {
+    fn only_a_manual_break_is_sealed_by_default() {
         let plan = BreakPlan::new(Trigger::AutoThenManual, None, false, all());
         assert!(plan.by_itself && plan.forced && plan.manual);
         assert!(plan.seal_manual && !plan.seal_forced);
     }
 
     #[test]
-    fn a_demanded_seal_excludes_breaks_that_come_when_they_please() {
+    fn a_required_seal_excludes_breaks_at_unpredictable_times() {
         let plan = BreakPlan::new(Trigger::Auto, Some(true), false, all());
         assert!(!plan.by_itself && plan.forced && plan.seal_forced && !plan.manual);
         let controls = Capabilities {

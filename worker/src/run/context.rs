@@ -111,7 +111,7 @@ pub(super) fn breaks_planned(task: &task::Model, profile: &Profile) -> i32 {
 impl RunContext {
     #[expect(
         clippy::too_many_arguments,
-        reason = "each is a part that the stage has loaded"
+        reason = "each is an input that the job has loaded"
     )]
     pub(crate) async fn start(
         worker: Arc<Worker>,

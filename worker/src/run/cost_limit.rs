@@ -40,15 +40,15 @@ impl RunContext {
         let bill = &self.stats.bill;
         if bill.turns_without_cost > 0 && !self.adapter.profile().control {
             return Err(JobError::budget(format!(
-                "max_cost_usd is {most}, but what {} costs is not known: its program does not tell, \
-                 and the model has no listed price",
+                "max_cost_usd is {most}, but the cost of {} is unknown: its program does not report it, \
+                 and the model has no list price",
                 self.identity.agent
             )));
         }
         let spent = bill.known_usd + self.spent_elsewhere;
         if spent >= most {
             return Err(JobError::budget(format!(
-                "the task has cost {spent:.4} US dollars, and may cost {most} (max_cost_usd)"
+                "the task has cost {spent:.4} US dollars; its limit is {most} (max_cost_usd)"
             )));
         }
         Ok(())

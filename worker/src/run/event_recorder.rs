@@ -46,7 +46,7 @@ fn stored_event(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<Ne
             Some(who.event(level, event))
         }
         AgentEvent::Retry { attempt, why } => {
-            let message = format!("the provider is asked again (attempt {attempt}): {why}");
+            let message = format!("retrying the provider (attempt {attempt}): {why}");
             let event = Event::Retry {
                 agent,
                 trial,
@@ -221,7 +221,7 @@ impl EventWriter {
                     return;
                 }
                 JobError::Failed { .. } => {
-                    warn!(run.id = %self.identity.run, error = chain(&error), "events wait for the database");
+                    warn!(run.id = %self.identity.run, error = chain(&error), "could not store events; retrying");
                     tokio::time::sleep(BATCH_DELAY * 2_u32.pow(tries)).await;
                     tries += 1;
                 }

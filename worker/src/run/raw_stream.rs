@@ -104,7 +104,9 @@ impl RawFile {
         if let Some(writer) = self.writer.take() {
             writer
                 .await
-                .map_err(|error| JobError::harness(format!("the raw stream broke: {error}")))?
+                .map_err(|error| {
+                    JobError::harness(format!("the writer of the raw stream failed: {error}"))
+                })?
                 .map_err(|error| io_error("writing the raw stream", &self.path, error))?;
         }
         let bytes = tokio::fs::read(&self.path)

@@ -45,7 +45,7 @@ impl RunContext {
 async fn write(path: &Path, text: &str) -> Result<(), JobError> {
     tokio::fs::write(path, text)
         .await
-        .map_err(|error| io_error("writing into the workspace", path, error))
+        .map_err(|error| io_error("writing to the workspace", path, error))
 }
 
 fn about(repo: &str, pull_request: &PullRequest) -> Result<String, JobError> {
@@ -109,7 +109,7 @@ impl ReadingPlan {
         let terms = Terms::of(pull_request);
         let found = tokio::task::spawn_blocking(move || readable(&repo, paths, turn_bytes, &terms))
             .await
-            .map_err(|error| JobError::harness(format!("looking at files failed: {error}")))?;
+            .map_err(|error| JobError::harness(format!("could not read the files: {error}")))?;
         Ok(Self {
             turns: turns(found, seed, turn_bytes),
             next: 0,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_do_with_the_change_is_read_first() {
+    fn files_related_to_the_change_are_read_first() {
         let mut files = files();
         files[13].relevance = 2;
         files[4].relevance = 1;

@@ -21,7 +21,7 @@ impl WorkDir {
         for path in [folder.workspace(), folder.homes()] {
             tokio::fs::create_dir_all(&path)
                 .await
-                .map_err(|error| io_error("making a folder", &path, error))?;
+                .map_err(|error| io_error("creating a folder", &path, error))?;
         }
         Ok(folder)
     }
@@ -43,7 +43,7 @@ impl WorkDir {
         let home = self.homes().join(name);
         tokio::fs::create_dir_all(&home)
             .await
-            .map_err(|error| io_error("making a HOME", &home, error))?;
+            .map_err(|error| io_error("creating a HOME", &home, error))?;
         Ok(home)
     }
 

@@ -47,20 +47,20 @@ pub(super) async fn complete(
         match write(worker, job, &completion).await {
             Ok(()) => return,
             Err(JobError::LeaseLost | JobError::Cancelled) => {
-                info!("the job is somebody else's now");
+                info!("lease lost: another worker owns the job");
                 return;
             }
             Err(error) if tries >= MAX_TRIES => {
                 error!(
                     error = chain(&error),
-                    "the end of a job cannot be written; its lease will run out"
+                    "could not write the end of a job; its lease will expire"
                 );
                 return;
             }
             Err(error) => {
                 warn!(
                     error = chain(&error),
-                    "the end of a job waits for the database"
+                    "could not write the end of a job; retrying"
                 );
                 tokio::time::sleep(Duration::from_millis(200) * 2_u32.pow(tries)).await;
                 tries += 1;
@@ -130,7 +130,7 @@ async fn write(worker: &Worker, job: &ClaimedJob, completion: &Completion) -> Re
                 // The retry is not due yet; the rescuer notifies when it is.
                 Some(_) => {
                     record_retry(worker, &transaction, job, *cause, message).await?;
-                    warn!("the job failed and is tried again: {redacted}");
+                    warn!("the job failed and will be retried: {redacted}");
                     Vec::new()
                 }
                 None => {

@@ -53,7 +53,7 @@ pub(super) async fn watch(supervisor: Arc<Supervisor>) {
         if let Err(error) = supervisor.watch().await {
             warn!(
                 error = chain(&error),
-                "cannot see whether jobs are to be cancelled"
+                "could not check jobs for cancellation"
             );
         }
     }
@@ -75,7 +75,7 @@ pub(super) async fn rescue(supervisor: Arc<Supervisor>) {
     loop {
         ticks.tick().await;
         if let Err(error) = supervisor.rescue(rescues).await {
-            warn!(error = chain(&error), "the ledger cannot be rescued");
+            warn!(error = chain(&error), "could not rescue lost jobs");
         }
         rescues += 1;
     }
@@ -94,7 +94,7 @@ pub(super) async fn poll(supervisor: Arc<Supervisor>) {
             continue;
         }
         if let Err(error) = supervisor.claim_due_jobs().await {
-            warn!(error = chain(&error), "cannot look for work");
+            warn!(error = chain(&error), "could not poll for jobs");
         }
     }
 }
@@ -105,10 +105,7 @@ pub(super) async fn heartbeat(supervisor: Arc<Supervisor>) {
     loop {
         ticks.tick().await;
         if let Err(error) = supervisor.heartbeat().await {
-            warn!(
-                error = chain(&error),
-                "the worker cannot show that it is alive"
-            );
+            warn!(error = chain(&error), "could not send a heartbeat");
         }
     }
 }
@@ -179,7 +176,7 @@ impl Supervisor {
                 }
             }
             Err(error) => {
-                warn!(error = chain(&error), "leases cannot be renewed");
+                warn!(error = chain(&error), "could not renew leases");
                 // A lease that could not be renewed in time belongs to another worker by now.
                 for held in held.values() {
                     if held.renewed.elapsed() >= held.job.lease.duration {
@@ -198,7 +195,7 @@ impl Supervisor {
         {
             debug!(
                 error = chain(&error),
-                "the bell cannot be rung; work is looked for instead"
+                "could not notify workers; polling instead"
             );
             self.poll_now.notify_one();
         }
@@ -216,7 +213,7 @@ impl Supervisor {
             if let Err(error) = self.end_lost_work(work, &end).await {
                 warn!(
                     error = chain(&error),
-                    "the end of {} cannot be written",
+                    "could not write the end of {}",
                     work.key()
                 );
             }
@@ -224,7 +221,7 @@ impl Supervisor {
         if rescues.is_multiple_of(RESCUES_PER_TRIM)
             && let Err(error) = platform.notifier.trim().await
         {
-            debug!(error = chain(&error), "the doorbell cannot be trimmed");
+            debug!(error = chain(&error), "could not clean up the notifier");
         }
         Ok(())
     }
@@ -270,7 +267,7 @@ impl Supervisor {
         let last = last.unwrap_or_else(|| "its worker was lost".to_owned());
         Ok(RunEnd::Failed {
             cause: FailureCause::Harness,
-            message: format!("given up after {attempts} attempts: {last}"),
+            message: format!("gave up after {attempts} attempts: {last}"),
         })
     }
 

@@ -122,7 +122,7 @@ async fn perform(worker: Arc<Worker>, job: &ClaimedJob) -> Result<(), JobError> 
     let ended = tokio::select! {
         ended = &mut stage => ended,
         () = over => {
-            debug!("the stage does not stop by itself");
+            debug!("the job did not stop by itself");
             stage.abort();
             stage.await
         }
@@ -137,7 +137,7 @@ async fn perform(worker: Arc<Worker>, job: &ClaimedJob) -> Result<(), JobError> 
                 .or_else(|| payload.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
             Err(JobError::transient(
-                "the stage panicked",
+                "the job panicked",
                 std::io::Error::other(message.to_owned()),
             ))
         }

@@ -238,7 +238,7 @@ fn jury_part(worker: &Worker, jurors: &[Arc<BatteryRun>]) -> JudgePart {
         ..measured(worker, &run_jury_battery(jurors))
     };
     if jurors.is_empty() {
-        part.why = Some("no model that judges may rank".to_owned());
+        part.why = Some("no judge with a model may rank".to_owned());
     }
     part
 }

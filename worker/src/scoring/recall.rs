@@ -118,7 +118,7 @@ async fn free_facts(
     let database = &worker.platform.database;
     let Some(found) = artifacts::find(database, task.id, None, "fact_sheet.json").await? else {
         // Free recall stays ungraded, with the reason. Closed probes need no fact sheet.
-        tracing::warn!(task.id = %task.id, "the fact sheet of task {} is gone", task.id);
+        tracing::warn!(task.id = %task.id, "the fact sheet of task {} is missing", task.id);
         return Ok(None);
     };
     let bytes = worker.platform.artifacts.get(&found).await?;
@@ -304,7 +304,7 @@ impl RecallText<'_> {
             .collect();
         let note = jury
             .is_empty()
-            .then(|| "no juror may both rank and judge this agent".to_owned());
+            .then(|| "no juror may rank and judge this agent".to_owned());
         recall::ActiveModel {
             jurors: Set(i32::try_from(jury.len()).ok()),
             note: Set(note),
@@ -319,7 +319,7 @@ impl RecallGrades {
         for judge in &worker.judges {
             self.rows.push(recall::ActiveModel {
                 note: Set(Some(
-                    "ungraded: the fact sheet of the task is gone".to_owned(),
+                    "ungraded: the fact sheet of the task is missing".to_owned(),
                 )),
                 ..recall_text.row(judge.name(), &[])
             });

@@ -107,7 +107,7 @@ impl AgentSettings {
         match &self.connect_ports {
             Some(ports) => sandbox
                 .connecting_only_to(ports)
-                .map_err(|why| format!("SANDBOX_CONNECT_PORTS cannot be kept: {why}")),
+                .map_err(|why| format!("SANDBOX_CONNECT_PORTS cannot be enforced: {why}")),
             None => Ok(sandbox),
         }
     }

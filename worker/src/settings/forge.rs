@@ -19,7 +19,7 @@ pub(super) fn forge_settings(reader: &mut Reader<'_>) -> ForgeSettings {
         if !is_base_url(base_url) {
             reader.refuse(
                 "FORGE_URLS",
-                format!("{base_url:?} is no base address such as https://github.com"),
+                format!("{base_url:?} is not a base URL such as https://github.com"),
             );
         }
     }
@@ -35,7 +35,7 @@ pub(super) fn forge_settings(reader: &mut Reader<'_>) -> ForgeSettings {
     if local_roots.iter().any(|root| !root.is_absolute()) {
         reader.refuse(
             "LOCAL_REPOSITORIES",
-            "must be absolute paths, separated by `:`",
+            "must be absolute paths separated by `:`",
         );
     }
     ForgeSettings {

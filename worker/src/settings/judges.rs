@@ -165,7 +165,7 @@ impl JudgeSettings {
         if !(0.0..=1.0).contains(&limit) {
             reader.refuse(
                 "JUDGE_FALSE_ACCEPT_LIMIT",
-                format!("{limit} is no share from 0 to 1"),
+                format!("{limit} is not a share between 0 and 1"),
             );
         }
         Self {
@@ -198,8 +198,8 @@ fn compare(reader: &mut Reader<'_>, models: &[JudgeModel]) {
         }
         if one.family.is_none() {
             warn!(
-                "the family of judge {} is not known; it judges only agents of a known family. \
-                 JUDGE_NAME_FAMILY tells it",
+                "the family of judge {} is unknown; it judges only agents of a known family. \
+                 Set JUDGE_NAME_FAMILY",
                 one.label()
             );
         }
@@ -245,9 +245,9 @@ fn model(reader: &mut Reader<'_>, text: &str) -> Option<JudgeModel> {
             match name {
                 Some(_) => reader.refuse(
                     "JUDGES",
-                    format!("names {text}, and {prefix}_BASE_URL is no http or https address"),
+                    format!("names {text}, and {prefix}_BASE_URL is not an http or https URL"),
                 ),
-                None => reader.refuse(url_name, "is no http or https address"),
+                None => reader.refuse(url_name, "is not an http or https URL"),
             }
             return None;
         }

@@ -151,7 +151,7 @@ impl CostEstimate {
             .iter()
             .map(|(agent, one)| {
                 let cost = one.cost_usd.map_or_else(
-                    || "cost not known: no list price".to_owned(),
+                    || "cost unknown: no list price".to_owned(),
                     |usd| {
                         let as_of = one.model.as_deref().map_or(self.prices_of, prices::as_of);
                         format!("about {usd:.2} US dollars (list prices of {as_of})")
@@ -177,8 +177,8 @@ impl CostEstimate {
     pub(crate) fn warning_over(&self, most: f64) -> Option<String> {
         let usd = self.cost_usd.filter(|usd| *usd > most)?;
         Some(format!(
-            "about {usd:.2} US dollars are expected, and max_cost_usd is {most}: the task will \
-             probably be stopped before all of its runs are measured"
+            "the estimate of {usd:.2} US dollars exceeds max_cost_usd ({most}): the task will \
+             probably stop before all of its runs are measured"
         ))
     }
 }
@@ -319,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_no_model_has_no_cost_that_is_known() {
+    fn control_agents_have_no_cost() {
         let controls = CostEstimate::new(BTreeMap::new(), &probes(), ONE, 100_000, 1);
         assert_eq!(controls.cost_usd, None);
         assert_eq!(controls.warning_over(0.0), None);
     }
 
     #[test]
-    fn a_turn_that_reads_asks_more_than_once_and_teaching_is_asked_as_well() {
+    fn a_reading_turn_has_several_requests_and_teaching_counts() {
         // Only free recall is asked: 9 turns of 4 requests, and 2 forks of the conversation.
         let one = &expected("gpt-5", &probes(), 1).agents["a"];
         let requests = 36 * (16_000 + 80_000) / 2 + (80_000 + 500) + (40_000 + 500);
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_a_task_may_cost_is_said() {
+    fn an_estimate_over_the_limit_is_a_warning() {
         let expected = expected("gpt-5", &probes(), 1);
         let usd = expected.cost_usd.expect("a listed model");
         assert!(expected.warning_over(usd / 2.0).is_some());
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn judges_are_told_too() {
+    fn the_estimate_includes_judges() {
         assert_eq!(judging_estimate(0, 6, ONE, 1), None);
         let told = judging_estimate(2, 6, ONE, 1).unwrap_or_default();
         assert!(

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_graded_as_it_is_not_said_is_not_asked() {
+    fn probes_with_redacted_answers_are_not_asked() {
         let probe = |label: &str, value: &str| Probe {
             label: label.to_owned(),
             dimension: Dimension::Ar,

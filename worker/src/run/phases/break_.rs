@@ -39,9 +39,9 @@ const SUMMARY: &str = "compaction_summary";
 const REINJECTED: &str = "reinjected.md";
 
 /// Warning about a break that came before the agent could read.
-const TOO_SOON: &str = "the context_size was compacted before a turn of reading was over since the \
-    teaching: what was taught last may stand in what the program keeps word for word; right answers \
-    from there are attributed to `reinjected` where the program shows what it keeps";
+const TOO_SOON: &str = "the context was compacted before a reading turn was completed after the teaching: the \
+    last teaching may be in the text that the program keeps verbatim; right answers from there are \
+    attributed to `reinjected` if the program shows that text";
 
 /// Result of a deep dive.
 pub(crate) enum DiveResult {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_back_is_told_with_its_file_and_old_evidence_can_be_read() {
+    fn reinjected_text_includes_its_file_and_old_evidence_can_be_read() {
         let stored = r#"{"summary": null, "reinjected": ["old", {"name": "a.rs", "text": "new"}]}"#;
         let evidence: BreakEvidence = serde_json::from_str(stored).expect("both shapes");
         let told: Vec<String> = evidence

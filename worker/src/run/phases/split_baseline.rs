@@ -53,8 +53,8 @@ async fn record_split(context: &mut RunContext) -> Result<(), JobError> {
     let planned = context.breaks_planned();
     if planned < context.task.breaks {
         remarks.push(context.warning_event(format!(
-            "{} breaks were asked for and {planned} is measured: the agent cannot be copied, and \
-             the halves of its split baseline are used up by one",
+            "{} breaks were requested and {planned} is measured: the agent cannot fork, and its \
+             split baseline allows one break",
             context.task.breaks
         )));
     }
@@ -65,7 +65,7 @@ async fn record_split(context: &mut RunContext) -> Result<(), JobError> {
             _ => continue,
         };
         remarks.push(context.warning_event(format!(
-            "{dimension} has too few probes to be split: none of them is asked {none} the break"
+            "{dimension} has too few probes to split: none of them is asked {none} the break"
         )));
     }
     context.stats.halves = split;
