@@ -294,7 +294,7 @@ async fn a_session_goes_on_from_its_checkpoint_elsewhere() {
 }
 
 #[tokio::test]
-async fn what_is_taken_out_of_the_notes_is_forgotten() {
+async fn facts_removed_from_the_notes_are_forgotten() {
     let bench = bench(2_000);
     let mut session = open("control-perfect", &bench.spec).await;
     learn(&mut session).await;
@@ -382,7 +382,7 @@ async fn a_program_that_is_not_there_is_a_failure_of_the_harness() {
 }
 
 #[tokio::test]
-async fn every_adapter_has_a_name_of_its_own_and_tells_whether_it_is_there() {
+async fn every_adapter_has_a_unique_name_and_a_presence() {
     let all = adapters::all(&Setup::with_control(program()));
     let names: std::collections::BTreeSet<_> = all
         .iter()
@@ -442,7 +442,7 @@ async fn run_script(
 }
 
 #[tokio::test]
-async fn silence_and_slowness_are_told_apart_from_crashes() {
+async fn silence_slowness_and_crashes_are_different_failures() {
     let bench = bench(2_000);
     let limits = |turn, stall| Limits {
         turn: Duration::from_millis(turn),
@@ -528,10 +528,10 @@ async fn a_cancelled_turn_leaves_no_process_behind() {
 }
 
 #[tokio::test]
-async fn what_a_program_leaves_behind_neither_lives_on_nor_holds_up_the_turn() {
+async fn orphaned_processes_are_killed_and_do_not_delay_the_turn() {
     let bench = bench(2_000);
     let pid_file = bench.folder.path().join("left");
-    // The one left behind keeps the pipes open and does not listen to polite requests.
+    // The orphan keeps the pipes open and ignores SIGTERM.
     let text = format!(
         "(trap '' TERM; exec sleep 300) & echo $! > {}; \
          echo '{{\"type\":\"result\",\"is_error\":false,\"message\":null}}'",
@@ -560,7 +560,7 @@ async fn a_reader_that_does_not_read_does_not_hold_up_a_cancel() {
     let mut session = adapter.open(spec).await.expect("a session");
     let cancel = bench.spec.cancel.clone();
     let turn = tokio::spawn(async move { session.prompt("hello").await });
-    // One event is there, so the others wait for room.
+    // The channel is full after one event, so the others wait.
     while unread.is_empty() {
         tokio::task::yield_now().await;
     }

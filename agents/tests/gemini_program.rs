@@ -1,4 +1,4 @@
-//! Gemini CLI itself, against a model stub on loopback: what is special to it.
+//! Gemini CLI against a model stub on loopback: behaviour specific to it.
 //!
 //! The program is looked for in the folder that `MEMBREAK_AGENTS_DIR` names, else in `data/agents`;
 //! without it these tests fail.
@@ -173,7 +173,7 @@ async fn the_program_is_found_with_its_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_reads_files_and_tells_all_tokens() {
+async fn a_turn_reads_files_and_reports_all_tokens() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     let turn = session
@@ -198,7 +198,7 @@ async fn a_turn_reads_files_and_tells_all_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_repository_brings_along_is_not_obeyed() {
+async fn settings_of_a_repository_are_ignored() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     session.prompt("Hello.").await.unwrap();
@@ -396,7 +396,7 @@ async fn a_checkpoint_is_gone_on_from_in_another_home() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_are_told_apart_and_leave_the_session_as_it_was() {
+async fn faults_are_distinguished_and_leave_the_session_unchanged() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     // Also a first turn that fails.
@@ -443,7 +443,7 @@ async fn a_provider_that_says_nothing_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_key_and_a_strange_model_are_told() {
+async fn a_missing_key_and_an_unknown_model_are_reported() {
     let mut bench = bench(Keep::Everything).await;
     bench.spec.environment.remove("GEMINI_API_KEY");
     let failure = bench.open().await.prompt("Hello.").await.unwrap_err();

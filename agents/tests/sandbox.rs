@@ -26,7 +26,7 @@ impl RawSink for Nobody {
     fn line(&self, _: Stream, _: &[u8]) {}
 }
 
-/// A run's HOME and workspace, and beside them what is none of its business.
+/// A run's HOME and workspace, and files beside them that it must not read.
 struct Bench {
     folder: tempfile::TempDir,
     spec: SessionSpec,
@@ -93,7 +93,7 @@ impl Bench {
         }
     }
 
-    /// Whether a script ended well, and what it said.
+    /// Returns whether a script succeeded, and its output.
     async fn run(&self, script: &str) -> (bool, String) {
         self.launch(&self.script(script)).await
     }
@@ -112,7 +112,7 @@ impl Bench {
     }
 }
 
-/// The sandboxes that this machine has. One that it has not must say why.
+/// The sandboxes of this machine. A missing one must give a reason.
 fn sandboxes() -> Vec<Sandbox> {
     [(Mode::Landlock, "landlock"), (Mode::Bwrap, "bubblewrap")]
         .into_iter()
@@ -151,7 +151,7 @@ async fn fails_everywhere(access: Access, attempts: &[&str]) {
 }
 
 #[tokio::test]
-async fn what_is_demanded_is_had_or_refused_with_a_reason() {
+async fn a_required_sandbox_is_used_or_refused_with_a_reason() {
     for (mode, kind) in [(Mode::Landlock, "landlock"), (Mode::Bwrap, "bwrap")] {
         match Sandbox::detect(mode) {
             Ok(sandbox) => assert_eq!(sandbox.report().kind, kind),
@@ -342,7 +342,7 @@ fn listen(port: u16) -> String {
     format!("perl -MIO::Socket::INET -e '{open} or exit 1' {port}")
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -401,12 +401,12 @@ async fn a_certificate_that_is_named_can_be_read() {
 }
 
 #[tokio::test]
-async fn what_a_program_leaves_behind_dies_with_it() {
+async fn orphaned_processes_die_with_their_program() {
     for sandbox in std::iter::once(Sandbox::none()).chain(sandboxes()) {
         let bench = Bench::new(&sandbox, Access::Workspace);
         let pipe = bench.home().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // Ends when nobody has the pipe open any more.
+        // Ends when no process has the pipe open any more.
         let reading = tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe).unwrap());
         let script = r#"(exec 3> "$HOME/pipe"; echo up >&3; touch "$HOME/up"; sleep 600) &
             while [ ! -e "$HOME/up" ]; do sleep 0.01; done"#;

@@ -1,4 +1,4 @@
-//! Mirrors and checkouts: what a hostile tree cannot do, and what a damaged mirror costs.
+//! Mirrors and checkouts: hostile trees and damaged mirrors.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

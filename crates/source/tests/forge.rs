@@ -1,4 +1,4 @@
-//! Pull requests of a forge: with its API and without, and what a forge must not get away with.
+//! Pull requests of a forge, with and without its API, and hostile forges.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -348,7 +348,7 @@ async fn a_repository_over_the_limit_is_refused_and_leaves_nothing() {
     assert_eq!(left, Vec::<std::path::PathBuf>::new());
 }
 
-/// A server that accepts and never answers; gives its address and what tells of a connection.
+/// A server that accepts and never answers. Returns its address and a signal for each connection.
 async fn silent_server() -> (String, tokio::sync::oneshot::Receiver<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Pull requests of local repositories: what is read of them, what is refused, what never runs.
+//! Pull requests of local repositories: content, refusals, and configuration that must not run.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
