@@ -1,5 +1,5 @@
-//! Where a right answer came from: decided from what the run recorded, never from what the agent
-//! says of itself.
+//! Attribution of right answers: the source of an answer, decided from the recorded streams, never
+//! from the agent's own statements.
 
 mod held;
 mod saying;
@@ -12,25 +12,25 @@ use self::saying::Said;
 use crate::grading::grade;
 use crate::probe::{Grader, Part, Probe};
 
-/// What a run recorded that can explain an answer.
+/// Recorded material that can explain an answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sources<'a> {
-    /// The text that the compaction kept, where the program shows it.
+    /// The text that the compaction kept, if the program shows it.
     pub summary: Option<&'a str>,
-    /// The texts that the program put back beside it.
+    /// The texts that the program reinjected beside it.
     pub reinjected: &'a [String],
     /// Whether a tool was called in the turn of the answer.
     pub reread: bool,
-    /// Whether the cold arm's answer to the same probe is right.
+    /// Whether the answer of the cold arm to the same probe is right.
     pub cold_right: bool,
 }
 
-/// Where a right answer to `probe` came from.
+/// Returns the source of a right answer to `probe`.
 ///
-/// The first sign that is found decides, in the order of
-/// [`Attribution`]: what voids a run goes first, what the agent was handed goes before what it may
-/// have guessed. Of an answer that the summary carries in part and the rest of which was put back,
-/// the summary alone would not have been enough: it is [`Attribution::Reinjected`].
+/// The first matching sign decides, in the order of [`Attribution`]. Signs that void a run come
+/// first, and material that the agent was given comes before possible guesses. If the summary
+/// carries only a part of an answer and the rest was reinjected, the summary alone was not enough:
+/// the result is [`Attribution::Reinjected`].
 pub fn attribute(probe: &Probe, sources: Sources<'_>) -> Attribution {
     if sources.reread {
         Attribution::Reread
@@ -45,9 +45,9 @@ pub fn attribute(probe: &Probe, sources: Sources<'_>) -> Attribution {
     }
 }
 
-/// All that the program handed to the agent.
+/// Returns all text that the program gave to the agent.
 fn handed(sources: Sources<'_>) -> String {
-    // What was put back goes last: the name of its file holds up to the end of a text.
+    // The reinjected texts come last: the name of a file applies up to the end of a text.
     let summary = sources.summary.into_iter();
     let all: Vec<&str> = summary
         .chain(sources.reinjected.iter().map(String::as_str))
@@ -55,15 +55,15 @@ fn handed(sources: Sources<'_>) -> String {
     all.join("\n")
 }
 
-/// Whether a text carries what `probe` asks for.
+/// Returns whether a text carries the answer to `probe`.
 ///
-/// It does where it holds the evidence, line by line and apart from spaces, from which the right
-/// answer follows, or where it says the right answer in other words: see [`mod@saying`]. A set may
-/// be carried by both, item by item.
+/// A text carries an answer if it contains the evidence, line by line and ignoring spaces, or if it
+/// states the right answer in other words: see [`mod@saying`]. A set may be carried by both, item
+/// by item.
 ///
-/// A file that was put back has no `diff --git` line. Where code proves an answer, the code under a
-/// line that names its file stands for it: see [`mod@held`]. That the diff touches the file, or what
-/// it did to it, is proved by the diff alone.
+/// A reinjected file has no `diff --git` line. If code proves an answer, the code below a line with
+/// the name of its file counts as evidence: see [`mod@held`]. Only the diff proves that it touches
+/// a file, and how.
 pub fn carries(text: &str, probe: &Probe) -> bool {
     let held = Held::new(text);
     let is_right =
@@ -139,7 +139,7 @@ mod tests {
         assert!(carries("   3\tLIMIT = 7", &probe));
     }
 
-    /// Which file defines a function whose signature takes two lines.
+    /// A probe for the file that defines a function whose signature takes two lines.
     fn symbol_file() -> Probe {
         let mut probe = constant();
         probe.kind = ProbeKind::SymbolFile;
@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    /// Which files use a function: two.
+    /// A probe for the two files that use a function.
     fn users() -> Probe {
         let mut probe = symbol_file();
         probe.kind = ProbeKind::SymbolUsers;

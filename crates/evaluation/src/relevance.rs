@@ -1,27 +1,27 @@
-//! How much a file of the repository has to do with a change: what is worth reading on in a review.
+//! Relevance of a file of the repository for a change: which files are worth reading in a review.
 
 use std::collections::BTreeSet;
 
 use domain::pull_request::PullRequest;
 
-/// Shorter words are in every file.
+/// Shorter words occur in every file.
 const SHORTEST: usize = 4;
-/// A file that names more of the change than this is no more relevant for it.
+/// Maximum number of common names that count. A file with more is not more relevant.
 const MOST_NAMES: usize = 50;
-/// What a folder in common counts against a name in common.
+/// Weight of a common folder, relative to a common name.
 const FOLDER: usize = 4;
 
-/// What a change speaks of.
+/// Names and folders of a change.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// Words of the changed lines, and the names of the changed files without their endings.
+    /// Words of the changed lines, and names of the changed files without extensions.
     names: BTreeSet<String>,
     /// The folders of the changed files.
     folders: BTreeSet<String>,
 }
 
 impl Terms {
-    /// Of a change.
+    /// Collects the names and folders of a change.
     pub fn of(pull_request: &PullRequest) -> Self {
         let mut terms = Self::default();
         for file in &pull_request.files {
@@ -39,8 +39,8 @@ impl Terms {
         terms
     }
 
-    /// How much a file has to do with the change: the folders on its path that a changed file is in
-    /// or below, and the words that both use. Larger is more.
+    /// Returns the relevance of a file for the change: the folders on its path that contain a
+    /// changed file, and the common words. Larger is more relevant.
     pub fn relevance(&self, path: &str, text: &str) -> usize {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let near = self
@@ -63,7 +63,7 @@ impl Terms {
     }
 }
 
-/// The words of a text that may be names.
+/// Returns the words of a text that may be names.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_')
         .filter(|word| word.len() >= SHORTEST && word.starts_with(|c: char| !c.is_ascii_digit()))

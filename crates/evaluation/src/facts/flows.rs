@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::FlowFact;
 use crate::facts::names::{Names, repeated, tells};
 use crate::facts::sections::{Section, Sections};
+use crate::facts::sheet::FlowFact;
 use crate::symbols::{Call, Definition};
 
-/// Every function whose calls the diff shows, and that calls three or more; by file and name.
+/// Returns every function with three or more calls, all in the diff, by file and name.
 pub(super) fn flows(sections: &Sections<'_>, names: &Names<'_>) -> Vec<FlowFact> {
     let mut facts = Vec::new();
     for section in &sections.all {
@@ -41,7 +41,7 @@ fn flow(
     let steps = if own.len() >= 3 {
         own
     } else {
-        // A name in capitals is mostly a constructor of a type or variant and no step.
+        // A name in capitals is usually the constructor of a type or variant, not a step.
         let step = |name: &str| told(name) && !name.starts_with(char::is_uppercase);
         first_calls(&function.calls, step)
     };
@@ -60,8 +60,8 @@ fn flow(
     })
 }
 
-/// The first call of each name, where the order of the text is also the order of time: of
-/// `outer(inner())` only one can be told without an argument about what comes first.
+/// Returns the first call of each name, if the order of the text is also the order of execution.
+/// For `outer(inner())` only one order is beyond dispute.
 fn first_calls(calls: &[Call], wanted: impl Fn(&str) -> bool) -> Vec<&Call> {
     let mut finished: BTreeMap<&str, usize> = BTreeMap::new();
     for call in calls {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::names::{is_rare, tells};
 use crate::facts::sections::{Section, Sections, words};
-use crate::facts::{Evidence, FileFact, HunkFact, SymbolFact};
+use crate::facts::sheet::{Evidence, FileFact, HunkFact, SymbolFact};
 use domain::pull_request::{Change, FileStatus};
 
-/// Every file of the diff with the lines that tell what happened to it.
+/// Returns every file of the diff with the lines that show its change.
 pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
     let facts = sections.all.iter().filter_map(|section| {
         let file = section.file;
@@ -50,7 +50,7 @@ pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
     facts.collect()
 }
 
-/// Every hunk of a file that stays, with the symbols that it defines.
+/// Returns every hunk of a remaining file with the symbols that it defines.
 pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<HunkFact> {
     let stays = |section: &&Section<'_>| section.file.status != FileStatus::Deleted;
     let spoken = spoken(sections);
@@ -106,7 +106,7 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
     facts
 }
 
-/// How many hunks of the diff speak of each word, headings included.
+/// Returns the number of hunks of the diff that contain each word, including headings.
 fn spoken<'a>(sections: &'a Sections<'_>) -> BTreeMap<&'a str, usize> {
     let mut spoken = BTreeMap::new();
     for section in &sections.all {
@@ -122,8 +122,8 @@ fn spoken<'a>(sections: &'a Sections<'_>) -> BTreeMap<&'a str, usize> {
     spoken
 }
 
-/// What the code of a hunk works with, by which it can be told from all others: what it calls; where
-/// it calls nothing of its own, what it uses otherwise.
+/// Returns the names that the code of a hunk uses and no other hunk contains: the names that it
+/// calls, or, if it calls none, other names that it uses.
 fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec<(String, String)> {
     let symbols = &section.symbols;
     let is_defined = |name: &str| {
@@ -164,8 +164,8 @@ fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec
     told.collect()
 }
 
-/// Whether another hunk of the file could pass for the one that defines a name: it stands in the
-/// hunk's heading, or on a line that the hunk takes away.
+/// Returns whether another hunk of the file could be mistaken for the one that defines a name: the
+/// name is in its heading or on a removed line.
 fn elsewhere(section: &Section<'_>, at: usize, name: &str) -> bool {
     let hunks = section.file.hunks.iter().zip(&section.headers).enumerate();
     let mut others = hunks.filter(|&(other, _)| other != at);
@@ -182,7 +182,7 @@ fn elsewhere(section: &Section<'_>, at: usize, name: &str) -> bool {
     })
 }
 
-/// `@@ -a,b +c,d @@` of a header line, which may go on.
+/// Returns `@@ -a,b +c,d @@` of a header line, which may be longer.
 fn place(line: &str) -> Option<&str> {
     let end = line.get(2..)?.find("@@")? + 4;
     line.get(..end)

@@ -1,11 +1,10 @@
-//! What every probe has to pass before it is used, whether it was just generated or comes from a
-//! question bank: its answer is proved again at the recorded commit, and nothing else that an agent
-//! is told gives it away.
+//! Checks that every probe must pass, generated or from a question bank: its answer is proved again
+//! at the recorded commit, and nothing else that an agent reads reveals it.
 //!
-//! Two things are proved apart from each other. The answer is come to again from a fact sheet that is
-//! made anew; for what was just generated that finds mistakes of the generators, not of the reading.
-//! The lines of the source are looked up, by number, in the text of the file: git's at the recorded
-//! commit, which is what [`domain::pull_request::ChangedFile::head_text`] holds.
+//! Two things are proved separately. The answer is derived again from a new fact sheet. For
+//! generated probes this finds mistakes of the generators, not of the fact extraction. The lines of
+//! the source are looked up by number in the text of the file: the text of git at the recorded
+//! commit, in [`domain::pull_request::ChangedFile::head_text`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,24 +14,24 @@ use crate::facts::{Evidence, FactSheet, fact_sheet};
 use crate::grading::grade;
 use crate::probe::{Combine, Grader, Probe, ProbeKind, ProbeSet};
 use crate::probes::candidate::FEWEST_DISTRACTORS;
-use crate::probes::dimension_of;
+use crate::probes::kinds::dimension_of;
 use crate::probes::leaks::{Leak, Questions, stem, subjects};
 use crate::probes::likeness::folded;
 use crate::probes::rederiving::follows;
 use domain::pull_request::{Change, ChangedFile, Line, PullRequest};
 
-/// Questions with more of their words in common than this ask the same.
+/// Questions with a larger share of common words ask the same.
 const NEARLY_THE_SAME: f64 = 0.9;
 
-/// The set without the probes that fail, each counted in the report with its reason; and without the
-/// teaching that is for them alone.
+/// Returns the set without the probes that fail, each counted in the report with its reason, and
+/// without the teaching for these alone.
 pub fn prove(set: ProbeSet, pull_request: &PullRequest) -> ProbeSet {
     let failed = failures(&set, pull_request);
     without(set, &failed)
 }
 
-/// The set without these probes, each counted in the report with its reason; and without the teaching
-/// that is for them alone.
+/// Returns the set without these probes, each counted in the report with its reason, and without
+/// the teaching for these alone.
 pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> ProbeSet {
     let asked: BTreeSet<Dimension> = set.probes.iter().map(|probe| probe.dimension).collect();
     let report = &mut set.report;
@@ -56,8 +55,8 @@ pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> Pr
     set
 }
 
-/// Leaves out the probes of other dimensions, with the teaching that is for them alone and what the
-/// report says of them: as if they had not been asked for.
+/// Removes the probes of other dimensions, the teaching for these alone, and their part of the
+/// report, as if they had not been requested.
 pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet {
     let mut others = BTreeSet::new();
     set.probes.retain(|probe| {
@@ -91,7 +90,7 @@ pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet
     set
 }
 
-/// Takes away what is taught for these probes alone.
+/// Removes the teaching for these probes alone.
 fn teach_no_more(set: &mut ProbeSet, is_gone: impl Fn(&String) -> bool) {
     for lesson in &mut set.teaching {
         let meant = lesson.probes.len();
@@ -103,9 +102,9 @@ fn teach_no_more(set: &mut ProbeSet, is_gone: impl Fn(&String) -> bool) {
     set.teaching.retain(|lesson| !lesson.text.is_empty());
 }
 
-/// Label → why the probe cannot be used.
+/// Returns the reason for each probe that cannot be used, by label.
 pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, &'static str> {
-    // Read anew: a bank may bring probes that were made from another sheet.
+    // Extracted again: a bank may contain probes that were made from another sheet.
     let sheet = fact_sheet(pull_request);
     let mut failed: BTreeMap<String, &'static str> = BTreeMap::new();
     for probe in &set.probes {
@@ -114,7 +113,8 @@ pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, 
         }
     }
     let questions = Questions::of(&set.probes);
-    // What one question hides among its choices, another may give away once the first is gone.
+    // An answer that one question hides among its choices may be revealed by another once the first
+    // is removed.
     loop {
         let before = failed.len();
         for (at, probe) in set.probes.iter().enumerate() {
@@ -130,7 +130,8 @@ pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, 
     }
 }
 
-/// Why a probe is no question beside the title and those others that have not failed, if so.
+/// Returns the reason for which a probe is not fair beside the title and the other remaining
+/// probes, if any.
 fn given_away(
     set: &ProbeSet,
     at: usize,
@@ -154,7 +155,7 @@ fn given_away(
     }
 }
 
-/// Why the answer of a probe cannot be proved, if so.
+/// Returns the reason for which the answer of a probe cannot be proved, if any.
 fn disproved(
     probe: &Probe,
     set: &ProbeSet,
@@ -190,7 +191,7 @@ fn disproved(
         .iter()
         .filter(|lesson| lesson.probes.contains(&probe.label));
     let shown = |line: &String| {
-        // What the repository defines is proved by the diff, what is taught by its own lesson.
+        // The diff proves facts of the repository, and its own lesson proves a taught fact.
         if is_about_the_repository(probe.dimension) {
             let mut files = pull_request.files.iter();
             return files.any(|file| file.patch.contains(line.as_str()));
@@ -202,7 +203,7 @@ fn disproved(
     (!evidence.all(shown)).then_some("its evidence is shown to no agent")
 }
 
-/// Why a probe is none, whatever it asks.
+/// Returns the reason for which a probe is malformed, whatever it asks, if any.
 fn malformed(probe: &Probe) -> Option<&'static str> {
     if dimension_of(probe.kind) != probe.dimension {
         return Some("its kind belongs to another dimension");
@@ -232,7 +233,8 @@ fn malformed(probe: &Probe) -> Option<&'static str> {
     (choices.len() <= FEWEST_DISTRACTORS).then_some("too few plausible wrong answers")
 }
 
-/// Whether the answers of a dimension stand in the repository; else only the conversation knows them.
+/// Returns whether the answers of a dimension are in the repository. Otherwise only the
+/// conversation defines them.
 fn is_about_the_repository(dimension: Dimension) -> bool {
     match dimension {
         Dimension::Ar | Dimension::Lru => true,
@@ -240,8 +242,8 @@ fn is_about_the_repository(dimension: Dimension) -> bool {
     }
 }
 
-/// Whether the lines of a source stand where it says: at these numbers in the head commit, or, where
-/// that text is not there, in the diff.
+/// Returns whether the lines of a source are at the stated place: at these numbers in the head
+/// commit, or, without that text, in the diff.
 fn stands(source: &Evidence, pull_request: &PullRequest) -> bool {
     let Some(file) = pull_request
         .files
@@ -257,14 +259,14 @@ fn stands(source: &Evidence, pull_request: &PullRequest) -> bool {
     } else {
         return false;
     };
-    // Headers of the diff are told beside lines of the file, and stand in the diff alone.
+    // Headers of the diff are listed beside lines of the file, and are only in the diff.
     source.text.iter().all(|wanted| {
         numbered.iter().any(|line| line.trim() == wanted) || is_header(&file.patch, wanted)
     })
 }
 
-/// The lines of a file from one number to another, both included, in the head commit; those that the
-/// diff shows, where the whole text is not there.
+/// Returns the lines of a file between two numbers, both included, in the head commit. Without the
+/// whole text, returns those that the diff shows.
 fn in_head(file: &ChangedFile, (first, last): (u32, u32)) -> Vec<&str> {
     if let Some(text) = &file.head_text {
         return (1..)
@@ -276,7 +278,7 @@ fn in_head(file: &ChangedFile, (first, last): (u32, u32)) -> Vec<&str> {
     shown(file, Change::Removed, |line| line.new_number, first, last)
 }
 
-/// The same in the base commit, of which only the diff is there.
+/// Does the same for the base commit, of which only the diff is available.
 fn in_base(file: &ChangedFile, (first, last): (u32, u32)) -> Vec<&str> {
     shown(file, Change::Added, |line| line.old_number, first, last)
 }
@@ -296,7 +298,8 @@ fn shown(
         .collect()
 }
 
-/// Whether a line of a file's section is a header: all before its first hunk, and those of hunks.
+/// Returns whether a line of a file's section is a header: any line before the first hunk, or the
+/// header of a hunk.
 fn is_header(patch: &str, wanted: &str) -> bool {
     let is_hunk = |line: &&str| line.starts_with("@@");
     let above = patch.lines().take_while(|line| !is_hunk(line));
@@ -305,9 +308,8 @@ fn is_header(patch: &str, wanted: &str) -> bool {
         .any(|line| line.trim() == wanted)
 }
 
-/// Whether two questions ask for the same: about the same things, or in nearly the same words, with
-/// the same right answer. How they are graded, and which choices they offer in which order, does not
-/// matter.
+/// Returns whether two questions ask the same: about the same names, or in nearly the same words,
+/// with the same right answer. Their grading and the order of their choices do not matter.
 fn nearly_the_same(one: &Probe, other: &Probe) -> bool {
     if one.kind != other.kind || right(one) != right(other) {
         return false;
@@ -331,7 +333,7 @@ fn nearly_the_same(one: &Probe, other: &Probe) -> bool {
     any > 0.0 && both / any >= NEARLY_THE_SAME
 }
 
-/// The right answer of a probe; of a set, whatever the order of its items.
+/// Returns the right answer of a probe. The order of a set does not count.
 fn right(probe: &Probe) -> Vec<String> {
     let last = probe.key.versions.last();
     let parts = last.map(|version| version.parts.as_slice());

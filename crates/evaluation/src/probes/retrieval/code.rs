@@ -1,5 +1,4 @@
-//! Accurate retrieval (AR): what functions take and return, what constants hold, which tests there
-//! are.
+//! Accurate retrieval (AR): parameters and results of functions, values of constants, and tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +9,7 @@ use crate::probes::candidate::{Candidate, Draft, single};
 use crate::probes::likeness::split;
 use crate::probes::places::{Places, ambiguous_names, was_removed};
 
-/// How the two questions about a signature begin.
+/// Beginnings of the two questions about a signature.
 pub(in crate::probes) const ASKS_RETURN: &str = "What is the return type of the function";
 pub(in crate::probes) const ASKS_PARAMETERS: &str =
     "What are the names, in order and without types, of the parameters of the function";
@@ -67,7 +66,7 @@ struct Asked {
     answer: String,
     accept: Vec<String>,
     wrong: BTreeSet<String>,
-    /// A wrong answer with a name that nobody gave.
+    /// A wrong answer with an invented name.
     made_up: Option<String>,
 }
 
@@ -112,8 +111,9 @@ fn others<'a>(
         .filter(|other| other.name != symbol.name)
 }
 
-/// A name that nobody gave, in the shape of this one: its last word is the last of another name. One,
-/// the first that fits, so that the names of the repository are not outnumbered.
+/// Returns an invented name in the shape of this one: its last word comes from another name. It
+/// returns only the first that fits, so that invented names do not outnumber those of the
+/// repository.
 fn made_up(sheet: &FactSheet, like: &str) -> Option<String> {
     let is_name = like
         .chars()
@@ -145,7 +145,7 @@ fn made_up(sheet: &FactSheet, like: &str) -> Option<String> {
         .find(|name| !given.contains(name.as_str()))
 }
 
-/// The parameters of other functions, and these in another order or number.
+/// Returns the parameters of other functions, and these in another order or number.
 fn wrong_parameters<'a>(
     names: &[String],
     others: impl Iterator<Item = &'a [String]>,
@@ -194,7 +194,8 @@ pub(super) fn constants(
             {
                 return Err("too few plausible wrong answers");
             }
-            // A question names no file without need: it would tell that the change touches it.
+            // A question names a file only if needed, because naming it reveals that the change
+            // touches it.
             let (asked, evidence_text) = if namesakes().count() > 1 {
                 (
                     format!("`{name}` in `{file}`"),
@@ -223,7 +224,7 @@ pub(super) fn constants(
         .collect()
 }
 
-/// Values of other constants, those of the same sort first; then numbers near a number.
+/// Returns values of other constants, those of the same sort first, and then numbers near a number.
 fn wrong_values(sheet: &FactSheet, constant: &ConstantFact, draw: &mut Draw) -> Vec<String> {
     let value = &constant.value;
     let others: BTreeSet<&String> = sheet
@@ -292,8 +293,8 @@ pub(super) fn covering_tests(sheet: &FactSheet, draw: &mut Draw, most: usize) ->
         .collect()
 }
 
-/// Names that nobody gave, in the style of a test: its words with one of another name in the place
-/// of its last. For changes with few tests.
+/// Returns invented names in the style of a test: its words, with the last one replaced by a word
+/// of another name. For changes with few tests.
 fn invented_tests(sheet: &FactSheet, test: &str, all: &BTreeSet<&str>) -> Vec<String> {
     let given: BTreeSet<&str> = sheet
         .symbols
