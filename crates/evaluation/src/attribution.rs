@@ -7,8 +7,8 @@ mod words;
 
 use domain::vocabulary::{Attribution, Verdict};
 
-use self::held::Held;
-use self::saying::Said;
+use self::held::TextLines;
+use self::saying::Statements;
 use crate::grading::grade;
 use crate::probe::{Grader, Part, Probe};
 
@@ -65,10 +65,10 @@ fn handed(sources: Sources<'_>) -> String {
 /// the name of its file counts as evidence: see [`mod@held`]. Only the diff proves that it touches
 /// a file, and how.
 pub fn carries(text: &str, probe: &Probe) -> bool {
-    let held = Held::new(text);
+    let held = TextLines::new(text);
     let is_right =
         |answer: &str| grade(&probe.grader, &format!("ANSWER: {answer}")).verdict == Verdict::Right;
-    let said = Said::new(text, probe);
+    let said = Statements::new(text, probe);
     let follows = match probe.grader {
         Grader::Set { .. } => {
             let item = |part: &Part| held.part(part) || said.item(&part.value);

@@ -14,7 +14,7 @@ pub use battery::{
     BatteryCase, BatteryKind, BatteryResult, BatteryText, Gate, Rate, battery, battery_version,
     gate, jury_findings, run_result, sample_facts,
 };
-pub use families::{Juror, LeftOut, family, left_out, same_model};
+pub use families::{Exclusion, Juror, exclusion, family, same_model};
 pub use identity::{aliases, strip_identity};
 pub use limits::{FACTS_AT_ONCE, FALSE_ACCEPT_LIMIT, FALSE_REJECT_LIMIT, UNREAD_LIMIT};
 pub use reply::{read_reply, reply_schema};

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::vocabulary::Dimension;
 use sha2::{Digest, Sha256};
 
-pub use self::checks::{failures, of_dimensions, prove, without};
+pub use self::checks::{failures, only_dimensions, prove, without};
 pub(crate) use self::leaks::stem;
 pub use self::leaks::{Leak, leaks};
 
@@ -70,7 +70,7 @@ impl ProbePlan {
 /// The kinds of a dimension take turns, so that every kind with facts is included. Unfair probes
 /// are dropped, and their reasons are counted in the report.
 pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
-    let mut making = Making {
+    let mut builder = ProbeSetBuilder {
         set: ProbeSet {
             seed: plan.seed,
             probes: Vec::new(),
@@ -96,20 +96,20 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
             Dimension::Lru => understanding::candidates(sheet, seed, looked_at),
             Dimension::Sf => forgetting::candidates(sheet, seed, looked_at, &mut words),
         };
-        making.choose(
+        builder.choose(
             dimension,
             kinds(dimension).iter().copied().zip(lists).collect(),
             most,
         );
-        making.set.tell_why_without(dimension);
+        builder.set.explain_missing(dimension);
     }
-    making.set.report.facts = facts(sheet);
-    making.finish()
+    builder.set.report.facts = facts(sheet);
+    builder.finish()
 }
 
 impl ProbeSet {
     /// Records in the report why a requested dimension has no probe.
-    fn tell_why_without(&mut self, dimension: Dimension) {
+    fn explain_missing(&mut self, dimension: Dimension) {
         if self.probes.iter().any(|probe| probe.dimension == dimension) {
             return;
         }
@@ -194,7 +194,7 @@ fn facts(sheet: &FactSheet) -> BTreeMap<String, usize> {
 }
 
 /// A probe set under construction.
-struct Making {
+struct ProbeSetBuilder {
     set: ProbeSet,
     /// Kinds and subjects of the chosen probes.
     asked: BTreeSet<(ProbeKind, String)>,
@@ -221,7 +221,7 @@ fn is_drawn_from_few(kind: ProbeKind) -> bool {
     }
 }
 
-impl Making {
+impl ProbeSetBuilder {
     /// Chooses up to `most` drafts, one of each list in turn.
     fn choose(
         &mut self,
@@ -243,7 +243,7 @@ impl Making {
                     let Some(candidate) = list.next() else {
                         return false;
                     };
-                    match candidate.and_then(|draft| self.take(dimension, taken + 1, draft)) {
+                    match candidate.and_then(|draft| self.add(dimension, taken + 1, draft)) {
                         Ok(()) => {
                             taken += 1;
                             return true;
@@ -261,7 +261,7 @@ impl Making {
         }
     }
 
-    fn take(
+    fn add(
         &mut self,
         dimension: Dimension,
         number: usize,

@@ -22,7 +22,7 @@ pub struct Terms {
 
 impl Terms {
     /// Collects the names and folders of a change.
-    pub fn of(pull_request: &PullRequest) -> Self {
+    pub fn from_pull_request(pull_request: &PullRequest) -> Self {
         let mut terms = Self::default();
         for file in &pull_request.files {
             let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn who_uses_it_goes_before_who_lives_near_and_both_before_the_rest() {
-        let terms = Terms::of(&change());
+        let terms = Terms::from_pull_request(&change());
         let user = terms.relevance(
             "src/shop/cart.py",
             "from pricing import price_of\ntotal = price_of(item) * TAX_RATE\n",
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn lines_that_did_not_change_and_headers_are_no_names_of_the_change() {
-        let terms = Terms::of(&change());
+        let terms = Terms::from_pull_request(&change());
         assert_eq!(terms.relevance("x.md", "context"), 0);
         assert_eq!(terms.relevance("x.md", "price_of price_of"), 1);
     }

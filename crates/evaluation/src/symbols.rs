@@ -20,7 +20,7 @@ pub fn read(path: &str, text: &str) -> Option<Symbols> {
         .unwrap_or(("", path))
         .1
         .rsplit_once('.')?;
-    match grammar::of(ending) {
+    match grammar::for_extension(ending) {
         Some(grammar) => parsing::with_stack(text, || walk::read(&grammar, text)),
         None => plain::read(ending, text),
     }

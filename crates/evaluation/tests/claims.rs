@@ -7,8 +7,8 @@ use evaluation::claims::{
     AtomicFact, FactKind, Finding, Recall, atomic_facts, invented, judge_deterministic,
 };
 use evaluation::judging::{
-    BatteryKind, BatteryText, FACTS_AT_ONCE, FALSE_ACCEPT_LIMIT, Juror, LeftOut, aliases, battery,
-    battery_version, family, fence, gate, jury_findings, left_out, majority, read_reply,
+    BatteryKind, BatteryText, Exclusion, FACTS_AT_ONCE, FALSE_ACCEPT_LIMIT, Juror, aliases,
+    battery, battery_version, exclusion, family, fence, gate, jury_findings, majority, read_reply,
     reply_schema, run_result, same_model, sample_facts, strip_identity,
 };
 use evaluation::probes::{ProbePlan, generate};
@@ -221,13 +221,13 @@ fn figures_that_are_not_defined_are_missing() {
         ..right
     };
     let silent = Finding::default();
-    let recall = Recall::of(&[Some(right), Some(wrong), Some(silent), None]);
+    let recall = Recall::from_findings(&[Some(right), Some(wrong), Some(silent), None]);
     assert_eq!((recall.facts, recall.graded, recall.ungraded), (4, 3, 1));
     assert_eq!(recall.precision, Some(0.5));
     assert_eq!(recall.recall, Some(1.0 / 3.0));
-    let nothing = Recall::of(&[None, None]);
+    let nothing = Recall::from_findings(&[None, None]);
     assert_eq!((nothing.precision, nothing.recall), (None, None));
-    assert_eq!(Recall::of(&[Some(silent)]).precision, None);
+    assert_eq!(Recall::from_findings(&[Some(silent)]).precision, None);
 }
 
 /// The facts of a real sheet, with what was taught.
@@ -266,7 +266,7 @@ fn the_statements_of_all_facts_together_are_all_right() {
         .iter()
         .map(|fact| Some(judge_deterministic(fact, &text)))
         .collect();
-    let recall = Recall::of(&findings);
+    let recall = Recall::from_findings(&findings);
     let missed: Vec<_> = facts
         .iter()
         .zip(&findings)
@@ -527,19 +527,19 @@ fn a_juror_does_not_judge_its_own_family() {
         model,
         family: family(model),
     };
-    let kept = |model, agent, asks| left_out(juror(model), agent, asks);
-    assert_eq!(kept("o3", "codex", None), Some(LeftOut::SameFamily));
+    let kept = |model, agent, asks| exclusion(juror(model), agent, asks);
+    assert_eq!(kept("o3", "codex", None), Some(Exclusion::SameFamily));
     assert_eq!(
         kept("o3", "codex", Some("gpt-5")),
-        Some(LeftOut::SameFamily)
+        Some(Exclusion::SameFamily)
     );
     assert_eq!(
         kept("glm-4.6", "claude", Some("glm-4.6")),
-        Some(LeftOut::SameModel)
+        Some(Exclusion::SameModel)
     );
     assert_eq!(
         kept("glm-4.5", "claude", Some("z-ai/glm-4.6")),
-        Some(LeftOut::SameFamily)
+        Some(Exclusion::SameFamily)
     );
     // An agent that asks a foreign model is judged as that model.
     assert_eq!(kept("claude-haiku-4-5", "claude", Some("glm-4.6")), None);
@@ -547,17 +547,17 @@ fn a_juror_does_not_judge_its_own_family() {
     assert_eq!(kept("m-1", "claude", None), None);
     assert_eq!(
         kept("m-1", "claude", Some("m-2")),
-        Some(LeftOut::FamiliesUnknown)
+        Some(Exclusion::FamiliesUnknown)
     );
     assert_eq!(
         kept("m-1", "an-agent", None),
-        Some(LeftOut::FamiliesUnknown)
+        Some(Exclusion::FamiliesUnknown)
     );
     let told = Juror {
         model: "m-1",
         family: Some("gpt"),
     };
-    assert_eq!(left_out(told, "codex", None), Some(LeftOut::SameFamily));
+    assert_eq!(exclusion(told, "codex", None), Some(Exclusion::SameFamily));
 }
 
 proptest! {
@@ -590,7 +590,7 @@ proptest! {
                 abstained: false,
             }))
             .collect();
-        let recall = Recall::of(&findings);
+        let recall = Recall::from_findings(&findings);
         for share in [recall.precision, recall.recall].into_iter().flatten() {
             prop_assert!((0.0..=1.0).contains(&share));
         }

@@ -9,7 +9,7 @@ use domain::vocabulary::{Dimension, Verdict};
 use evaluation::facts::FactSheet;
 use evaluation::grading::{ABSTENTION, grade};
 use evaluation::probe::{Grader, Key, Probe, ProbeKind, ProbeSet, Version};
-use evaluation::probes::{ProbePlan, generate, of_dimensions};
+use evaluation::probes::{ProbePlan, generate, only_dimensions};
 
 const KINDS: [ProbeKind; 14] = [
     ProbeKind::ChangedFiles,
@@ -435,7 +435,7 @@ fn a_set_that_is_narrowed_teaches_and_reports_only_what_it_asks() {
             }
             kinds
         };
-        let narrow = of_dimensions(set.clone(), &asked);
+        let narrow = only_dimensions(set.clone(), &asked);
         assert!(narrow.probes.len() < set.probes.len() && !narrow.probes.is_empty());
         assert!(
             narrow
@@ -456,7 +456,7 @@ fn a_set_that_is_narrowed_teaches_and_reports_only_what_it_asks() {
         let by_kind: usize = dropped.flat_map(BTreeMap::values).sum();
         let dropped: usize = narrow.report.dropped.values().sum();
         assert_eq!(dropped, by_kind);
-        let all = of_dimensions(set.clone(), &Dimension::ALL.into());
+        let all = only_dimensions(set.clone(), &Dimension::ALL.into());
         assert_eq!(&all, set);
     }
 }

@@ -103,7 +103,7 @@ impl ReadingList {
             .collect();
         // The context is in tokens, of about four bytes.
         let turn_bytes = context_tokens / 2;
-        let terms = Terms::of(pull_request);
+        let terms = Terms::from_pull_request(pull_request);
         let found = tokio::task::spawn_blocking(move || readable(&repo, paths, turn_bytes, &terms))
             .await
             .map_err(|error| StageError::harness(format!("looking at files failed: {error}")))?;

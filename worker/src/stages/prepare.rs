@@ -8,7 +8,7 @@ use entity::{ProbeId, TaskId, agent_run, probe, task};
 use evaluation::claims::{OpenFact, open_facts};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::ProbeSet;
-use evaluation::probes::{ProbePlan, generate, of_dimensions, prove, without};
+use evaluation::probes::{ProbePlan, generate, only_dimensions, prove, without};
 use evaluation::question_bank::QuestionBank;
 use platform::events::{Event, NewEvent};
 use platform::queue::{self, Work, lease};
@@ -256,7 +256,7 @@ fn banked(
         )));
     }
     let asked = plan.at_most.keys().copied().collect();
-    Ok(of_dimensions(bank.probes, &asked))
+    Ok(only_dimensions(bank.probes, &asked))
 }
 
 /// Stores the documents. Before the transaction that makes them count: it holds a lock, and an

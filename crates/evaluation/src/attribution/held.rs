@@ -11,7 +11,7 @@ use crate::probe::Part;
 const OPENING: &str = "diff --git ";
 
 /// A text as lines.
-pub(super) struct Held {
+pub(super) struct TextLines {
     lines: Vec<Line>,
 }
 
@@ -21,7 +21,7 @@ struct Line {
     file: Option<String>,
 }
 
-impl Held {
+impl TextLines {
     pub(super) fn new(text: &str) -> Self {
         let mut file = None;
         let lines = text
@@ -44,7 +44,7 @@ impl Held {
         if part.evidence.is_empty() {
             return false;
         }
-        let all = |line: &String| stands(self.lines.iter(), line);
+        let all = |line: &String| contains_line(self.lines.iter(), line);
         part.evidence.iter().all(all) || self.under_its_name(part)
     }
 
@@ -65,11 +65,11 @@ impl Held {
                 .iter()
                 .filter(|line| line.file.as_deref().is_some_and(|file| is_at(file, path)))
         };
-        code.iter().all(|line| stands(within(), line))
+        code.iter().all(|line| contains_line(within(), line))
     }
 }
 
-fn stands<'a>(mut lines: impl Iterator<Item = &'a Line>, evidence: &str) -> bool {
+fn contains_line<'a>(mut lines: impl Iterator<Item = &'a Line>, evidence: &str) -> bool {
     let evidence = plain(evidence);
     let bare = evidence
         .strip_prefix(['+', '-'])

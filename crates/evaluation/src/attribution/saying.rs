@@ -13,7 +13,7 @@ use crate::probe::{Grader, Probe, ProbeKind};
 use crate::probes::stem;
 
 /// Statements of a text about the subject of a probe.
-pub(super) struct Said<'a> {
+pub(super) struct Statements<'a> {
     probe: &'a Probe,
     subjects: Vec<String>,
     /// All lines. A line of a list includes the line above the list.
@@ -22,7 +22,7 @@ pub(super) struct Said<'a> {
     blocks: Vec<String>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> Statements<'a> {
     pub(super) fn new(text: &str, probe: &'a Probe) -> Self {
         let values = values(&probe.grader);
         let is_answer = |subject: &String| values.iter().any(|value| value == subject);

@@ -89,7 +89,7 @@ pub struct Recall {
 
 impl Recall {
     /// Summarises findings, one per fact. `None` is ungraded.
-    pub fn of(findings: &[Option<Finding>]) -> Self {
+    pub fn from_findings(findings: &[Option<Finding>]) -> Self {
         let graded: Vec<&Finding> = findings.iter().flatten().collect();
         let count = |of: fn(&Finding) -> bool| graded.iter().filter(|finding| of(finding)).count();
         let claimed = count(|finding| finding.claimed);

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::atomic_fact::{AtomicFact, Finding};
-use super::relations::{Relation, Word, told_by, words};
+use super::relations::{Relation, Word, relation_between, words};
 use super::shapes::{Shape, candidates, is_neutral, plain, quoted};
 use super::word_match::{has_word, places_of};
 
@@ -74,7 +74,7 @@ pub fn judge_deterministic(fact: &AtomicFact, text: &str) -> Finding {
     let names = |sentence: &str| {
         !fact.subjects.is_empty() && fact.subjects.iter().all(|name| has_word(sentence, name))
     };
-    let shape = Shape::of(fact);
+    let shape = Shape::for_fact(fact);
     let (mut right, mut wrong, mut abstained) = (false, false, false);
     for sentence in &sentences {
         if ABSTAINS.is_match(sentence) {
@@ -85,7 +85,7 @@ pub fn judge_deterministic(fact: &AtomicFact, text: &str) -> Finding {
             continue;
         }
         let sentence = blanked(&FORMER, sentence);
-        let says = Saying::of(fact, shape, &sentence);
+        let says = Sentence::new(fact, shape, &sentence);
         right |= fact.values.iter().any(|value| says.value(value));
         wrong |= fact.distractors.iter().any(|value| says.value(value));
         wrong |= fact.kind.is_exclusive() && says.another_value();
@@ -105,15 +105,15 @@ fn blanked(pattern: &Regex, sentence: &str) -> String {
 }
 
 /// One sentence, read for one fact.
-struct Saying<'a> {
+struct Sentence<'a> {
     fact: &'a AtomicFact,
     shape: Shape,
     sentence: &'a str,
     words: Vec<Word>,
 }
 
-impl<'a> Saying<'a> {
-    fn of(fact: &'a AtomicFact, shape: Shape, sentence: &'a str) -> Self {
+impl<'a> Sentence<'a> {
+    fn new(fact: &'a AtomicFact, shape: Shape, sentence: &'a str) -> Self {
         let words = words(&plain(sentence), shape);
         Self {
             fact,
@@ -125,9 +125,9 @@ impl<'a> Saying<'a> {
 
     /// Returns whether the sentence states this value, by the relation of the fact or by none.
     fn value(&self, value: &str) -> bool {
-        let own = Relation::of(self.fact.kind);
+        let own = Relation::for_kind(self.fact.kind);
         places_of(self.sentence, value).any(|at| {
-            let told = told_by(&self.words, at, at + value.len());
+            let told = relation_between(&self.words, at, at + value.len());
             own.is_none() || told.is_none() || told == own
         })
     }
@@ -135,12 +135,12 @@ impl<'a> Saying<'a> {
     /// Returns whether the sentence states another value of the right shape as the value of this
     /// fact: by a word of the relation, or, for a constant, with nothing but fillers between.
     fn another_value(&self) -> bool {
-        let own = Relation::of(self.fact.kind);
+        let own = Relation::for_kind(self.fact.kind);
         let sentence = blanked(&POINTING, self.sentence);
         let clause = self.clause();
         candidates(&sentence, self.shape).into_iter().any(|range| {
             let of_fact = match own {
-                Some(own) => told_by(&self.words, range.start, range.end) == Some(own),
+                Some(own) => relation_between(&self.words, range.start, range.end) == Some(own),
                 None => self.follows_the_subject(range.start),
             };
             of_fact

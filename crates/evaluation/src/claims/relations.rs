@@ -46,7 +46,7 @@ static WORDS: LazyLock<Regex> = LazyLock::new(|| {
 
 impl Relation {
     /// Returns the relation of a kind of fact. Returns `None` if no word has to express it.
-    pub(super) fn of(kind: FactKind) -> Option<Self> {
+    pub(super) fn for_kind(kind: FactKind) -> Option<Self> {
         match kind {
             FactKind::Home => Some(Self::Home),
             FactKind::Use => Some(Self::Use),
@@ -117,7 +117,7 @@ fn meaning(word: &str, shape: Shape) -> (Relation, Side) {
 /// Candidates are the last word before the text whose value follows it, and the first word after
 /// the text whose value precedes it. The nearer one decides. If there is neither, as in a question
 /// and its answer, the nearest word decides.
-pub(super) fn told_by(words: &[Word], start: usize, end: usize) -> Option<Relation> {
+pub(super) fn relation_between(words: &[Word], start: usize, end: usize) -> Option<Relation> {
     let distance = |word: &Word| {
         if word.end <= start {
             start - word.end

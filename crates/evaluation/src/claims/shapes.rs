@@ -60,7 +60,7 @@ fn pattern(text: &str) -> Regex {
 }
 
 impl Shape {
-    pub(super) fn of(fact: &AtomicFact) -> Self {
+    pub(super) fn for_fact(fact: &AtomicFact) -> Self {
         let value = fact.values.first().map_or("", String::as_str);
         match fact.kind {
             FactKind::Home | FactKind::Use => Self::Path,
@@ -193,7 +193,7 @@ pub fn invented(fact: &AtomicFact) -> Option<String> {
         // All words for a status are known.
         return None;
     }
-    let invented = match Shape::of(fact) {
+    let invented = match Shape::for_fact(fact) {
         Shape::Number => {
             let number = WHOLE_NUMBER.find(value)?;
             let digits: String = number

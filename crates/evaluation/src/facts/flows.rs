@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::names::{Names, repeated, tells};
+use crate::facts::names::{Names, identifies, repeated};
 use crate::facts::sections::{Section, Sections};
 use crate::facts::sheet::FlowFact;
 use crate::symbols::{Call, Definition};
@@ -18,7 +18,7 @@ pub(super) fn flows(sections: &Sections<'_>, names: &Names<'_>) -> Vec<FlowFact>
                 .map(|definition| definition.name.as_str()),
         );
         for function in definitions {
-            if tells(&function.name) && !several.contains(function.name.as_str()) {
+            if identifies(&function.name) && !several.contains(function.name.as_str()) {
                 facts.extend(flow(section, function, names, sections.head));
             }
         }
@@ -36,7 +36,7 @@ fn flow(
     if function.calls.iter().any(|call| !section.shows(call.line)) {
         return None;
     }
-    let told = |name: &str| tells(name) && name != function.name;
+    let told = |name: &str| identifies(name) && name != function.name;
     let own = first_calls(&function.calls, |name| told(name) && names.defines(name));
     let steps = if own.len() >= 3 {
         own

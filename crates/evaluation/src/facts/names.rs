@@ -73,11 +73,11 @@ impl<'a> Names<'a> {
 
     /// Returns whether exactly one function or type has the name, and nothing else.
     pub(super) fn one_symbol(&self, name: &str) -> bool {
-        self.defined.get(name) == Some(&1) && !self.constants.contains_key(name) && tells(name)
+        self.defined.get(name) == Some(&1) && !self.constants.contains_key(name) && identifies(name)
     }
 
     pub(super) fn one_constant(&self, name: &str) -> bool {
-        self.constants.get(name) == Some(&1) && !self.defined.contains_key(name) && tells(name)
+        self.constants.get(name) == Some(&1) && !self.defined.contains_key(name) && identifies(name)
     }
 
     pub(super) fn one_test(&self, name: &str) -> bool {
@@ -87,13 +87,13 @@ impl<'a> Names<'a> {
 
 /// Returns whether a name is long and rare enough to identify one thing. In Go `New` is as common
 /// as `new` elsewhere, so case does not count.
-pub(super) fn tells(name: &str) -> bool {
+pub(super) fn identifies(name: &str) -> bool {
     name.chars().count() >= 3 && !is_among(COMMON, name)
 }
 
 /// Returns whether the name most likely has the same meaning in every file of a change.
 pub(super) fn is_rare(name: &str) -> bool {
-    tells(name) && !is_among(WIDESPREAD, name)
+    identifies(name) && !is_among(WIDESPREAD, name)
 }
 
 fn is_among(names: &str, name: &str) -> bool {

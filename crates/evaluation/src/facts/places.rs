@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::names::{is_rare, tells};
+use crate::facts::names::{identifies, is_rare};
 use crate::facts::sections::{Section, Sections, words};
 use crate::facts::sheet::{Evidence, FileFact, HunkFact, SymbolFact};
 use domain::pull_request::{Change, FileStatus};
@@ -23,11 +23,11 @@ pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
             .copied()
             .filter(|line| told.iter().any(|start| line.starts_with(start)))
             .collect();
-        let tells = |start: &str| status.iter().any(|line| line.starts_with(start));
+        let identifies = |start: &str| status.iter().any(|line| line.starts_with(start));
         let proved = match file.status {
-            FileStatus::Added => tells("new file mode"),
-            FileStatus::Deleted => tells("deleted file mode"),
-            FileStatus::Renamed => tells("rename from") && tells("rename to"),
+            FileStatus::Added => identifies("new file mode"),
+            FileStatus::Deleted => identifies("deleted file mode"),
+            FileStatus::Renamed => identifies("rename from") && identifies("rename to"),
             FileStatus::Modified => status.is_empty(),
         };
         let commit = match file.status {
@@ -53,7 +53,7 @@ pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
 /// Returns every hunk of a remaining file with the symbols that it defines.
 pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<HunkFact> {
     let stays = |section: &&Section<'_>| section.file.status != FileStatus::Deleted;
-    let spoken = spoken(sections);
+    let hunk_counts = hunk_counts(sections);
     let mut facts = Vec::new();
     for section in sections.all.iter().filter(stays) {
         for (at, (hunk, line)) in section.file.hunks.iter().zip(&section.headers).enumerate() {
@@ -91,7 +91,7 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
                 file: section.file.path.clone(),
                 header: header.to_owned(),
                 defines: defined.iter().map(|(_, name)| (*name).to_owned()).collect(),
-                does: does(section, at, &spoken),
+                does: used_names(section, at, &hunk_counts),
                 adds: u32::try_from(count(Change::Added)).unwrap_or(u32::MAX),
                 removes: u32::try_from(count(Change::Removed)).unwrap_or(u32::MAX),
                 evidence: Evidence {
@@ -107,24 +107,28 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
 }
 
 /// Returns the number of hunks of the diff that contain each word, including headings.
-fn spoken<'a>(sections: &'a Sections<'_>) -> BTreeMap<&'a str, usize> {
-    let mut spoken = BTreeMap::new();
+fn hunk_counts<'a>(sections: &'a Sections<'_>) -> BTreeMap<&'a str, usize> {
+    let mut hunk_counts = BTreeMap::new();
     for section in &sections.all {
         for (hunk, header) in section.file.hunks.iter().zip(&section.headers) {
             let heading = place(header).map_or("", |place| &header[place.len()..]);
             let lines = hunk.lines.iter().map(|line| line.text.as_str());
             let said: BTreeSet<&str> = lines.chain([heading]).flat_map(words).collect();
             for word in said {
-                *spoken.entry(word).or_default() += 1;
+                *hunk_counts.entry(word).or_default() += 1;
             }
         }
     }
-    spoken
+    hunk_counts
 }
 
 /// Returns the names that the code of a hunk uses and no other hunk contains: the names that it
 /// calls, or, if it calls none, other names that it uses.
-fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec<(String, String)> {
+fn used_names(
+    section: &Section<'_>,
+    at: usize,
+    hunk_counts: &BTreeMap<&str, usize>,
+) -> Vec<(String, String)> {
     let symbols = &section.symbols;
     let is_defined = |name: &str| {
         let mut definitions = symbols.definitions.iter();
@@ -135,8 +139,8 @@ fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec
             || tests.any(|other| other.name == name)
     };
     let is_own = |name: &str, line: u32| {
-        let alone = spoken.get(name) == Some(&1) && section.hunk_of(line) == Some(at);
-        alone && tells(name) && !is_defined(name)
+        let alone = hunk_counts.get(name) == Some(&1) && section.hunk_of(line) == Some(at);
+        alone && identifies(name) && !is_defined(name)
     };
     let calls = symbols
         .definitions

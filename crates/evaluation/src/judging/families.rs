@@ -91,7 +91,7 @@ pub struct Juror<'a> {
 /// Reason for which a juror does not judge an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LeftOut {
+pub enum Exclusion {
     /// The juror is the agent's own model.
     SameModel,
     /// The juror is of the family of the agent's model or of the agent's maker.
@@ -105,17 +105,17 @@ pub enum LeftOut {
 /// The model that the agent uses is compared. If its name has no known family, the family that the
 /// agent itself is named after is compared. A juror of an unknown family judges only agents of a
 /// known family: two unknown families may be the same.
-pub fn left_out(juror: Juror<'_>, agent: &str, model: Option<&str>) -> Option<LeftOut> {
+pub fn exclusion(juror: Juror<'_>, agent: &str, model: Option<&str>) -> Option<Exclusion> {
     if model.is_some_and(|model| same_model(model, juror.model)) {
-        return Some(LeftOut::SameModel);
+        return Some(Exclusion::SameModel);
     }
     let of_model = model.and_then(family);
     // If the name of the model has a family, the maker of the agent does not count.
     let of_agent = of_model.or_else(|| family(agent));
     let unknown = of_agent.is_none() || of_model.is_none() && model.is_some();
     match juror.family {
-        Some(own) if of_agent == Some(own) => Some(LeftOut::SameFamily),
-        None if unknown => Some(LeftOut::FamiliesUnknown),
+        Some(own) if of_agent == Some(own) => Some(Exclusion::SameFamily),
+        None if unknown => Some(Exclusion::FamiliesUnknown),
         Some(_) | None => None,
     }
 }

@@ -6,11 +6,11 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// Replacement for a removed name.
-const NOBODY: &str = "the agent";
+const REPLACEMENT: &str = "the agent";
 
 /// For an agent, or a part of a model's name: its names among people and in the program itself, and
 /// its maker.
-const KNOWN: [(&str, &[&str]); 8] = [
+const AGENT_NAMES: [(&str, &[&str]); 8] = [
     ("claude", &["Claude Code", "Claude", "Anthropic"]),
     (
         "gemini",
@@ -55,7 +55,7 @@ pub fn aliases(agent: &str, program: Option<&str>, model: Option<&str>) -> Vec<S
     if let Some((_, name)) = model.and_then(|model| model.rsplit_once('/')) {
         aliases.push(name.to_owned());
     }
-    for (sign, names) in KNOWN {
+    for (sign, names) in AGENT_NAMES {
         let of = |name: &str| name.to_lowercase().contains(sign);
         if of(short) || model.is_some_and(of) {
             aliases.extend(names.iter().map(|&name| name.to_owned()));
@@ -98,7 +98,7 @@ pub fn strip_identity(text: &str, names: &[String]) -> String {
                 continue;
             }
             rest.push_str(&stripped[done..range.start]);
-            rest.push_str(NOBODY);
+            rest.push_str(REPLACEMENT);
             done = range.end;
         }
         rest.push_str(&stripped[done..]);

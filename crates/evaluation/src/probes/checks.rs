@@ -48,16 +48,16 @@ pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> Pr
         false
     });
     set.report.made.retain(|_, made| *made > 0);
-    teach_no_more(&mut set, |label| failed.contains_key(label));
+    remove_teaching(&mut set, |label| failed.contains_key(label));
     for dimension in asked {
-        set.tell_why_without(dimension);
+        set.explain_missing(dimension);
     }
     set
 }
 
 /// Removes the probes of other dimensions, the teaching for these alone, and their part of the
 /// report, as if they had not been requested.
-pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet {
+pub fn only_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet {
     let mut others = BTreeSet::new();
     set.probes.retain(|probe| {
         let is_asked = asked.contains(&probe.dimension);
@@ -66,7 +66,7 @@ pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet
         }
         is_asked
     });
-    teach_no_more(&mut set, |label| others.contains(label));
+    remove_teaching(&mut set, |label| others.contains(label));
     let report = &mut set.report;
     let is_asked = |kind: &ProbeKind| asked.contains(&dimension_of(*kind));
     report.made.retain(|kind, _| is_asked(kind));
@@ -91,7 +91,7 @@ pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet
 }
 
 /// Removes the teaching for these probes alone.
-fn teach_no_more(set: &mut ProbeSet, is_gone: impl Fn(&String) -> bool) {
+fn remove_teaching(set: &mut ProbeSet, is_gone: impl Fn(&String) -> bool) {
     for lesson in &mut set.teaching {
         let meant = lesson.probes.len();
         lesson.probes.retain(|label| !is_gone(label));
@@ -108,18 +108,18 @@ pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, 
     let sheet = fact_sheet(pull_request);
     let mut failed: BTreeMap<String, &'static str> = BTreeMap::new();
     for probe in &set.probes {
-        if let Some(reason) = disproved(probe, set, &sheet, pull_request) {
+        if let Some(reason) = unproved_reason(probe, set, &sheet, pull_request) {
             failed.insert(probe.label.clone(), reason);
         }
     }
-    let questions = Questions::of(&set.probes);
+    let questions = Questions::from_probes(&set.probes);
     // An answer that one question hides among its choices may be revealed by another once the first
     // is removed.
     loop {
         let before = failed.len();
         for (at, probe) in set.probes.iter().enumerate() {
             if !failed.contains_key(&probe.label)
-                && let Some(reason) = given_away(set, at, pull_request, &questions, &failed)
+                && let Some(reason) = unfair_reason(set, at, pull_request, &questions, &failed)
             {
                 failed.insert(probe.label.clone(), reason);
             }
@@ -132,7 +132,7 @@ pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, 
 
 /// Returns the reason for which a probe is not fair beside the title and the other remaining
 /// probes, if any.
-fn given_away(
+fn unfair_reason(
     set: &ProbeSet,
     at: usize,
     pull_request: &PullRequest,
@@ -156,13 +156,13 @@ fn given_away(
 }
 
 /// Returns the reason for which the answer of a probe cannot be proved, if any.
-fn disproved(
+fn unproved_reason(
     probe: &Probe,
     set: &ProbeSet,
     sheet: &FactSheet,
     pull_request: &PullRequest,
 ) -> Option<&'static str> {
-    if let Some(reason) = malformed(probe) {
+    if let Some(reason) = malformed_reason(probe) {
         return Some(reason);
     }
     let answer = probe.key.answer(|_| true);
@@ -176,7 +176,7 @@ fn disproved(
         return Some("the facts lead to another answer");
     }
     if let Some(source) = &probe.source
-        && !stands(source, pull_request)
+        && !is_at_source(source, pull_request)
     {
         return Some("its source does not stand at the recorded commit");
     }
@@ -204,7 +204,7 @@ fn disproved(
 }
 
 /// Returns the reason for which a probe is malformed, whatever it asks, if any.
-fn malformed(probe: &Probe) -> Option<&'static str> {
+fn malformed_reason(probe: &Probe) -> Option<&'static str> {
     if dimension_of(probe.kind) != probe.dimension {
         return Some("its kind belongs to another dimension");
     }
@@ -244,7 +244,7 @@ fn is_about_the_repository(dimension: Dimension) -> bool {
 
 /// Returns whether the lines of a source are at the stated place: at these numbers in the head
 /// commit, or, without that text, in the diff.
-fn stands(source: &Evidence, pull_request: &PullRequest) -> bool {
+fn is_at_source(source: &Evidence, pull_request: &PullRequest) -> bool {
     let Some(file) = pull_request
         .files
         .iter()

@@ -130,7 +130,7 @@ fn correction(topic: &Topic, subject: &str, draw: &mut Draw, words: &mut Words) 
             combine: Combine::Single,
             versions: vec![version(&old, vec![first]), version(&new, vec![now])],
         },
-        ..asked(&what, wrong.to_vec(), lessons)
+        ..draft(&what, wrong.to_vec(), lessons)
     }
 }
 
@@ -160,12 +160,12 @@ fn retraction(topic: &Topic, subject: &str, draw: &mut Draw, words: &mut Words) 
             combine: Combine::Single,
             versions: vec![version(&old, vec![first]), version(WITHDRAWN, vec![gone])],
         },
-        ..asked(&what, wrong.to_vec(), lessons)
+        ..draft(&what, wrong.to_vec(), lessons)
     }
 }
 
 /// Returns the common parts of both kinds. The caller adds the kind, the grader and the key.
-fn asked(what: &str, distractors: Vec<String>, lessons: Vec<Lesson>) -> Draft {
+fn draft(what: &str, distractors: Vec<String>, lessons: Vec<Lesson>) -> Draft {
     Draft {
         kind: ProbeKind::CorrectedFact,
         subject: what.to_owned(),

@@ -39,7 +39,7 @@ pub enum Leak {
 ///
 /// All other probes count as used: if two probes reveal each other, both are reported.
 pub fn leaks(set: &ProbeSet, title: Option<&str>) -> Vec<(String, Leak)> {
-    let all = Questions::of(&set.probes);
+    let all = Questions::from_probes(&set.probes);
     set.probes
         .iter()
         .filter_map(|probe| Some((probe.label.clone(), all.leak(probe, title, |_| true)?)))
@@ -60,7 +60,7 @@ struct Question<'a> {
 }
 
 impl<'a> Questions<'a> {
-    pub(super) fn of(probes: &'a [Probe]) -> Self {
+    pub(super) fn from_probes(probes: &'a [Probe]) -> Self {
         let all = probes
             .iter()
             .map(|probe| Question {

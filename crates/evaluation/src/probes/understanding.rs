@@ -88,7 +88,7 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let mut ways: Vec<(&FlowFact, Way)> = draw
         .shuffled(&sheet.flows)
         .into_iter()
-        .map(|flow| (flow, Way::of(sheet, flow)))
+        .map(|flow| (flow, Way::for_flow(sheet, flow)))
         .collect();
     ways.sort_by_key(|(_, way)| way.through.is_none());
     ways.truncate(most);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::of_clusters;
+use super::bootstrap::statistic_interval;
 use super::summary::Interval;
 
 /// A coefficient of agreement: 1 is perfect, 0 is chance.
@@ -24,7 +24,7 @@ pub fn cohens_kappa(clusters: &[Vec<(bool, bool)>], seed: u64) -> Option<Agreeme
     let all: Vec<&(bool, bool)> = clusters.iter().flatten().collect();
     Some(Agreement {
         value: kappa(&all)?,
-        interval: of_clusters(clusters, seed, kappa),
+        interval: statistic_interval(clusters, seed, kappa),
         items: all.len(),
     })
 }
@@ -63,7 +63,7 @@ pub fn krippendorff_alpha(clusters: &[Vec<Vec<Option<bool>>>], seed: u64) -> Opt
     let all: Vec<&(usize, usize)> = counts.iter().flatten().collect();
     Some(Agreement {
         value: alpha(&all)?,
-        interval: of_clusters(&counts, seed, alpha),
+        interval: statistic_interval(&counts, seed, alpha),
         items: all.len(),
     })
 }

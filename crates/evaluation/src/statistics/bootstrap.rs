@@ -155,7 +155,7 @@ pub(super) fn interval_at(
 /// Returns the interval of any statistic of items, resampling whole clusters of them. Returns
 /// `None` with fewer than two clusters with items, or if the statistic is undefined for one in ten
 /// of the resamples.
-pub(super) fn of_clusters<T>(
+pub(super) fn statistic_interval<T>(
     clusters: &[Vec<T>],
     seed: u64,
     statistic: impl Fn(&[&T]) -> Option<f64>,

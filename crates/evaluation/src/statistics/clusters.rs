@@ -25,7 +25,7 @@ impl Unit {
     /// soon as there are two. Trials of one pull request share its peculiarities. If they counted
     /// as independent, an interval of three pull requests with ten trials each would cover the
     /// truth in only half of all cases.
-    pub fn of<'a>(pull_requests: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn for_pull_requests<'a>(pull_requests: impl IntoIterator<Item = &'a str>) -> Self {
         let different: BTreeSet<&str> = pull_requests.into_iter().collect();
         if different.len() > 1 {
             Self::PullRequest
@@ -50,7 +50,7 @@ pub fn by_unit<'a>(
         .into_iter()
         .filter(|(_, figures)| !figures.is_empty())
         .collect();
-    let unit = Unit::of(sessions.iter().map(|(pull_request, _)| *pull_request));
+    let unit = Unit::for_pull_requests(sessions.iter().map(|(pull_request, _)| *pull_request));
     let clusters = match unit {
         Unit::Session => sessions.into_iter().map(|(_, figures)| figures).collect(),
         Unit::PullRequest => {

@@ -77,7 +77,7 @@ pub(super) fn pairs(a: &[Figure], b: &[Figure]) -> (Unit, Vec<Pair>) {
         .iter()
         .filter_map(|figure| Some((figure, *others.get(figure.session.as_str())?)))
         .collect();
-    let unit = Unit::of(
+    let unit = Unit::for_pull_requests(
         shared
             .iter()
             .map(|(figure, _)| figure.pull_request.as_str()),

@@ -57,7 +57,7 @@ pub(super) struct Grammar {
 }
 
 /// Returns the grammar for files with this extension.
-pub(super) fn of(ending: &str) -> Option<Grammar> {
+pub(super) fn for_extension(ending: &str) -> Option<Grammar> {
     match ending {
         "rs" => Some(rust()),
         "py" | "pyi" => Some(python()),

@@ -16,7 +16,7 @@ use crate::symbols::pieces::{
     callee, function_declarator, given_names, is_name, named, parameters, returns, text,
 };
 use crate::symbols::symbol::{Call, Definition, DefinitionKind, Symbols, Test, Use};
-use crate::symbols::walk::state::{Around, RawCall, Walk, last_row, row};
+use crate::symbols::walk::state::{EnclosingFunction, RawCall, Walk, last_row, row};
 use crate::symbols::walk::tests::Marked;
 
 /// Reads a file. Returns `None` if the parser gives up.
@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
     /// Reads a function. `outer` has the name, `node` has the parameters and the body.
     fn function(&mut self, outer: Node<'_>, node: Node<'_>) {
         let marked = self.marked_until.take();
-        let mut around = Around {
+        let mut around = EnclosingFunction {
             ends: outer.end_byte(),
             definition: None,
             elsewhen: self.elsewhen.len(),

@@ -40,9 +40,9 @@ pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec
                 (None, None) => return Err("the signature is not told"),
             };
             let mut distractors: Vec<String> = draw.shuffled(asked.wrong);
-            distractors.retain(|wrong| asked.made_up.as_ref() != Some(wrong));
-            distractors.truncate(4 - usize::from(asked.made_up.is_some()));
-            distractors.extend(asked.made_up);
+            distractors.retain(|wrong| asked.invented_name.as_ref() != Some(wrong));
+            distractors.truncate(4 - usize::from(asked.invented_name.is_some()));
+            distractors.extend(asked.invented_name);
             Ok(Draft {
                 kind: ProbeKind::SymbolSignature,
                 subject: symbol.name.clone(),
@@ -61,40 +61,40 @@ pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec
 }
 
 /// One of the questions about a signature.
-struct Asked {
+struct SignatureQuestion {
     question: &'static str,
     answer: String,
     accept: Vec<String>,
     wrong: BTreeSet<String>,
     /// A wrong answer with an invented name.
-    made_up: Option<String>,
+    invented_name: Option<String>,
 }
 
-fn about_return(sheet: &FactSheet, symbol: &SymbolFact, returns: &str) -> Asked {
-    Asked {
+fn about_return(sheet: &FactSheet, symbol: &SymbolFact, returns: &str) -> SignatureQuestion {
+    SignatureQuestion {
         question: ASKS_RETURN,
         answer: returns.to_owned(),
         accept: vec![returns.to_owned(), format!("-> {returns}")],
         wrong: others(sheet, symbol)
             .filter_map(|other| other.returns.clone())
             .collect(),
-        made_up: made_up(sheet, returns),
+        invented_name: invented_name(sheet, returns),
     }
 }
 
-fn about_parameters(sheet: &FactSheet, symbol: &SymbolFact, names: &[String]) -> Asked {
+fn about_parameters(sheet: &FactSheet, symbol: &SymbolFact, names: &[String]) -> SignatureQuestion {
     let listed = names.join(", ");
     let mut accept = vec![listed.clone(), format!("({listed})")];
     if let [first, second] = names {
         accept.push(format!("{first} and {second}"));
     }
-    Asked {
+    SignatureQuestion {
         question: ASKS_PARAMETERS,
         answer: listed,
         accept,
         wrong: wrong_parameters(names, others(sheet, symbol).filter_map(parameters)),
-        made_up: names.split_first().and_then(|(first, rest)| {
-            let first = made_up(sheet, first)?;
+        invented_name: names.split_first().and_then(|(first, rest)| {
+            let first = invented_name(sheet, first)?;
             let names: Vec<String> = [first].into_iter().chain(rest.iter().cloned()).collect();
             Some(names.join(", "))
         }),
@@ -114,7 +114,7 @@ fn others<'a>(
 /// Returns an invented name in the shape of this one: its last word comes from another name. It
 /// returns only the first that fits, so that invented names do not outnumber those of the
 /// repository.
-fn made_up(sheet: &FactSheet, like: &str) -> Option<String> {
+fn invented_name(sheet: &FactSheet, like: &str) -> Option<String> {
     let is_name = like
         .chars()
         .all(|letter| letter.is_alphanumeric() || letter == '_');

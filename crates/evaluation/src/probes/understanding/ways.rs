@@ -23,7 +23,7 @@ pub(in crate::probes) struct Way {
 
 impl Way {
     /// Returns a flow through another file if there is one, else the flow through the body alone.
-    pub(in crate::probes) fn of(sheet: &FactSheet, flow: &FlowFact) -> Self {
+    pub(in crate::probes) fn for_flow(sheet: &FactSheet, flow: &FlowFact) -> Self {
         Self::across(sheet, flow).unwrap_or_else(|| Self::within(flow))
     }
 

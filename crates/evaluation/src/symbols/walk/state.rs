@@ -16,7 +16,7 @@ pub(super) struct RawCall {
 }
 
 /// A function around the current node.
-pub(super) struct Around {
+pub(super) struct EnclosingFunction {
     pub(super) ends: usize,
     pub(super) definition: Option<usize>,
     /// Number of enclosing `elsewhen` nodes of the function itself.
@@ -29,7 +29,7 @@ pub(super) struct Walk<'a> {
     pub(super) source: &'a str,
     pub(super) symbols: Symbols,
     pub(super) calls: Vec<RawCall>,
-    pub(super) functions: Vec<Around>,
+    pub(super) functions: Vec<EnclosingFunction>,
     pub(super) types: Vec<(usize, &'a str)>,
     pub(super) elsewhen: Vec<usize>,
     pub(super) errors: Vec<usize>,
