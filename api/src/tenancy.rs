@@ -417,6 +417,9 @@ pub(crate) struct TaskSummary {
     pub(crate) base_sha: Option<String>,
     pub(crate) head_sha: Option<String>,
     pub(crate) probe_set_hash: Option<String>,
+    /// Whether the probes are those of a question bank that came with the request.
+    #[sea_orm(from_expr = "Expr::col((task::Entity, task::Column::QuestionBank)).is_not_null()")]
+    pub(crate) imported_probes: bool,
 }
 
 /// Some columns of one task.

@@ -1,23 +1,20 @@
 //! `/api/v1/leaderboard`: agents over all tasks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::vocabulary::{Dimension, RunStatus};
-use entity::{RunId, TaskId, agent_run, judging, recall, score, task};
+use domain::vocabulary::Dimension;
+use entity::{agent_run, recall};
 use evaluation::INSTRUMENT_VERSION;
-use evaluation::leaderboard::{
-    Judge, Outcome, RECALL_JUDGE, Row, RunResult, leaderboard, pull_request_of, ranking_identity,
-    ranking_judge,
+use results::ranking::{
+    OverallFilter, OverallOptions, RankedRun, RecallRow, RunRow, SelectedTasks, TaskRow,
+    overall_leaderboard, ranking_recalls,
 };
-use evaluation::scoring::DimensionScore;
-use sea_orm::{
-    ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
-};
+use results::scores::{StoredScore, scores_by_run};
+use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,22 +22,15 @@ use utoipa_axum::routes;
 use crate::caller::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::{Fields, Query};
-use crate::leaderboards::view::{
-    MeasuredRun, RUN, RankView, SessionComparisonView, run_result, void_reason,
-};
+use crate::leaderboards::view::{RankView, SessionComparisonView, views};
 use crate::state::ApiState;
 use crate::tenancy;
-
-/// Runs that one leaderboard stands on, at most: the newest.
-const MOST_RUNS: u64 = 20_000;
-/// Fixes the resampling, so that the same runs give the same intervals.
-const SEED: u64 = 1;
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(show_board))
 }
 
-/// Which runs a leaderboard over tasks stands on.
+/// Query of the leaderboard over all tasks. Only tasks that have ended count.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query; `show_board` reads it")]
@@ -48,334 +38,153 @@ pub(crate) struct BoardQuery {
     /// Only tasks of this repository, `owner/name`.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     repo: Option<String>,
-    /// Only this agent, with its parameter where it has one.
+    /// Only this agent, with its parameter if it has one.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     agent: Option<String>,
-    /// Only runs that asked this model.
+    /// Only runs of this model.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     model: Option<String>,
-    /// Only runs that ended at this time or later (RFC 3339).
+    /// Only tasks that ended at this time or later (RFC 3339).
     from: Option<DateTime<Utc>>,
-    /// Only runs that ended before this time (RFC 3339).
+    /// Only tasks that ended before this time (RFC 3339).
     to: Option<DateTime<Utc>>,
-    /// The score that a dimension must reach to pass.
+    /// Score that a dimension must reach to pass.
     #[param(minimum = 0, maximum = 1, default = 0.5)]
     pass_mark: Option<f64>,
-    /// Also runs whose models were a stub.
+    /// Whether runs of a model stub count.
     #[param(default = false)]
     include_stub: Option<bool>,
 }
 
-/// The agents over all tasks asked for. Only runs that are a measurement are ranked.
+/// The agents over all tasks that have ended. Only measurements are ranked.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct BoardView {
-    /// Figures of other versions of the instrument are not part of it.
+    /// Version of the instrument. Runs of other versions are left out.
     instrument_version: &'static str,
-    /// Tasks with at least one run that is ranked.
+    /// Number of tasks with at least one measurement.
     tasks: usize,
-    /// Runs that are ranked.
+    /// Number of measurements.
     runs: usize,
-    /// Reason → runs that were left out.
+    /// Reason → number of runs that were left out.
     left_out: BTreeMap<String, usize>,
-    /// There are more runs than this board may stand on: the oldest were not looked at.
+    /// Number of tasks on this leaderboard, if older tasks were left out because of a limit.
+    cut_at_tasks: Option<u64>,
+    /// Number of runs of these tasks, if older tasks were left out because of a limit.
     cut_at_runs: Option<u64>,
     leaderboard: Vec<RankView>,
-    /// The agents that are not ranked: no run is a measurement, or too many of their attempts failed.
+    /// Agents that are not ranked: no run is a measurement, or too many of their attempts failed.
     unranked_agents: Vec<RankView>,
-    /// Every two ranked agents by the overall scores of the tasks and trials that both have.
+    /// Each pair of ranked agents, compared by the overall scores of the tasks and trials of both.
     comparisons: Vec<SessionComparisonView>,
-    /// What is not the same for all ranked agents, beside their own versions and models.
+    /// Conditions that differ between ranked agents, other than their own versions and models.
     differs: Vec<String>,
 }
 
-struct Asked {
-    repo: Option<String>,
-    agent: Option<String>,
-    model: Option<String>,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-    pass_mark: f64,
-    include_stub: bool,
+/// Reads the query of a leaderboard over all tasks.
+fn read_query(mut query: Fields) -> Result<(OverallFilter, OverallOptions), ApiError> {
+    let filter = OverallFilter {
+        repo: query.text("repo"),
+        agent: query.text("agent"),
+        model: query.text("model"),
+        ended_from: query.time("from"),
+        ended_before: query.time("to"),
+    };
+    let options = OverallOptions {
+        pass_mark: query.number("pass_mark", 0.0, 1.0).unwrap_or(0.5),
+        include_stub: query.flag("include_stub").unwrap_or(false),
+    };
+    query.finish()?;
+    Ok((filter, options))
 }
 
-impl Asked {
-    fn read(mut query: Fields) -> Result<Self, ApiError> {
-        let asked = Self {
-            repo: query.text("repo"),
-            agent: query.text("agent"),
-            model: query.text("model"),
-            from: query.time("from"),
-            to: query.time("to"),
-            pass_mark: query.number("pass_mark", 0.0, 1.0).unwrap_or(0.5),
-            include_stub: query.flag("include_stub").unwrap_or(false),
-        };
-        query.finish()?;
-        Ok(asked)
-    }
-
-    /// Narrows a query that joins runs and tasks.
-    fn narrow<E: sea_orm::EntityTrait>(&self, mut wanted: Select<E>) -> Select<E> {
-        if let Some(repo) = &self.repo {
-            wanted = wanted.filter(task::Column::Repo.eq(repo.as_str()));
-        }
-        if let Some(agent) = &self.agent {
-            wanted = wanted.filter(agent_run::Column::Agent.eq(agent.as_str()));
-        }
-        if let Some(model) = &self.model {
-            wanted = wanted.filter(agent_run::Column::Model.eq(model.as_str()));
-        }
-        if let Some(from) = self.from {
-            wanted = wanted.filter(agent_run::Column::CompletedAt.gte(from));
-        }
-        if let Some(to) = self.to {
-            wanted = wanted.filter(agent_run::Column::CompletedAt.lt(to));
-        }
-        wanted
-    }
-}
-
-/// Ranks agents over all tasks, with intervals that resample pull requests (sessions where there is one).
+/// Ranks agents over all tasks that have ended. Intervals resample pull requests, or sessions if
+/// there is only one pull request.
 #[utoipa::path(get, path = "/api/v1/leaderboard", tag = "leaderboard", params(BoardQuery),
     responses(
-        (status = 200, description = "Best first", body = BoardView),
-        (status = 422, description = "The query is not valid", body = ErrorBody)))]
+        (status = 200, description = "The agents, best first", body = BoardView),
+        (status = 422, description = "The query is invalid", body = ErrorBody)))]
 async fn show_board(
-    State(api): State<ApiState>,
+    State(state): State<ApiState>,
     caller: Caller,
     Query(query): Query,
 ) -> Result<Json<BoardView>, ApiError> {
-    let asked = Asked::read(query)?;
-    let database = &api.platform.database;
-    // One more than there may be tells whether there are more.
-    let newest = || {
-        asked
-            .narrow(tenancy::all_runs(&caller))
-            .filter(agent_run::Column::Status.is_in([
-                RunStatus::Done,
-                RunStatus::Error,
-                RunStatus::Cancelled,
-            ]))
-            .order_by_desc(agent_run::Column::CompletedAt)
-            .order_by_desc(agent_run::Column::Id)
-            .limit(MOST_RUNS + 1)
-            .select_only()
-    };
-    let runs = newest()
-        .columns(RUN)
-        .column_as(void_reason(), "void_reason")
-        .column(agent_run::Column::TaskId)
-        .columns([
-            task::Column::PrUrl,
-            task::Column::BaseSha,
-            task::Column::HeadSha,
-        ])
-        .column_as(task::Column::QuestionBank.is_not_null(), "imported")
-        .into_model::<BoardRun>()
+    let (filter, options) = read_query(query)?;
+    let selected = filter
+        .select_tasks(&state.platform.database, tenancy::tasks(&caller))
+        .await
+        .map_err(ApiError::database("listing tasks"))?;
+    let runs = load_runs(&state, &caller, &filter, &selected).await?;
+    // Resampling takes time and would block the other requests of this thread.
+    let overall = tokio::task::spawn_blocking(move || overall_leaderboard(runs, &options))
+        .await
+        .map_err(ApiError::internal("ranking"))?;
+    let board = overall.board;
+    Ok(Json(BoardView {
+        instrument_version: INSTRUMENT_VERSION,
+        tasks: overall.tasks,
+        runs: overall.measured.len(),
+        left_out: overall.left_out,
+        cut_at_tasks: selected.cut_at_tasks,
+        cut_at_runs: selected.cut_at_runs,
+        leaderboard: views(board.ranked, &Dimension::ALL),
+        unranked_agents: views(board.unranked, &Dimension::ALL),
+        comparisons: board.comparisons.into_iter().map(Into::into).collect(),
+        differs: board.differs,
+    }))
+}
+
+/// A run with its task.
+#[derive(FromQueryResult)]
+struct BoardRow {
+    #[sea_orm(nested)]
+    run: RunRow,
+    #[sea_orm(nested)]
+    task: TaskRow,
+}
+
+/// Loads the matching runs of the selected tasks with their scores and free recalls.
+async fn load_runs(
+    state: &ApiState,
+    caller: &Caller,
+    filter: &OverallFilter,
+    selected: &SelectedTasks,
+) -> Result<Vec<RankedRun>, ApiError> {
+    let database = &state.platform.database;
+    let in_tasks = || agent_run::Column::TaskId.is_in(selected.ids.iter().copied());
+    let query = filter
+        .matching_runs(tenancy::all_runs(caller).filter(in_tasks()))
+        .order_by_desc(agent_run::Column::CompletedAt)
+        .order_by_desc(agent_run::Column::Id)
+        .select_only();
+    let rows = TaskRow::select(RunRow::select(query))
+        .into_model::<BoardRow>()
         .all(database)
         .await
         .map_err(ApiError::database("listing runs"))?;
-    let ids = newest().column(agent_run::Column::Id).into_query();
-    let scores = tenancy::all_scores(&caller)
-        .filter(score::Column::RunId.in_subquery(ids))
+    let scores = filter
+        .matching_runs(tenancy::all_scores(caller).filter(in_tasks()))
         .select_only()
-        .columns(FIGURES)
-        .into_model::<BoardScore>()
+        .columns(StoredScore::COLUMNS)
+        .into_model::<StoredScore>()
         .all(database)
         .await
         .map_err(ApiError::database("listing scores"))?;
-    let recalls = tenancy::all_recalls(&caller)
-        .filter(
-            recall::Column::RunId.in_subquery(newest().column(agent_run::Column::Id).into_query()),
-        )
+    let recalls = filter
+        .matching_runs(tenancy::all_recalls(caller).filter(in_tasks()))
         .filter(recall::Column::Recall.is_not_null())
-        .select_only()
-        .columns([
-            recall::Column::RunId,
-            recall::Column::Judge,
-            recall::Column::Recall,
-        ])
-        .column(judging::Column::Judges)
-        .into_model::<BoardRecall>()
+        .select_only();
+    let recalls = RecallRow::select(recalls)
+        .into_model::<RecallRow>()
         .all(database)
         .await
         .map_err(ApiError::database("listing free recalls"))?;
-    // Resampling takes its time.
-    let view = tokio::task::spawn_blocking(move || board(&asked, runs, &scores, recalls))
-        .await
-        .map_err(ApiError::internal("ranking"))?;
-    Ok(Json(view))
-}
-
-/// What a leaderboard over tasks needs of a run.
-#[derive(FromQueryResult)]
-struct BoardRun {
-    #[sea_orm(nested)]
-    run: MeasuredRun,
-    task_id: TaskId,
-    pr_url: String,
-    base_sha: Option<String>,
-    head_sha: Option<String>,
-    /// Its probes are those of a question bank that came with the request.
-    imported: bool,
-}
-
-/// The columns of [`BoardScore`].
-const FIGURES: [score::Column; 11] = [
-    score::Column::RunId,
-    score::Column::Dimension,
-    score::Column::N,
-    score::Column::Cold,
-    score::Column::Baseline,
-    score::Column::Post,
-    score::Column::Retention,
-    score::Column::Known,
-    score::Column::Kept,
-    score::Column::ItemRetention,
-    score::Column::StaleRate,
-];
-
-/// What it needs of a run's figures in one dimension.
-#[derive(FromQueryResult)]
-struct BoardScore {
-    run_id: RunId,
-    dimension: Dimension,
-    n: i32,
-    cold: Option<f64>,
-    baseline: Option<f64>,
-    post: Option<f64>,
-    retention: Option<f64>,
-    known: Option<i32>,
-    kept: Option<i32>,
-    item_retention: Option<f64>,
-    stale_rate: Option<f64>,
-}
-
-impl From<&BoardScore> for DimensionScore {
-    fn from(score: &BoardScore) -> Self {
-        let count = |count: i32| usize::try_from(count).ok();
-        Self {
-            n: count(score.n).unwrap_or(0),
-            cold: score.cold,
-            baseline: score.baseline,
-            post: score.post,
-            retention: score.retention,
-            known: score.known.and_then(count),
-            kept: score.kept.and_then(count),
-            item_retention: score.item_retention,
-            stale_rate: score.stale_rate,
-            // The board has no rates.
-            ..Self::default()
-        }
-    }
-}
-
-/// Why a run is no part of a board at all, not even as a failure.
-fn why_apart(asked: &Asked, found: &BoardRun) -> Option<&'static str> {
-    let model = found.run.model.as_deref();
-    let manifest = found.run.manifest.as_ref();
-    let version = manifest.and_then(|manifest| manifest.get("instrument_version")?.as_str());
-    // A run that failed at once has no manifest, and is no figure of any version.
-    let is_other = match found.run.outcome() {
-        Outcome::Failed { .. } => version.is_some_and(|version| version != INSTRUMENT_VERSION),
-        Outcome::Measured | Outcome::Void { .. } | Outcome::Unfinished => {
-            version != Some(INSTRUMENT_VERSION)
-        }
-    };
-    if model.is_some_and(|model| model.ends_with("@stub")) && !asked.include_stub {
-        Some("the model was a stub")
-    } else if is_other {
-        Some("measured by another version of the instrument")
-    } else if found.imported {
-        Some("its probes are those of an imported question bank")
-    } else {
-        None
-    }
-}
-
-/// One free recall of a run, and the judges of its judging.
-#[derive(FromQueryResult)]
-struct BoardRecall {
-    run_id: RunId,
-    judge: String,
-    recall: f64,
-    judges: Value,
-}
-
-/// Run → what the judge that may rank found recovered, and who that is.
-fn recovered(recalls: Vec<BoardRecall>) -> HashMap<RunId, (f64, String)> {
-    recalls
-        .into_iter()
-        .filter_map(|found| {
-            let judges: Vec<Judge> = serde_json::from_value(found.judges).ok()?;
-            let identity = ranking_identity(&judges)?;
-            let ranking = ranking_judge(judges)?;
-            (ranking == found.judge).then_some((found.run_id, (found.recall, identity)))
-        })
-        .collect()
-}
-
-fn board(
-    asked: &Asked,
-    mut runs: Vec<BoardRun>,
-    scores: &[BoardScore],
-    recalls: Vec<BoardRecall>,
-) -> BoardView {
-    let most = usize::try_from(MOST_RUNS).unwrap_or(usize::MAX);
-    let is_cut = runs.len() > most;
-    runs.truncate(most);
-    let mut by_run: HashMap<RunId, BTreeMap<Dimension, DimensionScore>> = HashMap::new();
-    for score in scores {
-        by_run
-            .entry(score.run_id)
-            .or_default()
-            .insert(score.dimension, score.into());
-    }
-    let mut recovered = recovered(recalls);
-    let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
-    let mut results: Vec<RunResult> = Vec::new();
-    let mut tasks = std::collections::BTreeSet::new();
-    let mut count = 0;
-    for found in runs {
-        if let Some(reason) = why_apart(asked, &found) {
-            *left_out.entry(reason.to_owned()).or_default() += 1;
-            continue;
-        }
-        let own = by_run.remove(&found.run.id).unwrap_or_default();
-        let session = format!("{}/{}", found.task_id, found.run.trial);
-        let (base, head) = (found.base_sha.as_deref(), found.head_sha.as_deref());
-        let pull_request = pull_request_of(&found.pr_url, base, head);
-        let mut result = run_result(&found.run, own, &pull_request, session);
-        if let Some((recall, judge)) = recovered.remove(&found.run.id) {
-            result.recall = Some(recall);
-            // Tasks may have been judged by others.
-            result.manifest.insert(RECALL_JUDGE.to_owned(), judge);
-        }
-        match &result.outcome {
-            Outcome::Measured => {
-                tasks.insert(found.task_id);
-                count += 1;
-            }
-            Outcome::Void { why } => *left_out.entry(why.clone()).or_default() += 1,
-            // Told beside each agent.
-            Outcome::Failed { .. } | Outcome::Unfinished => {}
-        }
-        results.push(result);
-    }
-    let board = leaderboard(&results, asked.pass_mark, SEED);
-    let views = |rows: Vec<Row>| {
-        let rows = rows.into_iter();
-        rows.map(|row| RankView::new(row, &Dimension::ALL))
-            .collect()
-    };
-    BoardView {
-        instrument_version: INSTRUMENT_VERSION,
-        tasks: tasks.len(),
-        runs: count,
-        left_out,
-        cut_at_runs: is_cut.then_some(MOST_RUNS),
-        leaderboard: views(board.ranked),
-        unranked_agents: views(board.unranked),
-        comparisons: board.comparisons.into_iter().map(Into::into).collect(),
-        differs: board.differs,
-    }
+    let mut scores = scores_by_run(scores);
+    let mut recalls = ranking_recalls(recalls);
+    let runs = rows.into_iter().map(|BoardRow { run, task }| {
+        let own_scores = scores.remove(&run.id).unwrap_or_default();
+        let mut ranked = run.into_ranked(&task, own_scores);
+        ranked.recall = recalls.remove(&ranked.id);
+        ranked
+    });
+    Ok(runs.collect())
 }

@@ -1,71 +1,69 @@
-//! What leaderboards have in common: from rows of the database to ranked agents.
+//! Rows of a leaderboard, as clients see them.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
-use domain::vocabulary::{Dimension, FailureCause, RunStatus};
-use entity::{RunId, agent_run};
-use evaluation::leaderboard::{
-    Comparison, Estimate, NO_BREAK, Outcome, Row, RunResult, UNKNOWN, why_void,
-};
-use evaluation::scoring::{DimensionScore, RunScore};
-use sea_orm::FromQueryResult;
-use sea_orm::sea_query::{Expr, SimpleExpr};
+use domain::vocabulary::{Dimension, RunStatus};
+use evaluation::leaderboard::{Comparison, Estimate, Row};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
-/// One agent over all its trials that count.
+/// An agent with the figures of all its measurements.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RankView {
-    /// From 1; equal scores share a rank. Null only in `unranked_agents`.
+    /// Rank, from 1. Equal scores share a rank. Null only in `unranked_agents`.
     rank: Option<usize>,
-    /// Why it is not ranked: no run is a measurement, or more than half of its attempts failed.
+    /// Reason why the agent is not ranked: no run is a measurement, or more than half of its attempts
+    /// failed.
     why_unranked: Option<String>,
     agent: String,
     #[schema(value_type = String)]
     status: &'static str,
     overall_score: Option<f64>,
-    /// Mean score after the break, by dimension asked for.
+    /// Mean score after the break (compaction), by requested dimension: AR (accurate retrieval), TTL
+    /// (test-time learning), LRU (long-range understanding), SF (selective forgetting).
     scores: BTreeMap<String, Option<f64>>,
     passed: bool,
     /// Mean time of a run, in seconds.
     execution_time: Option<f64>,
     compression_detected: bool,
-    /// How many runs count: the measurements.
+    /// Number of measurements.
     trials: usize,
-    /// Measurements, and failures that the agent caused. Nothing else is an attempt of the agent.
+    /// Number of measurements and of failures that the agent caused. Other runs are not attempts.
     attempts: usize,
-    /// The failures that the agent caused, as a share of its attempts, with Wilson's interval.
+    /// Failures that the agent caused, as a share of its attempts, with a Wilson interval.
     failure_rate: EstimateView,
-    /// What the intervals resample: `session`, or `pull_request` as soon as there are two.
+    /// Unit that the intervals resample: `session`, or `pull_request` if there are at least two.
     unit: &'static str,
-    /// Pull requests that the measurements stand on.
+    /// Number of pull requests among the measurements.
     pull_requests: usize,
-    /// How much less the scores say because sessions share their pull requests; null on one.
+    /// Loss of precision because sessions share pull requests. Null with one pull request.
     design_effect: Option<DesignEffectView>,
-    /// Dimensions asked for that have no probe: neither part of the score nor of what is to be passed.
+    /// Requested dimensions without a probe. They count neither for the score nor for passing.
     dimensions_without_probes: Vec<&'static str>,
-    /// The overall score with its interval.
+    /// Overall score with its interval.
     score: EstimateView,
+    /// Score after the break divided by the score before it (baseline).
     retention: EstimateView,
-    /// P(right after | right before), over all probes.
+    /// Probability that a probe is answered correctly after the break, if it was answered correctly
+    /// before. Over all probes.
     item_retention: EstimateView,
-    /// What free recall recovered, by the judge that may rank; null on the board of one task, whose
-    /// `result.json` has it.
+    /// Share of the fact sheet that free recall recovered, by the judge that may rank. Null on the
+    /// leaderboard of one task, whose `result.json` has it.
     recall: EstimateView,
-    /// The ranks that the data do not exclude; null for a single trial.
+    /// Best rank that the data do not exclude. Null for a single trial.
     rank_low: Option<usize>,
+    /// Worst rank that the data do not exclude. Null for a single trial.
     rank_high: Option<usize>,
-    /// Cause → runs that ended without a measurement. Only `agent` speaks of the agent.
+    /// Cause → number of runs that failed. Only the cause `agent` is a fault of the agent.
     failures: BTreeMap<String, usize>,
-    /// Reason → runs that came to their end and are no measurement, in no other figure of the row.
+    /// Reason → number of void runs: they finished and are not measurements. No other figure of the row
+    /// includes them.
     void: BTreeMap<String, usize>,
-    /// What is not the same in all runs that were averaged, such as the agent's version.
+    /// Conditions that differ between the averaged runs, such as the version of the agent.
     differs: Vec<String>,
 }
 
-/// A mean and its 95 % interval.
+/// A mean with its 95 % interval.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EstimateView {
     mean: Option<f64>,
@@ -80,33 +78,33 @@ impl From<Estimate> for EstimateView {
     }
 }
 
-/// How much less sessions say because they share their pull requests.
+/// Loss of precision because sessions share pull requests.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DesignEffectView {
     /// Intraclass correlation of the scores within pull requests.
     icc: f64,
-    /// How many times larger the variance of the mean is than with independent sessions.
+    /// Variance of the mean, divided by its variance with independent sessions.
     effect: f64,
-    /// So many independent sessions would say as much.
+    /// Number of independent sessions with the same precision.
     effective_n: f64,
 }
 
-/// Two ranked agents by the overall scores of the sessions (task and trial) that both have.
+/// Two ranked agents, compared by the overall scores of the sessions (task and trial) of both.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionComparisonView {
     a: String,
     b: String,
-    /// Sessions that both have.
+    /// Number of sessions that both agents have.
     sessions: usize,
-    /// What is resampled: `session` or `pull_request`.
+    /// Unit that the interval resamples: `session` or `pull_request`.
     unit: &'static str,
-    /// How many of it there are.
+    /// Number of these units.
     clusters: usize,
-    /// The overall score of `a` minus that of `b`.
+    /// Overall score of `a` minus that of `b`.
     difference: EstimateView,
-    /// The interval covers 0, or there is none: no difference may be claimed.
+    /// Whether the interval covers 0 or is missing. Then no difference may be claimed.
     tie: bool,
-    /// The smallest difference that so many could have shown (two-sided 5 %, power 80 %).
+    /// Smallest difference that this number of units can detect (two-sided 5 %, power 80 %).
     smallest_detectable: Option<f64>,
 }
 
@@ -136,8 +134,9 @@ impl From<Comparison> for SessionComparisonView {
 }
 
 impl RankView {
-    pub(crate) fn new(row: Row, asked: &[Dimension]) -> Self {
-        let scores = asked.iter().map(|dimension| {
+    /// Returns the view of a row with the scores of the requested dimensions.
+    pub(crate) fn new(row: Row, requested: &[Dimension]) -> Self {
+        let scores = requested.iter().map(|dimension| {
             let score = row.scores.get(dimension).copied().flatten();
             (dimension.to_string(), score)
         });
@@ -161,10 +160,10 @@ impl RankView {
             failure_rate: row.failure_rate.into(),
             unit: row.unit.as_str(),
             pull_requests: row.pull_requests,
-            design_effect: row.design_effect.map(|found| DesignEffectView {
-                icc: found.icc,
-                effect: found.effect,
-                effective_n: found.effective_n,
+            design_effect: row.design_effect.map(|design| DesignEffectView {
+                icc: design.icc,
+                effect: design.effect,
+                effective_n: design.effective_n,
             }),
             dimensions_without_probes: row
                 .dimensions_without_probes
@@ -184,16 +183,16 @@ impl RankView {
     }
 }
 
-/// Who is first.
+/// The best agent of a leaderboard.
 pub(crate) struct Best {
-    /// None where several are.
+    /// Name of the agent. `None` if several agents share the first rank.
     pub(crate) winner: Option<String>,
     pub(crate) score: Option<f64>,
-    /// Whether the data exclude that another agent is better; none where they cannot tell.
+    /// Whether the data exclude that another agent is better. `None` for single trials.
     pub(crate) is_clear: Option<bool>,
 }
 
-/// Who is first on a leaderboard.
+/// Returns the best agent of a leaderboard.
 pub(crate) fn best(rows: &[RankView]) -> Best {
     let mut first = rows.iter().filter(|row| row.rank == Some(1));
     match (first.next(), first.next()) {
@@ -210,114 +209,14 @@ pub(crate) fn best(rows: &[RankView]) -> Best {
     }
 }
 
-/// What a leaderboard needs of a run's row.
-#[derive(Clone, FromQueryResult)]
-pub(crate) struct MeasuredRun {
-    pub(crate) id: RunId,
-    pub(crate) agent: String,
-    pub(crate) trial: i32,
-    pub(crate) status: RunStatus,
-    pub(crate) failure_cause: Option<FailureCause>,
-    pub(crate) compression_detected: bool,
-    pub(crate) seal_broken: bool,
-    pub(crate) overall_score: Option<f64>,
-    pub(crate) passed: Option<bool>,
-    pub(crate) manifest: Option<Value>,
-    pub(crate) started_at: Option<DateTime<Utc>>,
-    pub(crate) completed_at: Option<DateTime<Utc>>,
-    pub(crate) model: Option<String>,
-    /// What broke its seal, as far as it was noted.
-    pub(crate) void_reason: Option<String>,
+/// Returns the views of several rows.
+pub(crate) fn views(rows: Vec<Row>, requested: &[Dimension]) -> Vec<RankView> {
+    rows.into_iter()
+        .map(|row| RankView::new(row, requested))
+        .collect()
 }
 
-/// The last field of [`MeasuredRun`], which is no column.
-pub(crate) fn void_reason() -> SimpleExpr {
-    Expr::cust(r#""agent_run"."stats" ->> 'void_reason'"#)
-}
-
-/// The columns of [`MeasuredRun`].
-pub(crate) const RUN: [agent_run::Column; 13] = [
-    agent_run::Column::Id,
-    agent_run::Column::Agent,
-    agent_run::Column::Trial,
-    agent_run::Column::Status,
-    agent_run::Column::FailureCause,
-    agent_run::Column::CompressionDetected,
-    agent_run::Column::SealBroken,
-    agent_run::Column::OverallScore,
-    agent_run::Column::Passed,
-    agent_run::Column::Manifest,
-    agent_run::Column::StartedAt,
-    agent_run::Column::CompletedAt,
-    agent_run::Column::Model,
-];
-
-impl MeasuredRun {
-    /// What became of it.
-    pub(crate) fn outcome(&self) -> Outcome {
-        let failed = |otherwise: &str| Outcome::Failed {
-            cause: self
-                .failure_cause
-                .map_or_else(|| otherwise.to_owned(), |cause| cause.to_string()),
-        };
-        let void = |why: &str| Outcome::Void {
-            why: why.to_owned(),
-        };
-        match self.status {
-            RunStatus::Queued | RunStatus::Running | RunStatus::Judging => Outcome::Unfinished,
-            RunStatus::Error => failed(UNKNOWN),
-            RunStatus::Cancelled => failed(FailureCause::Cancelled.as_str()),
-            RunStatus::Done if self.seal_broken => void(why_void(self.void_reason.as_deref())),
-            RunStatus::Done if !self.compression_detected => void(NO_BREAK),
-            RunStatus::Done => Outcome::Measured,
-        }
-    }
-}
-
-/// What a leaderboard needs to know of a run; `session` is what it shares with runs of other agents.
-pub(crate) fn run_result(
-    run: &MeasuredRun,
-    dimensions: BTreeMap<Dimension, DimensionScore>,
-    pull_request: &str,
-    session: String,
-) -> RunResult {
-    let fields = run.manifest.as_ref().and_then(|value| value.as_object());
-    let manifest = fields
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            (name.clone(), text)
-        })
-        .collect();
-    RunResult {
-        agent: run.agent.clone(),
-        trial: run.trial.unsigned_abs(),
-        pull_request: pull_request.to_owned(),
-        session,
-        outcome: run.outcome(),
-        recall: None,
-        score: RunScore {
-            dimensions,
-            overall_score: run.overall_score,
-            passed: run.passed,
-        },
-        manifest,
-        duration_ms: duration_ms(run),
-    }
-}
-
-fn duration_ms(run: &MeasuredRun) -> Option<u64> {
-    let lasted = run.completed_at? - run.started_at?;
-    u64::try_from(lasted.num_milliseconds()).ok()
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "2^53 milliseconds are longer than any run"
-)]
+#[expect(clippy::cast_precision_loss, reason = "no run takes 2^53 milliseconds")]
 fn seconds(duration_ms: u64) -> f64 {
     duration_ms as f64 / 1000.0
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::caller::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::Path;
-use crate::leaderboards::task::ranking_of;
+use crate::leaderboards::task::leaderboard_of;
 use crate::state::ApiState;
 use crate::tenancy;
 
@@ -118,7 +118,7 @@ async fn compare_agents(
         running: count(|status| !status.is_final()),
         cancelled: count(|status| status == RunStatus::Cancelled),
     };
-    let best = ranking_of(&api, &task).await?.best();
+    let best = leaderboard_of(&api, &task).await?.best();
     Ok(Json(ComparisonView {
         task_id: task.id.0,
         pr_url: task.pr_url,

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use api::settings::ApiSettings;
 use api::KnownAgent;
+use api::settings::ApiSettings;
 use api::state::ApiDependencies;
 use platform::connect::{Platform, PlatformSettings};
 use platform::settings::{Reader, SettingErrors, Source};

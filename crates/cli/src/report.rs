@@ -7,22 +7,17 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
-use domain::vocabulary::TaskStatus;
 use entity::{TaskId, task};
 use platform::connect::Platform;
 use platform::settings::Environment;
 use results::document::ResultDocument;
 use results::load::result_document;
+use results::ranking::OverallFilter;
 use results::report::{self, Report};
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::EntityTrait as _;
 
 use crate::all_in_one::{Settings, settings_error};
 use crate::output;
-
-/// Maximum number of tasks in one report. The newest are used.
-const MAX_TASKS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -86,9 +81,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             }
         }
         None => {
-            let (documents, is_cut) = documents(&platform, options).await?;
+            let (documents, cut_at_tasks) = documents(&platform, options).await?;
             let mut across = results::across::across(&documents, options.pass_mark);
-            across.cut_at_tasks = is_cut.then_some(MAX_TASKS);
+            across.cut_at_tasks = cut_at_tasks;
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
                 bail!(
                     "none of the {} tasks has a run that can be ranked",
@@ -126,58 +121,38 @@ fn written(format: Format, report: &Report) -> String {
     }
 }
 
-/// Returns the documents of the selected tasks with the selected runs, and whether tasks were left
-/// out because of the maximum.
+/// Loads the result documents of the selected tasks, each with the matching runs.
 ///
-/// Failed and cancelled tasks are included, because an agent's failure is a result too.
+/// Tasks that failed or were cancelled are included: a failure of an agent is a result, too.
 async fn documents(
     platform: &Platform,
     options: &Options,
-) -> anyhow::Result<(Vec<ResultDocument>, bool)> {
+) -> anyhow::Result<(Vec<ResultDocument>, Option<u64>)> {
     let midnight =
         |day: NaiveDate| -> DateTime<Utc> { day.and_time(chrono::NaiveTime::MIN).and_utc() };
-    let ended = [TaskStatus::Done, TaskStatus::Error, TaskStatus::Cancelled];
-    let mut wanted = task::Entity::find().filter(task::Column::Status.is_in(ended));
-    if let Some(repo) = &options.repo {
-        wanted = wanted.filter(task::Column::Repo.eq(repo.as_str()));
-    }
-    if let Some(day) = options.since {
-        wanted = wanted.filter(task::Column::CompletedAt.gte(midnight(day)));
-    }
-    if let Some(day) = options.until {
-        wanted = wanted.filter(task::Column::CompletedAt.lt(midnight(day)));
-    }
-    let mut tasks: Vec<TaskId> = wanted
-        .select_only()
-        .column(task::Column::Id)
-        .order_by_desc(task::Column::CompletedAt)
-        .limit(MAX_TASKS + 1)
-        .into_tuple()
-        .all(&platform.database)
+    let filter = OverallFilter {
+        repo: options.repo.clone(),
+        agent: options.agent.clone(),
+        model: options.model.clone(),
+        ended_from: options.since.map(midnight),
+        ended_before: options.until.map(midnight),
+    };
+    let selected = filter
+        .select_tasks(&platform.database, task::Entity::find())
         .await
         .context("listing tasks")?;
-    let most = usize::try_from(MAX_TASKS).unwrap_or(usize::MAX);
-    let is_cut = tasks.len() > most;
-    tasks.truncate(most);
-    let mut documents = Vec::with_capacity(tasks.len());
-    for id in tasks {
+    let mut documents = Vec::with_capacity(selected.ids.len());
+    for id in selected.ids {
         let document = result_document(&platform.database, id)
             .await
             .with_context(|| format!("could not read the result of task {id}"))?;
         let Some(mut document) = document else {
             continue;
         };
-        document.runs.retain(|run| {
-            options
-                .agent
-                .as_ref()
-                .is_none_or(|agent| *agent == run.agent)
-                && options
-                    .model
-                    .as_ref()
-                    .is_none_or(|model| run.model.as_ref() == Some(model))
-        });
+        document
+            .runs
+            .retain(|run| filter.matches_run(&run.agent, run.model.as_deref()));
         documents.push(document);
     }
-    Ok((documents, is_cut))
+    Ok((documents, selected.cut_at_tasks))
 }

@@ -89,7 +89,7 @@ impl Installation {
             folder,
             database_url,
             has_sign_on,
-            client: reqwest::Client::builder()
+            client: platform::http_client::builder()
                 .no_proxy()
                 .timeout(PATIENCE)
                 .build()?,
