@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_read_again_does_not_tell_that_the_diff_changes_it() {
+    fn a_reinjected_file_does_not_show_that_the_diff_changes_it() {
         let mut probe = symbol_file();
         probe.kind = ProbeKind::ChangedFiles;
         probe.question = "Which files does the diff of this pull request change?".to_owned();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_is_said_by_its_text_alone_among_the_choices() {
+    fn a_choice_is_carried_by_its_text_if_no_other_choice_is_named() {
         let mut probe = symbol_file();
         probe.question = "Which of these files defines the function `retry_later`?\n\n\
                           A) src/queue.py\nB) src/store.py"
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_may_be_said_as_a_list_or_line_by_line() {
+    fn a_set_is_carried_as_a_list_or_line_by_line() {
         for says in [
             "retry_later is used in src/main.py and src/queue.py.",
             "Users of `retry_later`:\n\n- src/queue.py\n- `src/main.py` (at start)\n",
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn which_files_are_changed_is_said_by_a_list_of_just_those() {
+    fn the_changed_files_are_carried_by_a_list_of_exactly_these() {
         let mut probe = users();
         probe.kind = ProbeKind::ChangedFiles;
         probe.question =
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_said_by_what_its_question_does_not_tell() {
+    fn a_rule_is_carried_by_words_that_its_question_does_not_contain() {
         let mut probe = constant();
         probe.kind = ProbeKind::TaughtRule;
         probe.question = "Under which tag is fault 431 in `drain` filed?".to_owned();

@@ -28,7 +28,7 @@ pub fn fact_sheet(pull_request: &PullRequest) -> FactSheet {
     let sections = Sections::new(pull_request);
     let names = Names::new(&sections);
     let symbols = definitions::symbols(&sections, &names);
-    let told: BTreeSet<&str> = symbols.iter().map(|symbol| symbol.name.as_str()).collect();
+    let fact_names: BTreeSet<&str> = symbols.iter().map(|symbol| symbol.name.as_str()).collect();
     FactSheet {
         base: pull_request.base.clone(),
         head: pull_request.head.clone(),
@@ -41,7 +41,7 @@ pub fn fact_sheet(pull_request: &PullRequest) -> FactSheet {
         other_paths: other_paths(pull_request),
         other_symbols: names
             .defined()
-            .filter(|name| !told.contains(name))
+            .filter(|name| !fact_names.contains(name))
             .map(str::to_owned)
             .collect(),
         symbols,

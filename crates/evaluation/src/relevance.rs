@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn who_uses_it_goes_before_who_lives_near_and_both_before_the_rest() {
+    fn files_that_use_it_come_before_near_files_and_both_before_the_rest() {
         let terms = Terms::from_pull_request(&change());
         let user = terms.relevance(
             "src/shop/cart.py",

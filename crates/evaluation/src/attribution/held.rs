@@ -123,7 +123,7 @@ mod tests {
     use super::named_file;
 
     #[test]
-    fn a_line_that_names_a_file_is_told_from_one_that_speaks_of_it() {
+    fn a_heading_with_a_file_is_distinguished_from_a_mention() {
         for (line, file) in [
             ("file: src/store.py", "src/store.py"),
             ("File: `src/store.py` (lines 1 to 9)", "src/store.py"),

@@ -67,7 +67,7 @@ mod tests {
     use super::{has_word, is_path};
 
     #[test]
-    fn only_whole_words_numbers_and_paths_stand_in_a_line() {
+    fn only_whole_words_numbers_and_paths_match() {
         for (line, word) in [
             ("LIMIT = 7", "LIMIT = 7"),
             ("12\tLIMIT = 7", "LIMIT = 7"),

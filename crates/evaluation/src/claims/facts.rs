@@ -226,7 +226,7 @@ fn constants(sheet: &FactSheet) -> Vec<AtomicFact> {
 }
 
 fn returns(sheet: &FactSheet) -> Vec<AtomicFact> {
-    let told = |name: &str| {
+    let count = |name: &str| {
         let of_name = sheet.symbols.iter().filter(|one| one.name == name);
         of_name.filter_map(|one| one.returns.as_deref()).count()
     };
@@ -240,7 +240,7 @@ fn returns(sheet: &FactSheet) -> Vec<AtomicFact> {
                 .iter()
                 .filter_map(|other| other.returns.clone());
             let statement = format!("`{}` returns `{returns}`.", symbol.name);
-            (told(&symbol.name) == 1).then(|| {
+            (count(&symbol.name) == 1).then(|| {
                 fact(
                     FactKind::Returns,
                     statement,

@@ -127,8 +127,8 @@ impl<'a> Sentence<'a> {
     fn value(&self, value: &str) -> bool {
         let own = Relation::for_kind(self.fact.kind);
         places_of(self.sentence, value).any(|at| {
-            let told = relation_between(&self.words, at, at + value.len());
-            own.is_none() || told.is_none() || told == own
+            let stated = relation_between(&self.words, at, at + value.len());
+            own.is_none() || stated.is_none() || stated == own
         })
     }
 

@@ -36,13 +36,13 @@ fn flow(
     if function.calls.iter().any(|call| !section.shows(call.line)) {
         return None;
     }
-    let told = |name: &str| identifies(name) && name != function.name;
-    let own = first_calls(&function.calls, |name| told(name) && names.defines(name));
+    let is_step = |name: &str| identifies(name) && name != function.name;
+    let own = first_calls(&function.calls, |name| is_step(name) && names.defines(name));
     let steps = if own.len() >= 3 {
         own
     } else {
         // A name in capitals is usually the constructor of a type or variant, not a step.
-        let step = |name: &str| told(name) && !name.starts_with(char::is_uppercase);
+        let step = |name: &str| is_step(name) && !name.starts_with(char::is_uppercase);
         first_calls(&function.calls, step)
     };
     if steps.len() < 3 {

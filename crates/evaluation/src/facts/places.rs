@@ -11,7 +11,7 @@ use domain::pull_request::{Change, FileStatus};
 pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
     let facts = sections.all.iter().filter_map(|section| {
         let file = section.file;
-        let told = [
+        let prefixes = [
             "new file mode",
             "deleted file mode",
             "rename from",
@@ -21,13 +21,13 @@ pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
             .extended
             .iter()
             .copied()
-            .filter(|line| told.iter().any(|start| line.starts_with(start)))
+            .filter(|line| prefixes.iter().any(|start| line.starts_with(start)))
             .collect();
-        let identifies = |start: &str| status.iter().any(|line| line.starts_with(start));
+        let has_line = |start: &str| status.iter().any(|line| line.starts_with(start));
         let proved = match file.status {
-            FileStatus::Added => identifies("new file mode"),
-            FileStatus::Deleted => identifies("deleted file mode"),
-            FileStatus::Renamed => identifies("rename from") && identifies("rename to"),
+            FileStatus::Added => has_line("new file mode"),
+            FileStatus::Deleted => has_line("deleted file mode"),
+            FileStatus::Renamed => has_line("rename from") && has_line("rename to"),
             FileStatus::Modified => status.is_empty(),
         };
         let commit = match file.status {
@@ -157,7 +157,7 @@ fn used_names(
     }
     let mut seen = BTreeSet::new();
     let fresh = found.into_iter().filter(|(_, _, name)| seen.insert(*name));
-    let told = fresh.filter_map(|(line, _, name)| {
+    let used = fresh.filter_map(|(line, _, name)| {
         let text = section
             .bare_evidence("", &[line])?
             .text
@@ -165,7 +165,7 @@ fn used_names(
             .next()?;
         Some((name.to_owned(), text))
     });
-    told.collect()
+    used.collect()
 }
 
 /// Returns whether another hunk of the file could be mistaken for the one that defines a name: the

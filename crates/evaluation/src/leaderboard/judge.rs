@@ -78,7 +78,7 @@ mod tests {
     use super::{Judge, ranking_identity, ranking_judge};
 
     #[test]
-    fn only_who_may_rank_is_heard() {
+    fn only_judges_that_may_rank_count() {
         let judge = |name: &str, model: bool, may_rank| Judge {
             name: name.to_owned(),
             model: model.then(|| name.to_owned()),

@@ -161,8 +161,8 @@ fn why_unranked(
         .iter()
         .map(|(cause, count)| format!("{count} failed ({cause})"));
     let void = void.iter().map(|(why, count)| format!("{count}: {why}"));
-    let told: Vec<String> = failures.chain(void).collect();
-    Some(format!("no run is a measurement ({})", told.join("; ")))
+    let reasons: Vec<String> = failures.chain(void).collect();
+    Some(format!("no run is a measurement ({})", reasons.join("; ")))
 }
 
 fn failure_rate(failed: usize, attempts: usize) -> Estimate {

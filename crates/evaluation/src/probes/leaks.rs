@@ -81,12 +81,12 @@ impl<'a> Questions<'a> {
         used: impl Fn(&str) -> bool,
     ) -> Option<Leak> {
         let own = stem(probe);
-        let told = |text: &str| {
+        let reveals = |text: &str| {
             answers(&probe.grader)
                 .iter()
                 .any(|all| all.iter().all(|answer| mentions(text, answer)))
         };
-        if told(own) {
+        if reveals(own) {
             return Some(Leak::OwnQuestion);
         }
         if let Grader::Choice { choices, right } = &probe.grader
@@ -120,7 +120,7 @@ impl<'a> Questions<'a> {
             let text = stem(other.probe);
             !subjects.is_empty()
                 && subjects.iter().all(|subject| mentions(text, subject))
-                && told(text)
+                && reveals(text)
         };
         if let Some(other) = others().find(|other| gives_away(other)) {
             return Some(Leak::OtherQuestion(other.probe.label.clone()));
@@ -209,10 +209,13 @@ fn told_by_title(probe: &Probe, title: &str) -> bool {
 /// Returns whether the title points to the right choice, or to the right path if a file is asked
 /// for: no other has as many words in common with it.
 fn title_sounds_like(probe: &Probe, title: &str) -> bool {
-    let told = words(title);
+    let title_words = words(title);
     let points = |answer: &String, others: Vec<&String>| {
-        let own = in_common(answer, &told);
-        own > 0 && others.iter().all(|other| in_common(other, &told) < own)
+        let own = in_common(answer, &title_words);
+        own > 0
+            && others
+                .iter()
+                .all(|other| in_common(other, &title_words) < own)
     };
     match &probe.grader {
         Grader::Choice { choices, right } => choices.get(*right).is_some_and(|answer| {

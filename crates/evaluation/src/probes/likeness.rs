@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_sounds_like_one_choice_is_found() {
+    fn a_question_that_sounds_like_one_choice_is_detected() {
         let others = ["src/queue.rs", "src/store.rs", "src/main.rs"];
         let asks = "Which of these files defines the function `retry_later`?";
         assert!(sounds_like(asks, "src/retry.rs", others.into_iter()));

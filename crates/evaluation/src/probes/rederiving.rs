@@ -71,8 +71,8 @@ pub(super) fn follows(probe: &Probe, sheet: &FactSheet) -> bool {
         }),
         ProbeKind::FlowOrder => sheet.flows.iter().any(|flow| {
             let asked = |way: &Way| {
-                let told = |name: &str| quoted[1..].contains(&name);
-                way.through.as_deref().is_none_or(told) && right(&way.names().join(" -> "))
+                let is_quoted = |name: &str| quoted[1..].contains(&name);
+                way.through.as_deref().is_none_or(is_quoted) && right(&way.names().join(" -> "))
             };
             flow.function == subject && Way::all(sheet, flow).any(|way| asked(&way))
         }),

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hard_for_both_cancels_out() {
+    fn common_difficulty_cancels_out() {
         let hard: Vec<Pair> = [0.1, 0.9, 0.3, 0.7]
             .iter()
             .zip([0.04, 0.06, 0.05, 0.05])

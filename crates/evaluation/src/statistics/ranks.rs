@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_that_cannot_be_told_apart_share_their_ranks() {
+    fn agents_that_cannot_be_distinguished_share_their_ranks() {
         let agents = [
             agent(&[0.4, 0.7, 0.5]),
             agent(&[0.6, 0.5, 0.6]),

@@ -16,8 +16,9 @@ pub(in crate::probes) const ASKS_PARAMETERS: &str =
 
 pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let ambiguous = ambiguous_names(sheet);
-    let tells = |symbol: &&SymbolFact| symbol.returns.is_some() || parameters(symbol).is_some();
-    draw.shuffled(sheet.symbols.iter().filter(tells))
+    let has_signature =
+        |symbol: &&SymbolFact| symbol.returns.is_some() || parameters(symbol).is_some();
+    draw.shuffled(sheet.symbols.iter().filter(has_signature))
         .into_iter()
         .take(most)
         .map(|symbol| {
