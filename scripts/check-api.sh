@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
-# Tries the running API against its own description with Schemathesis: every operation, with all its
-# checks. Ends with 1 where an answer is a server's fault, undescribed, or not of the described shape.
+# Checks the running API against its OpenAPI document with Schemathesis: every operation, all checks.
+# Exits with 1 if a response is a server error, is not described, or does not match its description.
 #
-#   scripts/check-api.sh [--prepare]      --prepare installs what is needed and does nothing else
+#   scripts/check-api.sh [--prepare]      --prepare only installs the tools
 #
-# The service has tasks, runs, scores, files, dead jobs and a worker (api/examples/furnish.rs), on a
-# PostgreSQL and with a Redis of its own where these are installed; else on SQLite and without.
+# The service has tasks, runs, scores, files, dead jobs and a worker (api/examples/furnish.rs). It uses
+# its own PostgreSQL and Redis if they are installed, otherwise SQLite and no Redis.
 #
-# CHECK_SECONDS (60; 600 for the long one) and CHECK_SEED (1) say how long and from where;
-# CHECK_DATABASE_URL another database; CHECK_BUILD a folder with the programs `api` and
-# `examples/furnish` instead of the debug build.
+# CHECK_SECONDS (60; nightly 600) and CHECK_SEED (1) set duration and seed. CHECK_DATABASE_URL names
+# another database, CHECK_BUILD a folder with the programs `api` and `examples/furnish`.
 #
-# One check does not hold for one thing: `use_after_free`, for what is below a task. To delete a task is to
-# cancel it, as it was with the first service, so it can still be looked at (scripts/schemathesis.toml).
+# The check `use_after_free` is off below tasks: deleting a task cancels it, as in the first service, so
+# it can still be read (scripts/schemathesis.toml).
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -20,11 +19,11 @@ cd "$project"
 
 version=4.32.5
 tools=$project/target/schemathesis
-# It names its interpreter by a whole path: where the folder was moved, it is there and does not run.
+# The tool has an absolute path to its interpreter: in a moved folder it exists but does not start.
 if [ "$(cat "$tools/version" 2>/dev/null)" != "$version" ] ||
     ! "$tools/bin/schemathesis" --version >/dev/null 2>&1; then
     need python3 python3
-    # Debian's Python comes without what makes environments.
+    # Debian's Python has no venv by default.
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_package python3-venv
     rm -rf "$tools"
     python3 -m venv "$tools"
@@ -47,7 +46,7 @@ cleanup() {
 trap cleanup EXIT
 
 build=${CHECK_BUILD:-${CARGO_TARGET_DIR:-$project/target}/debug}
-[ -n "${CHECK_BUILD:-}" ] || cargo build --quiet --package api --bin api --example furnish
+[ -n "${CHECK_BUILD:-}" ] || cargo build --quiet --all-features --package api --bin api --example furnish
 
 unset REDIS_URL
 if command -v redis-server >/dev/null; then
@@ -73,7 +72,7 @@ elif [ -n "$initdb" ]; then
         cd "$scratch/postgres"
         "${as_postgres[@]}" "$initdb" -D "$scratch/postgres/data" -U postgres -A trust -E UTF8 \
             >"$scratch/initdb.log" 2>&1
-    ) || die "a database cannot be made: $(cat "$scratch/initdb.log")"
+    ) || die "could not create a database: $(cat "$scratch/initdb.log")"
     postgres_port=$(free_port)
     "${as_postgres[@]}" "$bin/postgres" -D "$scratch/postgres/data" -p "$postgres_port" -h 127.0.0.1 \
         -c unix_socket_directories= -c fsync=off >"$scratch/postgres.log" 2>&1 &
@@ -94,7 +93,7 @@ wait_for 60 curl -fsS "$base/health/readiness" || die "the API does not answer: 
 
 ended=0 seconds=${CHECK_SECONDS:-60}
 (
-    # It leaves files of its own where it runs.
+    # The tool leaves files in its working folder.
     cd "$scratch"
     export CHECK_IDS=$scratch/ids.json PYTHONPATH=$project/scripts/check SCHEMATHESIS_HOOKS=hooks
     "$tools/bin/schemathesis" --config-file "$project/scripts/schemathesis.toml" run \

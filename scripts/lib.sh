@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Shared by the scripts of this folder: where the project is, and how programs come to the machine.
-# Sourced, never run.
+# Shared functions of the scripts in this folder. Sourced, never run.
 
-# shellcheck disable=SC2034 # used by those who source this
+# shellcheck disable=SC2034 # used by the scripts that source this file
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -12,7 +11,7 @@ die() {
     exit 1
 }
 
-# need PROGRAM PACKAGE: installs a Debian package unless the program is there.
+# need PROGRAM PACKAGE: installs a Debian package unless the program exists.
 need() {
     local program=$1 package=$2
     if command -v "$program" >/dev/null 2>&1; then
@@ -33,7 +32,7 @@ install_package() {
         apt_updated=yes
     fi
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package" >/dev/null ||
-        die "$package cannot be installed"
+        die "could not install $package; install it by hand and try again"
 }
 
 need_cargo() {
@@ -41,10 +40,10 @@ need_cargo() {
         die "cargo is missing: install Rust 1.94 or newer (https://rustup.rs) and try again"
 }
 
-# setting NAME: what the programs take for a setting: the environment, or else the file .env of the
-# project or of the nearest folder above it. Nothing where it is not set. The file is read as the
-# programs read it and never run: to a shell `&`, `;` and spaces of a value would mean something else.
-# Escapes and references to other variables stay as they are written.
+# setting NAME: prints a setting as the programs read it: from the environment, or from the file .env of
+# the project or of the nearest folder above it. Prints nothing if it is not set. The file is parsed and
+# never executed, because `&`, `;` and spaces mean something else to a shell. Escapes and references to
+# other variables are kept as written.
 setting() {
     local name=$1 folder=$project value
     if [ -n "${!name+set}" ]; then
@@ -55,7 +54,7 @@ setting() {
         [ "$folder" != / ] || return 0
         folder=$(dirname "$folder")
     done
-    # Of several lines the first counts.
+    # The first of several lines counts.
     value=$(sed -E -n -e '1s/^\xef\xbb\xbf//' -e 's/[[:space:]]+$//' \
         -e "/^[[:space:]]*(export[[:space:]]+)?${name}[[:space:]]*=[[:space:]]*/{s///;p;q;}" \
         "$folder/.env")
@@ -68,17 +67,17 @@ setting() {
     printf '%s\n' "$value"
 }
 
-# number_setting NAME DEFAULT: a setting that must be a whole number.
+# number_setting NAME DEFAULT: prints a setting that must be a whole number.
 number_setting() {
     local value
     value=$(setting "$1")
     case ${value:=$2} in
-    *[!0-9]*) die "$1 is no number: $value" ;;
+    *[!0-9]*) die "$1 is not a number: $value" ;;
     esac
     printf '%s\n' "$value"
 }
 
-# free_port: a port on 127.0.0.1 that nobody listens on now.
+# free_port: prints a port on 127.0.0.1 without a listener.
 free_port() {
     local port
     for _ in $(seq 1 200); do

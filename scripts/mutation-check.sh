@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Breaks the instrument on purpose, one way at a time, and looks whether the test fails that should.
-# The ways are in mutations/*.patch, each with the test that catches it; docs/mutations.md lists them.
+# Breaks the instrument on purpose, one mutant at a time, and checks that the named test fails. Mutants
+# are patches in mutations/*.patch; docs/reference/mutants.md lists them.
 #
-#   scripts/mutation-check.sh [NAME...]     all, or those of these names
+#   scripts/mutation-check.sh [NAME...]     all mutants, or the named ones
 #
-# Works in a copy of the working tree. Prints a table; ends with 1 where a mutant survives.
+# Works in a copy of the working tree. Prints a table, and exits with 1 if a mutant survives.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,14 +14,13 @@ need_cargo
 need git git
 need patch patch
 
-# Always the same place, so that a second run compiles little. With a target folder of its own: cargo
-# takes two copies of a workspace for the same, so that a mutant would pass for the project's own build.
+# A fixed folder, so that a second run compiles little. It has its own target folder, because cargo
+# treats two copies of a workspace as the same and would reuse builds of mutants.
 tree=$project/target/mutations/tree
 export CARGO_TARGET_DIR=$project/target/mutations/target
 rm -rf "$tree"
 mkdir -p "$tree"
-# Deleted files are still listed by git. As if just written (-m): else what an earlier run built of a
-# mutant would pass for fresh.
+# git still lists deleted files. Files get new times (-m), so that cargo does not reuse builds of mutants.
 git ls-files -z --cached --others --exclude-standard |
     while IFS= read -r -d '' path; do [ -e "$path" ] && printf '%s\0' "$path"; done |
     tar --null -T - -cf - | tar -xmf - -C "$tree"
@@ -29,17 +28,17 @@ cd "$tree"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# field NAME PATCH: a line of a patch's head.
+# field NAME PATCH: prints a header line of a patch.
 field() { sed -n "s/^$1: //p;/^--- /q" "$2" | head -n 1; }
 
-# package PATCH: the crate whose test catches it. Where the head does not tell, it is the instrument.
+# package PATCH: prints the crate with the test. By default evaluation.
 package() {
     local named
     named=$(field Package "$1")
     printf '%s' "${named:-evaluation}"
 }
 
-# run PACKAGE TARGET TEST: one test, by its whole name.
+# run PACKAGE TARGET TEST: runs one test by its full name.
 run() {
     # shellcheck disable=SC2086  # a target is an option and a name
     cargo test --quiet -p "$1" $2 -- --exact "$3" >"$log" 2>&1
@@ -52,11 +51,11 @@ if [ "${#names[@]}" = 0 ]; then
     done
 fi
 
-# A test that does not pass by itself, or is not there, catches nothing.
+# A test that is missing or fails without a mutant catches nothing.
 declare -A sound
 for name in "${names[@]}"; do
     patch=scripts/mutations/$name.patch
-    [ -f "$patch" ] || die "there is no mutant $name"
+    [ -f "$patch" ] || die "no mutant $name in scripts/mutations"
     package=$(package "$patch") target=$(field Target "$patch") test=$(field Test "$patch")
     [ -z "${sound[$package $target $test]:-}" ] || continue
     if ! run "$package" "$target" "$test" || ! grep -q '^test result: ok. 1 passed' "$log"; then

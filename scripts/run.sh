@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts API and workers as services, with Redis between them. Run it again: what runs stays.
+# Starts API and workers as services with Redis. A second call leaves running programs alone.
 #
 # Settings come from .env and the environment (see .env.example). WORKERS=2 starts two replicas.
 # Redis is started here unless REDIS_URL is set; the database is SQLite unless DATABASE_URL is set.
@@ -8,8 +8,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$project"
 
-# The programs read .env by themselves: here only what decides what is started is asked for, and of what
-# they are to have nothing is set that is set already.
+# The programs read .env themselves. This script reads only the settings that decide what to start, and
+# sets only variables that are not set.
 logs=$project/logs
 mkdir -p "$logs"
 if [ -z "$(setting DATABASE_URL)" ]; then
@@ -37,11 +37,11 @@ if [ -z "$(setting REDIS_URL)" ]; then
     wait_for 10 redis-cli -p "$redis_port" ping || die "Redis does not answer; see $logs/redis.log"
 fi
 
-say "building (the first time takes some minutes)"
-cargo build --release --quiet --package api --package worker
+say "building (the first time takes several minutes)"
+cargo build --release --all-features --quiet --package api --package worker
 target=${CARGO_TARGET_DIR:-$project/target}/release
 
-# start NAME PROGRAM...: in the background, unless it runs already.
+# start NAME PROGRAM...: starts a program in the background, unless it runs already.
 start() {
     local name=$1
     shift

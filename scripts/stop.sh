@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops what scripts/run.sh started: workers first, which finish or hand back what they hold.
+# Stops the programs of scripts/run.sh. Workers stop first: they finish or release their jobs.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -8,7 +8,7 @@ logs=$project/logs
 
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
-# stop NAME SECONDS: asks, waits, and ends what does not listen.
+# stop NAME SECONDS: sends SIGTERM, waits, and kills a program that does not stop.
 stop() {
     local name=$1 seconds=$2 file=$logs/$1.pid pid
     if ! alive "$file"; then

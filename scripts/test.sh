@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs everything that must hold: formatting, lints, documentation, tests on SQLite and PostgreSQL
-# and with a real Redis, and the demo. Installs what is missing; ends with one line of counts.
+# Runs everything that a change must pass: formatting, lints, documentation, tests on SQLite and
+# PostgreSQL and with a real Redis, and the demo. Installs missing tools. Prints one line of counts at the
+# end. Long runs are in nightly.sh.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -12,18 +13,18 @@ need cc gcc
 need redis-server redis-server
 need shellcheck shellcheck
 need jq jq
-
+need python3 python3
 need npm npm
 need curl curl
 
-# The real agents' programs, which tests drive against a model stub. Where they are missing, these
-# tests fail; none is skipped.
+# The agents' programs, which tests run against a model stub. Without them these tests fail; none is
+# skipped.
 if [ -z "${MEMBREAK_AGENTS_DIR:-}" ]; then
-    scripts/install-agents.sh || say "the agents' programs are missing: tests that need them will fail"
+    scripts/install-agents.sh || say "could not install the agents' programs: tests that need them will fail"
 fi
 
-# What tries the API against its description.
-scripts/check-api.sh --prepare || say "Schemathesis cannot be installed: the check of the API will fail"
+# Schemathesis, which checks the API against its description.
+scripts/check-api.sh --prepare || say "could not install Schemathesis: the check of the API will fail"
 
 postgres_bin() {
     local found
@@ -38,7 +39,7 @@ if ! postgres_bin >/dev/null; then
 fi
 bin=$(postgres_bin) || die "PostgreSQL's programs are not found"
 
-# Everything is there: from here on nothing needs the network, and agents' programs get none.
+# All tools are installed. From here on nothing needs the network, and agents get none.
 if [ -z "${MEMBREAK_OFFLINE:-}" ]; then
     need ip iproute2
     cargo fetch --quiet --locked
@@ -47,7 +48,7 @@ if [ -z "${MEMBREAK_OFFLINE:-}" ]; then
         # shellcheck disable=SC2016  # the inner shell expands it
         exec unshare --net -- bash -c 'ip link set lo up && exec "$0" "$@"' "$project/scripts/test.sh" "$@"
     fi
-    say "this user cannot have a network namespace: the tests run with the network"
+    say "no network namespace available to this user: the tests run with the network"
 fi
 
 
@@ -74,8 +75,8 @@ port=$(free_port)
     cd "$scratch/postgres"
     "${as_postgres[@]}" "$bin/initdb" -D "$scratch/postgres/data" -U postgres -A trust -E UTF8 \
         >"$scratch/initdb.log" 2>&1
-) || die "a database cannot be made: $(cat "$scratch/initdb.log")"
-# The tests make a schema each and throw it away: nothing has to survive a crash.
+) || die "could not create a database: $(cat "$scratch/initdb.log")"
+# Each test creates a schema and drops it, so nothing has to survive a crash.
 options=(-D "$scratch/postgres/data" -p "$port" -h 127.0.0.1 -c unix_socket_directories=
     -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400)
 "${as_postgres[@]}" "$bin/postgres" "${options[@]}" >"$scratch/postgres.log" 2>&1 &
@@ -83,7 +84,7 @@ postgres_pid=$!
 answers() { "$bin/pg_isready" -h 127.0.0.1 -p "$port" -U postgres; }
 wait_for 30 answers || die "PostgreSQL does not answer: $(cat "$scratch/postgres.log")"
 export TEST_DATABASE_URL="postgres://postgres@127.0.0.1:$port/postgres"
-# Tests that need a Redis of their own start one; nothing of the user's is ever used.
+# Tests start their own Redis. Services of the user are never used.
 unset DATABASE_URL REDIS_URL STORAGE_DIR
 
 passed=0 failed=0
@@ -101,8 +102,8 @@ check() {
     fi
 }
 
-# The programs that the tests have built: to build a package by itself would compile most of its
-# dependencies once more, with fewer of their features.
+# Programs that the tests built. Building a package by itself would compile most of its dependencies
+# again with fewer features.
 built=${CARGO_TARGET_DIR:-$project/target}/debug
 
 demo() {
@@ -112,22 +113,24 @@ demo() {
 }
 
 check "formatting" cargo fmt --all --check
-check "scripts" shellcheck -x scripts/run.sh scripts/stop.sh scripts/test.sh scripts/lib.sh \
-    scripts/install-agents.sh scripts/check-api.sh scripts/bench-api.sh .ci/run
-check "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
+check "scripts" shellcheck -x scripts/*.sh .ci/run
+check "duplicates" scripts/duplicates.py --max 60
+check "lints" cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
+# The features of the README's demo command.
+check "lints of the default build" cargo clippy --package cli --quiet -- -D warnings
 check "documentation" env RUSTDOCFLAGS='-D warnings' \
-    cargo doc --workspace --no-deps --document-private-items --quiet
+    cargo doc --workspace --all-features --no-deps --document-private-items --quiet
 
 say "== tests"
 tests=$scratch/tests.log
 ended=0
-cargo test --workspace --no-fail-fast 2>&1 | tee "$tests" || ended=$?
+cargo test --workspace --all-features --no-fail-fast 2>&1 | tee "$tests" || ended=$?
 counts=$(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$tests")
 read -r tests_passed tests_failed <<<"$counts"
 passed=$((passed + tests_passed))
 failed=$((failed + tests_failed))
 if [ "$ended" != 0 ] && [ "$tests_failed" = 0 ]; then
-    # What does not compile, or ends in a crash, leaves no line of results.
+    # A compile error or a crash leaves no line of results.
     failed=$((failed + 1))
 fi
 

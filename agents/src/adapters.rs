@@ -11,6 +11,8 @@ mod agent_name;
 mod cli_adapter;
 mod home_archive;
 mod prompt_text;
+#[cfg(test)]
+mod skeleton;
 mod setup;
 
 use std::sync::Arc;

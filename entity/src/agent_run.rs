@@ -53,28 +53,7 @@ pub struct Model {
     pub completed_at: Option<DateTimeUtc>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    #[sea_orm(
-        belongs_to = "super::task::Entity",
-        from = "Column::TaskId",
-        to = "super::task::Column::Id"
-    )]
-    Task,
-    #[sea_orm(has_many = "super::score::Entity")]
-    Score,
+relations! {
+    belongs_to Task: task by TaskId;
+    has_many Score: score;
 }
-
-impl Related<super::task::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Task.def()
-    }
-}
-
-impl Related<super::score::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Score.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}

@@ -36,32 +36,7 @@ pub struct Model {
     pub created_at: DateTimeUtc,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    #[sea_orm(
-        belongs_to = "super::agent_run::Entity",
-        from = "Column::RunId",
-        to = "super::agent_run::Column::Id"
-    )]
-    AgentRun,
-    #[sea_orm(
-        belongs_to = "super::probe::Entity",
-        from = "Column::ProbeId",
-        to = "super::probe::Column::Id"
-    )]
-    Probe,
+relations! {
+    belongs_to AgentRun: agent_run by RunId;
+    belongs_to Probe: probe by ProbeId;
 }
-
-impl Related<super::agent_run::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::AgentRun.def()
-    }
-}
-
-impl Related<super::probe::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Probe.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}

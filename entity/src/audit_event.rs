@@ -27,10 +27,7 @@ pub struct Model {
     pub correlation_id: Option<String>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+relations! {}
 
 impl Entity {
     /// Selects the audit log of an organisation.

@@ -2,6 +2,8 @@
 //!
 //! An entity knows its columns and its scoping rule. It does no I/O.
 
+#[macro_use]
+mod relations;
 pub mod task;
 pub mod agent_run;
 pub mod probe;

@@ -41,20 +41,6 @@ pub struct Model {
     pub created_at: DateTimeUtc,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    #[sea_orm(
-        belongs_to = "super::agent_run::Entity",
-        from = "Column::RunId",
-        to = "super::agent_run::Column::Id"
-    )]
-    AgentRun,
+relations! {
+    belongs_to AgentRun: agent_run by RunId;
 }
-
-impl Related<super::agent_run::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::AgentRun.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}

@@ -85,19 +85,9 @@ pub struct Model {
     pub completed_at: Option<DateTimeUtc>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    #[sea_orm(has_many = "super::agent_run::Entity")]
-    AgentRun,
+relations! {
+    has_many AgentRun: agent_run;
 }
-
-impl Related<super::agent_run::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::AgentRun.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
     /// Selects the tasks that a member of `org` may see. The API has no other access to tasks.

@@ -22,7 +22,4 @@ pub struct Model {
     pub payload: Json,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+relations! {}

@@ -24,19 +24,9 @@ pub struct Model {
     pub created_at: DateTimeUtc,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    #[sea_orm(has_many = "super::webhook_delivery::Entity")]
-    Delivery,
+relations! {
+    has_many Delivery: webhook_delivery;
 }
-
-impl Related<super::webhook_delivery::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Delivery.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}
 
 impl Entity {
     /// Selects the webhooks of an organisation.

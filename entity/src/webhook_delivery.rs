@@ -28,20 +28,6 @@ pub struct Model {
     pub delivered_at: Option<DateTimeUtc>,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {
-    #[sea_orm(
-        belongs_to = "super::webhook::Entity",
-        from = "Column::WebhookId",
-        to = "super::webhook::Column::Id"
-    )]
-    Webhook,
+relations! {
+    belongs_to Webhook: webhook by WebhookId;
 }
-
-impl Related<super::webhook::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Webhook.def()
-    }
-}
-
-impl ActiveModelBehavior for ActiveModel {}

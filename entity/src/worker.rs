@@ -21,7 +21,4 @@ pub struct Model {
     pub agents: Json,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-
-impl ActiveModelBehavior for ActiveModel {}
+relations! {}

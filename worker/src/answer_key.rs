@@ -14,16 +14,15 @@ use platform::connect::Platform;
 use platform::telemetry::chain;
 use sea_orm::{EntityTrait, QueryOrder};
 
-use crate::job::StageError;
-use crate::job::failed;
+use crate::job_error::{JobError, io_error};
 use crate::material::{MATERIAL, Material};
 
 /// Writes the key into the HOME of a control; does nothing for any other agent.
-pub(crate) async fn give(
+pub(crate) async fn write_answer_key(
     profile: &Profile,
     material: &Material,
     home: &Path,
-) -> Result<(), StageError> {
+) -> Result<(), JobError> {
     if !profile.control {
         return Ok(());
     }
@@ -32,8 +31,8 @@ pub(crate) async fn give(
     let target = path.clone();
     tokio::task::spawn_blocking(move || write_for_owner(&target, &bytes))
         .await
-        .map_err(|error| StageError::harness(format!("writing an answer key failed: {error}")))?
-        .map_err(|error| failed("writing an answer key", &path, error))
+        .map_err(|error| JobError::harness(format!("writing an answer key failed: {error}")))?
+        .map_err(|error| io_error("writing an answer key", &path, error))
 }
 
 /// Readable by nobody else from its first byte on.

@@ -1,23 +1,29 @@
-//! The stages of a task: prepare, run an agent, judge, finish. A worker claims jobs, holds a
-//! lease while it works, and leaves rows, events and artifacts behind.
+//! A worker: claims jobs, runs agents, scores their answers, and writes results.
+//!
+//! A worker holds a lease while it works. Every write on behalf of a job is conditional on the lease,
+//! so a worker that lost it changes nothing.
 
 pub mod settings;
 pub mod judges;
 
+mod error;
+mod host;
+mod run_identity;
+mod job_error;
+mod job_context;
 mod material;
-mod estimate;
-mod unstorable;
-mod presence;
-mod job;
-mod events;
+mod task_probes;
+mod lifecycle;
 mod answer_key;
-mod phases;
-mod stages;
-mod supervisor;
+mod run;
+mod scoring;
+mod jobs;
+mod runtime;
 
 use std::sync::Arc;
 
 pub use answer_key::{answer_key, key_of};
+pub use error::WorkerError;
 
 use agents::adapter::AgentAdapter;
 use platform::connect::Platform;
@@ -25,17 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use settings::WorkerSettings;
 
-/// Why a worker could not go on.
-#[derive(Debug, thiserror::Error)]
-#[error("{doing}")]
-pub struct WorkerError {
-    /// What was being attempted.
-    pub doing: &'static str,
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-/// Runs a worker until `stop`, then finishes or hands back what it holds within
+/// Runs a worker until `stop` is cancelled, then finishes or releases its jobs within
 /// [`WorkerSettings::drain`].
 pub async fn run(
     settings: WorkerSettings,
@@ -43,13 +39,5 @@ pub async fn run(
     adapters: Vec<Arc<dyn AgentAdapter>>,
     stop: CancellationToken,
 ) -> Result<(), WorkerError> {
-    supervisor::supervise(settings, platform, adapters, stop).await
-}
-
-/// The name of this machine, as far as it has one.
-fn host() -> String {
-    hostname::get()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| "unknown".to_owned())
+    runtime::supervise(settings, platform, adapters, stop).await
 }

@@ -1,12 +1,19 @@
 //! What a task is prepared to: the pull request and the probes that all of its runs share.
 
 use domain::pull_request::PullRequest;
+use entity::TaskId;
 use evaluation::claims::OpenFact;
 use evaluation::probe::ProbeSet;
+use platform::artifacts;
 use serde::{Deserialize, Serialize};
 
+use crate::job_context::Worker;
+use crate::job_error::JobError;
+
 /// Facts that one free recall is held against, at most.
-pub(crate) const MOST_FACTS: usize = 40;
+pub(crate) const MAX_FACTS: usize = 40;
+/// The artifact with what answers to open questions are held against.
+pub(crate) const OPEN_FACTS: &str = "open_facts.json";
 /// The private artifact that runs read.
 pub(crate) const MATERIAL: &str = ".material.json";
 
@@ -69,7 +76,7 @@ pub(crate) fn diff_that_fits(context: u64) -> usize {
 }
 
 /// The diff as agents read it.
-pub(crate) fn diff(pull_request: &PullRequest) -> String {
+pub(crate) fn diff_text(pull_request: &PullRequest) -> String {
     let mut diff = String::new();
     for file in &pull_request.files {
         diff.push_str(&file.patch);
@@ -78,6 +85,15 @@ pub(crate) fn diff(pull_request: &PullRequest) -> String {
         }
     }
     diff
+}
+
+/// Loads the material of a task.
+pub(crate) async fn load_material(worker: &Worker, task: TaskId) -> Result<Material, JobError> {
+    let found = artifacts::find(&worker.platform.database, task, None, MATERIAL)
+        .await?
+        .ok_or_else(|| JobError::harness("what was prepared for the task is gone"))?;
+    let bytes = worker.platform.artifacts.get(&found).await?;
+    Ok(serde_json::from_slice(&bytes)?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub(crate) mod agents;
 mod forge;
 pub mod judges;
+mod paths;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,23 +115,23 @@ impl WorkerSettings {
 /// which is no folder of this machine.
 fn work_dir(reader: &mut Reader<'_>) -> PathBuf {
     if let Some(folder) = reader.text("WORK_DIR") {
-        return absolute(PathBuf::from(folder));
+        return paths::absolute(PathBuf::from(folder));
     }
     let storage = reader.text("STORAGE_DIR");
     let storage = storage.as_deref().unwrap_or("storage");
     let above = if storage.contains("://") { "" } else { storage };
-    absolute(Path::new(above).join("work"))
-}
-
-/// Agents and git run in other folders than the worker: a relative path would mean another place.
-fn absolute(path: PathBuf) -> PathBuf {
-    std::path::absolute(&path).unwrap_or(path)
+    paths::absolute(Path::new(above).join("work"))
 }
 
 /// A name that no other start of a worker has.
 fn new_name() -> String {
     let unique = uuid::Uuid::new_v4().simple().to_string();
-    format!("{}-{}-{}", crate::host(), std::process::id(), &unique[..8])
+    format!(
+        "{}-{}-{}",
+        crate::host::host_name(),
+        std::process::id(),
+        &unique[..8]
+    )
 }
 
 #[cfg(test)]

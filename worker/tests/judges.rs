@@ -20,7 +20,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, Quer
 use std::collections::BTreeMap;
 use testkit::builders;
 use testkit::judge_stub::{Answer, JudgeStub, Question};
-use worker::judges::{Judge, Llm, try_judge};
+use worker::judges::{Judge, ModelJudge, run_battery};
 use worker::settings::judges::{Api, JudgeModel};
 use worker::settings::{JudgeSettings, WorkerSettings};
 
@@ -50,9 +50,9 @@ fn settings(models: Vec<JudgeModel>) -> JudgeSettings {
     }
 }
 
-fn judge(stub: &JudgeStub, api: Api, name: &str) -> Llm {
+fn judge(stub: &JudgeStub, api: Api, name: &str) -> ModelJudge {
     let model = model(stub, api, name);
-    Llm::new(&model, &settings(Vec::new())).unwrap()
+    ModelJudge::new(&model, &settings(Vec::new())).unwrap()
 }
 
 /// The fact of a statement, as a reader understands it.
@@ -343,12 +343,12 @@ async fn a_text_cannot_leave_its_fence() {
 async fn the_gate_works_both_ways() {
     let limits = |result: &BatteryResult| gate(result, FALSE_ACCEPT_LIMIT);
     let fair = JudgeStub::start(fair).await.unwrap();
-    let tried = try_judge(&judge(&fair, Api::Anthropic, "m")).await;
+    let tried = run_battery(&judge(&fair, Api::Anthropic, "m")).await;
     assert!(limits(&tried.result).may_rank, "{:#?}", tried.result);
     assert!(tried.tokens.unwrap().input > 0);
 
     let lenient = JudgeStub::start(lenient).await.unwrap();
-    let tried = try_judge(&judge(&lenient, Api::Gemini, "m")).await;
+    let tried = run_battery(&judge(&lenient, Api::Gemini, "m")).await;
     let kept_out = limits(&tried.result);
     assert!(!kept_out.may_rank);
     assert!(tried.result.false_accept.share.unwrap() > 0.3);
@@ -358,7 +358,7 @@ async fn the_gate_works_both_ways() {
         let stub = JudgeStub::start(move |asked| everything(asked, verdict))
             .await
             .unwrap();
-        let tried = try_judge(&judge(&stub, Api::OpenAi, "m")).await;
+        let tried = run_battery(&judge(&stub, Api::OpenAi, "m")).await;
         assert!(!limits(&tried.result).may_rank, "always {verdict}");
     }
 }

@@ -137,7 +137,7 @@ async fn a_perfect_memory_answers_open_questions_and_a_lost_one_does_not() {
         .lines()
         .filter(|line| line.contains("\"topic\":\"risks\""));
     assert_eq!(judged.count(), 3);
-    let report = results::report::markdown(&results::report::of_task(&result));
+    let report = results::report::markdown(&results::report::task_report(&result)).unwrap();
     assert!(report.contains("## Open questions"), "{report}");
 }
 

@@ -85,8 +85,12 @@ pub(crate) fn print_result(document: &ResultDocument) {
         }
     }
     print(
-        "cold: never saw the pull request · base: just before the break · post: after it · kept: \
-         retention · – : not defined",
+        "AR accurate retrieval · TTL test-time learning · LRU long-range understanding · SF selective \
+         forgetting\n\
+         break: one compaction · cold: a session that never saw the pull request · baseline: just \
+         before the break · post: after it\n\
+         score: post · retention: share of the knowledge from before the break that is left · –: not \
+         defined",
     );
 }
 
@@ -98,7 +102,16 @@ fn runs_table(runs: &[RunPart]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
-        "agent", "trial", "end", "break", "dim", "n", "cold", "base", "post", "kept",
+        "agent",
+        "trial",
+        "end",
+        "break",
+        "dim",
+        "n",
+        "cold",
+        "baseline",
+        "post",
+        "retention",
     ]);
     for run in runs {
         let broke = match run.breaks.first() {
@@ -156,7 +169,7 @@ fn leaderboard_table(document: &ResultDocument) -> Table {
         .map(str::to_owned)
         .into();
     header.extend(dimensions.iter().map(|dimension| (*dimension).clone()));
-    header.extend(["kept", "95 % interval", "passed", "failed"].map(str::to_owned));
+    header.extend(["retention", "95 % interval", "passed", "failed"].map(str::to_owned));
     table.set_header(header);
     for row in document.leaderboard.iter().chain(&document.unranked_agents) {
         let mut cells = vec![
@@ -184,7 +197,7 @@ fn leaderboard_table(document: &ResultDocument) -> Table {
         table.add_row(cells);
     }
     if document.leaderboard.is_empty() {
-        table.add_row(["", "no run counts"]);
+        table.add_row(["", "no measurement"]);
     }
     right_aligned(table, 2)
 }

@@ -12,6 +12,7 @@ use platform::connect::Platform;
 use platform::settings::Environment;
 use results::document::ResultDocument;
 use results::load::result_document;
+use results::overall_document::overall_document;
 use results::ranking::OverallFilter;
 use results::report::{self, Report};
 use sea_orm::EntityTrait as _;
@@ -73,16 +74,16 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 bail!(output::no_task(TaskId(id)));
             };
             match options.format {
-                Format::Csv => report::csv(&document).context("writing CSV")?,
+                Format::Csv => report::task_csv(&document).context("writing CSV")?,
                 Format::Json => json(&document)?,
                 Format::Html | Format::Markdown => {
-                    written(options.format, &report::of_task(&document))
+                    written(options.format, &report::task_report(&document))?
                 }
             }
         }
         None => {
             let (documents, cut_at_tasks) = documents(&platform, options).await?;
-            let mut across = results::across::across(&documents, options.pass_mark);
+            let mut across = overall_document(&documents, options.pass_mark);
             across.cut_at_tasks = cut_at_tasks;
             if across.leaderboard.is_empty() && across.unranked_agents.is_empty() {
                 bail!(
@@ -91,10 +92,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 );
             }
             match options.format {
-                Format::Csv => report::csv_across(&across).context("writing CSV")?,
+                Format::Csv => report::overall_csv(&across).context("writing CSV")?,
                 Format::Json => json(&across)?,
                 Format::Html | Format::Markdown => {
-                    written(options.format, &report::of_across(&across))
+                    written(options.format, &report::overall_report(&across))?
                 }
             }
         }
@@ -114,11 +115,12 @@ fn json(document: &impl serde::Serialize) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn written(format: Format, report: &Report) -> String {
-    match format {
+fn written(format: Format, report: &Report) -> anyhow::Result<String> {
+    let text = match format {
         Format::Html => report::html(report),
-        Format::Markdown | Format::Csv | Format::Json => report::markdown_alone(report),
-    }
+        Format::Markdown | Format::Csv | Format::Json => report::markdown_without_plots(report),
+    };
+    text.context("writing the report")
 }
 
 /// Loads the result documents of the selected tasks, each with the matching runs.

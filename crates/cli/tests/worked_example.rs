@@ -1,4 +1,4 @@
-//! The worked example of docs/protocol.md is what its command gives.
+//! The example in docs/explanation/protocol.md matches the output of its command.
 
 use std::fs;
 use std::path::Path;
@@ -12,11 +12,12 @@ fn read(path: &Path) -> String {
     text.unwrap_or_default()
 }
 
-/// The section of the example, up to the next one.
+/// Returns the section of the example.
 fn section() -> String {
-    let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md"));
+    let page =
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/explanation/protocol.md"));
     let from = page
-        .find("## From the raw stream to the score")
+        .find("## Example: from the raw stream to the score")
         .expect("the section is there");
     let section = &page[from..];
     let to = section[2..].find("\n## ").expect("another one follows") + 2;
@@ -24,7 +25,7 @@ fn section() -> String {
 }
 
 #[test]
-fn the_worked_example_is_what_its_command_gives() {
+fn the_worked_example_matches_its_command() {
     let section = section();
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("example");

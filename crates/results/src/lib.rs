@@ -9,5 +9,5 @@ pub mod ranking;
 pub mod document;
 pub mod load;
 mod risk_coverage;
-pub mod across;
+pub mod overall_document;
 pub mod report;

@@ -7,11 +7,11 @@
 use std::path::Path;
 
 use domain::vocabulary::{FailureCause, RunStatus, TaskStatus};
-use results::across::across;
 use results::document::ResultDocument;
+use results::overall_document::overall_document;
 use results::report::{
-    across_schema, csv, csv_across, html, json_schema, markdown, markdown_alone, of_across,
-    of_task, plots,
+    html, markdown, markdown_without_plots, overall_csv, overall_report, overall_schema,
+    result_schema, task_csv, task_plots, task_report,
 };
 use serde_json::json;
 
@@ -83,7 +83,7 @@ fn parsed(text: &str) -> roxmltree::Document<'_> {
 
 #[test]
 fn the_page_fetches_nothing_and_text_stays_text() {
-    let page = html(&of_task(&document()));
+    let page = html(&task_report(&document())).unwrap();
     assert!(!page.contains("<script") && !page.contains("<img"));
     assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;"));
     assert!(!page.contains("src=\"") && !page.contains("href="));
@@ -107,7 +107,7 @@ fn the_page_fetches_nothing_and_text_stays_text() {
 
 #[test]
 fn every_plot_is_a_picture_that_says_what_it_shows() {
-    let plots = plots(&document());
+    let plots = task_plots(&document());
     let names: Vec<&str> = plots.iter().map(|plot| plot.name).collect();
     assert_eq!(
         names,
@@ -146,15 +146,15 @@ fn what_is_not_there_is_not_drawn_and_not_zero() {
     empty.leaderboard.clear();
     empty.comparisons.clear();
     empty.risk_coverage.clear();
-    assert!(plots(&empty).is_empty());
-    let text = markdown(&of_task(&empty));
+    assert!(task_plots(&empty).is_empty());
+    let text = markdown(&task_report(&empty)).unwrap();
     assert!(text.contains("Not drawn, for lack of figures: score."));
     let mut unknown = document();
     for run in &mut unknown.runs {
         run.by_break.clear();
         run.overall_score = None;
     }
-    let lines = csv(&unknown).unwrap();
+    let lines = task_csv(&unknown).unwrap();
     let mut reader = ::csv::Reader::from_reader(lines.as_bytes());
     let head = reader.headers().unwrap().clone();
     let record = reader.records().next().unwrap().unwrap();
@@ -166,7 +166,7 @@ fn what_is_not_there_is_not_drawn_and_not_zero() {
 
 #[test]
 fn a_table_program_gets_figures_and_no_formulas() {
-    let text = csv(&document()).unwrap();
+    let text = task_csv(&document()).unwrap();
     let mut reader = ::csv::Reader::from_reader(text.as_bytes());
     let head = reader.headers().unwrap().clone();
     let records: Vec<_> = reader.records().map(Result::unwrap).collect();
@@ -180,7 +180,7 @@ fn a_table_program_gets_figures_and_no_formulas() {
 
 #[test]
 fn markdown_says_the_same_in_tables_of_its_own() {
-    let text = markdown(&of_task(&document()));
+    let text = markdown(&task_report(&document())).unwrap();
     assert!(
         text.contains("| one − two | 8 | 2 | 0.05 \\[-0.05, 0.15] | tie | 0.70 |"),
         "{text}"
@@ -201,7 +201,7 @@ fn tasks_are_ranked_together_by_session_and_what_differs_is_told() {
     }
     let mut old = document();
     old.task.instrument_version = "0".to_owned();
-    let all = across(&[first, second, stub, old], 0.5);
+    let all = overall_document(&[first, second, stub, old], 0.5);
     assert_eq!((all.tasks, all.runs), (2, 8));
     assert_eq!(all.left_out["the model was a stub"], 4);
     assert_eq!(
@@ -216,7 +216,7 @@ fn tasks_are_ranked_together_by_session_and_what_differs_is_told() {
             .iter()
             .any(|what| what.starts_with("agent_version: "))
     );
-    assert!(html(&of_across(&all)).contains("all tasks"));
+    assert!(html(&overall_report(&all)).unwrap().contains("all tasks"));
     assert!(all.differs.is_empty(), "versions of agents are their own");
 }
 
@@ -236,7 +236,7 @@ fn crashed() -> ResultDocument {
 
 #[test]
 fn what_an_agent_failed_is_told_in_every_format_and_is_no_score() {
-    let all = across(&[document(), crashed(), crashed()], 0.5);
+    let all = overall_document(&[document(), crashed(), crashed()], 0.5);
     // Two measurements, and four failures.
     assert_eq!(all.leaderboard.len(), 1);
     let (two, one) = (&all.leaderboard[0], &all.unranked_agents[0]);
@@ -248,11 +248,11 @@ fn what_an_agent_failed_is_told_in_every_format_and_is_no_score() {
     assert!(one.failure_rate.low.unwrap() > 0.29 && one.failure_rate.high.unwrap() < 0.91);
     let why = "fails too often to be ranked: 4 of 6 attempts failed";
     assert_eq!(one.why_unranked.as_deref(), Some(why));
-    let report = of_across(&all);
+    let report = overall_report(&all);
     for text in [
-        html(&report),
-        markdown_alone(&report),
-        csv_across(&all).unwrap(),
+        html(&report).unwrap(),
+        markdown_without_plots(&report).unwrap(),
+        overall_csv(&all).unwrap(),
         serde_json::to_string(&all).unwrap(),
     ] {
         assert!(
@@ -260,7 +260,7 @@ fn what_an_agent_failed_is_told_in_every_format_and_is_no_score() {
             "{text}"
         );
     }
-    let lines = csv_across(&all).unwrap();
+    let lines = overall_csv(&all).unwrap();
     assert!(lines.contains("agent 4"), "{lines}");
 }
 
@@ -273,7 +273,7 @@ fn agents_over_several_pull_requests_are_compared_by_pull_request() {
         run.compression_detected = true;
         run.overall_score = Some(if run.agent == "one" { 0.5 } else { 0.25 });
     }
-    let all = across(&[document(), other], 0.5);
+    let all = overall_document(&[document(), other], 0.5);
     let row = &all.leaderboard[0];
     assert_eq!(
         (row.unit.as_str(), row.pull_requests),
@@ -288,7 +288,7 @@ fn agents_over_several_pull_requests_are_compared_by_pull_request() {
     assert_eq!((pair.sessions, pair.clusters, pair.tie), (4, 2, true));
     assert!((pair.difference.mean.unwrap() - 0.25).abs() < 1e-9);
     assert_eq!(pair.smallest_detectable, None, "both show the same");
-    let page = html(&of_across(&all));
+    let page = html(&overall_report(&all)).unwrap();
     for figure in [
         "Retention by dimension",
         "Where right answers",
@@ -306,7 +306,7 @@ fn agents_over_several_pull_requests_are_compared_by_pull_request() {
 fn imported_probes_stay_out_of_boards_over_tasks() {
     let mut imported = document();
     imported.task.question_bank = Some("imported".to_owned());
-    let all = across(&[document(), imported], 0.5);
+    let all = overall_document(&[document(), imported], 0.5);
     assert_eq!((all.tasks, all.runs), (1, 4));
     let why = "its probes are those of an imported question bank";
     assert_eq!(all.left_out[why], 4);
@@ -324,7 +324,7 @@ fn runs_that_were_asked_other_dimensions_are_told() {
     for run in &mut plain.runs {
         run.manifest = [("max_turns".to_owned(), "20".to_owned())].into();
     }
-    let all = across(&[plain, narrow], 0.5);
+    let all = overall_document(&[plain, narrow], 0.5);
     let told = ["max_turns: 20 | 9", "rubric: AR | AR, SF"];
     assert_eq!(all.leaderboard[0].differs, told);
     assert_eq!(all.differs, told);
@@ -342,7 +342,7 @@ fn runs_of_one_task_are_of_the_version_that_measured_each() {
         };
         run.manifest = [("instrument_version".to_owned(), version.to_owned())].into();
     }
-    let all = across(&[mixed], 0.5);
+    let all = overall_document(&[mixed], 0.5);
     assert_eq!(all.runs, 2);
     let why = "measured by another version of the instrument";
     assert_eq!(all.left_out[why], 2);
@@ -364,9 +364,14 @@ fn free_recall_that_others_judged_is_told() {
         part.judge = "jury".to_owned();
     }
     let told = ["free_recall_judge: deterministic/1 | jury of m (m-1, prompts 01234567)"];
-    let all = across(&[document(), by_jury.clone()], 0.5);
+    let all = overall_document(&[document(), by_jury.clone()], 0.5);
     assert_eq!(all.leaderboard[0].differs, told);
-    assert_eq!(across(&[by_jury.clone(), by_jury], 0.5).differs.len(), 0);
+    assert_eq!(
+        overall_document(&[by_jury.clone(), by_jury], 0.5)
+            .differs
+            .len(),
+        0
+    );
 }
 
 #[test]
@@ -378,7 +383,8 @@ fn changes_of_a_local_repository_are_pull_requests_of_their_own() {
         document.task.head = Some(head.to_owned());
         document
     };
-    let row = |documents: &[ResultDocument]| across(documents, 0.5).leaderboard[0].clone();
+    let row =
+        |documents: &[ResultDocument]| overall_document(documents, 0.5).leaderboard[0].clone();
     let two = row(&[change("bbbb"), change("cccc")]);
     assert_eq!(
         (two.unit.as_str(), two.pull_requests),
@@ -393,15 +399,15 @@ fn runs_that_are_void_are_told_beside_those_that_count() {
     let mut document = document();
     document.runs[0].seal_broken = true;
     document.runs[0].void_reason = Some("tool_call".to_owned());
-    let all = across(&[document], 0.5);
+    let all = overall_document(&[document], 0.5);
     let rows = all.leaderboard.iter();
     let one = rows.clone().find(|row| row.agent == "one").unwrap();
     assert_eq!((one.trials, one.attempts), (1, Some(1)));
     let why = "a tool was used where only memory was allowed";
     assert_eq!(one.void, [(why.to_owned(), 1)].into());
     let told = format!("{why} 1");
-    let report = of_across(&all);
-    for text in [html(&report), csv_across(&all).unwrap()] {
+    let report = overall_report(&all);
+    for text in [html(&report).unwrap(), overall_csv(&all).unwrap()] {
         assert!(text.contains(&told), "{text}");
     }
 }
@@ -412,7 +418,7 @@ fn a_forgetting_curve_is_of_the_same_runs_at_every_break() {
     // Lost between its breaks.
     document.runs[0].by_break.truncate(1);
     let curve = |document: &ResultDocument| {
-        let plots = plots(document);
+        let plots = task_plots(document);
         let plot = plots.iter().find(|plot| plot.name == "forgetting").unwrap();
         let tree = parsed(&plot.svg);
         let text = tree.descendants().filter_map(|node| node.text());
@@ -432,14 +438,18 @@ fn a_forgetting_curve_is_of_the_same_runs_at_every_break() {
 
 #[test]
 fn a_document_that_was_cut_says_so() {
-    let mut all = across(&[document()], 0.5);
+    let mut all = overall_document(&[document()], 0.5);
     all.cut_at_tasks = Some(2_000);
-    assert!(markdown_alone(&of_across(&all)).contains("only the newest 2000 were looked at"));
+    assert!(
+        markdown_without_plots(&overall_report(&all))
+            .unwrap()
+            .contains("only the newest 2000 were looked at")
+    );
 }
 
 #[test]
 fn markdown_without_plots_beside_it_names_no_file() {
-    let text = markdown_alone(&of_task(&document()));
+    let text = markdown_without_plots(&task_report(&document())).unwrap();
     assert!(!text.contains(".svg"), "{text}");
     assert!(text.contains("in the HTML report only: Score"), "{text}");
 }
@@ -448,8 +458,8 @@ fn markdown_without_plots_beside_it_names_no_file() {
 #[test]
 fn the_published_schemas_are_those_of_the_code() {
     for (name, schema) in [
-        ("result.schema.json", json_schema()),
-        ("across.schema.json", across_schema()),
+        ("result.schema.json", result_schema()),
+        ("across.schema.json", overall_schema()),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../docs")

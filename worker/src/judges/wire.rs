@@ -6,17 +6,18 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::settings::judges::{Api, JudgeModel};
 use platform::settings::ExposeSecret;
 
+use crate::settings::judges::{Api, JudgeModel};
+
 /// The longest reply that is asked for, in tokens.
-const MOST_TOKENS: u64 = 8_000;
+const MAX_REPLY_TOKENS: u64 = 8_000;
 /// The tool that Anthropic's models are made to answer with.
-const TOOL: &str = "report";
+const REPORT_TOOL: &str = "report";
 
 /// How chat completions are asked for JSON. Not every service that has them knows all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ResponseFormat {
     /// By its schema, as `OpenAI` has it.
     Schema,
     /// As some object; the prompt tells which.
@@ -25,7 +26,7 @@ pub(super) enum Form {
     Plain,
 }
 
-impl Form {
+impl ResponseFormat {
     /// The best first.
     pub(super) const ALL: [Self; 3] = [Self::Schema, Self::Object, Self::Plain];
 
@@ -36,7 +37,7 @@ impl Form {
 
 impl Api {
     /// Whether a request can be written in several forms.
-    pub(super) fn has_forms(self) -> bool {
+    pub(super) fn has_formats(self) -> bool {
         match self {
             Self::OpenAi => true,
             Self::Anthropic | Self::Gemini => false,
@@ -59,7 +60,7 @@ pub(super) struct Reply {
 }
 
 /// The request that asks `prompt`; none where key or address cannot be sent.
-pub(super) fn request(model: &JudgeModel, prompt: &str, form: Form) -> Option<Request> {
+pub(super) fn request(model: &JudgeModel, prompt: &str, form: ResponseFormat) -> Option<Request> {
     let schema = reply_schema();
     let name = &model.model;
     let (path, header, body) = match model.api {
@@ -73,14 +74,14 @@ pub(super) fn request(model: &JudgeModel, prompt: &str, form: Form) -> Option<Re
             "x-api-key",
             json!({
                 "model": name,
-                "max_tokens": MOST_TOKENS,
+                "max_tokens": MAX_REPLY_TOKENS,
                 "messages": [{"role": "user", "content": prompt}],
                 "tools": [{
-                    "name": TOOL,
+                    "name": REPORT_TOOL,
                     "description": "Reports the findings.",
                     "input_schema": schema,
                 }],
-                "tool_choice": {"type": "tool", "name": TOOL},
+                "tool_choice": {"type": "tool", "name": REPORT_TOOL},
             }),
         ),
         Api::Gemini => (
@@ -89,7 +90,7 @@ pub(super) fn request(model: &JudgeModel, prompt: &str, form: Form) -> Option<Re
             json!({
                 "contents": [{"role": "user", "parts": [{"text": prompt}]}],
                 "generationConfig": {
-                    "maxOutputTokens": MOST_TOKENS,
+                    "maxOutputTokens": MAX_REPLY_TOKENS,
                     "responseMimeType": "application/json",
                     "responseSchema": without_unknown(schema),
                 },
@@ -119,23 +120,23 @@ pub(super) fn request(model: &JudgeModel, prompt: &str, form: Form) -> Option<Re
     })
 }
 
-fn completion(model: &str, prompt: &str, form: Form, schema: &Value) -> Value {
+fn completion(model: &str, prompt: &str, form: ResponseFormat, schema: &Value) -> Value {
     let mut body = json!({
         "model": model,
         "messages": [{"role": "user", "content": prompt}],
     });
     let (limit, format) = match form {
-        Form::Schema => (
+        ResponseFormat::Schema => (
             "max_completion_tokens",
             json!({
                 "type": "json_schema",
-                "json_schema": {"name": TOOL, "strict": true, "schema": schema},
+                "json_schema": {"name": REPORT_TOOL, "strict": true, "schema": schema},
             }),
         ),
-        Form::Object => ("max_tokens", json!({"type": "json_object"})),
-        Form::Plain => ("max_tokens", Value::Null),
+        ResponseFormat::Object => ("max_tokens", json!({"type": "json_object"})),
+        ResponseFormat::Plain => ("max_tokens", Value::Null),
     };
-    body[limit] = json!(MOST_TOKENS);
+    body[limit] = json!(MAX_REPLY_TOKENS);
     if !format.is_null() {
         body["response_format"] = format;
     }

@@ -12,7 +12,7 @@ use agents::sandbox::{Mode, Sandbox};
 use platform::settings::{ExposeSecret, Reader, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::absolute;
+use super::paths::absolute;
 
 /// Where the programs are, which models they ask, and what they get of the environment.
 #[derive(Clone, Debug, Default)]

@@ -1,8 +1,9 @@
 //! The figures as CSV (RFC 4180), one line per run, break and dimension, for tables and statistics
 //! programs. A figure that is not defined is an empty field.
 
-use crate::across::Across;
+use super::format::counts;
 use crate::document::ResultDocument;
+use crate::overall_document::OverallDocument;
 
 const HEAD: [&str; 29] = [
     "task",
@@ -41,7 +42,7 @@ const HEAD: [&str; 29] = [
 /// # Errors
 ///
 /// Memory is short: nothing else can fail.
-pub fn csv(document: &ResultDocument) -> Result<String, csv::Error> {
+pub fn task_csv(document: &ResultDocument) -> Result<String, csv::Error> {
     let mut lines = csv::WriterBuilder::new().from_writer(Vec::new());
     lines.write_record(HEAD)?;
     let task = &document.task;
@@ -107,7 +108,7 @@ pub fn csv(document: &ResultDocument) -> Result<String, csv::Error> {
 /// # Errors
 ///
 /// Memory is short: nothing else can fail.
-pub fn csv_across(across: &Across) -> Result<String, csv::Error> {
+pub fn overall_csv(overall: &OverallDocument) -> Result<String, csv::Error> {
     let mut lines = csv::WriterBuilder::new().from_writer(Vec::new());
     lines.write_record([
         "rank",
@@ -143,7 +144,7 @@ pub fn csv_across(across: &Across) -> Result<String, csv::Error> {
         "void",
     ])?;
     let count = |count: Option<usize>| count.map(|count| count.to_string()).unwrap_or_default();
-    for row in across.leaderboard.iter().chain(&across.unranked_agents) {
+    for row in overall.leaderboard.iter().chain(&overall.unranked_agents) {
         let mut record = vec![count(row.rank), safe(&row.agent), row.trials.to_string()];
         for estimate in [&row.score, &row.retention, &row.item_retention] {
             record.extend([estimate.mean, estimate.low, estimate.high].map(number));
@@ -158,7 +159,7 @@ pub fn csv_across(across: &Across) -> Result<String, csv::Error> {
         ]);
         let rate = &row.failure_rate;
         record.extend([rate.mean, rate.low, rate.high].map(number));
-        record.push(super::failures(row));
+        record.push(counts(&row.failures));
         let recall = &row.free_recall;
         record.extend([recall.mean, recall.low, recall.high].map(number));
         let effect = row.design_effect;
@@ -168,7 +169,7 @@ pub fn csv_across(across: &Across) -> Result<String, csv::Error> {
             number(effect.map(|effect| effect.effective_n)),
         ]);
         record.push(row.dimensions_without_probes.join(" "));
-        record.push(super::counts(&row.void));
+        record.push(counts(&row.void));
         lines.write_record(record)?;
     }
     finished(lines)

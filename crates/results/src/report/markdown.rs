@@ -1,57 +1,42 @@
-//! A report as Markdown. Plots are named, not shown: they are files of their own.
+//! A report as Markdown. Plots are named and not embedded.
 
-use super::plots::Plot;
-use super::sections::{Part, Report, Table};
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, context};
 
-/// Writes it, for a place where the plots lie beside it.
-pub fn markdown(report: &Report) -> String {
-    written(report, |plot| {
-        format!("Plot: `{}` ({})", plot.file(), plot.title)
+use super::format::template_syntax;
+use super::model::{Report, plot_file};
+
+/// Returns the report as Markdown, for a folder that also contains the plots.
+///
+/// # Errors
+///
+/// The template cannot be rendered, which is an error of this program.
+pub fn markdown(report: &Report) -> Result<String, Error> {
+    render(report, true)
+}
+
+/// Returns the report as Markdown, for a place without plots.
+///
+/// # Errors
+///
+/// The template cannot be rendered, which is an error of this program.
+pub fn markdown_without_plots(report: &Report) -> Result<String, Error> {
+    render(report, false)
+}
+
+fn render(report: &Report, has_plot_files: bool) -> Result<String, Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(template_syntax());
+    environment.add_filter("cell", |text: &str| cell(text));
+    environment.add_filter("plot_file", |name: &str| plot_file(name));
+    environment.add_template("report.md", include_str!("../../templates/report.md.j2"))?;
+    environment.get_template("report.md")?.render(context! {
+        has_plot_files,
+        ..Serde(report)
     })
 }
 
-/// Writes it, for a place where there are no plots: none is named that nobody can open.
-pub fn markdown_alone(report: &Report) -> String {
-    written(report, |plot| {
-        format!("Plot, in the HTML report only: {}", plot.title)
-    })
-}
-
-fn written(report: &Report, plotted: impl Fn(&Plot) -> String) -> String {
-    let mut text = format!("# {}\n\n", cell(&report.title));
-    if let Some(warning) = &report.warning {
-        text.push_str(&format!("> **{}**\n\n", cell(warning)));
-    }
-    for (name, value) in &report.facts {
-        text.push_str(&format!("* {name}: {}\n", cell(value)));
-    }
-    for section in &report.sections {
-        text.push_str(&format!("\n## {}\n\n{}\n\n", section.title, section.note));
-        for part in &section.parts {
-            match part {
-                Part::Table(found) => table(&mut text, found),
-                Part::Plot(plot) => {
-                    text.push_str(&plotted(plot));
-                    text.push_str("\n\n");
-                }
-                Part::Missing(why) => text.push_str(&format!("{}\n\n", cell(why))),
-            }
-        }
-    }
-    text
-}
-
-fn table(text: &mut String, table: &Table) {
-    text.push_str(&format!("| {} |\n", table.head.join(" | ")));
-    text.push_str(&format!("|{}\n", " --- |".repeat(table.head.len())));
-    for row in &table.rows {
-        let cells: Vec<String> = row.iter().map(|text| cell(text)).collect();
-        text.push_str(&format!("| {} |\n", cells.join(" | ")));
-    }
-    text.push('\n');
-}
-
-/// Text from outside in a table or a line: one line, no new cell, no markup.
+/// Returns untrusted text as one line that starts no new cell and contains no markup.
 fn cell(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {

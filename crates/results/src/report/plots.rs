@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use evaluation::leaderboard::{estimate, retention_estimate};
 use evaluation::statistics::RiskCoverage;
 
-use super::figure;
+use super::format::{estimate as interval, figure};
+use super::model::Plot;
 use super::svg::{Anchor, COLOURS, Drawing};
-use crate::across::Across;
 use crate::document::{ResultDocument, RowPart, RunPart};
+use crate::overall_document::OverallDocument;
 use crate::run_stats::ContextPoint;
 
 /// Where names of agents end and figures begin.
@@ -18,22 +19,8 @@ const ROW: f64 = 30.0;
 /// Pictures of single runs, at most.
 const MOST_RUNS: usize = 12;
 
-/// A plot.
-pub struct Plot {
-    pub name: &'static str,
-    pub title: &'static str,
-    pub svg: String,
-}
-
-impl Plot {
-    /// The name of its file.
-    pub fn file(&self) -> String {
-        format!("plot-{}.svg", self.name.replace('_', "-"))
-    }
-}
-
 /// Every plot for which there are figures.
-pub fn plots(document: &ResultDocument) -> Vec<Plot> {
+pub fn task_plots(document: &ResultDocument) -> Vec<Plot> {
     let runs = &document.runs;
     [
         scores(&document.leaderboard),
@@ -49,16 +36,19 @@ pub fn plots(document: &ResultDocument) -> Vec<Plot> {
 }
 
 /// Every plot over several tasks for which there are figures.
-pub(super) fn plots_across(across: &Across) -> Vec<Plot> {
-    let runs = &across.measured;
+pub(super) fn overall_plots(overall: &OverallDocument) -> Vec<Plot> {
+    let runs = &overall.measured;
     [
-        scores(&across.leaderboard),
+        scores(&overall.leaderboard),
         retention(runs),
         forgetting(runs, |run| {
-            across.pull_requests.get(&run.id).map_or("", String::as_str)
+            overall
+                .pull_requests
+                .get(&run.id)
+                .map_or("", String::as_str)
         }),
         attribution(runs),
-        risk_coverage(&across.risk_coverage),
+        risk_coverage(&overall.risk_coverage),
     ]
     .into_iter()
     .flatten()
@@ -113,7 +103,7 @@ fn scores(rows: &[RowPart]) -> Option<Plot> {
         if let Some(mean) = row.overall_score {
             drawing.dot((place(mean), y), COLOURS[0]);
         }
-        says.push(format!("{} {}", row.agent, super::estimate(&row.score)));
+        says.push(format!("{} {}", row.agent, interval(&row.score)));
     }
     drawing.text(
         (place(0.5), bottom + 36.0),
@@ -347,7 +337,7 @@ fn forgetting<'a>(
                 drawing.dot((place, y(mean)), colour);
                 line.push((place, y(mean)));
             }
-            told.push(super::estimate(&found));
+            told.push(interval(&found));
         }
         if line.len() < 2 {
             told = vec!["not defined".to_owned()];

@@ -1,14 +1,14 @@
-//! The JSON Schemas (draft 2020-12) of the documents, as they are published in `docs/`.
+//! JSON Schemas (draft 2020-12) of the documents, as published in `docs/`.
 
-use crate::across::Across;
 use crate::document::ResultDocument;
+use crate::overall_document::OverallDocument;
 
-/// That of `result.json`.
-pub fn json_schema() -> serde_json::Value {
+/// Returns the schema of `result.json`.
+pub fn result_schema() -> serde_json::Value {
     schemars::schema_for!(ResultDocument).to_value()
 }
 
-/// That of the document over several tasks (`membreak report --across --format json`).
-pub fn across_schema() -> serde_json::Value {
-    schemars::schema_for!(Across).to_value()
+/// Returns the schema of the document over several tasks (`membreak report --across --format json`).
+pub fn overall_schema() -> serde_json::Value {
+    schemars::schema_for!(OverallDocument).to_value()
 }

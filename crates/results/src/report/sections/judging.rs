@@ -1,0 +1,128 @@
+//! Tables of the judging: judges, free recall and open questions.
+
+use crate::document::{ResultDocument, RunPart};
+use crate::report::format::{estimate, figure};
+use crate::report::model::{Part, Table};
+
+pub(super) fn judges(document: &ResultDocument) -> Part {
+    let head = [
+        "judge",
+        "cases",
+        "false accepts",
+        "false rejects",
+        "unread",
+        "may rank",
+        "why not",
+        "battery, US dollars",
+        "votes, US dollars",
+    ];
+    let judging = &document.judging;
+    let rows = judging.judges.iter().map(|judge| {
+        vec![
+            judge.name.clone(),
+            judge.cases.to_string(),
+            estimate(&judge.false_accept),
+            estimate(&judge.false_reject),
+            judge.unread.to_string(),
+            if judge.may_rank { "yes" } else { "no" }.to_owned(),
+            judge.why.clone().unwrap_or_default(),
+            figure(judge.cost_usd),
+            figure(judge.votes_cost_usd),
+        ]
+    });
+    let agreement = judging.agreement.iter().map(|part| {
+        let mut row = vec![
+            part.measure.replace('_', " "),
+            part.items.to_string(),
+            estimate(&part.value),
+        ];
+        row.resize(9, String::new());
+        row
+    });
+    Table::part(
+        "Judges on the adversarial battery, and their agreement",
+        &head,
+        rows.chain(agreement),
+    )
+}
+
+pub(super) fn free_recalls(runs: &[RunPart]) -> Part {
+    let head = [
+        "agent",
+        "trial",
+        "break",
+        "arm",
+        "judge",
+        "jurors",
+        "facts",
+        "claimed",
+        "right",
+        "ungraded",
+        "precision",
+        "recall",
+        "note",
+    ];
+    let rows = runs.iter().flat_map(|run| {
+        run.recall.iter().map(|part| {
+            vec![
+                run.agent.clone(),
+                run.trial.to_string(),
+                part.index.to_string(),
+                part.arm.clone(),
+                part.judge.clone(),
+                part.claims
+                    .jurors
+                    .map_or_else(String::new, |jurors| jurors.to_string()),
+                part.claims.facts.to_string(),
+                part.claims.claimed.to_string(),
+                part.claims.right.to_string(),
+                part.claims.ungraded.to_string(),
+                figure(part.claims.precision),
+                figure(part.claims.recall),
+                part.claims.note.clone().unwrap_or_default(),
+            ]
+        })
+    });
+    Table::part("Free recall", &head, rows)
+}
+
+pub(super) fn open_questions(runs: &[RunPart]) -> Part {
+    let head = [
+        "agent",
+        "trial",
+        "topic",
+        "break",
+        "arm",
+        "judge",
+        "facts",
+        "claimed",
+        "right",
+        "ungraded",
+        "precision",
+        "recall",
+    ];
+    let rows = runs.iter().flat_map(|run| {
+        run.open.iter().map(|part| {
+            vec![
+                run.agent.clone(),
+                run.trial.to_string(),
+                part.topic.clone(),
+                // The cold arm belongs to none.
+                if part.index == 0 {
+                    "–".to_owned()
+                } else {
+                    part.index.to_string()
+                },
+                part.arm.clone(),
+                part.judge.clone(),
+                part.claims.facts.to_string(),
+                part.claims.claimed.to_string(),
+                part.claims.right.to_string(),
+                part.claims.ungraded.to_string(),
+                figure(part.claims.precision),
+                figure(part.claims.recall),
+            ]
+        })
+    });
+    Table::part("Open questions", &head, rows)
+}

@@ -1,0 +1,137 @@
+//! What every stage is given, and how it keeps what it finds.
+//!
+//! Every transaction on behalf of a job begins with the fence of its lease ([`Worker::begin`]), so
+//! a worker that lost its lease cannot change anything any more.
+
+use std::sync::Arc;
+
+use agents::adapter::AgentAdapter;
+use agents::sandbox::Sandbox;
+use bytes::Bytes;
+use entity::{RunId, TaskId};
+use platform::artifacts::Staged;
+use platform::connect::Platform;
+use platform::queue::Notification;
+use platform::queue::lease::Lease;
+use platform::telemetry::chain;
+use sea_orm::{DatabaseTransaction, TransactionTrait};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::job_error::JobError;
+use crate::judges::battery::BatteryCache;
+use crate::judges::judge::Judge;
+use crate::runtime::agent_availability::AgentAvailability;
+use crate::settings::WorkerSettings;
+
+/// What all stages share.
+pub(crate) struct Worker {
+    pub(crate) settings: WorkerSettings,
+    pub(crate) platform: Platform,
+    pub(crate) adapters: Vec<Arc<dyn AgentAdapter>>,
+    pub(crate) availability: AgentAvailability,
+    pub(crate) judges: Vec<Box<dyn Judge>>,
+    pub(crate) batteries: BatteryCache,
+    /// What agents' programs are confined by.
+    pub(crate) sandbox: Sandbox,
+}
+
+/// A text to keep as an artifact.
+pub(crate) struct TextArtifact<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) media_type: &'a str,
+    pub(crate) text: &'a str,
+}
+
+/// One claimed unit of work.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimedJob {
+    pub(crate) lease: Lease,
+    /// Cancelled when a user asked for it, the lease is lost, or the worker stops.
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Worker {
+    /// Begins a transaction on behalf of a job.
+    pub(crate) async fn begin(&self, job: &ClaimedJob) -> Result<DatabaseTransaction, JobError> {
+        let transaction = self.platform.database.begin().await?;
+        job.lease.fence(&transaction).await?;
+        Ok(transaction)
+    }
+
+    /// Keeps texts of a task or a run, behind the fence: a worker that lost its lease replaces
+    /// nothing.
+    pub(crate) async fn store_texts(
+        &self,
+        job: &ClaimedJob,
+        run: Option<RunId>,
+        texts: &[TextArtifact<'_>],
+    ) -> Result<(), JobError> {
+        let (store, task) = (&self.platform.artifacts, job.lease.task_id);
+        let mut staged = Vec::with_capacity(texts.len());
+        for text in texts {
+            let TextArtifact {
+                name,
+                media_type,
+                text,
+            } = text;
+            staged.push(store.stage_text(task, run, name, media_type, text).await?);
+        }
+        self.record_artifacts(job, &staged).await
+    }
+
+    /// Keeps bytes that nobody but a worker reads, behind the fence.
+    pub(crate) async fn store_private(
+        &self,
+        job: &ClaimedJob,
+        run: Option<RunId>,
+        name: &str,
+        bytes: Bytes,
+    ) -> Result<(), JobError> {
+        let (store, task) = (&self.platform.artifacts, job.lease.task_id);
+        let staged = store.stage_private(task, run, name, bytes).await?;
+        self.record_artifacts(job, &[staged]).await
+    }
+
+    /// Keeps bytes out of which the caller has taken the secrets, behind the fence.
+    pub(crate) async fn store_redacted(
+        &self,
+        job: &ClaimedJob,
+        run: Option<RunId>,
+        name: &str,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<(), JobError> {
+        let (store, task) = (&self.platform.artifacts, job.lease.task_id);
+        let staged = store
+            .stage_redacted(task, run, name, media_type, bytes)
+            .await?;
+        self.record_artifacts(job, &[staged]).await
+    }
+
+    async fn record_artifacts(&self, job: &ClaimedJob, staged: &[Staged]) -> Result<(), JobError> {
+        let store = &self.platform.artifacts;
+        let mut replaced = Vec::with_capacity(staged.len());
+        let transaction = self.begin(job).await?;
+        for staged in staged {
+            replaced.push(store.record(&transaction, staged).await?.1);
+        }
+        transaction.commit().await?;
+        for replaced in replaced {
+            store.discard(replaced).await;
+        }
+        Ok(())
+    }
+
+    /// After a commit: wakes the readers of a task and notifications for new work. Neither can fail the
+    /// work that is already stored.
+    pub(crate) async fn notify(&self, task: TaskId, notifications: &[Notification]) {
+        self.platform.event_notifier.notify(task).await;
+        if notifications.is_empty() {
+            return;
+        }
+        if let Err(error) = self.platform.notifier.notify(notifications).await {
+            warn!(task.id = %task, error = chain(&error), "the bell cannot be rung, a sweep will");
+        }
+    }
+}

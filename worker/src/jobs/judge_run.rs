@@ -1,0 +1,65 @@
+//! Judges a run: a grade for every answer, figures for every dimension, and the run's end.
+
+use domain::vocabulary::TaskStatus;
+use entity::{RunId, TaskId, agent_run, task};
+use platform::queue::lease;
+use sea_orm::EntityTrait;
+use tracing::{info, warn};
+
+use crate::job_context::{ClaimedJob, Worker};
+use crate::job_error::JobError;
+use crate::lifecycle::{RunEnd, end_job, end_run};
+use crate::material::load_material;
+use crate::run_identity::RunIdentity;
+use crate::scoring::judges::ensure_judging;
+use crate::scoring::probes::{grade_run, store_run_grades};
+use crate::scoring::recall::{judge_recalls, load_facts};
+use crate::task_probes::load_probes;
+
+pub(crate) async fn judge_run(
+    worker: &Worker,
+    job: &ClaimedJob,
+    task_id: TaskId,
+    run_id: RunId,
+) -> Result<(), JobError> {
+    let database = &worker.platform.database;
+    let task = task::Entity::find_by_id(task_id).one(database).await?;
+    let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
+    let (Some(task), Some(run)) = (task, run) else {
+        warn!("there is no run {run_id} any more");
+        return end_job(worker, job).await;
+    };
+    if run.status.is_final() {
+        return end_job(worker, job).await;
+    }
+    if task.status == TaskStatus::Cancelled {
+        return Err(JobError::Cancelled);
+    }
+    let probes = load_probes(worker, task_id).await?.into_iter().collect();
+    let grades = grade_run(worker, &task, &run, &probes).await?;
+    // A run whose seal broke shows its figures, and has no score.
+    let is_measurement = run.compression_detected && !run.seal_broken;
+    let first = grades.first().filter(|_| is_measurement);
+    let end = RunEnd::Done {
+        overall_score: first.and_then(|figures| figures.overall_score),
+        passed: first.and_then(|figures| figures.passed),
+    };
+    let answers = grades.len();
+    let number = task.judging;
+    let judges = ensure_judging(worker, job, task_id, number).await?;
+    let material = load_material(worker, task_id).await?;
+    let facts = load_facts(worker, &task, &material).await?;
+    let recalls = judge_recalls(worker, &run, number, &facts, &judges).await?;
+    recalls.store_votes(worker, job, &run, number).await?;
+
+    let transaction = worker.begin(job).await?;
+    store_run_grades(&transaction, run_id, number, grades).await?;
+    recalls.store(&transaction, &run, number).await?;
+    let redactor = &worker.platform.redactor;
+    let notifications = end_run(&transaction, &RunIdentity::from(&run), &end, redactor).await?;
+    lease::finish(&transaction, &job.lease).await?;
+    transaction.commit().await?;
+    worker.notify(task_id, &notifications).await;
+    info!(run.id = %run_id, "judged run {run_id}: {answers} answers");
+    Ok(())
+}

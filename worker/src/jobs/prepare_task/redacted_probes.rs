@@ -1,0 +1,81 @@
+//! Probes that cannot be asked, because their right answers would not be stored as they are said.
+//!
+//! Answers are stored without anything that looks like a key, and graded as they are stored: a
+//! constant that looks like one would be wrong in every arm, however well it is known.
+
+use std::collections::BTreeMap;
+
+use evaluation::probe::{Grader, Probe, ProbeSet};
+use platform::redaction::Redactor;
+
+/// Why they are dropped, in the generator's report.
+const REASON: &str = "the answer looks like a secret, and is not stored";
+
+/// Label → why the probe cannot be asked.
+pub(crate) fn redacted_probes(
+    set: &ProbeSet,
+    redactor: &Redactor,
+) -> BTreeMap<String, &'static str> {
+    set.probes
+        .iter()
+        .filter(|probe| values(probe).any(|value| changes(redactor, value)))
+        .map(|probe| (probe.label.clone(), REASON))
+        .collect()
+}
+
+/// Everything that an answer is compared with.
+fn values(probe: &Probe) -> impl Iterator<Item = &String> {
+    let (values, more): (&[String], &[String]) = match &probe.grader {
+        Grader::Exact { accept } => (accept, &[]),
+        Grader::Set { items } | Grader::Sequence { items } => (items, &[]),
+        Grader::Choice { choices, .. } => (choices, &[]),
+        Grader::Current { current, replaced } => (current.as_deref().unwrap_or_default(), replaced),
+    };
+    values.iter().chain(more)
+}
+
+/// Alone, or in the line that is read.
+fn changes(redactor: &Redactor, value: &str) -> bool {
+    let line = format!("ANSWER: {value}");
+    redactor.redact(value) != value || redactor.redact(&line) != line
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::vocabulary::Dimension;
+    use evaluation::probe::{Combine, GeneratorReport, Key, ProbeKind};
+
+    use super::*;
+
+    #[test]
+    fn what_would_be_graded_as_it_is_not_said_is_not_asked() {
+        let probe = |label: &str, value: &str| Probe {
+            label: label.to_owned(),
+            dimension: Dimension::Ar,
+            kind: ProbeKind::ConstantValue,
+            question: format!("What is `{label}`?"),
+            grader: Grader::Exact {
+                accept: vec![value.to_owned()],
+            },
+            distractors: Vec::new(),
+            source: None,
+            key: Key {
+                combine: Combine::Single,
+                versions: Vec::new(),
+            },
+        };
+        let set = ProbeSet {
+            seed: 1,
+            probes: vec![
+                probe("AR-01", "17"),
+                probe("AR-02", "ghp_16C7e42F292c6912E7710c838347Ae178B4a"),
+                probe("AR-03", "our-own-secret-word"),
+            ],
+            teaching: Vec::new(),
+            report: GeneratorReport::default(),
+        };
+        let redactor = Redactor::new(["our-own-secret-word".to_owned()]);
+        let found = redacted_probes(&set, &redactor);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["AR-02", "AR-03"]);
+    }
+}

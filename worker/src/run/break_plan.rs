@@ -1,0 +1,123 @@
+//! How the break of a run is to come about.
+
+use agents::adapter::Capabilities;
+use domain::vocabulary::Trigger;
+
+/// What a task asks for, as far as its agent can do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BreakPlan {
+    /// The agent compacts by itself when its context is full.
+    pub(crate) by_itself: bool,
+    /// When the context has reached its size, the program's own threshold is lowered for one turn.
+    pub(crate) forced: bool,
+    /// By the program's own command.
+    pub(crate) manual: bool,
+    /// Whether the workspace is emptied before a break that we bring about, by either way.
+    pub(crate) seal_forced: bool,
+    pub(crate) seal_manual: bool,
+    /// Whether the agent reads on until its context has reached its size; else it reads one turn.
+    pub(crate) reads_on: bool,
+}
+
+impl BreakPlan {
+    /// Plans the break of a task. `sized`: the task names the size of the context.
+    ///
+    /// A break that comes when it pleases cannot be sealed beforehand, so a task that demands the
+    /// seal gets none of that kind.
+    pub(crate) fn new(
+        trigger: Trigger,
+        seal_before_break: Option<bool>,
+        sized: bool,
+        can: Capabilities,
+    ) -> Self {
+        let (auto, manual) = match trigger {
+            Trigger::Auto => (true, false),
+            Trigger::Manual => (false, true),
+            Trigger::AutoThenManual => (true, true),
+        };
+        let by_itself = auto && can.auto_compaction && seal_before_break != Some(true);
+        let forced = auto && can.forced_compaction;
+        Self {
+            by_itself,
+            forced,
+            manual: manual && can.manual_compaction,
+            seal_forced: seal_before_break.unwrap_or(false),
+            seal_manual: seal_before_break.unwrap_or(true),
+            reads_on: by_itself || forced || sized,
+        }
+    }
+
+    /// Why there was no break, for people.
+    pub(crate) fn why_none(self, trigger: Trigger, can: Capabilities, turns: u32) -> Vec<String> {
+        let mut why = Vec::new();
+        let auto = !matches!(trigger, Trigger::Manual);
+        if self.by_itself {
+            why.push(format!(
+                "no compaction by itself in {turns} turns (MAX_TURNS)"
+            ));
+        } else if auto && can.auto_compaction {
+            why.push(
+                "a compaction by itself cannot be sealed beforehand (seal_before_break)".to_owned(),
+            );
+        } else if auto {
+            why.push("it does not compact by itself".to_owned());
+        }
+        if self.forced {
+            why.push("with its threshold lowered it compacted nothing".to_owned());
+        }
+        if self.manual {
+            why.push("its compact command compacted nothing".to_owned());
+        } else if !matches!(trigger, Trigger::Auto) {
+            why.push("it has no compact command".to_owned());
+        }
+        why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Capabilities {
+        Capabilities {
+            fork: true,
+            manual_compaction: true,
+            auto_compaction: true,
+            forced_compaction: true,
+            resume: true,
+            usage: true,
+            tools_off: true,
+        }
+    }
+
+    #[test]
+    fn our_own_break_is_sealed_and_its_own_is_not_where_nobody_says() {
+        let plan = BreakPlan::new(Trigger::AutoThenManual, None, false, all());
+        assert!(plan.by_itself && plan.forced && plan.manual);
+        assert!(plan.seal_manual && !plan.seal_forced);
+    }
+
+    #[test]
+    fn a_demanded_seal_excludes_breaks_that_come_when_they_please() {
+        let plan = BreakPlan::new(Trigger::Auto, Some(true), false, all());
+        assert!(!plan.by_itself && plan.forced && plan.seal_forced && !plan.manual);
+        let controls = Capabilities {
+            forced_compaction: false,
+            ..all()
+        };
+        let plan = BreakPlan::new(Trigger::Auto, Some(true), false, controls);
+        assert!(!plan.by_itself && !plan.forced && !plan.reads_on);
+        let why = plan.why_none(Trigger::Auto, controls, 0);
+        assert!(
+            why.iter().any(|why| why.contains("seal_before_break")),
+            "{why:?}"
+        );
+    }
+
+    #[test]
+    fn a_manual_break_waits_for_no_size_unless_one_is_named() {
+        assert!(!BreakPlan::new(Trigger::Manual, None, false, all()).reads_on);
+        let sized = BreakPlan::new(Trigger::Manual, None, true, all());
+        assert!(sized.reads_on && !sized.by_itself && !sized.forced);
+    }
+}

@@ -1,0 +1,81 @@
+//! Which agents are there, asked once in a while: asking starts their programs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agents::adapter::{AgentAdapter, Presence, Profile};
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+/// How long an answer holds: somebody may install an agent while the worker runs.
+const CACHE_TIME: Duration = Duration::from_secs(300);
+
+/// What was found, by the agent's name.
+#[derive(Default)]
+pub(crate) struct AgentAvailability {
+    found: Mutex<HashMap<String, (Instant, Presence)>>,
+}
+
+/// One agent in a worker's row.
+#[derive(Serialize)]
+pub(crate) struct AgentStatus {
+    #[serde(flatten)]
+    profile: Profile,
+    available: bool,
+    version: Option<String>,
+    program: Option<String>,
+    /// Why it is not available.
+    problem: Option<String>,
+    /// How to make it available.
+    fix: Option<String>,
+}
+
+impl AgentAvailability {
+    /// Whether an agent is there, asked again when the last answer is old.
+    pub(crate) async fn check(&self, adapter: &Arc<dyn AgentAdapter>) -> Presence {
+        let name = &adapter.profile().name;
+        if let Some((at, presence)) = self.found.lock().await.get(name)
+            && at.elapsed() < CACHE_TIME
+        {
+            return presence.clone();
+        }
+        let presence = adapter.probe().await;
+        self.found
+            .lock()
+            .await
+            .insert(name.clone(), (Instant::now(), presence.clone()));
+        presence
+    }
+
+    /// All agents, as other processes read them.
+    pub(crate) async fn check_all(&self, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<AgentStatus> {
+        let all = adapters.iter().map(|adapter| self.check(adapter));
+        let presences = futures::future::join_all(all).await;
+        adapters
+            .iter()
+            .zip(presences)
+            .map(|(adapter, presence)| {
+                let profile = adapter.profile().clone();
+                match presence {
+                    Presence::Installed { version, program } => AgentStatus {
+                        profile,
+                        available: true,
+                        version: Some(version),
+                        program: Some(program),
+                        problem: None,
+                        fix: None,
+                    },
+                    Presence::Missing { why, fix } => AgentStatus {
+                        profile,
+                        available: false,
+                        version: None,
+                        program: None,
+                        problem: Some(why),
+                        fix: Some(fix),
+                    },
+                }
+            })
+            .collect()
+    }
+}
