@@ -78,8 +78,9 @@ async fn qwen_conforms() {
     conforms("qwen", &[]).await;
 }
 
-/// Returns the peer that behaves like the recorded iFlow. It belongs to another crate, so cargo does not pass
-/// its path. A test of the whole workspace builds it beside this test. Otherwise it is built here.
+/// Returns the peer that behaves like the recorded iFlow. It belongs to another crate, so cargo
+/// does not pass its path. A test of the whole workspace builds it beside this test. Otherwise it
+/// is built here.
 fn peer() -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let path = here.ancestors().nth(2).unwrap().join("iflow-peer");

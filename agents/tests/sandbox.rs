@@ -1,5 +1,5 @@
-//! Attempts to escape from the sandbox, by programs that are started like agents. Each attempt is first made
-//! without a sandbox, where it must succeed. Otherwise it would prove nothing.
+//! Attempts to escape from the sandbox, by programs that are started like agents. Each attempt is
+//! first made without a sandbox, where it must succeed. Otherwise it would prove nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
@@ -135,7 +135,8 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Makes an attempt without a sandbox, where it must succeed, and in each sandbox, where it must fail.
+/// Makes an attempt without a sandbox, where it must succeed, and in each sandbox, where it must
+/// fail.
 async fn fails_everywhere(access: Access, attempts: &[&str]) {
     for attempt in attempts {
         let (done, said) = Bench::new(&Sandbox::none(), access).run(attempt).await;

@@ -1,5 +1,5 @@
-//! The real programs start in each sandbox of this machine. The programs are in `MEMBREAK_AGENTS_DIR`. A
-//! missing program fails the test.
+//! The real programs start in each sandbox of this machine. The programs are in
+//! `MEMBREAK_AGENTS_DIR`. A missing program fails the test.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]

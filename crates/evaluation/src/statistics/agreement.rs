@@ -87,8 +87,8 @@ fn alpha(items: &[&(usize, usize)]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// The 2 x 2 table of yes/no readings that texts on kappa use: 20 both yes, 15 both no, 5 and 10
-    /// mixed. `p_o = 0.7`, `p_e = 0.5`, so kappa = 0.4.
+    /// The 2 x 2 table of yes/no readings that texts on kappa use: 20 both yes, 15 both no, 5 and
+    /// 10 mixed. `p_o = 0.7`, `p_e = 0.5`, so kappa = 0.4.
     #[test]
     fn kappa_of_a_known_table() {
         let mut votes = vec![(true, true); 20];
@@ -147,8 +147,8 @@ mod tests {
         assert!((alpha.value - 0.095).abs() < 5e-4, "{}", alpha.value);
     }
 
-    /// The package `krippendorff` 0.9.0 (Python) gives 0.652 605 for these votes of three judges, and
-    /// [0.324, 0.926] over 20,000 resamples of the items by NumPy, with tails of 0.015 9.
+    /// The package `krippendorff` 0.9.0 (Python) gives 0.652 605 for these votes of three judges,
+    /// and [0.324, 0.926] over 20,000 resamples of the items by NumPy, with tails of 0.015 9.
     #[test]
     fn alpha_of_three_judges_as_another_program_has_it() {
         let judges = [

@@ -234,8 +234,8 @@ mod tests {
     }
 
     /// The mean of a resample of k ones among n values is binomial, so the percentiles are known
-    /// from its table. For ten clusters 0.855 % are cut off: 1 and 9 of 10 remain for p = 0.5, 5 and
-    /// 10 of 10 for p = 0.8.
+    /// from its table. For ten clusters 0.855 % are cut off: 1 and 9 of 10 remain for p = 0.5, 5
+    /// and 10 of 10 for p = 0.8.
     #[test]
     fn the_bootstrap_of_zeros_and_ones_gives_the_binomial_quantiles() {
         let mut values = vec![0.0; 5];
@@ -272,7 +272,8 @@ mod tests {
     }
 
     /// The lower limit of Clopper and Pearson in scipy 1.17.1: `stats.binomtest(k, k)
-    /// .proportion_ci(0.95, "exact").low` is 0.292 402 for k = 3, 0.691 503 for 10, 0.981 725 for 200.
+    /// .proportion_ci(0.95, "exact").low` is 0.292 402 for k = 3, 0.691 503 for 10, 0.981 725 for
+    /// 200.
     #[test]
     fn sessions_that_are_all_alike_are_not_certain() {
         for (sessions, low) in [(3, 0.292_402), (10, 0.691_503), (200, 0.981_725)] {

@@ -131,8 +131,8 @@ mod tests {
         assert!((effect.effective_n - 3.0).abs() < 1e-12);
     }
 
-    /// Shrout and Fleiss (Psychological Bulletin 86, 1979), table 2: six targets rated by four judges,
-    /// ICC(1,1) = 0.17.
+    /// Shrout and Fleiss (Psychological Bulletin 86, 1979), table 2: six targets rated by four
+    /// judges, ICC(1,1) = 0.17.
     #[test]
     fn the_icc_of_the_published_table() {
         let clusters = [

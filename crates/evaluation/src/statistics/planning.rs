@@ -144,8 +144,8 @@ mod tests {
     use super::*;
 
     /// Cohen (1988) and every table since: a medium effect (d = 0.5) in a paired test at 5 % with a
-    /// power of 80 % takes 34 pairs, a large one (0.8) 15, a small one (0.2) 199; so says statsmodels
-    /// 0.15.0 (`TTestPower().solve_power`: 33.37, 14.30, 198.15), and 8 for 1.2 (7.59).
+    /// power of 80 % takes 34 pairs, a large one (0.8) 15, a small one (0.2) 199; so says
+    /// statsmodels 0.15.0 (`TTestPower().solve_power`: 33.37, 14.30, 198.15), and 8 for 1.2 (7.59).
     #[test]
     fn the_sizes_of_the_tables() {
         for (effect, pairs) in [(0.5, 34), (0.8, 15), (0.2, 199), (1.2, 8)] {

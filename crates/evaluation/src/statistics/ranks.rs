@@ -94,9 +94,9 @@ mod tests {
         assert_eq!(ranks, [one(2), one(1), one(3)]);
     }
 
-    /// scipy 1.17.1, `stats.ttest_rel` of every two: 0.033 for the first two, 0.94 for the last two,
-    /// at most 0.006 for the others. Each agent has three comparisons, so 0.016 7 is the level: at 0.05
-    /// the first would have rank 1 for itself.
+    /// scipy 1.17.1, `stats.ttest_rel` of every two: 0.033 for the first two, 0.94 for the last
+    /// two, at most 0.006 for the others. Each agent has three comparisons, so 0.016 7 is the
+    /// level: at 0.05 the first would have rank 1 for itself.
     #[test]
     fn ranks_are_those_that_paired_tests_at_a_shared_level_leave() {
         let agents = [
