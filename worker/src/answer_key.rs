@@ -1,4 +1,4 @@
-//! The answer key: for control agents, and for a model stub; no real agent gets one.
+//! The answer key for control agents and for a model stub. No real agent gets one.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use sea_orm::{EntityTrait, QueryOrder};
 use crate::job_error::{JobError, io_error};
 use crate::material::{MATERIAL, Material};
 
-/// Writes the key into the HOME of a control; does nothing for any other agent.
+/// Writes the answer key into the HOME of a control agent. Does nothing for any other agent.
 pub(crate) async fn write_answer_key(
     profile: &Profile,
     material: &Material,
@@ -31,11 +31,11 @@ pub(crate) async fn write_answer_key(
     let target = path.clone();
     tokio::task::spawn_blocking(move || write_for_owner(&target, &bytes))
         .await
-        .map_err(|error| JobError::harness(format!("writing an answer key failed: {error}")))?
+        .map_err(|error| JobError::harness(format!("could not write the answer key: {error}")))?
         .map_err(|error| io_error("writing an answer key", &path, error))
 }
 
-/// Readable by nobody else from its first byte on.
+/// Writes a file that only its owner can read, from its first byte on.
 fn write_for_owner(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -48,7 +48,7 @@ fn write_for_owner(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-/// The key to a set of probes, and to what bears on open questions.
+/// Returns the answer key to a set of probes and to the facts behind open questions.
 pub fn key_of(probe_set: &ProbeSet, open: &[OpenFact]) -> AnswerKey {
     AnswerKey {
         entries: probe_set.probes.iter().map(entry).collect(),
@@ -63,11 +63,12 @@ pub fn key_of(probe_set: &ProbeSet, open: &[OpenFact]) -> AnswerKey {
     }
 }
 
-/// The answer key of the newest task, for a model stub; none: it is not prepared yet.
+/// Returns the answer key of the newest task, for a model stub. Returns `None` if the task is not
+/// prepared yet.
 ///
 /// # Errors
 ///
-/// What was prepared cannot be read.
+/// The material of the task cannot be read.
 pub async fn answer_key(platform: &Platform) -> Result<Option<AnswerKey>, String> {
     let unreadable = |error: &(dyn std::error::Error + 'static)| chain(error);
     let newest = task::Entity::find()

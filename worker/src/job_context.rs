@@ -1,7 +1,7 @@
-//! What every stage is given, and how it keeps what it finds.
+//! The worker as jobs see it, and how they store results.
 //!
 //! Every transaction on behalf of a job begins with the fence of its lease ([`Worker::begin`]), so
-//! a worker that lost its lease cannot change anything any more.
+//! a worker that lost its lease cannot change anything.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::judges::judge::Judge;
 use crate::runtime::agent_availability::AgentAvailability;
 use crate::settings::WorkerSettings;
 
-/// What all stages share.
+/// State that all jobs of a worker share.
 pub(crate) struct Worker {
     pub(crate) settings: WorkerSettings,
     pub(crate) platform: Platform,
@@ -32,34 +32,34 @@ pub(crate) struct Worker {
     pub(crate) availability: AgentAvailability,
     pub(crate) judges: Vec<Box<dyn Judge>>,
     pub(crate) batteries: BatteryCache,
-    /// What agents' programs are confined by.
+    /// Confinement of the agents' processes.
     pub(crate) sandbox: Sandbox,
 }
 
-/// A text to keep as an artifact.
+/// A text to store as an artifact.
 pub(crate) struct TextArtifact<'a> {
     pub(crate) name: &'a str,
     pub(crate) media_type: &'a str,
     pub(crate) text: &'a str,
 }
 
-/// One claimed unit of work.
+/// A claimed job.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimedJob {
     pub(crate) lease: Lease,
-    /// Cancelled when a user asked for it, the lease is lost, or the worker stops.
+    /// Token that is cancelled if a user cancels the job, the lease is lost, or the worker stops.
     pub(crate) cancel: CancellationToken,
 }
 
 impl Worker {
-    /// Begins a transaction on behalf of a job.
+    /// Begins a transaction on behalf of a job. Its first statement is the fence of the lease.
     pub(crate) async fn begin(&self, job: &ClaimedJob) -> Result<DatabaseTransaction, JobError> {
         let transaction = self.platform.database.begin().await?;
         job.lease.fence(&transaction).await?;
         Ok(transaction)
     }
 
-    /// Keeps texts of a task or a run, behind the fence: a worker that lost its lease replaces
+    /// Stores texts of a task or a run, behind the fence: a worker that lost its lease replaces
     /// nothing.
     pub(crate) async fn store_texts(
         &self,
@@ -80,7 +80,7 @@ impl Worker {
         self.record_artifacts(job, &staged).await
     }
 
-    /// Keeps bytes that nobody but a worker reads, behind the fence.
+    /// Stores bytes that only workers read, behind the fence.
     pub(crate) async fn store_private(
         &self,
         job: &ClaimedJob,
@@ -93,7 +93,7 @@ impl Worker {
         self.record_artifacts(job, &[staged]).await
     }
 
-    /// Keeps bytes out of which the caller has taken the secrets, behind the fence.
+    /// Stores bytes from which the caller has removed all secrets, behind the fence.
     pub(crate) async fn store_redacted(
         &self,
         job: &ClaimedJob,
@@ -123,15 +123,15 @@ impl Worker {
         Ok(())
     }
 
-    /// After a commit: wakes the readers of a task and notifications for new work. Neither can fail the
-    /// work that is already stored.
+    /// Notifies the readers of a task's events, and workers about new jobs. It is called after a
+    /// commit and cannot fail work that is already stored.
     pub(crate) async fn notify(&self, task: TaskId, notifications: &[Notification]) {
         self.platform.event_notifier.notify(task).await;
         if notifications.is_empty() {
             return;
         }
         if let Err(error) = self.platform.notifier.notify(notifications).await {
-            warn!(task.id = %task, error = chain(&error), "the bell cannot be rung, a sweep will");
+            warn!(task.id = %task, error = chain(&error), "could not notify workers; they will find the jobs by polling");
         }
     }
 }

@@ -11,10 +11,10 @@ use source::SourceError;
 use std::path::Path;
 use std::time::Duration;
 
-/// Why a stage could not do its work.
+/// Error of a job.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
-    /// Nothing may be written any more.
+    /// The lease is lost. Nothing may be written any more.
     #[error("the lease is lost")]
     LeaseLost,
     #[error("cancelled")]
@@ -29,20 +29,20 @@ pub(crate) enum JobError {
     },
 }
 
-/// Whether another attempt may help, and when.
+/// Whether and when a retry may help.
 #[derive(Clone, Debug)]
 pub(crate) enum Retry {
     Never,
-    /// After the ledger's own wait.
+    /// Retry after the delay of the queue.
     Soon,
-    /// After this wait.
+    /// Retry after this delay.
     After(Duration),
-    /// As what failed asks for.
+    /// Retry as the agent's failure demands.
     As(Failure),
 }
 
 impl Retry {
-    /// The least wait before the next attempt, after so many attempts; none: there is to be none.
+    /// Returns the least delay before the next attempt, or `None` if there must be none.
     pub(crate) fn wait(&self, attempts: u32, unit: Duration) -> Option<Duration> {
         match self {
             Self::Never => None,
@@ -54,7 +54,7 @@ impl Retry {
 }
 
 impl JobError {
-    /// A fault of the orchestrator that another attempt will meet again.
+    /// Returns an error of the orchestrator that a retry would meet again.
     pub(crate) fn harness(message: impl Into<String>) -> Self {
         Self::Failed {
             cause: FailureCause::Harness,
@@ -64,7 +64,7 @@ impl JobError {
         }
     }
 
-    /// A limit was reached.
+    /// Returns the error of a limit that was reached.
     pub(crate) fn budget(message: impl Into<String>) -> Self {
         Self::Failed {
             cause: FailureCause::Budget,
@@ -74,7 +74,7 @@ impl JobError {
         }
     }
 
-    /// A fault of the orchestrator that may pass.
+    /// Returns an error of the orchestrator that a retry may avoid.
     pub(crate) fn transient(
         message: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -90,7 +90,7 @@ impl JobError {
 
 impl From<DbErr> for JobError {
     fn from(error: DbErr) -> Self {
-        Self::transient("the database did not do what was asked", error)
+        Self::transient("a database operation failed", error)
     }
 }
 
@@ -105,7 +105,7 @@ impl From<FenceError> for JobError {
 
 impl From<ArtifactError> for JobError {
     fn from(error: ArtifactError) -> Self {
-        Self::transient("the artifact store did not do what was asked", error)
+        Self::transient("an artifact operation failed", error)
     }
 }
 
@@ -117,7 +117,7 @@ impl From<prompts::PromptError> for JobError {
 
 impl From<serde_json::Error> for JobError {
     fn from(error: serde_json::Error) -> Self {
-        Self::harness(format!("a stored document cannot be read: {error}"))
+        Self::harness(format!("could not parse a stored document: {error}"))
     }
 }
 
@@ -127,13 +127,13 @@ impl From<SourceError> for JobError {
             SourceError::Cancelled => Self::Cancelled,
             SourceError::Refused(message) => Self::harness(message),
             SourceError::Git { .. } | SourceError::TimedOut { .. } | SourceError::Io { .. } => {
-                Self::transient("getting the source failed", error)
+                Self::transient("could not read the repository", error)
             }
         }
     }
 }
 
-/// What follows from a failure of an agent.
+/// Converts a failure of an agent: who is responsible, and whether a retry may help.
 fn stage_error(failure: &Failure) -> JobError {
     if failure.cause == Cause::Cancelled {
         return JobError::Cancelled;
@@ -157,7 +157,7 @@ impl From<Failure> for JobError {
     }
 }
 
-/// What went wrong with a path.
+/// Returns the error of a failed file operation.
 pub(crate) fn io_error(doing: &str, path: &Path, error: std::io::Error) -> JobError {
     JobError::transient(format!("{doing} ({})", path.display()), error)
 }

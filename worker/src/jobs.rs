@@ -1,7 +1,7 @@
-//! The stages of a task, in order.
+//! The jobs of a worker, one file per job kind.
 //!
-//! A stage takes ids and leaves rows. It ends its own job in its last transaction; attempts,
-//! leases and cancellation are the [supervisor](crate::supervisor)'s.
+//! A job takes ids and leaves rows. It completes its own queue entry in its last transaction.
+//! Attempts, leases and cancellation belong to the [runtime](crate::runtime).
 
 pub(crate) mod prepare_task;
 pub(crate) mod run_agent;
@@ -16,7 +16,7 @@ use platform::queue::Work;
 use crate::job_context::{ClaimedJob, Worker};
 use crate::job_error::JobError;
 
-/// Does a unit of work.
+/// Performs a claimed job.
 pub(crate) async fn perform(worker: &Arc<Worker>, job: &ClaimedJob) -> Result<(), JobError> {
     match &job.lease.work {
         Work::PrepareTask { task } => prepare_task::prepare_task(worker, job, *task).await,

@@ -1,5 +1,5 @@
-//! How runs and tasks end: well, badly or cancelled. The stages and the supervisor both end runs,
-//! and each way is written here once.
+//! The ends of runs and tasks: done, failed or cancelled. Both jobs and the runtime end runs, and
+//! each way is written here once.
 
 use chrono::Utc;
 use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus};
@@ -16,7 +16,7 @@ use crate::job_context::{ClaimedJob, Worker};
 use crate::job_error::JobError;
 use crate::run_identity::RunIdentity;
 
-/// How a run came to its end.
+/// End of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum RunEnd {
     Done {
@@ -34,8 +34,8 @@ const UNFINISHED_RUN: [RunStatus; 3] = [RunStatus::Queued, RunStatus::Running, R
 const UNFINISHED_TASK: [TaskStatus; 3] =
     [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
 
-/// Ends a run, unless it has already ended, and what follows from it for its task: work to be rung
-/// for after the commit. The caller's transaction has already written, as every one here.
+/// Ends a run, unless it has already ended, and continues its task. Returns notifications to send
+/// after the commit. The caller's transaction has already written, as for every function here.
 pub(crate) async fn end_run(
     transaction: &impl ConnectionTrait,
     who: &RunIdentity,
@@ -122,12 +122,13 @@ pub(crate) async fn end_run(
         let closed = close_cancelled(transaction, who.task, redactor).await?;
         return Ok(closed.unwrap_or_default());
     }
-    // Appending locks the task's row, so of two runs that end at once the second sees the first.
+    // Appending locks the task's row, so of two runs that end at once the second one sees the
+    // first.
     platform::events::append(transaction, who.task, &events, redactor).await?;
     follow_up(transaction, who.task, redactor).await
 }
 
-/// What a task is to do now that a run of it went on: judging, finishing, or ending as cancelled.
+/// Continues a task after one of its runs progressed: judging, finishing, or ending as cancelled.
 /// The caller holds the lock on the task's row.
 pub(crate) async fn follow_up(
     transaction: &impl ConnectionTrait,
@@ -142,7 +143,7 @@ pub(crate) async fn follow_up(
         .all(transaction)
         .await?;
     if statuses.iter().all(|status| status.is_final()) {
-        // Where some are not, they were made again after a cancellation, and the others were not.
+        // If only some are cancelled, the others were retried after a cancellation.
         let all_cancelled = statuses
             .iter()
             .all(|status| *status == RunStatus::Cancelled);
@@ -173,15 +174,15 @@ pub(crate) async fn follow_up(
     Ok(Vec::new())
 }
 
-/// Why a task did not end well.
+/// Reason why a task failed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TaskProblem {
     pub(crate) cause: FailureCause,
     pub(crate) message: String,
 }
 
-/// Ends a task, unless it has already ended; its last event is the last thing written. Returns the
-/// messages to webhooks that are to be rung for.
+/// Ends a task, unless it has already ended. Its last event is written last. Returns the
+/// notifications of its webhook deliveries.
 pub(crate) async fn end_task(
     transaction: &impl ConnectionTrait,
     task_id: TaskId,
@@ -226,14 +227,16 @@ pub(crate) async fn end_task(
     platform::webhooks::enqueue_deliveries(transaction, task_id).await
 }
 
-/// Writes the last event of a task that was cancelled while workers held its jobs: whoever cancels
-/// it sets its status, and the worker that lets go last closes its log. Whether it is cancelled.
+/// Writes the last event of a task that was cancelled while workers held its jobs. Returns `None`
+/// if the task is not cancelled.
+///
+/// The cancelling request sets the status, and the last worker that releases a job closes the log.
 pub(crate) async fn close_cancelled(
     transaction: &impl ConnectionTrait,
     task_id: TaskId,
     redactor: &Redactor,
 ) -> Result<Option<Vec<Notification>>, DbErr> {
-    // Also takes the lock on the task's row, so that only one closes it.
+    // This update also locks the task's row, so that only one worker closes the log.
     let cancelled = task::Entity::update_many()
         .set(task::ActiveModel {
             updated_at: Set(Utc::now()),
@@ -252,7 +255,7 @@ pub(crate) async fn close_cancelled(
         .count(transaction)
         .await?;
     let event = completed_event(TaskStatus::Cancelled, None);
-    // An earlier one may have been followed by a retry.
+    // An earlier last event may have been followed by a retry.
     let last = task_event::Entity::find()
         .filter(task_event::Column::TaskId.eq(task_id))
         .order_by_desc(task_event::Column::Seq)
@@ -273,7 +276,7 @@ pub(crate) async fn close_cancelled(
     Ok(Some(Vec::new()))
 }
 
-/// The last event of a task.
+/// Returns the last event of a task.
 pub(crate) fn completed_event(status: TaskStatus, problem: Option<&TaskProblem>) -> Event {
     Event::Completed {
         status: status.to_string(),
@@ -281,7 +284,7 @@ pub(crate) fn completed_event(status: TaskStatus, problem: Option<&TaskProblem>)
     }
 }
 
-/// Ends a task that cannot be prepared, with all its runs; or one that was cancelled meanwhile.
+/// Ends all unfinished runs of a task that cannot be prepared or was cancelled.
 pub(crate) async fn end_all_runs(
     transaction: &impl ConnectionTrait,
     task_id: TaskId,
@@ -347,7 +350,7 @@ pub(crate) async fn end_all_runs(
     platform::events::append(transaction, task_id, &events, redactor).await
 }
 
-/// Ends a job whose work is already done, gone or cancelled.
+/// Completes a job whose work is already done, deleted or cancelled.
 pub(crate) async fn end_job(worker: &Worker, job: &ClaimedJob) -> Result<(), JobError> {
     let redactor = &worker.platform.redactor;
     let transaction = worker.begin(job).await?;

@@ -1,4 +1,4 @@
-//! `worker`: works until it is told to stop.
+//! `worker`: runs a worker until it is stopped.
 
 use std::process::ExitCode;
 
@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use worker::settings::WorkerSettings;
 
 /// Works on the jobs of Memory-Break Orchestrator. Settings come from the environment (see
-/// .env.example); options here go before them.
+/// .env.example); options given here take precedence.
 #[derive(Debug, Parser)]
 #[command(name = "worker", version)]
 struct Options {
     /// Queues to serve, comma-separated (`prepare`, `run:claude`, `judge`, `finish`).
     #[arg(long, value_delimiter = ',')]
     queues: Option<Vec<String>>,
-    /// Jobs at once.
+    /// Number of jobs at once.
     #[arg(long)]
     slots: Option<std::num::NonZeroU16>,
     /// Write logs as JSON lines.
@@ -74,13 +74,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every bad setting on a line of its own.
+/// Returns every bad setting on its own line.
 fn lines(errors: &platform::settings::SettingErrors) -> String {
     let problems: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
     format!("{errors}:\n  {}", problems.join("\n  "))
 }
 
-/// Stops at SIGTERM or SIGINT; a second signal ends the process at once.
+/// Stops at SIGTERM or SIGINT. A second signal ends the process at once.
 fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

@@ -1,4 +1,4 @@
-//! What a task is prepared to: the pull request and the probes that all of its runs share.
+//! The material of a task: the pull request and the probes that all of its runs share.
 
 use domain::pull_request::PullRequest;
 use entity::TaskId;
@@ -10,47 +10,49 @@ use serde::{Deserialize, Serialize};
 use crate::job_context::Worker;
 use crate::job_error::JobError;
 
-/// Facts that one free recall is held against, at most.
+/// Maximum number of facts that one free recall is graded against.
 pub(crate) const MAX_FACTS: usize = 40;
-/// The artifact with what answers to open questions are held against.
+/// Name of the artifact with the facts that answers to open questions are graded against.
 pub(crate) const OPEN_FACTS: &str = "open_facts.json";
-/// The private artifact that runs read.
+/// Name of the private artifact with the [`Material`].
 pub(crate) const MATERIAL: &str = ".material.json";
 
-/// What the runs of a task need of its pull request, unredacted: the evidence of the probes must
-/// stand in the workspace word for word.
+/// Everything that the runs of a task need of its pull request, unredacted: the evidence of the
+/// probes must be in the workspace verbatim.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Material {
-    /// Without the texts that no run needs.
+    /// The pull request, without the texts that no run needs.
     pub(crate) pull_request: PullRequest,
     pub(crate) probe_set: ProbeSet,
-    /// What answers to open questions are held against. Their topics are asked about.
+    /// Facts that answers to open questions are graded against. Only their topics are asked about.
     #[serde(default)]
     pub(crate) open: Vec<OpenFact>,
 }
 
-/// The smallest context that a run is planned for, in tokens.
+/// Smallest context that a run is planned for, in tokens.
 pub(crate) const LEAST_CONTEXT: u64 = 8_000;
 
-/// What the teaching, the tasks and the replies around it take, in tokens.
+/// Tokens for the teaching, the instructions and the replies around the content.
 const AROUND: u64 = 4_000;
 
-/// What the teaching may take besides the diff, in bytes.
+/// Maximum size of the teaching beside the diff, in bytes.
 const TAUGHT: u64 = 8 << 10;
 
-/// The context, in tokens, in which so many bytes are studied with room to spare: about four bytes
-/// are a token, and the agent has half as much again for itself.
+/// Returns the context size that suffices for so many bytes of content. A token has about four
+/// bytes, and the agent needs half as much again for itself.
 pub(crate) fn context_for(content: usize) -> u64 {
     content as u64 / 4 * 3 / 2 + AROUND
 }
 
-/// What a real program says to its model of its own accord, with the descriptions of its tools, in
-/// tokens: 4,000 to 11,000 were measured with read-only tools. It is in every request.
+/// Tokens of a real program's own prompt and tool descriptions. It is part of every request; 4,000
+/// to 11,000 tokens were measured with read-only tools.
 pub(crate) const OWN_PROMPT: u64 = 16_000;
 
-/// The context that a run is planned for: at most `most`, and `target` where the task names one. It
-/// must hold the pull request, the teaching and what the agent says to it, with a compaction at four
-/// fifths of it not before all of that is in.
+/// Returns the context size that a run is planned for: `target` if the task specifies one, but at
+/// most `most`.
+///
+/// It must hold the pull request, the teaching and the agent's replies before a compaction at four
+/// fifths of it.
 pub(crate) fn planned_context(
     most: u64,
     target: Option<i64>,
@@ -69,13 +71,13 @@ pub(crate) fn planned_context(
     planned.min(most)
 }
 
-/// How many bytes of diff fit in a context: the other way round.
+/// Returns the size of the diff that fits in a context, in bytes: the inverse of [`context_for`].
 pub(crate) fn diff_that_fits(context: u64) -> usize {
     let content = context.max(LEAST_CONTEXT).saturating_sub(AROUND) * 2 / 3 * 4;
     usize::try_from(content.saturating_sub(TAUGHT)).unwrap_or(usize::MAX)
 }
 
-/// The diff as agents read it.
+/// Returns the diff as agents read it.
 pub(crate) fn diff_text(pull_request: &PullRequest) -> String {
     let mut diff = String::new();
     for file in &pull_request.files {
@@ -91,7 +93,7 @@ pub(crate) fn diff_text(pull_request: &PullRequest) -> String {
 pub(crate) async fn load_material(worker: &Worker, task: TaskId) -> Result<Material, JobError> {
     let found = artifacts::find(&worker.platform.database, task, None, MATERIAL)
         .await?
-        .ok_or_else(|| JobError::harness("what was prepared for the task is gone"))?;
+        .ok_or_else(|| JobError::harness("the material of the task is missing"))?;
     let bytes = worker.platform.artifacts.get(&found).await?;
     Ok(serde_json::from_slice(&bytes)?)
 }
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_in_a_context_needs_no_larger_one() {
+    fn a_diff_that_fits_needs_no_larger_context() {
         for context in [8_000, 32_000, 200_000, 1_000_000] {
             let diff = diff_that_fits(context);
             assert!(diff > 0);

@@ -4,7 +4,7 @@ use domain::vocabulary::Level;
 use entity::{RunId, TaskId, agent_run};
 use platform::events::{Event, NewEvent};
 
-/// Who a run is, for events.
+/// Identity of a run, as events contain it.
 #[derive(Clone, Debug)]
 pub(crate) struct RunIdentity {
     pub(crate) task: TaskId,
@@ -14,7 +14,7 @@ pub(crate) struct RunIdentity {
 }
 
 impl RunIdentity {
-    /// An event of this run.
+    /// Returns an event of this run.
     pub(crate) fn event(&self, level: Level, event: Event) -> NewEvent {
         NewEvent {
             run: Some(self.run),

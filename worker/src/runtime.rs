@@ -1,13 +1,13 @@
-//! Holds what this worker works on: claims what it hears of, keeps the leases, cancels, settles
-//! what became of it, and stops within the drain time.
+//! The runtime of a worker: claims jobs, renews leases, cancels, completes, and stops within the
+//! drain time.
 //!
-//! * A bell is only a hint. The worker also looks into the ledger by itself whenever a slot is
-//!   free and nothing was notified, so a broken doorbell costs seconds and no job.
-//! * A claimed job runs as a task of its own with a token that is cancelled when a user asked for
-//!   it, the lease is lost, or the drain time is over. A stage that does not listen to its token is
-//!   dropped after [`GRACE`], which kills the processes that it holds.
-//! * A job that ends well has ended itself, in the last transaction of its stage. Every other end is
-//!   written by [`settle`], behind the same fence.
+//! * A notification is only a hint. The worker also polls the queue whenever a slot is free and no
+//!   notification arrived, so a broken notifier costs seconds and no job.
+//! * A claimed job runs as a task of its own. Its token is cancelled if a user cancels the job, the
+//!   lease is lost, or the drain time is over. A job that ignores its token is dropped after a
+//!   grace period, which kills the processes that it holds.
+//! * A job that succeeds completes itself in its last transaction. Every other end is written by
+//!   [`completion`], behind the same fence.
 
 pub(crate) mod agent_availability;
 mod completion;
@@ -39,10 +39,10 @@ use crate::runtime::maintenance::{heartbeat, poll, renew, rescue, watch};
 use crate::runtime::supervisor::Supervisor;
 use crate::settings::WorkerSettings;
 
-/// How long the last writes of stopped jobs may take.
+/// Time limit of the last writes of stopped jobs.
 const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Says what agents are confined by.
+/// Logs the confinement of agents.
 fn log_sandbox(worker: &str, report: &SandboxReport) {
     let (kind, words) = (&report.kind, &report.words);
     if report.filesystem {
@@ -55,7 +55,7 @@ fn log_sandbox(worker: &str, report: &SandboxReport) {
     }
 }
 
-/// Works until `stop`.
+/// Runs a worker until `stop` is cancelled.
 pub(crate) async fn supervise(
     settings: WorkerSettings,
     platform: Platform,
@@ -114,7 +114,7 @@ pub(crate) async fn supervise(
     supervisor.stopping.store(true, Ordering::SeqCst);
     supervisor.jobs.close();
     let busy = supervisor.held().len();
-    info!(worker.name = %name, "worker {name} stops; {busy} jobs may still finish");
+    info!(worker.name = %name, "worker {name} is stopping; {busy} jobs may still finish");
     if tokio::time::timeout(drain, supervisor.jobs.wait())
         .await
         .is_err()
@@ -126,17 +126,17 @@ pub(crate) async fn supervise(
             .await
             .is_err()
         {
-            warn!(worker.name = %name, "jobs that would not stop are left to their leases");
+            warn!(worker.name = %name, "jobs did not stop in time; their leases will expire");
         }
     }
     tasks.shutdown().await;
     if let Err(error) = supervisor.remove_worker_row().await {
-        warn!(worker.name = %name, error = chain(&error), "the worker's row stays");
+        warn!(worker.name = %name, error = chain(&error), "could not delete the worker's row");
     }
     Ok(())
 }
 
-/// Whoever drops a worker in the middle loses its leases, and no process may outlive that.
+/// Stops all jobs when a worker is dropped: it loses its leases, and no process may outlive them.
 struct StopOnDrop(Arc<Supervisor>);
 
 impl Drop for StopOnDrop {
@@ -147,7 +147,7 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// The queues that a worker serves: those it was told, or all that it can.
+/// Returns the queues that a worker serves: the configured ones, or all that it can.
 fn queues(settings: &WorkerSettings, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<String> {
     if !settings.queues.is_empty() {
         return settings.queues.clone();
@@ -159,7 +159,7 @@ fn queues(settings: &WorkerSettings, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<
     stages.into_iter().chain(runs).collect()
 }
 
-/// Hears bells, and goes on hearing when the doorbell breaks.
+/// Subscribes to notifications, and subscribes again when the subscription breaks.
 async fn listen(supervisor: Arc<Supervisor>, stop: CancellationToken) {
     const PAUSE: Duration = Duration::from_secs(2);
     let subscriber: Arc<dyn Subscriber> = Arc::<Supervisor>::clone(&supervisor);
@@ -180,8 +180,11 @@ async fn listen(supervisor: Arc<Supervisor>, stop: CancellationToken) {
             return;
         }
         match ended {
-            Ok(()) => warn!("the doorbell fell silent; it is listened to again"),
-            Err(error) => warn!(error = chain(&error), "the doorbell cannot be notified"),
+            Ok(()) => warn!("the subscription to notifications ended; subscribing again"),
+            Err(error) => warn!(
+                error = chain(&error),
+                "could not subscribe to notifications"
+            ),
         }
         tokio::select! {
             () = stop.cancelled() => {}

@@ -1,4 +1,4 @@
-//! What a worker can be told.
+//! Settings of a worker.
 
 pub(crate) mod agents;
 mod forge;
@@ -14,29 +14,29 @@ use source::{ForgeSettings, SourceSettings};
 pub use agents::AgentSettings;
 pub use judges::JudgeSettings;
 
-/// How a worker works.
+/// Settings of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
-    /// New at every start of the process: host, process id and a random part.
+    /// Name of this start of the process: host, process id and a random part.
     pub name: String,
-    /// `WORKER_QUEUES`: which queues it serves, comma-separated; empty: all that it can.
+    /// `WORKER_QUEUES`: queues to serve, comma-separated. Default: all that the worker can serve.
     pub queues: Vec<String>,
-    /// `WORKER_SLOTS`: how many jobs at once.
+    /// `WORKER_SLOTS`: number of jobs at once.
     pub slots: usize,
-    /// `WORK_DIR`: mirrors, checkouts and HOMEs.
+    /// `WORK_DIR`: folder for mirrors, checkouts and HOMEs.
     pub work_dir: PathBuf,
-    /// `DRAIN_SECONDS`: how long a stopping worker may finish what it holds.
+    /// `DRAIN_SECONDS`: time that a stopping worker gives its jobs to finish.
     pub drain: Duration,
-    /// `TASK_TIMEOUT_SECONDS`: for one run of an agent.
+    /// `TASK_TIMEOUT_SECONDS`: time limit of one run.
     pub run_timeout: Duration,
-    /// `AGENT_SESSION_TIMEOUT`: for one turn, in seconds.
+    /// `AGENT_SESSION_TIMEOUT`: time limit of one turn, in seconds.
     pub turn_timeout: Duration,
-    /// `PROVIDER_WAIT_SECONDS`: before the second attempt where a provider was down; four times as
-    /// long after a rate limit, and twice as long after each further attempt.
+    /// `PROVIDER_WAIT_SECONDS`: delay before the second attempt after a provider outage. It is four
+    /// times as long after a rate limit, and doubles with each further attempt.
     pub provider_wait: Duration,
-    /// `MAX_CONTEXT_TOKENS`: the largest context that a run may be planned for.
+    /// `MAX_CONTEXT_TOKENS`: largest context that a run may be planned for.
     pub max_context_tokens: u64,
-    /// `MAX_TURNS`: of one deep dive.
+    /// `MAX_TURNS`: maximum number of turns of one deep dive.
     pub max_turns: u32,
     pub agents: AgentSettings,
     pub judges: JudgeSettings,
@@ -44,12 +44,13 @@ pub struct WorkerSettings {
     pub webhooks: WebhookSettings,
 }
 
-/// How webhooks are told.
+/// Settings of webhook deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct WebhookSettings {
-    /// `WEBHOOK_PRIVATE_ADDRESSES`: also at addresses of this network, and without TLS.
+    /// `WEBHOOK_PRIVATE_ADDRESSES`: whether webhooks may have private addresses and no TLS.
     pub private_addresses: bool,
-    /// `WEBHOOK_WAIT_SECONDS`, 10: before the second attempt; four times as long after each.
+    /// `WEBHOOK_WAIT_SECONDS`: delay before the second attempt, four times as long after each
+    /// further one. Default: 10.
     pub wait: Duration,
 }
 
@@ -63,7 +64,7 @@ impl WebhookSettings {
 }
 
 impl WorkerSettings {
-    /// Reads the worker's settings; problems are noted in `reader`.
+    /// Reads the settings of a worker and records problems in `reader`.
     pub fn read(reader: &mut Reader<'_>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let slots = reader.parsed("WORKER_SLOTS", cores.max(2));
@@ -74,14 +75,14 @@ impl WorkerSettings {
         if max_context_tokens < 8_000 {
             reader.refuse(
                 "MAX_CONTEXT_TOKENS",
-                "must be at least 8000: nothing can be studied in less",
+                "must be at least 8000: a smaller context holds no study",
             );
         }
         let max_turns = reader.parsed("MAX_TURNS", 60);
         if max_turns < 8 {
             reader.refuse(
                 "MAX_TURNS",
-                "must be at least 8: the teaching alone takes up to four",
+                "must be at least 8: the teaching takes up to four turns",
             );
         }
         Self {
@@ -111,8 +112,8 @@ impl WorkerSettings {
     }
 }
 
-/// Where the worker keeps its mirrors, checkouts and HOMEs: below the storage, unless that is a bucket,
-/// which is no folder of this machine.
+/// Returns the folder for mirrors, checkouts and HOMEs: below the storage folder, unless the
+/// storage is a bucket.
 fn work_dir(reader: &mut Reader<'_>) -> PathBuf {
     if let Some(folder) = reader.text("WORK_DIR") {
         return paths::absolute(PathBuf::from(folder));
@@ -123,7 +124,7 @@ fn work_dir(reader: &mut Reader<'_>) -> PathBuf {
     paths::absolute(Path::new(above).join("work"))
 }
 
-/// A name that no other start of a worker has.
+/// Returns a name that no other start of a worker has.
 fn new_name() -> String {
     let unique = uuid::Uuid::new_v4().simple().to_string();
     format!(

@@ -1,5 +1,4 @@
-//! Several breaks, the split baseline, the canary and the limit of cost: what a run does and what is
-//! told of it.
+//! Several breaks, the split baseline, the canary and the cost limit.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,7 +16,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, ColumnTrait, EntityTrait, Quer
 use support::Installation;
 use support::scripted::{Read, Script, ScriptedAdapter, prepared_task};
 
-/// A task of one trial, changed before it runs.
+/// Measures a task of one trial, changed before it runs.
 async fn measured(
     script: Script,
     change: impl FnOnce(&mut task::ActiveModel),
@@ -50,7 +49,7 @@ async fn every_break_is_measured_with_a_baseline_of_its_own() {
     assert_eq!(run.status, RunStatus::Done, "{run:?}");
     assert_eq!(run.breaks.len(), 3);
     assert_eq!(run.by_break.len(), 3);
-    // It forgets all at a break, and learns it again from whatever it is told next.
+    // The agent forgets everything at a break, and learns it again from the next prompts.
     for (number, figures) in (1..).zip(&run.by_break) {
         assert_eq!(figures.index, number);
         let ar = &figures.dimensions["AR"];
@@ -79,7 +78,7 @@ async fn every_break_is_measured_with_a_baseline_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_cannot_be_copied_is_measured_by_halves() {
+async fn an_agent_without_fork_is_measured_by_halves() {
     let script = Script {
         no_fork: true,
         ..Script::default()
@@ -106,7 +105,7 @@ async fn an_agent_that_cannot_be_copied_is_measured_by_halves() {
             .remarks(id)
             .await
             .iter()
-            .any(|remark| remark.contains("2 breaks were asked for and 1 is measured")),
+            .any(|remark| remark.contains("2 breaks were requested and 1 is measured")),
     );
     let answers = installation.answers(run.id).await;
     let asked = |arm: Arm| {
@@ -131,7 +130,7 @@ async fn an_agent_that_cannot_be_copied_is_measured_by_halves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_nobody_tells_of_is_seen_by_its_canary() {
+async fn an_unreported_read_is_detected_by_the_canary() {
     let script = Script {
         leaks: true,
         ..Script::default()
@@ -151,7 +150,7 @@ async fn a_read_that_nobody_tells_of_is_seen_by_its_canary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_stops_at_the_cost_that_it_may_reach() {
+async fn a_task_stops_at_its_cost_limit() {
     let script = Script {
         costs: Some(0.25),
         ..Script::default()
@@ -163,7 +162,7 @@ async fn a_task_stops_at_the_cost_that_it_may_reach() {
     let why = run.error.as_deref().unwrap();
     assert!(why.contains("max_cost_usd"), "{why}");
 
-    // A limit that cannot be kept is told, and not ignored.
+    // A limit that cannot be enforced is reported and not ignored.
     let (installation, id) =
         measured(Script::default(), |task| task.max_cost_usd = Set(Some(1.0))).await;
     let run = &installation.result(id).await.runs[0];
@@ -173,8 +172,8 @@ async fn a_task_stops_at_the_cost_that_it_may_reach() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_that_is_compacted_while_it_is_asked_makes_the_run_void() {
-    // A sealed copy before the break, one after it, and the main line of an agent without copies;
-    // the free recall as well.
+    // A sealed fork before the break, one after it, the main line of an agent that cannot fork, and
+    // free recall.
     for (no_fork, at) in [
         (false, "CONSTANT_3_"),
         (true, "CONSTANT_3_"),
@@ -201,7 +200,7 @@ async fn a_conversation_that_is_compacted_while_it_is_asked_makes_the_run_void()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sealed_break_is_watched_like_a_question() {
+async fn a_sealed_break_is_checked_like_a_probe() {
     for (read, reason, canary) in [
         (Read::Told, "tool_call", "unseen"),
         (Read::Streamed, "canary", "seen"),
@@ -220,7 +219,7 @@ async fn a_sealed_break_is_watched_like_a_question() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_break_before_a_turn_of_reading_is_over_is_told() {
+async fn a_break_before_a_completed_reading_turn_is_reported() {
     let script = Script {
         compacts_at: Some("chapter_1.md"),
         ..Script::default()
@@ -228,7 +227,7 @@ async fn a_break_before_a_turn_of_reading_is_over_is_told() {
     let (installation, id) = measured(script, |_| {}).await;
     let run = &installation.result(id).await.runs[0];
     assert_eq!(run.breaks[0].reading_turns, Some(0));
-    let told = |remark: &String| remark.contains("before a turn of reading was over");
+    let told = |remark: &String| remark.contains("before a reading turn was completed");
     assert!(installation.remarks(id).await.iter().any(told));
 
     let (installation, id) = measured(Script::default(), |_| {}).await;
@@ -238,7 +237,7 @@ async fn a_break_before_a_turn_of_reading_is_over_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_taught_is_as_far_from_a_break_as_there_were_turns() {
+async fn the_distance_of_taught_items_counts_turns() {
     let script = Script {
         forgets: true,
         ..Script::default()
@@ -256,7 +255,7 @@ async fn what_was_taught_is_as_far_from_a_break_as_there_were_turns() {
             )
         })
         .collect();
-    // Taught in turn 2, at 1,000 tokens; the break comes in turn 4, at 8,000. The next one in turn 8.
+    // Taught in turn 2 at 1,000 tokens. The break comes in turn 4 at 8,000, the next one in turn 8.
     let expected = [
         ("baseline", 1, r#"{"turns":2,"tokens":7000}"#),
         ("baseline", 2, r#"{"turns":6,"tokens":null}"#),
@@ -272,7 +271,7 @@ async fn what_was_taught_is_as_far_from_a_break_as_there_were_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_always_gets_the_odd_question_of_a_split() {
+async fn the_odd_probe_of_a_split_is_drawn() {
     use support::scripted::{prepared, probe_set};
 
     let installation = Installation::new().await;
@@ -305,8 +304,8 @@ async fn nobody_always_gets_the_odd_question_of_a_split() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_copies_are_asked_says_nothing_of_the_size_of_the_main_line() {
-    // Its context is full by its own count after three turns; the copies that are asked add theirs.
+async fn forks_do_not_change_the_size_of_the_main_line() {
+    // The main line is full after three turns. The forks that are asked have sizes of their own.
     let script = Script {
         manual_only: true,
         grows: Some(10),
@@ -326,7 +325,7 @@ async fn what_copies_are_asked_says_nothing_of_the_size_of_the_main_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_lost_between_two_breaks_goes_on_and_tells_each_break_once() {
+async fn a_run_lost_between_two_breaks_resumes_and_reports_each_break_once() {
     for within_the_second in [true, false] {
         let installation = Installation::new().await;
         let id = prepared_task(&installation, 1).await;
@@ -339,8 +338,8 @@ async fn a_run_that_is_lost_between_two_breaks_goes_on_and_tells_each_break_once
         row.update(&installation.platform.database).await.unwrap();
         let first = ScriptedAdapter::new(Script {
             forgets: true,
-            // Checkpoints: taught; snapshot and main line of the first break; then the second break,
-            // which is told before its own is made.
+            // Checkpoints: taught; snapshot and main line of the first break; then the second
+            // break, which is recorded before its own checkpoint.
             hang_at_checkpoint: within_the_second.then_some(4),
             hang_at: (!within_the_second).then_some("(turn 4)"),
             ..Script::default()
@@ -373,10 +372,10 @@ async fn a_run_that_is_lost_between_two_breaks_goes_on_and_tells_each_break_once
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_another_set_up_began_starts_over() {
+async fn a_run_with_changed_conditions_starts_over() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
-    // Lost after the break, with answers of the baseline.
+    // Lost after the break, with answers of the baseline arm.
     let first = ScriptedAdapter::new(Script {
         hang_at: Some("CONSTANT_5_"),
         ..Script::default()
@@ -387,7 +386,7 @@ async fn a_run_that_another_set_up_began_starts_over() {
     let _ = worker.ended.await;
     let begun = installation.runs(id).await[0].clone();
     assert!(begun.checkpoint.is_some());
-    // The sealed session of this one has its tools: another agent, as far as figures go.
+    // The sealed session of this agent has its tools, which makes it another variant.
     let second: Arc<dyn AgentAdapter> = ScriptedAdapter::new(Script {
         keeps_tools: true,
         ..Script::default()
@@ -416,7 +415,7 @@ async fn a_run_that_another_set_up_began_starts_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_lost_attempts_spent_counts_to_the_limit() {
+async fn the_cost_of_lost_attempts_counts_towards_the_limit() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     let mut row = task::ActiveModel {
@@ -426,7 +425,7 @@ async fn what_lost_attempts_spent_counts_to_the_limit() {
     row.max_cost_usd = Set(Some(1.0));
     row.updated_at = Set(chrono::Utc::now());
     row.update(&installation.platform.database).await.unwrap();
-    // The turns up to the break are paid, and then it is lost.
+    // The run is lost after the turns up to the break were billed.
     let first = ScriptedAdapter::new(Script {
         costs: Some(0.2),
         hang_at: Some("CONSTANT_"),
@@ -440,7 +439,7 @@ async fn what_lost_attempts_spent_counts_to_the_limit() {
     let before = &installation.runs(id).await[0];
     let spent = before.stats["bill"]["known_usd"].as_f64().unwrap();
     assert!(spent > 0.7, "{before:?}");
-    // The next attempt cannot go on from a checkpoint, and says little.
+    // The next attempt cannot resume, and sends few prompts.
     entity::agent_run::Entity::update_many()
         .set(entity::agent_run::ActiveModel {
             checkpoint: Set(None),
@@ -470,7 +469,7 @@ async fn what_lost_attempts_spent_counts_to_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_other_runs_spend_is_seen_in_the_middle_of_a_phase() {
+async fn the_cost_of_other_runs_is_checked_within_a_phase() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     let database = &installation.platform.database;
@@ -490,7 +489,7 @@ async fn what_other_runs_spend_is_seen_in_the_middle_of_a_phase() {
         .await
         .unwrap();
     let worker = installation.start("w1", vec![Arc::<ScriptedAdapter>::clone(&adapter) as _]);
-    // The first questions of the baseline are on their way when another run becomes dear.
+    // The first probes of the baseline arm are being asked when another run becomes expensive.
     adapter.waiting.notified().await;
     entity::agent_run::Entity::update_many()
         .set(entity::agent_run::ActiveModel {
@@ -513,11 +512,11 @@ async fn what_other_runs_spend_is_seen_in_the_middle_of_a_phase() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_run_cost_before_it_was_made_again_is_not_left_out() {
+async fn the_cost_before_a_retry_is_included() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     let run = installation.runs(id).await[0].clone();
-    // As a retry leaves it: nothing but the bill, and not started.
+    // A retry leaves only the bill and resets the start.
     let mut row: entity::agent_run::ActiveModel = run.into();
     row.stats = Set(
         serde_json::json!({"bill": {"known_usd": 4.0, "turns": 9, "cost_usd": 4.0,
@@ -546,11 +545,11 @@ async fn what_a_run_cost_before_it_was_made_again_is_not_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cold_answers_are_those_of_an_agent_that_was_set_up_in_the_same_way() {
+async fn cold_answers_are_reused_only_under_equal_conditions() {
     let installation = Installation::new().await;
     let mut copied = Vec::new();
-    // The second is the first again; the third has its tools in the sealed session. Before the fourth
-    // all that there are turn out to have been asked by other prompts.
+    // The second agent equals the first; the third has its tools in the sealed session. Before the
+    // fourth, all earlier answers turn out to belong to other prompts.
     for (keeps_tools, other_prompts) in
         [(false, false), (false, false), (true, false), (false, true)]
     {
@@ -583,7 +582,7 @@ async fn cold_answers_are_those_of_an_agent_that_was_set_up_in_the_same_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_seen_before_a_resume_stays_seen() {
+async fn a_seen_canary_stays_seen_after_a_resume() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     let first = ScriptedAdapter::new(Script {

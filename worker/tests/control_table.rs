@@ -1,9 +1,10 @@
-//! The protocol's table of controls, over twenty pull requests in six languages and ten trials of each
-//! agent.
+//! The protocol's table of controls, over twenty pull requests in six languages and ten trials of
+//! each agent.
 //!
-//! Twice: over all of it with the conversations alone (the adapter, the prompts, probes, grading and
-//! scoring are the real ones; there is no queue, no database and no process for each turn, so that
-//! 2,400 runs take a minute); and over one pull request of each language through the whole pipeline.
+//! It is checked twice. The first test covers all of it with the conversations alone: adapter,
+//! prompts, probes, grading and scoring are real, but there is no queue, database or process per
+//! turn, so that 2,400 runs take a minute. The second test sends one pull request of each language
+//! through the whole pipeline.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -61,7 +62,7 @@ fn is(figure: Option<f64>, expected: f64) -> bool {
     figure.is_some_and(|figure| (figure - expected).abs() < 1e-9)
 }
 
-/// Whether the figures of a dimension are as the row of a control says.
+/// Returns whether the figures of a dimension match the row of a control.
 fn holds(control: &str, dimension: Dimension, part: &DimensionScore) -> bool {
     let knew_all = is(part.baseline, 1.0);
     part.n >= 3
@@ -81,19 +82,19 @@ fn holds(control: &str, dimension: Dimension, part: &DimensionScore) -> bool {
             "stale" => knew_all && is(part.post, 1.0),
             "guesser" => part.retention.is_none(),
             "vague" | "silent" => is(part.post, 0.0) && part.retention.is_none(),
-            // A share: what one run keeps is a matter of chance, what all keep is not.
+            // A share: one run is subject to chance, all runs together are not.
             _ => knew_all && part.item_retention.is_some(),
         }
 }
 
-/// Nothing is kept of what controls say.
+/// A sink that drops everything.
 struct Nowhere;
 
 impl RawSink for Nowhere {
     fn line(&self, _: Stream, _: &[u8]) {}
 }
 
-/// What all runs of a fixture share.
+/// Material that all runs of a fixture share.
 struct Material {
     probes: ProbeSet,
     workspace: PathBuf,
@@ -161,8 +162,8 @@ impl Material {
         }
     }
 
-    /// All probes, in a copy; whether the seal was kept. A sealed copy of a control keeps nothing of
-    /// what it is asked, so one does for all.
+    /// Asks all probes in one fork, and returns whether the seal was kept. One fork is enough,
+    /// because a sealed fork of a control keeps nothing of its prompts.
     async fn ask(&self, session: &dyn AgentSession, arm: Arm, graded: &mut Vec<Graded>) -> bool {
         let mut sealed = true;
         let mut copy = session.fork(Access::Sealed).await.unwrap();
@@ -185,7 +186,7 @@ impl Material {
         sealed
     }
 
-    /// One run: study, teaching, baseline, break, post. `cold` is answered once per agent.
+    /// Performs one run: study, teaching, baseline, break, post. `cold` is answered once per agent.
     async fn run(
         &self,
         adapter: &dyn AgentAdapter,
@@ -229,7 +230,7 @@ impl Material {
     }
 }
 
-/// All trials of one agent on one pull request.
+/// Performs all trials of one agent on one pull request.
 async fn trials(material: &Material, folder: &Path, agent: &str) -> Vec<(RunScore, bool)> {
     let adapters = here();
     let adapter = adapters::adapter_for(&adapters, agent).unwrap();
@@ -240,8 +241,8 @@ async fn trials(material: &Material, folder: &Path, agent: &str) -> Vec<(RunScor
     material.ask(fresh.as_ref(), Arm::Cold, &mut cold).await;
     let mut runs = Vec::new();
     for trial in 1..=TRIALS {
-        // Of its own for every run, as the worker gives them: else what lossy controls keep were the
-        // same everywhere, or as lucky for one share as for the next.
+        // Every run has its own seed, as in the worker. Otherwise the draws of lossy controls would
+        // be the same everywhere.
         let seed = sha2::Sha256::digest(format!("{}/{agent}/{trial}", material.probes.hash()));
         let seed = seed
             .iter()
@@ -317,7 +318,7 @@ async fn every_row_holds_over_twenty_pull_requests_and_ten_trials() {
         let rows = leaderboard(runs, 0.5, 1).ranked;
         assert!(rows[0].agent == "control-lossy:1" || rows[0].agent == "control-perfect");
         assert!(rows.iter().all(|row| row.agent != "control-cheater"));
-        // Who says nothing, or guesses, has no retention; it is not 0.
+        // Retention is undefined, and not 0, for a control that says nothing or guesses.
         for row in &rows {
             let null = ["control-vague", "control-guesser", "control-silent"];
             if null.contains(&row.agent.as_str()) {
@@ -341,7 +342,8 @@ async fn every_row_holds_over_twenty_pull_requests_and_ten_trials() {
     check_plot(&figures);
 }
 
-/// The figure in `docs/` shows exactly what was measured here. `UPDATE_PLOTS=1` draws it anew.
+/// Compares the plot in `docs/` with the measurements of this test. `UPDATE_PLOTS=1` draws it
+/// again.
 fn check_plot(figures: &[(f64, Estimate)]) {
     let at = |x: f64, y: f64| (60.0 + 400.0 * x, 440.0 - 400.0 * y);
     let mut svg = String::from(

@@ -1,5 +1,5 @@
-//! Judges that are models: what they are asked, how their replies are read, the gate, the jury, and
-//! judging again.
+//! Judges that are models: their requests, the reading of their replies, the gate, the jury, and
+//! repeated judging.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -36,7 +36,7 @@ fn model(stub: &JudgeStub, api: Api, model: &str) -> JudgeModel {
         base_url: stub.url().parse().unwrap(),
         key: SecretString::from(KEY),
         name: None,
-        // One each, as jurors are to have.
+        // Jurors must be of different families.
         family: Some(format!("family of {model}")),
     }
 }
@@ -55,7 +55,7 @@ fn judge(stub: &JudgeStub, api: Api, name: &str) -> ModelJudge {
     ModelJudge::new(&model, &settings(Vec::new())).unwrap()
 }
 
-/// The fact of a statement, as a reader understands it.
+/// Returns the fact of a statement, as a reader understands it.
 fn fact_of(statement: &str) -> AtomicFact {
     let mut names: Vec<String> = statement
         .split('`')
@@ -94,7 +94,7 @@ fn fact_of(statement: &str) -> AtomicFact {
     }
 }
 
-/// Reads literally, and is not taken in by a text that leaves open which value it is.
+/// Reads literally, and rejects a text that leaves the value open.
 fn fair(asked: &Question) -> Answer {
     let findings = asked.facts.iter().map(|(_, statement)| {
         let fact = fact_of(statement);
@@ -112,7 +112,7 @@ fn fair(asked: &Question) -> Answer {
     Answer::Findings(findings.collect())
 }
 
-/// Takes whatever is on the subject.
+/// Accepts any text on the subject.
 fn lenient(asked: &Question) -> Answer {
     let findings = asked.facts.iter().map(|(_, statement)| {
         let subject = statement.split('`').nth(1).unwrap();
@@ -173,7 +173,7 @@ async fn every_interface_is_asked_with_the_schema_and_its_own_key() {
 }
 
 #[tokio::test]
-async fn a_failure_that_may_pass_is_tried_again_and_no_other() {
+async fn only_a_transient_failure_is_retried() {
     let stub = JudgeStub::start(|asked| match asked.number {
         0 => Answer::Status(503, None),
         1 => Answer::Status(429, Some(0)),
@@ -227,7 +227,7 @@ async fn a_provider_that_asks_for_a_wait_gets_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_ungraded() {
+async fn unreadable_replies_are_ungraded() {
     for garbage in ["I think all of it is right.", "{\"findings\": true}"] {
         let stub = JudgeStub::start(move |_| Answer::Text(garbage.to_owned()))
             .await
@@ -236,7 +236,7 @@ async fn what_cannot_be_read_is_ungraded() {
             .judge("MAX_RETRIES = 17", &sample_facts())
             .await;
         assert!(judged.findings.iter().all(Option::is_none));
-        // Asked again within the retries, for each of three requests; all of it is kept.
+        // Retried for each of three requests, and all replies are kept.
         assert_eq!(judged.raw, [garbage; 9]);
         assert_eq!(judged.tokens.unwrap().input, 900);
     }
@@ -254,7 +254,7 @@ async fn what_cannot_be_read_is_ungraded() {
 }
 
 #[tokio::test]
-async fn a_reply_that_cannot_be_read_is_asked_for_again() {
+async fn an_unreadable_reply_is_retried() {
     let stub = JudgeStub::start(|asked| match asked.number {
         0 => Answer::Text("Certainly! Here is what I found.".to_owned()),
         1 => Answer::Page(200, "<html>busy</html>".to_owned()),
@@ -272,7 +272,7 @@ async fn a_reply_that_cannot_be_read_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn what_a_provider_says_when_it_refuses_is_kept_without_the_key() {
+async fn a_providers_refusal_is_kept_without_the_key() {
     let said = format!("the key {KEY} is of no use here {}", "x".repeat(9_000));
     let stub = JudgeStub::start(move |_| Answer::Page(403, said.clone()))
         .await
@@ -290,7 +290,7 @@ async fn what_a_provider_says_when_it_refuses_is_kept_without_the_key() {
 }
 
 #[tokio::test]
-async fn a_service_that_knows_no_schema_is_asked_without_one() {
+async fn a_service_without_schemas_is_asked_without_one() {
     // Refuses the schema, then also any form of `response_format`.
     let stub = JudgeStub::start(|asked| {
         if asked.body.get("response_format").is_some() {
@@ -308,12 +308,12 @@ async fn a_service_that_knows_no_schema_is_asked_without_one() {
         assert!(judged.findings[0].unwrap().value_right);
     }
     let requests = stub.requests();
-    // Three forms for the first text; the one that worked for the second.
+    // Three formats for the first text, and the one that worked for the second.
     assert_eq!(requests.len(), 4);
     assert!(requests[0].body.get("max_completion_tokens").is_some());
     assert_eq!(requests[1].body["response_format"]["type"], "json_object");
     assert!(requests[3].body.get("max_tokens").is_some());
-    // One that refuses everything is not asked for ever.
+    // A service that refuses everything is not asked forever.
     let never = JudgeStub::start(|_| Answer::Status(400, None))
         .await
         .unwrap();
@@ -386,13 +386,13 @@ fn a_judge_without_its_own_key_stops_the_start() {
     let error = read(&[("JUDGES", "parrot:x")]).unwrap_err();
     assert!(error.contains("openai, anthropic, gemini"), "{error}");
     let error = read(&[("JUDGE_FALSE_ACCEPT_LIMIT", "5")]).unwrap_err();
-    assert!(error.contains("from 0 to 1"), "{error}");
+    assert!(error.contains("between 0 and 1"), "{error}");
     let good = read(&[("JUDGES", "gemini:g-1"), ("JUDGE_GEMINI_API_KEY", KEY)]).unwrap();
     assert_eq!(good.judges.models[0].model, "g-1");
     assert_eq!(good.judges.models[0].family.as_deref(), Some("gemini"));
     assert!(!format!("{:?}", good.judges).contains(KEY));
 
-    // Two services with chat completions, each with its address, key and family.
+    // Two services with chat completions, each with its own address, key and family.
     let two = [
         ("JUDGES", "openai:m-1@here, openai:z-ai/glm-4.6@there"),
         ("JUDGE_HERE_API_KEY", KEY),
@@ -429,7 +429,7 @@ impl platform::settings::Source for Given {
     }
 }
 
-/// Two controls measured, with these judges.
+/// Measures two controls with these judges.
 async fn measured(models: Vec<JudgeModel>) -> (Installation, TaskId) {
     measured_of(&["control-perfect", "control-amnesiac"], models).await
 }
@@ -450,13 +450,13 @@ async fn measured_of(agents: &[&str], models: Vec<JudgeModel>) -> (Installation,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_run_pays_for_a_judge_that_another_one_was_first_with_is_on_the_bill() {
+async fn the_cost_of_a_second_battery_run_is_added() {
     let installation = Installation::new().await;
     let repository = build(installation.folder.path());
     let agents = ["control-perfect"];
     let id = support::controls::task(&installation, &repository, &agents, 1, Trigger::Manual).await;
     let database = installation.platform.database.clone();
-    // While this run has the judge tried, another one stores what it has found and paid.
+    // While this run tries the judge, another run stores its own result and cost.
     let is_stored = std::sync::Once::new();
     let stub = JudgeStub::start(move |asked: &Question| {
         is_stored.call_once(|| {
@@ -501,7 +501,7 @@ async fn what_a_run_pays_for_a_judge_that_another_one_was_first_with_is_on_the_b
     assert_eq!(judge.cases, 1, "what was stored first stays");
     let tokens = judge.tokens.unwrap();
     assert!(tokens.input > 1_000_000 && tokens.output > 5, "{tokens:?}");
-    // One of the two did not tell.
+    // One of the two did not report it.
     assert_eq!(judge.cost_usd, None);
 }
 
@@ -546,7 +546,7 @@ async fn a_jury_ranks_by_those_that_may() {
         let tried = judge.tried_at.as_deref().unwrap();
         assert!(tried.ends_with('Z'), "{tried}");
         assert!(judge.tokens.unwrap().input > 0);
-        // Two runs, two arms, five requests at most for each.
+        // Two runs and two arms, with at most five requests each.
         assert!(judge.votes_tokens.unwrap().input > 0, "{judge:?}");
     }
     let recall = |agent: &str, arm: &str, judge: &str| {
@@ -572,7 +572,7 @@ async fn a_jury_ranks_by_those_that_may() {
         on_board("control-perfect"),
         recall("control-perfect", "post", "jury")
     );
-    // Of the two that may rank; the third has no say in how far the jury agrees.
+    // Agreement of the two jurors that may rank. The third does not count.
     let agreement = result.judging.agreement.unwrap();
     assert_eq!(agreement.measure, "cohens_kappa");
     assert_eq!(agreement.value.mean, Some(1.0));
@@ -615,10 +615,10 @@ async fn judges_that_may_not_rank_leave_the_board_without_recall() {
     assert!(part.claims.note.as_deref().unwrap().contains("no juror"));
 }
 
-/// Acceptance: who knows nothing scores nothing, whoever judges; and of a lenient and an honest juror
-/// only the honest one has a say.
+/// Acceptance: null agents score nothing with any judge, and of a lenient and an honest juror only
+/// the honest one counts.
 #[tokio::test(flavor = "multi_thread")]
-async fn null_agents_score_nothing_before_a_jury_of_a_lenient_and_an_honest_juror() {
+async fn null_agents_score_nothing_with_a_lenient_and_an_honest_juror() {
     let (honest, soft) = (
         JudgeStub::start(fair).await.unwrap(),
         JudgeStub::start(lenient).await.unwrap(),
@@ -663,14 +663,14 @@ async fn null_agents_score_nothing_before_a_jury_of_a_lenient_and_an_honest_juro
     }
     let perfect = recall("control-perfect", "jury");
     assert!(perfect.claims.recall.unwrap() > 0.0);
-    // Everything that it says is true.
+    // All claims of the perfect agent are true.
     let literal = recall("control-perfect", "deterministic/1");
     assert!(literal.claims.claimed > 0);
     assert_eq!(literal.claims.precision, Some(1.0), "{literal:?}");
 }
 
-/// Two jurors that may rank, one of them of the family of the agents: its vote does not count, and the
-/// agents are ranked by the other.
+/// Two jurors may rank, and one of them belongs to the family of the agents. Its vote does not
+/// count, and the other one ranks the agents.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_juror_of_the_agents_family_is_left_out_and_the_rest_is_the_jury() {
     let (kin, other) = (
@@ -737,7 +737,7 @@ async fn judging_again_adds_and_keeps_what_was_there() {
 
     let after = installation.result(id).await;
     assert_eq!((before.judging.number, after.judging.number), (1, 2));
-    // The model, and the jury of it.
+    // The model, and its jury.
     assert_eq!(before.judging.judges.len() + 2, after.judging.judges.len());
     let figures = |result: &results::document::ResultDocument| {
         let runs = result.runs.iter();
@@ -766,7 +766,7 @@ async fn judging_again_adds_and_keeps_what_was_there() {
         .await;
     let new = installation.artifact(id, None, "result.json").await;
     assert!(!old.contains("m-fair") && new.contains("m-fair"));
-    // The grade of every answer, of both judgings.
+    // The grade of every answer, in both judgings.
     let graded = async |name: &str| {
         let answers = installation.artifact(id, None, name).await;
         answers
@@ -779,14 +779,14 @@ async fn judging_again_adds_and_keeps_what_was_there() {
     assert_eq!(first, graded("answers.jsonl").await);
 }
 
-/// A process that dies between the figures of a judging and its documents leaves the old ones; the next
-/// attempt at the same job writes the new ones.
+/// If a process dies between the figures of a judging and its documents, the old documents stay.
+/// The next attempt at the job writes the new ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_of_a_judging_are_written_after_a_crash() {
     let (installation, id) = measured(Vec::new()).await;
     let database = &installation.platform.database;
     let row = asked(&installation, id, 2).await;
-    // As the transaction with the figures leaves it.
+    // State after the transaction with the figures.
     let mut done = sea_orm::IntoActiveModel::into_active_model(row);
     done.status = Set(JudgingStatus::Done);
     done.judges = Set(serde_json::json!([]));
@@ -814,7 +814,7 @@ async fn documents_of_a_judging_are_written_after_a_crash() {
     assert_eq!(new["judging"]["number"], 2);
 }
 
-/// Waiting for ever, it would keep the task from being judged at all.
+/// An endless wait would prevent the judging of the task.
 #[tokio::test]
 async fn a_judging_of_a_task_that_is_measured_again_is_not_left_waiting() {
     let installation = Installation::new().await;
@@ -836,9 +836,9 @@ async fn a_judging_of_a_task_that_is_measured_again_is_not_left_waiting() {
     assert!(why.contains("the task is running"), "{why}");
 }
 
-/// Without the fact sheet nobody can judge free recall: it is ungraded, and says why.
+/// Without the fact sheet no judge can grade free recall: it is ungraded, with the reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_free_recall_without_a_fact_sheet_says_so() {
+async fn a_free_recall_without_a_fact_sheet_is_ungraded() {
     let (installation, id) = measured(Vec::new()).await;
     let database = &installation.platform.database;
     artifact::Entity::delete_many()
@@ -862,7 +862,7 @@ async fn a_free_recall_without_a_fact_sheet_says_so() {
     }
 }
 
-/// What the battery found of a judge holds for the next judging of the same worker.
+/// The next judging of the same worker reuses the battery result of a judge.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_battery_is_not_run_again_for_every_judging() {
     let (installation, id) = measured(Vec::new()).await;
@@ -927,7 +927,7 @@ async fn judged(installation: &Installation, id: JudgingId) -> judging::Model {
         found.unwrap().unwrap()
     };
     eventually(async || find().await.status != JudgingStatus::Queued).await;
-    // Its documents come after its figures.
+    // The documents follow the figures.
     let waiting = async || {
         let open = job::Entity::find()
             .filter(job::Column::State.is_in([JobState::Queued, JobState::Leased]));

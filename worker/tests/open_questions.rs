@@ -1,4 +1,4 @@
-//! Open questions, judged by models alone; and several closed probes in one prompt.
+//! Open questions, which only models judge; and several closed probes in one prompt.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -27,7 +27,7 @@ use support::controls::{controls, task as control_task};
 use support::repository::build;
 use support::scripted::{Script, ScriptedAdapter, prepared_task};
 
-/// Accepts a fact that the text says word for word.
+/// Accepts a fact that the text contains verbatim.
 fn literal(asked: &Question) -> Answer {
     let findings = asked.facts.iter().map(|(_, statement)| {
         let said = asked.text.contains(statement.as_str());
@@ -55,7 +55,7 @@ fn judges(stub: Option<&JudgeStub>) -> JudgeSettings {
     }
 }
 
-/// Controls measured, the task changed before it is prepared.
+/// Measures controls after changing the task.
 async fn measured(
     agents: &[&str],
     trials: i32,
@@ -86,7 +86,7 @@ async fn measured(
 fn open<'a>(result: &'a ResultDocument, agent: &str, arm: &str) -> Vec<&'a OpenPart> {
     let runs = result.runs.iter().filter(|run| run.agent == agent);
     runs.flat_map(|run| &run.open)
-        // The jury of this one model says the same.
+        // The jury of this one model has the same figures.
         .filter(|part| part.arm == arm && part.judge != "jury")
         .collect()
 }
@@ -125,7 +125,7 @@ async fn a_perfect_memory_answers_open_questions_and_a_lost_one_does_not() {
         said.contains("`STOCK_LIMIT` has to get its old value `10` back"),
         "{said}"
     );
-    // Nothing of it is in free recall's figures, nor in what ranks.
+    // Open questions affect neither free recall nor the ranking.
     assert!(
         result
             .runs
@@ -142,7 +142,7 @@ async fn a_perfect_memory_answers_open_questions_and_a_lost_one_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_model_that_judges_they_are_ungraded_and_scores_are_the_same() {
+async fn open_questions_without_a_model_are_ungraded_and_scores_do_not_change() {
     let (installation, id) = measured(&["control-lossy:0.5"], 1, None, |_| {}).await;
     let asked = installation.result(id).await;
     let run = &asked.runs[0];
@@ -179,7 +179,7 @@ async fn without_a_model_that_judges_they_are_ungraded_and_scores_are_the_same()
         assert_eq!(other.runs[0].dimensions, run.dimensions);
         assert_eq!(other.runs[0].overall_score, run.overall_score);
     }
-    // The board's recall is that of free recall alone.
+    // The leaderboard's recall is that of free recall alone.
     assert!(asked.leaderboard[0].recall.is_some());
     assert_eq!(not_asked.leaderboard[0].recall, asked.leaderboard[0].recall);
 }
@@ -235,7 +235,7 @@ async fn judging_again_judges_open_answers_too() {
     }
 }
 
-/// Gives a task that was prepared by hand something to ask about.
+/// Adds facts for open questions to a task that was prepared by hand.
 async fn with_open_facts(installation: &Installation, id: TaskId) {
     let name = ".material.json";
     let bytes = installation.artifact_bytes(id, None, name).await;
@@ -255,7 +255,7 @@ async fn with_open_facts(installation: &Installation, id: TaskId) {
         .unwrap();
 }
 
-/// The headings of a run's transcript, in order.
+/// Returns the headings of a run's transcript, in order.
 async fn headings(installation: &Installation, id: TaskId, run: RunId) -> Vec<String> {
     let transcript = installation.artifact(id, Some(run), "transcript").await;
     let lines = transcript.lines().filter(|line| line.starts_with('#'));
@@ -263,7 +263,7 @@ async fn headings(installation: &Installation, id: TaskId, run: RunId) -> Vec<St
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cold_answers_are_asked_once_and_taken_over() {
+async fn cold_answers_are_asked_once_and_reused() {
     let (installation, id) = measured(&["control-perfect"], 3, None, |_| {}).await;
     let mut fresh = 0;
     for run in installation.runs(id).await {
@@ -275,7 +275,7 @@ async fn cold_answers_are_asked_once_and_taken_over() {
             let mut lines = asked.iter();
             lines.any(|line| line.contains(what) && line.ends_with(" of cold"))
         };
-        // Whoever asked the probes asked these too; nobody else did.
+        // The run that asked the probes also asked these questions, and no other run did.
         assert_eq!(of_cold("purpose"), of_cold("AR-"));
         fresh += usize::from(of_cold("purpose"));
     }
@@ -304,7 +304,7 @@ async fn a_conversation_that_an_open_question_compacts_makes_the_run_void() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_cannot_be_copied_is_asked_after_the_closed_probes() {
+async fn an_agent_without_fork_gets_open_questions_after_the_closed_probes() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     with_open_facts(&installation, id).await;

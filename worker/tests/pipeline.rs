@@ -1,5 +1,5 @@
-//! The whole way from a repository to the result, with the control agents as real processes: what
-//! the instrument must measure of agents whose memory is known.
+//! The whole pipeline from a repository to the result, with control agents as real processes:
+//! agents with a known memory must get known figures.
 
 #![expect(
     clippy::unwrap_used,
@@ -116,7 +116,7 @@ async fn every_control_measures_what_it_must() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_task_is_expected_to_cost_is_told_before_its_runs_begin() {
+async fn the_cost_estimate_is_reported_before_the_runs_begin() {
     let installation = Installation::new().await;
     let repository = build(installation.folder.path());
     let id = task(&installation, &repository, &["codex"], 2, Trigger::Auto).await;
@@ -130,7 +130,7 @@ async fn what_a_task_is_expected_to_cost_is_told_before_its_runs_begin() {
         .exec(&installation.platform.database)
         .await
         .unwrap();
-    // The program is not there: its runs fail, after what is told before them.
+    // The program is missing, so its runs fail with a message.
     let mut setup = Setup::with_control(ControlProgram {
         path: env!("CARGO_BIN_EXE_worker").into(),
         args: vec![SUBCOMMAND.into()],
@@ -189,7 +189,7 @@ async fn a_sandbox_changes_nothing_that_is_measured() {
         let sandbox = match settings.agents.sandbox() {
             Ok(sandbox) => sandbox,
             Err(why) => {
-                // What was demanded and cannot be had stops the start.
+                // Unavailable confinement that was demanded prevents the start.
                 let worker = installation.start_with(settings, controls());
                 let error = worker.ended.await.unwrap().unwrap_err();
                 assert!(error.source.to_string().contains(&why), "{error:?}");
@@ -217,7 +217,7 @@ async fn a_sandbox_changes_nothing_that_is_measured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demand_that_cannot_be_kept_stops_the_start() {
+async fn an_unsupported_sandbox_prevents_the_start() {
     let installation = Installation::new().await;
     let mut settings = installation.settings("w1");
     settings.agents.connect_ports = Some(vec![443]);
@@ -250,7 +250,7 @@ async fn two_measurements_of_one_task_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_difference_ends_in_an_error_that_says_so() {
+async fn an_empty_change_ends_in_an_error() {
     let installation = Installation::new().await;
     let mut repository = build(installation.folder.path());
     repository.base = repository.head.clone();
@@ -275,7 +275,7 @@ async fn an_empty_difference_ends_in_an_error_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_is_not_there_ends_its_run_as_our_fault() {
+async fn a_missing_agent_ends_its_run_with_the_cause_harness() {
     let installation = Installation::new().await;
     let repository = build(installation.folder.path());
     let agents = ["claude", "control-perfect"];
@@ -315,7 +315,7 @@ async fn cancelling_kills_every_process_of_an_agent() {
     worker.stop().await;
 }
 
-/// Processes that live in the installation's folder.
+/// Returns the processes that run in the installation's folder.
 fn processes_in(installation: &Installation) -> Vec<String> {
     let folder = installation.work_dir();
     std::fs::read_dir("/proc")

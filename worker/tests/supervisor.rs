@@ -1,4 +1,4 @@
-//! The supervisor: slots, leases, cancelling, failures, shutdown, and going on after a lost worker.
+//! The runtime: slots, leases, cancellation, failures, shutdown, and resuming after a lost worker.
 
 #![expect(
     clippy::unwrap_used,
@@ -146,7 +146,7 @@ async fn nothing_of_a_run_stays_on_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_break_took_away_is_missing_after_it_only() {
+async fn knowledge_removed_by_a_break_is_missing_only_after_it() {
     let (installation, id, _) = measured(Script {
         forgets: true,
         ..Script::default()
@@ -220,7 +220,7 @@ async fn a_manual_break_comes_after_one_turn_of_reading() {
     worker.stop().await;
     let run = &installation.result(id).await.runs[0];
     assert_eq!(run.breaks[0].trigger, "manual");
-    // What was taught last must not be the end of the conversation, which programs keep as it is.
+    // The last teaching must not be the end of the conversation, which programs keep verbatim.
     assert_eq!(run.breaks[0].reading_turns, Some(1));
     assert_eq!(
         installation.runs(id).await[0].stats["deep_dive_iterations"],
@@ -265,7 +265,7 @@ async fn a_failure_that_passes_leaves_a_good_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_ends_its_own_run_as_our_fault() {
+async fn a_panic_ends_only_its_own_run_with_the_cause_harness() {
     let (installation, id, _) = measured(Script {
         panics: true,
         ..Script::default()
@@ -316,8 +316,8 @@ async fn cancelling_ends_a_running_task_within_seconds() {
     assert_eq!(left.count(), 0);
 }
 
-/// As a task that was cancelled is left when one of its two runs is made again. Returns that run, and
-/// the other one.
+/// Leaves a task in the state after a cancellation and a retry of one of its two runs. Returns that
+/// run and the other one.
 async fn half_made_again(script: Script) -> (Installation, TaskId, [agent_run::Model; 2]) {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 2).await;
@@ -352,7 +352,7 @@ async fn half_made_again(script: Script) -> (Installation, TaskId, [agent_run::M
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_ends_by_the_runs_that_were_made_again_after_it_was_cancelled() {
+async fn a_task_ends_when_its_retried_runs_end_after_a_cancellation() {
     let (installation, id, [again, off]) = half_made_again(Script::default()).await;
     assert_eq!(again.status, RunStatus::Done);
     assert_eq!(off.status, RunStatus::Cancelled);
@@ -363,7 +363,7 @@ async fn a_task_ends_by_the_runs_that_were_made_again_after_it_was_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_failed_after_a_cancellation_is_why_the_task_failed() {
+async fn a_failure_after_a_cancellation_explains_the_failed_task() {
     let (installation, id, [again, _]) = half_made_again(Script {
         fail: Some((100, Cause::AgentCrashed)),
         ..Script::default()
@@ -377,7 +377,7 @@ async fn what_failed_after_a_cancellation_is_why_the_task_failed() {
     assert!(why.contains("told to fail"), "{why}");
 }
 
-/// What a run measured, whatever its ids are.
+/// Returns the measurements of a run without its ids.
 async fn measure(
     installation: &Installation,
     id: TaskId,
@@ -410,7 +410,7 @@ async fn another_worker_finishes_the_run_of_a_lost_one_with_the_same_answers() {
         ..Script::default()
     })
     .await;
-    // In the study, after the teaching, and in the middle of the questions.
+    // In the study, after the teaching, and between the probes.
     let losses = [
         ("Read these files", None),
         ("(turn 2)", Some("taught")),
@@ -426,7 +426,7 @@ async fn another_worker_finishes_the_run_of_a_lost_one_with_the_same_answers() {
         });
         let worker = installation.start("w1", all(&first));
         first.hanging.notified().await;
-        // Gone without a word, like a killed process.
+        // Lost like a killed process.
         worker.ended.abort();
         let _ = worker.ended.await;
         let second = ScriptedAdapter::new(Script {
@@ -449,7 +449,7 @@ async fn another_worker_finishes_the_run_of_a_lost_one_with_the_same_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopping_worker_hands_back_what_it_cannot_finish() {
+async fn a_stopping_worker_releases_unfinished_jobs() {
     let installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     let first = ScriptedAdapter::new(Script {
@@ -543,8 +543,8 @@ async fn only_a_control_is_given_an_answer_key() {
     }
 }
 
-/// The keys that an agent that looks for them finds, in so many words of a sandbox; none where this
-/// machine cannot have it.
+/// Returns the keys that an agent finds when it searches for them, and a description of its
+/// sandbox. Returns `None` if this machine does not support the sandbox.
 async fn keys_found_in(mode: Mode) -> Option<Vec<String>> {
     let installation = Installation::new().await;
     let mut settings = installation.settings("w1");
@@ -574,13 +574,13 @@ async fn keys_found_in(mode: Mode) -> Option<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_real_agent_can_read_an_answer_key() {
-    // What it finds where nothing confines it, so that the search is known to find what is there.
+    // The unconfined search finds the keys, which proves that the search works.
     let open = keys_found_in(Mode::None).await.unwrap();
     let of_a_control = |path: &String| path.ends_with(KEY_FILE);
     assert!(open.iter().any(of_a_control), "{open:?}");
     assert!(open.iter().any(|path| path.contains("storage")), "{open:?}");
     for mode in [Mode::Landlock, Mode::Bwrap] {
-        // A machine without it refuses to start with it; `agents` tests that.
+        // A machine without it refuses to start; `agents` tests that.
         if let Some(found) = keys_found_in(mode).await {
             assert_eq!(found, Vec::<String>::new(), "{mode:?}");
         }
@@ -588,7 +588,7 @@ async fn no_real_agent_can_read_an_answer_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_is_found_when_no_bell_rings() {
+async fn jobs_are_found_without_notifications() {
     let mut installation = Installation::new().await;
     let id = prepared_task(&installation, 1).await;
     installation.platform.notifier = Arc::new(Deaf);
@@ -692,7 +692,7 @@ async fn real_processes_are_measured_by_what_they_hold() {
     }
 }
 
-/// A doorbell that nobody ever hears.
+/// A notifier whose subscribers never receive anything.
 struct Deaf;
 
 #[async_trait::async_trait]

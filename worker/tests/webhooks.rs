@@ -1,4 +1,4 @@
-//! Webhooks are told of the end of a task, signed, and again until they have heard it.
+//! Webhooks are notified of the end of a task, signed, and retried until they are delivered.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ use support::Installation;
 
 type Heard = Arc<Mutex<Vec<(HeaderMap, String)>>>;
 
-/// A receiver that answers with these codes, one after the other, and with the last for ever.
+/// Starts a receiver that responds with these codes in order, and with the last one forever.
 async fn receiver(codes: &'static [u16]) -> (String, Heard) {
     let heard = Heard::default();
     let noted = Arc::clone(&heard);
@@ -39,7 +39,7 @@ async fn receiver(codes: &'static [u16]) -> (String, Heard) {
             let code = codes[(noted.len() - 1).min(codes.len() - 1)];
             (
                 StatusCode::from_u16(code).unwrap(),
-                // Followed, it would be asked for ever.
+                // Following the redirect would never end.
                 [("location", "/hook")],
             )
         }),
@@ -50,12 +50,12 @@ async fn receiver(codes: &'static [u16]) -> (String, Heard) {
     (url, heard)
 }
 
-/// A task that has ended, and a webhook that is to hear of it.
+/// Creates a finished task and a webhook that is notified of it.
 async fn ended(installation: &Installation, url: &str) -> (TaskId, SecretString) {
     let database = &installation.platform.database;
     let mut task = builders::task();
     task.status = TaskStatus::Done;
-    // All that a message tells of an end, so that it can be seen in it.
+    // Fields that a message contains about the end of a task.
     task.failure_cause = Some(FailureCause::Budget);
     task.error_message = Some("it was dear".to_owned());
     task.completed_at = Some(builders::some_time());
@@ -104,7 +104,7 @@ async fn settled(installation: &Installation) -> webhook_delivery::Model {
 }
 
 #[tokio::test]
-async fn a_receiver_that_was_away_is_told_again_with_the_same_id_and_a_good_signature() {
+async fn an_unreachable_receiver_is_retried_with_the_same_id_and_a_valid_signature() {
     let (url, heard) = receiver(&[500, 302, 204]).await;
     let installation = Installation::new().await;
     let (task, secret) = ended(&installation, &url).await;
@@ -129,7 +129,7 @@ async fn a_receiver_that_was_away_is_told_again_with_the_same_id_and_a_good_sign
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_gone_is_told_no_more() {
+async fn a_receiver_that_answers_gone_is_disabled() {
     let (url, heard) = receiver(&[410]).await;
     let installation = Installation::new().await;
     ended(&installation, &url).await;
@@ -143,7 +143,7 @@ async fn a_receiver_that_is_gone_is_told_no_more() {
         .await;
     let webhook = webhook.unwrap().unwrap();
     assert!(!webhook.enabled);
-    // Nobody asked for it, so that somebody will ask who did it.
+    // No user requested it, so the audit log must contain the reason.
     let written = audit_event::Entity::of_org(&webhook.org_id)
         .all(&installation.platform.database)
         .await
@@ -156,10 +156,10 @@ async fn a_receiver_that_is_gone_is_told_no_more() {
 }
 
 #[tokio::test]
-async fn a_receiver_inside_this_network_is_not_told_unless_that_is_wanted() {
+async fn a_receiver_with_a_private_address_is_notified_only_if_allowed() {
     let (url, heard) = receiver(&[200]).await;
     let installation = Installation::new().await;
-    // Made while it was wanted.
+    // The delivery was created while the webhook was enabled.
     ended(&installation, &url).await;
     let mut settings = installation.settings("w");
     settings.webhooks.private_addresses = false;
@@ -177,9 +177,10 @@ async fn a_receiver_inside_this_network_is_not_told_unless_that_is_wanted() {
     assert!(heard.lock().unwrap().is_empty());
 }
 
-/// A receiver that was away hears late of it, and the task may have been tried again meanwhile.
+/// A receiver that was unreachable gets the message late, and the task may have been retried
+/// meanwhile.
 #[tokio::test]
-async fn a_message_tells_how_the_task_ended_also_when_it_has_begun_again() {
+async fn a_message_describes_the_end_of_the_task_even_after_a_retry() {
     let (url, heard) = receiver(&[204]).await;
     let installation = Installation::new().await;
     let database = &installation.platform.database;

@@ -212,7 +212,7 @@ fn run_part(run: agent_run::Model, records: RunRecords) -> Result<RunPart, DbErr
 
 /// Returns the SHA-256 of a document as JSON with its keys in byte order.
 fn hash(document: &serde_json::Value) -> String {
-    // A map of this type is sorted, whatever order the database keeps keys in.
+    // The map is sorted, whatever the order of keys in the database.
     let sorted: BTreeMap<&str, String> = document
         .as_object()
         .into_iter()

@@ -1,4 +1,4 @@
-//! Reports: what they hold, and what text from outside cannot do in them.
+//! Contents of reports, and their safety against hostile text.
 #![expect(
     clippy::unwrap_used,
     reason = "a test stops where something is missing"
@@ -15,7 +15,7 @@ use results::report::{
 };
 use serde_json::json;
 
-/// A result with two agents, two breaks, and hostile words wherever words come from outside.
+/// A result with two agents, two breaks, and hostile text in every field from outside.
 fn document() -> ResultDocument {
     let hostile = "</script><img src=x onerror=alert(1)>|\u{7}";
     let figures = |post: f64| {
@@ -76,7 +76,7 @@ fn document() -> ResultDocument {
     .unwrap()
 }
 
-/// The text as XML: every report is written so that it is well-formed.
+/// Parses a text as XML. Every report is well-formed.
 fn parsed(text: &str) -> roxmltree::Document<'_> {
     roxmltree::Document::parse(text).unwrap()
 }
@@ -88,7 +88,7 @@ fn the_page_fetches_nothing_and_text_stays_text() {
     assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;"));
     assert!(!page.contains("src=\"") && !page.contains("href="));
     assert!(page.contains("default-src 'none'"));
-    // Without the parts that HTML closes by itself it is XML.
+    // Without HTML's void elements the page is XML.
     let body = &page[page.find("<main>").unwrap()..=page.find("</main>").unwrap() + 6];
     let tree = parsed(body);
     let named = |name: &'static str| {
@@ -106,7 +106,7 @@ fn the_page_fetches_nothing_and_text_stays_text() {
 }
 
 #[test]
-fn every_plot_is_a_picture_that_says_what_it_shows() {
+fn every_plot_is_a_picture_with_a_description() {
     let plots = task_plots(&document());
     let names: Vec<&str> = plots.iter().map(|plot| plot.name).collect();
     assert_eq!(
@@ -140,7 +140,7 @@ fn every_plot_is_a_picture_that_says_what_it_shows() {
 }
 
 #[test]
-fn what_is_not_there_is_not_drawn_and_not_zero() {
+fn missing_figures_are_neither_drawn_nor_zero() {
     let mut empty = document();
     empty.runs.clear();
     empty.leaderboard.clear();
@@ -148,7 +148,7 @@ fn what_is_not_there_is_not_drawn_and_not_zero() {
     empty.risk_coverage.clear();
     assert!(task_plots(&empty).is_empty());
     let text = markdown(&task_report(&empty)).unwrap();
-    assert!(text.contains("Not drawn, for lack of figures: score."));
+    assert!(text.contains("Not drawn, because there are no figures: score."));
     let mut unknown = document();
     for run in &mut unknown.runs {
         run.by_break.clear();
@@ -179,7 +179,7 @@ fn a_table_program_gets_figures_and_no_formulas() {
 }
 
 #[test]
-fn markdown_says_the_same_in_tables_of_its_own() {
+fn markdown_has_the_same_contents() {
     let text = markdown(&task_report(&document())).unwrap();
     assert!(
         text.contains("| one − two | 8 | 2 | 0.05 \\[-0.05, 0.15] | tie | 0.70 |"),
@@ -190,7 +190,7 @@ fn markdown_says_the_same_in_tables_of_its_own() {
 }
 
 #[test]
-fn tasks_are_ranked_together_by_session_and_what_differs_is_told() {
+fn tasks_are_ranked_together_by_session_and_differences_are_reported() {
     let (first, mut second) = (document(), document());
     for run in &mut second.runs {
         run.agent_version = Some("2".to_owned());
@@ -220,7 +220,7 @@ fn tasks_are_ranked_together_by_session_and_what_differs_is_told() {
     assert!(all.differs.is_empty(), "versions of agents are their own");
 }
 
-/// A document on another pull request, whose agent `one` failed both of its runs there.
+/// A document on another pull request, whose agent `one` failed both of its runs.
 fn crashed() -> ResultDocument {
     let mut document = document();
     document.task.status = TaskStatus::Error;
@@ -235,7 +235,7 @@ fn crashed() -> ResultDocument {
 }
 
 #[test]
-fn what_an_agent_failed_is_told_in_every_format_and_is_no_score() {
+fn failures_of_an_agent_are_in_every_format_and_are_no_score() {
     let all = overall_document(&[document(), crashed(), crashed()], 0.5);
     // Two measurements, and four failures.
     assert_eq!(all.leaderboard.len(), 1);
@@ -280,7 +280,7 @@ fn agents_over_several_pull_requests_are_compared_by_pull_request() {
         ("pull_request", Some(2))
     );
     assert!(row.design_effect.is_some());
-    // Each judged by its deterministic judge.
+    // Each one is graded by its deterministic judge.
     assert_eq!(row.recall, Some(0.2));
     let [pair] = all.comparisons.as_slice() else {
         panic!("{:?}", all.comparisons);
@@ -291,13 +291,13 @@ fn agents_over_several_pull_requests_are_compared_by_pull_request() {
     let page = html(&overall_report(&all)).unwrap();
     for figure in [
         "Retention by dimension",
-        "Where right answers",
+        "Sources of right answers",
         "Risk and coverage",
         "Forgetting",
     ] {
         assert!(page.contains(figure), "{figure}");
     }
-    // Four runs of four answers: the curve of each document is that of both.
+    // Four runs with four answers: the curve of each document is that of both.
     let curve = &all.risk_coverage["one"].points;
     assert!((curve[0].coverage - 0.5).abs() < 1e-9, "{curve:?}");
 }
@@ -313,7 +313,7 @@ fn imported_probes_stay_out_of_boards_over_tasks() {
 }
 
 #[test]
-fn runs_that_were_asked_other_dimensions_are_told() {
+fn different_dimensions_are_reported() {
     let mut narrow = document();
     for run in &mut narrow.runs {
         let part = run.dimensions["AR"].clone();
@@ -349,7 +349,7 @@ fn runs_of_one_task_are_of_the_version_that_measured_each() {
 }
 
 #[test]
-fn free_recall_that_others_judged_is_told() {
+fn different_judges_of_free_recall_are_reported() {
     let mut by_jury = document();
     by_jury.judging = serde_json::from_value(json!({
         "number": 1, "agreement": null, "judges": [
@@ -395,7 +395,7 @@ fn changes_of_a_local_repository_are_pull_requests_of_their_own() {
 }
 
 #[test]
-fn runs_that_are_void_are_told_beside_those_that_count() {
+fn void_runs_are_reported_beside_measurements() {
     let mut document = document();
     document.runs[0].seal_broken = true;
     document.runs[0].void_reason = Some("tool_call".to_owned());
@@ -415,7 +415,7 @@ fn runs_that_are_void_are_told_beside_those_that_count() {
 #[test]
 fn a_forgetting_curve_is_of_the_same_runs_at_every_break() {
     let mut document = document();
-    // Lost between its breaks.
+    // This run was lost between its breaks.
     document.runs[0].by_break.truncate(1);
     let curve = |document: &ResultDocument| {
         let plots = task_plots(document);
@@ -426,7 +426,7 @@ fn a_forgetting_curve_is_of_the_same_runs_at_every_break() {
     };
     let told = curve(&document);
     assert!(told.contains("one: 0.50, 0.25 (1 of 2 runs)"), "{told}");
-    // More is kept than there was: the interval goes as far as the figure.
+    // Retention over 1: the interval reaches the figure.
     for run in &mut document.runs {
         for part in &mut run.by_break {
             part.kept_of_first = Some(1.25);
@@ -437,13 +437,13 @@ fn a_forgetting_curve_is_of_the_same_runs_at_every_break() {
 }
 
 #[test]
-fn a_document_that_was_cut_says_so() {
+fn a_limited_document_contains_a_warning() {
     let mut all = overall_document(&[document()], 0.5);
     all.cut_at_tasks = Some(2_000);
     assert!(
         markdown_without_plots(&overall_report(&all))
             .unwrap()
-            .contains("only the newest 2000 were looked at")
+            .contains("only the newest 2000 were considered")
     );
 }
 
@@ -454,7 +454,7 @@ fn markdown_without_plots_beside_it_names_no_file() {
     assert!(text.contains("in the HTML report only: Score"), "{text}");
 }
 
-/// `UPDATE_SCHEMA=1` writes them anew.
+/// `UPDATE_SCHEMA=1` writes the schemas again.
 #[test]
 fn the_published_schemas_are_those_of_the_code() {
     for (name, schema) in [

@@ -1,4 +1,4 @@
-//! Mirrors and checkouts: what a hostile tree cannot do, and what a damaged mirror costs.
+//! Mirrors and checkouts: hostile trees, and damaged mirrors.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use source::{ForgeSettings, Mirror, SourceError, SourceSettings, checkout, mirro
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// A worker's settings and one repository that they allow.
+/// Settings and one repository that they allow.
 struct Place {
     folder: TempDir,
     settings: SourceSettings,
@@ -43,7 +43,7 @@ impl Place {
         self.folder.path().join("runs/one/repo")
     }
 
-    /// A repository with one commit.
+    /// Creates a repository with one commit.
     async fn commit(&self, entries: Vec<(&[u8], Entry)>) -> String {
         let commit = Commit {
             reference: "refs/heads/main".to_owned(),
@@ -81,7 +81,7 @@ impl Place {
         checkout(&self.settings, &mirror, commit, &self.out(), &cancel).await
     }
 
-    /// Writes a tree of git's by hand, which git itself would refuse to make, and commits it.
+    /// Writes and commits a tree that git itself would refuse to create.
     async fn hostile(&self, entries: &[(&str, &[u8], &str)]) -> String {
         let mut tree = Vec::new();
         for (mode, name, id) in entries {
@@ -127,7 +127,7 @@ fn file(text: &str) -> Entry {
     Entry::File(text.as_bytes().to_vec())
 }
 
-/// All paths below a folder, sorted, with `/` behind folders.
+/// Returns all paths below a folder, sorted, with `/` after folders.
 fn paths(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
@@ -205,7 +205,7 @@ async fn symlinks_that_lead_outside_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_tree_of_hostile_make_is_refused_and_leaves_nothing() {
+async fn a_hostile_tree_is_refused_and_leaves_nothing() {
     let place = Place::new();
     place.commit(vec![(b"a", file("a"))]).await;
     let blob = place.blob("#!/bin/sh\n").await;
@@ -221,7 +221,7 @@ async fn a_tree_of_hostile_make_is_refused_and_leaves_nothing() {
         place.hostile(&[("100644", b"../escaped", &blob)]).await,
         place.hostile(&[("100644", b"/tmp/escaped", &blob)]).await,
         place.hostile(&[("100644", b".", &blob)]).await,
-        // A symlink and a folder of one name: the file would be written through the link.
+        // A symlink and a folder of the same name: the file would be written through the link.
         place
             .hostile(&[("120000", b"x", &target), ("40000", b"x", &below)])
             .await,
@@ -270,17 +270,17 @@ async fn ten_thousand_files_take_seconds() {
 }
 
 #[tokio::test]
-async fn a_damaged_mirror_is_fetched_anew() {
+async fn a_damaged_mirror_is_fetched_again() {
     let place = Place::new();
     let commit = place
         .commit(vec![(b"a", file("a")), (b"d/b", file("b"))])
         .await;
     let mirror = place.mirror(&commit).await.unwrap();
-    // No repository any more.
+    // The mirror is no longer a repository.
     std::fs::remove_file(mirror.path.join("HEAD")).unwrap();
     place.checkout(&commit).await.unwrap();
     std::fs::remove_dir_all(place.out()).unwrap();
-    // Objects with other bytes than they had: found out when they are read, healed by the next try.
+    // The damage of the objects is found when they are read, and the next attempt repairs it.
     damage(&mirror.path.join("objects"));
     let mut tries = 0;
     while let Err(error) = place.checkout(&commit).await {

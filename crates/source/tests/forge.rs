@@ -1,4 +1,4 @@
-//! Pull requests of a forge: with its API and without, and what a forge must not get away with.
+//! Pull requests of a forge, with its API and without, and attacks by a forge.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -249,7 +249,7 @@ async fn only_forges_of_the_settings_are_asked() {
 }
 
 #[tokio::test]
-async fn a_forge_that_sends_elsewhere_is_not_followed() {
+async fn a_redirect_of_a_forge_is_not_followed() {
     let (forge, ..) = forge_with_one().await;
     forge.set_redirecting(true);
     let place = Place::of(&forge);
@@ -348,7 +348,8 @@ async fn a_repository_over_the_limit_is_refused_and_leaves_nothing() {
     assert_eq!(left, Vec::<std::path::PathBuf>::new());
 }
 
-/// A server that accepts and never answers; gives its address and what tells of a connection.
+/// Starts a server that accepts connections and never responds. Returns its address and a receiver
+/// that reports a connection.
 async fn silent_server() -> (String, tokio::sync::oneshot::Receiver<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -356,14 +357,14 @@ async fn silent_server() -> (String, tokio::sync::oneshot::Receiver<()>) {
     tokio::spawn(async move {
         let first = listener.accept().await;
         let _ = sender.send(());
-        // Held open until the test ends.
+        // Both stay open until the test ends.
         let _held = (first, listener);
         std::future::pending::<()>().await;
     });
     (format!("http://{address}"), receiver)
 }
 
-/// Processes that have this text in their command line.
+/// Returns the number of processes with this text in their command line.
 fn processes_with(text: &str) -> usize {
     std::fs::read_dir("/proc")
         .unwrap()
@@ -411,7 +412,7 @@ async fn cancelling_ends_git_and_its_children() {
 }
 
 #[tokio::test]
-async fn a_git_that_nobody_waits_for_is_ended_too() {
+async fn a_git_command_is_killed_when_its_caller_is_dropped() {
     let (base_url, connected) = silent_server().await;
     let mut place = Place::new(&base_url, &base_url);
     place.settings.forge.api_url = None;
@@ -424,7 +425,7 @@ async fn a_git_that_nobody_waits_for_is_ended_too() {
 }
 
 #[tokio::test]
-async fn a_forge_that_never_answers_is_given_up() {
+async fn a_forge_that_never_responds_times_out() {
     let (base_url, _connected) = silent_server().await;
     let mut place = Place::new(&base_url, &base_url);
     place.settings.forge.api_url = None;

@@ -1,4 +1,4 @@
-//! Pull requests of local repositories: what is read of them, what is refused, what never runs.
+//! Pull requests of local repositories: their contents, refusals, and code that must never run.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ const LIMITS: DiffLimits = DiffLimits {
     file_bytes: 256 << 10,
 };
 
-/// A folder with a place for a repository and a worker's own.
+/// A folder for a repository and a folder for the worker.
 struct Place {
     folder: TempDir,
     settings: SourceSettings,
@@ -76,7 +76,7 @@ impl Place {
         .await
     }
 
-    /// The change between two trees.
+    /// Returns the change between two trees.
     async fn change(&self, base: Vec<(&[u8], Entry)>, head: Vec<(&[u8], Entry)>) -> PullRequest {
         let ids = self.history(base, head).await;
         self.resolve(&self.repository(), &ids[0], &ids[1])
@@ -336,7 +336,7 @@ async fn the_base_is_where_the_change_left_the_other_branch() {
     .unwrap();
     let tree = git(&path, ["rev-parse", "main^{tree}"]).await.unwrap();
     let tree = String::from_utf8(tree).unwrap();
-    // A repository of a test has no author of its own.
+    // A test's repository has no author of its own.
     let who = ["-c", "user.name=A", "-c", "user.email=a@forge.example"];
     let rest = ["commit-tree", tree.trim(), "-p", "main", "-m", "Later"];
     let later = git(&path, who.into_iter().chain(rest)).await.unwrap();
@@ -346,7 +346,7 @@ async fn the_base_is_where_the_change_left_the_other_branch() {
 }
 
 #[tokio::test]
-async fn revisions_that_look_like_options_are_no_commits() {
+async fn revisions_that_look_like_options_are_refused() {
     let place = Place::new();
     let path = place.repository();
     let marker = place.folder.path().join("marker");
@@ -398,7 +398,7 @@ async fn only_repositories_below_the_allowed_folders_are_read() {
         let message = refusal(place.resolve(&path, "main", "change").await);
         assert!(message.contains("LOCAL_REPOSITORIES"), "{message}");
     }
-    // A plain folder within a repository is none.
+    // A plain folder inside a repository is not a repository.
     let message = refusal(place.resolve(&root, "main", "change").await);
     assert!(message.contains("not a git repository"), "{message}");
     let mut settings = place.settings.clone();
@@ -501,7 +501,7 @@ async fn a_linked_working_tree_and_a_bare_repository_are_repositories_too() {
             .unwrap();
         assert_eq!(resolved.pull_request.head, head);
     }
-    // HEAD is the working tree's own.
+    // HEAD belongs to the working tree.
     let resolved = place
         .resolve(&root.join("linked"), "HEAD", "change")
         .await

@@ -1,4 +1,4 @@
-//! Repositories that are honest but odd: shallow, renamed, unrelated, wide, half text.
+//! Unusual but honest repositories: shallow, renamed, unrelated, wide, partly binary.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -143,7 +143,7 @@ async fn a_shallow_clone_has_the_changes_that_it_has() {
 }
 
 #[tokio::test]
-async fn a_file_with_a_nul_anywhere_is_no_text() {
+async fn a_file_that_contains_a_nul_is_not_text() {
     let place = Place::new("https://forge.invalid");
     let repository = place.path().join("late");
     let lines = "a line of text\n".repeat(2_000);
@@ -229,8 +229,8 @@ async fn a_change_among_ten_thousand_files_is_found_in_seconds() {
     assert_eq!(resolved.pull_request.other_paths.len(), 3_000);
 }
 
-/// Objects that come one by one would let another run find a commit whose files are still to come,
-/// and a fetch that was killed would leave such a commit behind.
+/// Loose objects would let another run find a commit before its files, and a killed fetch would
+/// leave such a commit behind.
 #[tokio::test]
 async fn a_fetched_commit_is_in_a_mirror_with_all_its_files_or_not_at_all() {
     let place = Place::new("https://forge.invalid");

@@ -1,7 +1,7 @@
-//! Tells a webhook that a task ended.
+//! Notifies a webhook of the end of a task.
 //!
-//! What is sent, how it is signed and where it may go: [`platform::webhooks`]. Redirects are not
-//! followed, and a name that leads into this network is not connected to.
+//! [`platform::webhooks`] defines the message, its signature and the allowed addresses. Redirects
+//! are not followed, and names that resolve to private addresses are not connected to.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,9 +27,9 @@ use crate::job_error::{JobError, Retry};
 use crate::lifecycle::end_job;
 use crate::settings::WebhookSettings;
 
-/// For one message: connecting, sending, the head of the answer.
+/// Time limit of one delivery, up to the head of the response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// No wait between two attempts is longer.
+/// Longest delay between two attempts.
 const MAX_WAIT: Duration = Duration::from_secs(12 * 3600);
 
 pub(crate) async fn deliver_webhook(
@@ -46,20 +46,20 @@ pub(crate) async fn deliver_webhook(
         .one(database)
         .await?;
     let (Some((delivery, Some(webhook))), Some(task)) = (found, task) else {
-        warn!("there is no message {delivery_id} any more");
+        warn!("delivery {delivery_id} was deleted");
         return end_job(worker, job).await;
     };
     if delivery.status != DeliveryStatus::Queued {
         return end_job(worker, job).await;
     }
     if !webhook.enabled {
-        return Err(delivery_error(Retry::Never, "the webhook was turned off"));
+        return Err(delivery_error(Retry::Never, "the webhook is disabled"));
     }
     let body = body(&task, &delivery).to_string();
     let outcome = send(&worker.settings.webhooks, &webhook, delivery.id, body).await;
     let (code, problem) = match &outcome {
         Ok(status) if status.is_success() => (Some(*status), None),
-        Ok(status) => (Some(*status), Some(format!("it answered {status}"))),
+        Ok(status) => (Some(*status), Some(format!("it responded with {status}"))),
         Err(problem) => (None, Some(problem.clone())),
     };
     let transaction = worker.begin(job).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn deliver_webhook(
     let Some(problem) = problem else {
         lease::finish(&transaction, &job.lease).await?;
         transaction.commit().await?;
-        info!(webhook.id = %webhook.id, "told a webhook of the end of task {}", task.id);
+        info!(webhook.id = %webhook.id, "delivered webhook for task {}", task.id);
         return Ok(());
     };
     transaction.commit().await?;
@@ -101,7 +101,7 @@ pub(crate) async fn deliver_webhook(
     Err(delivery_error(retry, &problem))
 }
 
-/// Whoever is gone does not want to hear again. Nobody asked for it, so it is written down who did it.
+/// Disables a webhook that answered 410 Gone, and records the system as the actor in the audit log.
 async fn disable_webhook(
     transaction: &impl ConnectionTrait,
     webhook: &webhook::Model,
@@ -140,18 +140,18 @@ fn delivery_error(retry: Retry, problem: &str) -> JobError {
     JobError::Failed {
         cause: FailureCause::Harness,
         retry,
-        message: format!("the webhook was not told: {problem}"),
+        message: format!("the webhook was not delivered: {problem}"),
         source: None,
     }
 }
 
-/// How long to wait after so many attempts: four times as long after each.
+/// Returns the delay after an attempt: four times as long after each.
 fn wait(first: Duration, attempt: i32) -> Duration {
     let times = u32::try_from(Ord::clamp(attempt, 1, 13) - 1).unwrap_or_default();
     first.saturating_mul(4_u32.pow(times)).min(MAX_WAIT)
 }
 
-/// Says that a message will not be sent any more.
+/// Records that a message will not be sent any more.
 pub(crate) async fn record_delivery_failure(
     connection: &impl ConnectionTrait,
     delivery: DeliveryId,
@@ -171,7 +171,7 @@ pub(crate) async fn record_delivery_failure(
     Ok(())
 }
 
-/// What is sent. Figures are not: they are asked for, with the caller's rights.
+/// Returns the message. It contains no scores: the receiver requests them with its own permissions.
 fn body(task: &task::Model, delivery: &webhook_delivery::Model) -> Value {
     let ending = delivery.ending.clone();
     let ending = ending.unwrap_or_else(|| webhooks::ending(task));
@@ -205,7 +205,7 @@ impl Resolve for PublicOnly {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let public: Vec<SocketAddr> = found.filter(|found| is_public(found.ip())).collect();
             if public.is_empty() {
-                return Err("the name leads to no public address".into());
+                return Err("the host name has no public address".into());
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
@@ -245,7 +245,7 @@ async fn send(
         .body(body)
         .send()
         .await
-        // The address is the organisation's own and is known to it.
+        // The URL belongs to the organisation, which knows it.
         .map_err(|error| chain(&error.without_url()))?;
     Ok(answer.status())
 }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_of_this_machine_is_not_connected_to() {
+    async fn a_name_with_a_private_address_is_not_connected_to() {
         let name: Name = "localhost".parse().unwrap();
         assert!(PublicOnly.resolve(name).await.is_err());
     }

@@ -1,4 +1,4 @@
-//! Finishes a task: its documents, its status, its last event.
+//! Finishes a task: its documents, its status, and its last event.
 
 use domain::vocabulary::{FailureCause, RunStatus, TaskStatus, Verdict};
 use entity::{RunId, TaskId, answer, artifact, judging, probe, task};
@@ -23,7 +23,7 @@ use crate::job_error::JobError;
 use crate::lifecycle::{TaskProblem, completed_event, end_job, end_task};
 use crate::scoring::judges::summarize_judging;
 
-/// Events that are read at once.
+/// Number of events that are read at once.
 const EVENTS: u64 = 1_000;
 
 pub(crate) async fn finish_task(
@@ -34,7 +34,7 @@ pub(crate) async fn finish_task(
     let database = &worker.platform.database;
     let redactor = &worker.platform.redactor;
     let Some(task) = task::Entity::find_by_id(task_id).one(database).await? else {
-        warn!("there is no task {task_id} any more");
+        warn!("task {task_id} was deleted");
         return end_job(worker, job).await;
     };
     if task.status.is_final() {
@@ -80,14 +80,14 @@ pub(crate) async fn finish_task(
     Ok(())
 }
 
-/// A document of a task.
+/// One document of a task.
 struct Document {
     name: String,
     media_type: &'static str,
     text: String,
 }
 
-/// What a judging leaves to read.
+/// Returns the documents of a judging.
 async fn documents(
     worker: &Worker,
     task: TaskId,
@@ -152,7 +152,8 @@ async fn store_documents(
     worker.store_texts(job, None, &texts).await
 }
 
-/// Writes the documents of a task anew; those of the judging `before` stay, under its number.
+/// Writes the documents of a task again. The documents of the judging `before` are renamed to
+/// contain its number.
 pub(super) async fn replace_documents(
     worker: &Worker,
     job: &ClaimedJob,
@@ -166,7 +167,7 @@ pub(super) async fn replace_documents(
     if let Some(before) = before {
         let transaction = worker.begin(job).await?;
         for document in &documents {
-            // A second attempt finds the old ones renamed already, and leaves the new ones alone.
+            // A second attempt finds the old documents renamed and leaves the new ones alone.
             let old = format!("judging-{before}-{}", document.name);
             let there = artifacts::find(&transaction, task, None, &old).await?;
             if there.is_some() {
@@ -188,7 +189,7 @@ pub(super) async fn replace_documents(
     store_documents(worker, job, &documents).await
 }
 
-/// Why a task is no success: not one of its runs came to its end.
+/// Returns the reason why a task failed: none of its runs finished.
 fn task_problem(document: &ResultDocument) -> Option<TaskProblem> {
     if document
         .runs
@@ -197,7 +198,7 @@ fn task_problem(document: &ResultDocument) -> Option<TaskProblem> {
     {
         return None;
     }
-    // What failed says more than what was called off before it.
+    // A failed run explains more than a run that was cancelled before it started.
     let first_with = |status| {
         let mut runs = document.runs.iter().filter(move |run| run.status == status);
         runs.find_map(|run| Some((run, run.error.as_ref()?)))
@@ -206,11 +207,11 @@ fn task_problem(document: &ResultDocument) -> Option<TaskProblem> {
     Some(match first {
         Some((run, message)) => TaskProblem {
             cause: run.failure_cause.unwrap_or(FailureCause::Harness),
-            message: format!("no run came to its end; {}: {message}", run.agent),
+            message: format!("no run finished; {}: {message}", run.agent),
         },
         None => TaskProblem {
             cause: FailureCause::Harness,
-            message: "no run came to its end".to_owned(),
+            message: "no run finished".to_owned(),
         },
     })
 }
@@ -230,17 +231,18 @@ struct AnswerLine<'a> {
     answer: &'a str,
     grade: Option<f64>,
     verdict: Option<&'a str>,
-    /// It claims to know; the value is right; it says that it does not know.
+    /// Whether the answer claims to know; whether its value is right; whether it says "I don't
+    /// recall".
     claimed: Option<bool>,
     value_right: Option<bool>,
     abstained: Option<bool>,
-    /// How sure it says that it is, in `[0, 1]`.
+    /// Stated confidence, in `[0, 1]`.
     confidence: Option<f64>,
-    /// Where a right answer from after the break came from.
+    /// Source of a right answer after the break.
     attribution: Option<&'a str>,
-    /// Whether the compaction's summary carries what was asked for.
+    /// Whether the compaction summary carries the answer.
     in_summary: Option<bool>,
-    /// How far what was taught was from the break.
+    /// Distance between the teaching of the answer and the break.
     distance: Option<DistancePart>,
     grader: Option<&'a str>,
     copied_from: Option<RunId>,
@@ -304,7 +306,8 @@ async fn answers(
     Ok(lines)
 }
 
-/// The events of a task as JSON lines, with the last one, which is appended when all is stored.
+/// Returns the events of a task as JSON lines, including the last event, which is appended after
+/// everything is stored.
 async fn log(worker: &Worker, task: &task::Model, last: &Event) -> Result<String, JobError> {
     let mut lines = String::new();
     let mut after = 0;

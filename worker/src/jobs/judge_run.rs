@@ -1,4 +1,4 @@
-//! Judges a run: a grade for every answer, figures for every dimension, and the run's end.
+//! Judges a run: grades its answers, scores every dimension, and ends the run.
 
 use domain::vocabulary::TaskStatus;
 use entity::{RunId, TaskId, agent_run, task};
@@ -26,7 +26,7 @@ pub(crate) async fn judge_run(
     let task = task::Entity::find_by_id(task_id).one(database).await?;
     let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
     let (Some(task), Some(run)) = (task, run) else {
-        warn!("there is no run {run_id} any more");
+        warn!("run {run_id} was deleted");
         return end_job(worker, job).await;
     };
     if run.status.is_final() {
@@ -37,7 +37,7 @@ pub(crate) async fn judge_run(
     }
     let probes = load_probes(worker, task_id).await?.into_iter().collect();
     let grades = grade_run(worker, &task, &run, &probes).await?;
-    // A run whose seal broke shows its figures, and has no score.
+    // A void run shows its figures and has no score.
     let is_measurement = run.compression_detected && !run.seal_broken;
     let first = grades.first().filter(|_| is_measurement);
     let end = RunEnd::Done {

@@ -1,4 +1,5 @@
-//! Judges a finished task again, without running its agents: new figures beside the old ones.
+//! Repeats the judging of a finished task without running its agents. New figures are added beside
+//! the old ones.
 
 use chrono::Utc;
 use domain::vocabulary::{JudgingStatus, RunStatus, TaskStatus};
@@ -34,11 +35,11 @@ pub(crate) async fn judge_task(
         .one(database)
         .await?;
     let (Some(task), Some(row)) = (task, row) else {
-        warn!("there is no judging {number} of task {task_id} any more");
+        warn!("judging {number} of task {task_id} was deleted");
         return end_job(worker, job).await;
     };
     if row.status == JudgingStatus::Done && task.judging == number {
-        // An earlier attempt came as far as its figures.
+        // An earlier attempt already stored its figures.
         return finish_judging(worker, job, task_id, number).await;
     }
     if row.status != JudgingStatus::Queued {
@@ -108,7 +109,7 @@ pub(crate) async fn judge_task(
     finish_judging(worker, job, task_id, number).await
 }
 
-/// Ends a judging for which there is nothing to judge, so that another one can be asked for.
+/// Ends a judging of a task that cannot be judged, so that another judging can be requested.
 async fn refuse(
     worker: &Worker,
     job: &ClaimedJob,
@@ -116,7 +117,7 @@ async fn refuse(
     number: i32,
 ) -> Result<(), JobError> {
     let message = format!(
-        "the task is {}, and only what is done can be judged again",
+        "the task is {}; only tasks that are done can be judged again",
         task.status
     );
     let transaction = worker.begin(job).await?;
@@ -124,19 +125,21 @@ async fn refuse(
     record_judging_failure(&transaction, task.id, number, &message, redactor).await?;
     lease::finish(&transaction, &job.lease).await?;
     transaction.commit().await?;
-    warn!(task.id = %task.id, "judging {number} was not made: {message}");
+    warn!(task.id = %task.id, "refused judging {number}: {message}");
     Ok(())
 }
 
-/// Writes the documents of a judging whose figures are shown, and ends its job. Those of the judging
-/// that was shown before stay, under its number. Another attempt after a crash does the same again.
+/// Writes the documents of a judging whose figures are shown, and completes its job.
+///
+/// The documents of the previous judging are kept under its number. Another attempt after a crash
+/// does the same again.
 async fn finish_judging(
     worker: &Worker,
     job: &ClaimedJob,
     task_id: TaskId,
     number: i32,
 ) -> Result<(), JobError> {
-    // One that failed never was shown.
+    // A judging that failed was never shown.
     let before = judging::Entity::find()
         .filter(judging::Column::TaskId.eq(task_id))
         .filter(judging::Column::Number.lt(number))
@@ -153,7 +156,7 @@ async fn finish_judging(
     Ok(())
 }
 
-/// Tells that a judging failed; the figures that were there stay.
+/// Records that a judging failed. The existing figures stay.
 pub(crate) async fn record_judging_failure(
     connection: &impl ConnectionTrait,
     task: TaskId,

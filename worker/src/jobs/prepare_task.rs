@@ -1,4 +1,4 @@
-//! Prepares a task: from its source to the probes that every agent and trial is asked.
+//! Prepares a task: from its source to the probes that every agent and trial answers.
 
 mod cost_estimate;
 mod redacted_probes;
@@ -31,20 +31,20 @@ use crate::job_error::JobError;
 use crate::lifecycle::end_job;
 use crate::material::{MATERIAL, Material, OPEN_FACTS, diff_text, diff_that_fits, planned_context};
 
-/// The diff of one file, at most.
+/// Size limit of one file's diff, in bytes.
 const FILE_BYTES: usize = 256 << 10;
 /// Rows per insert: databases limit the values of one statement.
 const ROWS: usize = 100;
 
-/// How many lines of progress may wait for the database.
+/// Capacity of the channel of progress messages.
 const PROGRESS: usize = 64;
 
-/// What was read out of a pull request.
+/// A pull request, its facts and its probes.
 struct Prepared {
     pull_request: PullRequest,
     sheet: evaluation::facts::FactSheet,
     probe_set: ProbeSet,
-    /// None of them where the task asks no open questions.
+    /// Facts for open questions. Empty if the task asks none.
     open: Vec<OpenFact>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn prepare_task(
         .one(&worker.platform.database)
         .await?
     else {
-        warn!("there is no task {task_id} any more");
+        warn!("task {task_id} was deleted");
         return end_job(worker, job).await;
     };
     if task.status.is_final() {
@@ -71,8 +71,8 @@ pub(crate) async fn prepare_task(
     let prepared = read_facts(worker, &task, resolved).await?;
     if prepared.probe_set.probes.is_empty() {
         return Err(JobError::harness(
-            "the pull request gives nothing to ask about: its diff defines no symbols, constants \
-             or tests, and changes too few files",
+            "the pull request offers no probes: its diff defines no symbols, constants or tests, \
+             and changes too few files",
         ));
     }
     store_documents(worker, job, &task, &prepared).await?;
@@ -119,14 +119,14 @@ async fn start(worker: &Worker, job: &ClaimedJob, task: &task::Model) -> Result<
     Ok(())
 }
 
-/// Resolves the pull request while its stages become events.
+/// Resolves the pull request and stores its progress as events.
 async fn resolve_with_progress(
     worker: &Worker,
     job: &ClaimedJob,
     task: &task::Model,
 ) -> Result<Resolved, JobError> {
     let source: domain::PullRequestSource = serde_json::from_value(task.source.clone())?;
-    // What is larger than the context would be forgotten before it is asked about.
+    // Content beyond the context would be forgotten before the agent is asked about it.
     let most = worker.settings.max_context_tokens;
     let context = task
         .target_context_tokens
@@ -139,7 +139,7 @@ async fn resolve_with_progress(
     };
     let (told, mut stages) = mpsc::channel::<NewEvent>(PROGRESS);
     let tell = move |stage: &'static str, message: String| {
-        // Lines for people: where the database is slower than git, some are left out.
+        // Progress is for people. If the database is slower than git, some messages are dropped.
         let _ = told.try_send(progress(stage, message));
     };
     let resolving = async {
@@ -198,7 +198,7 @@ async fn append(
     Ok(())
 }
 
-/// Reads facts and makes probes, away from the async runtime: parsing takes its time.
+/// Extracts facts and generates probes on a blocking thread, because parsing takes time.
 async fn read_facts(
     worker: &Worker,
     task: &task::Model,
@@ -232,10 +232,10 @@ async fn read_facts(
         })
     })
     .await
-    .map_err(|error| JobError::harness(format!("reading the facts failed: {error}")))?
+    .map_err(|error| JobError::harness(format!("could not read the facts: {error}")))?
 }
 
-/// The probes of a question bank, of the dimensions asked for.
+/// Returns the probes of a question bank, for the dimensions asked for.
 fn imported_probes(
     text: &str,
     pull_request: &PullRequest,
@@ -253,7 +253,7 @@ fn imported_probes(
     Ok(only_dimensions(bank.probes, &asked))
 }
 
-/// Stores the documents. Before the transaction that makes them count: it holds a lock, and an
+/// Stores the documents, before the transaction that publishes them: that one holds a lock, and an
 /// upload may take long.
 async fn store_documents(
     worker: &Worker,
@@ -313,7 +313,7 @@ async fn store_documents(
     worker.store_private(job, None, MATERIAL, bytes).await
 }
 
-/// What the task will ask of real agents.
+/// Estimates the cost of the real agents.
 fn cost_estimate(
     worker: &Worker,
     task: &task::Model,
@@ -345,7 +345,7 @@ fn cost_estimate(
     CostEstimate::new(agents, &prepared.probe_set, asks, context, breaks)
 }
 
-/// What is asked beside the closed probes, and how many of these share a prompt.
+/// Returns the number of open questions, and of closed probes per prompt.
 fn question_plan(task: &task::Model, prepared: &Prepared) -> QuestionPlan {
     QuestionPlan {
         per_prompt: u64::from(task.probes_per_prompt.unsigned_abs()),
@@ -356,7 +356,7 @@ fn question_plan(task: &task::Model, prepared: &Prepared) -> QuestionPlan {
     }
 }
 
-/// The estimate as it is told before the runs begin.
+/// Returns the events with the estimate, for the time before the runs begin.
 fn estimate_events(expected: &CostEstimate, most: Option<f64>) -> Vec<NewEvent> {
     let lines = expected.lines().into_iter();
     let mut events: Vec<NewEvent> = lines.map(|line| progress("estimate", line)).collect();
@@ -389,7 +389,7 @@ async fn publish(
     let expected = cost_estimate(worker, task, prepared, &runs);
     let now = Utc::now();
     let transaction = worker.begin(job).await?;
-    // An earlier attempt cannot have got here: this transaction also ends the job.
+    // No earlier attempt got here, because this transaction also completes the job.
     let mut rows = Vec::with_capacity(probe_set.probes.len());
     for (position, made) in probe_set.probes.iter().enumerate() {
         rows.push(probe::ActiveModel {
@@ -494,11 +494,11 @@ fn preparation_events(
     events
 }
 
-/// The word that a unit variant is stored as.
+/// Returns the stored name of a unit variant.
 fn stored_name(value: &impl Serialize) -> Result<String, JobError> {
     let value = serde_json::to_value(value)?;
     match value.as_str() {
         Some(word) => Ok(word.to_owned()),
-        None => Err(JobError::harness(format!("{value} is no word"))),
+        None => Err(JobError::harness(format!("{value} is not a text"))),
     }
 }

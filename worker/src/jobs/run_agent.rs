@@ -1,8 +1,8 @@
-//! Runs one agent through one trial: what every phase is given, and the order of the phases.
+//! Runs one agent through one trial: loads the inputs of the phases, and runs the phases in order.
 //!
-//! What a run leaves behind is stored as it happens; what it can go on from is a checkpoint after
-//! the teaching and one after the break. A later attempt goes on from the last checkpoint where the
-//! adapter can resume its sessions, else it starts over.
+//! Results are stored as they arise. There is a checkpoint after the teaching and one after the
+//! break. A later attempt continues from the last checkpoint if the adapter can resume its
+//! sessions, and otherwise starts over.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub(crate) async fn run_agent(
     let task = task::Entity::find_by_id(task_id).one(database).await?;
     let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
     let (Some(task), Some(run)) = (task, run) else {
-        warn!("there is no run {run_id} any more");
+        warn!("run {run_id} was deleted");
         return end_job(worker, job).await;
     };
     if run.status.is_final() {
@@ -61,7 +61,7 @@ pub(crate) async fn run_agent(
         Presence::Installed { version, program } => (version, program),
         Presence::Missing { why, fix } => {
             return Err(JobError::harness(format!(
-                "{} cannot be run: {why} ({fix})",
+                "{} is not available: {why} ({fix})",
                 adapter.profile().display_name
             )));
         }
@@ -107,25 +107,25 @@ pub(crate) async fn run_agent(
         && !matches!(error, JobError::LeaseLost)
     {
         if let Err(error) = context.mark_bill_lost().await {
-            warn!(run.id = %run_id, error = chain(&error), "the bill of a failed run stays partial");
+            warn!(run.id = %run_id, error = chain(&error), "could not record the cost of a failed run");
         }
         if let Err(error) = context.store_streams().await {
-            warn!(run.id = %run_id, error = chain(&error), "the streams of a failed run are lost");
+            warn!(run.id = %run_id, error = chain(&error), "could not store the streams of a failed run");
         }
     }
     context.clean_up().await;
     result
 }
 
-/// Where a run goes on.
+/// Next step of a run.
 enum NextStep {
-    /// To its next break.
+    /// Read until the next break.
     Read(Session),
-    /// After a break: with the questions.
+    /// Ask the probes after a break.
     Ask(BrokenSessions),
 }
 
-/// The phases in their order; from the deep dive to the post arm once per break.
+/// Runs the phases in order, from the deep dive to the post arm once per break.
 async fn run_phases(context: &mut RunContext, saved: Option<SavedRun>) -> Result<(), JobError> {
     let mut next = first_step(context, saved).await?;
     loop {
@@ -133,7 +133,7 @@ async fn run_phases(context: &mut RunContext, saved: Option<SavedRun>) -> Result
             NextStep::Ask(broken) => broken,
             NextStep::Read(main) => match read_until_break(context, main).await? {
                 DiveResult::Break(broken) => broken,
-                // The breaks that there were are measured.
+                // The earlier breaks are measured.
                 DiveResult::NoBreak if context.breaks.is_empty() => return Ok(()),
                 DiveResult::NoBreak => {
                     context.seal().await?;
@@ -153,7 +153,7 @@ async fn run_phases(context: &mut RunContext, saved: Option<SavedRun>) -> Result
             ask_open_questions(context, &mut broken.main, Arm::Post).await?;
             ask_post(context, &mut broken.main).await?;
         } else {
-            // What it says of its own accord must not help it with the questions.
+            // Free recall comes last, because it must not help with the probes.
             ask_post(context, &mut broken.main).await?;
             ask_free_recall(context, &mut broken.main, Arm::Post).await?;
             ask_open_questions(context, &mut broken.main, Arm::Post).await?;
@@ -170,7 +170,7 @@ async fn run_phases(context: &mut RunContext, saved: Option<SavedRun>) -> Result
     ask_open_questions_cold(context, source).await
 }
 
-/// From the beginning, or from what an earlier attempt left.
+/// Starts from the beginning, or continues from a checkpoint.
 async fn first_step(
     context: &mut RunContext,
     saved: Option<SavedRun>,
@@ -195,7 +195,7 @@ async fn first_step(
     }
 }
 
-/// The last transaction of a run: everything is answered, the judge is next.
+/// Writes the last transaction of a run: everything is answered, and judging is next.
 async fn hand_over_to_judging(context: &mut RunContext) -> Result<(), JobError> {
     context.store_streams().await?;
     context.reach_milestone(4);
@@ -236,8 +236,8 @@ async fn hand_over_to_judging(context: &mut RunContext) -> Result<(), JobError> 
     Ok(())
 }
 
-/// What an earlier attempt left to go on from, where the adapter can and nothing has changed since:
-/// what one version was asked before the break is no baseline for another one after it.
+/// Loads the checkpoint of an earlier attempt, if the adapter can resume and nothing has changed
+/// since. A baseline of one version is not comparable with answers of another.
 async fn load_checkpoint(
     worker: &Worker,
     run: &agent_run::Model,
@@ -250,7 +250,7 @@ async fn load_checkpoint(
     if run.manifest.as_ref() != Some(&set_up.comparable()) {
         warn!(
             run.id = %run.id,
-            "run {} was begun with another program, prompts or settings; it starts over", run.id
+            "run {} starts over: its program, prompts or settings have changed", run.id
         );
         return Ok(None);
     }
@@ -263,21 +263,21 @@ async fn load_checkpoint(
     let database = &worker.platform.database;
     let found = artifacts::find(database, run.task_id, Some(run.id), name).await?;
     let Some(found) = found else {
-        warn!(run.id = %run.id, "the checkpoint of run {} is gone; it starts over", run.id);
+        warn!(run.id = %run.id, "run {} starts over: its checkpoint is missing", run.id);
         return Ok(None);
     };
     let bytes = worker.platform.artifacts.get(&found).await?;
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
 
-/// How often a run has been tried again. What failed, and what people had made again, is counted
-/// already; a worker that was lost has counted nothing.
+/// Returns the number of retries. Failures and manual retries are counted already; a lost worker
+/// could not count.
 fn retry_count(so_far: i32, attempt: i32) -> i32 {
     so_far.max(attempt.saturating_sub(1))
 }
 
-/// Marks the run as running. A run that starts over forgets what an earlier attempt measured, but not
-/// what it cost.
+/// Marks the run as running. A run that starts over drops the measurements of an earlier attempt,
+/// but not its cost.
 async fn start_attempt(
     worker: &Worker,
     job: &ClaimedJob,
@@ -309,7 +309,7 @@ async fn start_attempt(
     }
     if saved.is_none() {
         change.milestones = Set(json!({}));
-        // What was spent stays spent.
+        // The cost of earlier attempts remains.
         change.stats = Set(json!({"bill": Bill::after(&run.stats)}));
         change.checkpoint = Set(None);
     }

@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 
 use crate::judges::judge::Judge;
 
-/// Fixes the wording of the battery, so that every judge gets the same.
+/// Seed of the battery's wording, so that every judge gets the same battery.
 const BATTERY_SEED: u64 = 1;
 
-/// What the battery found of a judge, and what that cost.
+/// Result of running the battery on a judge, with its cost.
 #[derive(Clone, Debug)]
 pub struct BatteryRun {
     pub result: BatteryResult,
-    /// One per case, in the order of the battery.
+    /// One finding per case, in the order of the battery.
     pub findings: Vec<Option<Finding>>,
-    /// [`battery_version`] of the battery.
+    /// Version of the battery, as returned by [`battery_version`].
     pub battery: String,
     pub at: DateTime<Utc>,
     pub tokens: Option<Tokens>,
     pub cost_usd: Option<f64>,
 }
 
-/// How many requests a battery takes.
+/// Returns the number of requests that a battery takes.
 pub(crate) fn battery_requests() -> usize {
     texts().len()
 }
@@ -37,7 +37,7 @@ fn texts() -> Vec<BatteryText> {
     battery(&sample_facts(), BATTERY_SEED)
 }
 
-/// Runs the adversarial battery through a judge, in requests like those that it gets for a free recall.
+/// Runs the adversarial battery on a judge, with requests like those for a free recall.
 pub async fn run_battery(judge: &dyn Judge) -> BatteryRun {
     let texts = texts();
     let mut findings = Vec::new();
@@ -63,7 +63,7 @@ pub async fn run_battery(judge: &dyn Judge) -> BatteryRun {
     }
 }
 
-/// What the battery finds of several judges together: of what most of them say.
+/// Returns the battery result of a jury, by the majority of its members.
 pub(crate) fn run_jury_battery(members: &[Arc<BatteryRun>]) -> BatteryResult {
     let members: Vec<&[Option<Finding>]> = members
         .iter()
@@ -72,18 +72,18 @@ pub(crate) fn run_jury_battery(members: &[Arc<BatteryRun>]) -> BatteryResult {
     run_result(&texts(), &jury_findings(&members))
 }
 
-/// What the battery found of the judges of this process, for as long as it holds. A process has one
-/// set of judges, prompts and battery, so that a judge's name says all of its configuration.
+/// Cache of battery results. A process has one set of judges, prompts and batteries, so the name of
+/// a judge identifies its configuration.
 #[derive(Debug, Default)]
 pub(crate) struct BatteryCache {
     cached: Mutex<HashMap<String, (Instant, Arc<BatteryRun>)>>,
-    /// Held while a judge is tried: runs that end together are not to pay for the battery each.
+    /// Held while a battery runs, so that runs that end together do not each pay for it.
     trying: tokio::sync::Mutex<()>,
 }
 
 impl BatteryCache {
-    /// What was found of a judge, and whether that was just now. What left a case unread is not
-    /// kept: a provider that was down may be back for the next task.
+    /// Returns the battery result of a judge, and whether the battery ran just now. A result with
+    /// unread cases is not cached, because a provider outage may be over for the next task.
     pub(crate) async fn get_or_run(
         &self,
         judge: &dyn Judge,

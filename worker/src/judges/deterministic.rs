@@ -7,7 +7,7 @@ use evaluation::judging::Juror;
 
 use crate::judges::judge::{Judge, Judgement};
 
-/// Reads literally; what a claim is, is told at [`judge_deterministic`].
+/// Reads literally. [`judge_deterministic`] defines a claim.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deterministic;
 

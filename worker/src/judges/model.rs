@@ -1,4 +1,4 @@
-//! A model as a judge: asked over HTTP, again where a failure may pass, and read strictly.
+//! A model as a judge: asked over HTTP, retried after transient failures, and read strictly.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::judges::judge::{Judge, Judgement};
 use crate::judges::wire::{Reply, ResponseFormat, reply, request};
 use crate::settings::judges::{JudgeModel, JudgeSettings};
 
-/// The longest reply that is read, in bytes.
+/// Size limit of a reply, in bytes.
 const MAX_REPLY_BYTES: usize = 1 << 20;
-/// How much of a reply that is no answer is kept, in characters.
+/// Length limit of the part of an error response that is shown, in characters.
 const MAX_SHOWN_CHARS: usize = 2_000;
-/// The longest wait that a provider may ask for.
+/// Longest delay that a provider may demand.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// A model that judges.
@@ -35,34 +35,36 @@ pub struct ModelJudge {
     client: reqwest::Client,
     retries: u32,
     wait: Duration,
-    /// The first of [`ResponseFormat::ALL`] that the provider has not refused.
+    /// Index of the first of [`ResponseFormat::ALL`] that the provider has not refused.
     form: AtomicUsize,
 }
 
-/// Why there is no reply.
+/// Reason why there is no reply.
 enum RequestError {
-    /// It may pass; the provider may have said when.
+    /// The failure may pass. The provider may have specified a delay.
     Transient(String, Option<Duration>),
-    /// The request was refused as it is written: 400 or 422.
+    /// The provider refused the form of the request: 400 or 422.
     Refused(String),
     Permanent(String),
 }
 
-/// What came of asking until there was an answer, or no more asking.
+/// Result of all attempts to get a readable reply.
 #[derive(Default)]
 struct ModelReply {
-    /// None where no reply could be read.
+    /// Findings, `None` if no reply could be read.
     findings: Option<Vec<Option<Finding>>>,
-    /// Every reply, word for word, and every failure.
+    /// All replies and failures, verbatim.
     raw: Vec<String>,
-    /// None where a reply did not tell.
+    /// Billed tokens, `None` if a reply did not report them.
     tokens: Option<Tokens>,
 }
 
 impl ModelJudge {
+    /// Creates a judge for a model.
+    ///
     /// # Errors
     ///
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     pub fn new(model: &JudgeModel, settings: &JudgeSettings) -> Result<Self, reqwest::Error> {
         let client = platform::http_client::builder()
             .timeout(settings.timeout)
@@ -79,8 +81,8 @@ impl ModelJudge {
         })
     }
 
-    /// Asks until a reply can be read, within the retries. A reply that cannot be read is asked for
-    /// again like a failure that may pass; both are kept.
+    /// Asks until a reply can be read, within the retries. An unreadable reply is retried like a
+    /// transient failure. All replies are kept.
     async fn ask(&self, prompt: &str, facts: &[AtomicFact]) -> ModelReply {
         let mut asked = ModelReply {
             tokens: Some(Tokens::default()),
@@ -127,13 +129,13 @@ impl ModelJudge {
             tokio::time::sleep(self.pause(attempt, wait, prompt)).await;
             attempt += 1;
         }
-        // What a failed request was billed for nobody tells.
+        // Nothing reports the tokens of a failed request.
         asked.tokens = asked.tokens.filter(|tokens| *tokens != Tokens::default());
         asked
     }
 
-    /// Twice as long each time, spread by a quarter so that many judges do not ask at once; as long as
-    /// the provider asks for, where it asks for more.
+    /// Returns the delay before a retry: doubled each time, spread by a quarter so that many judges
+    /// do not ask at once, and at least as long as the provider demands.
     fn pause(&self, attempt: u32, asked: Option<Duration>, prompt: &str) -> Duration {
         let own = self.wait.saturating_mul(2_u32.saturating_pow(attempt));
         let spread = Sha256::digest(format!("{attempt}{prompt}"))[0];
@@ -143,7 +145,7 @@ impl ModelJudge {
 
     async fn ask_once(&self, prompt: &str, form: ResponseFormat) -> Result<Reply, RequestError> {
         let request = request(&self.model, prompt, form).ok_or_else(|| {
-            RequestError::Permanent("its key or its address cannot be sent over HTTP".to_owned())
+            RequestError::Permanent("its key or its URL is not valid in HTTP".to_owned())
         })?;
         let sent = self
             .client
@@ -152,9 +154,9 @@ impl ModelJudge {
             .json(&request.body)
             .send()
             .await;
-        // An address may hold a password, and is left out of what is told.
+        // A URL may contain a password, so messages leave it out.
         let unreachable = |error: reqwest::Error| {
-            RequestError::Transient(format!("cannot be asked: {}", error.without_url()), None)
+            RequestError::Transient(format!("request failed: {}", error.without_url()), None)
         };
         let mut response = sent.map_err(unreachable)?;
         let status = response.status();
@@ -167,7 +169,7 @@ impl ModelJudge {
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MAX_REPLY_BYTES {
-                return Err(RequestError::Permanent("its reply is too long".to_owned()));
+                return Err(RequestError::Permanent("its reply is too large".to_owned()));
             }
         }
         if !status.is_success() {
@@ -186,14 +188,14 @@ impl ModelJudge {
         let no_answer =
             |what: &str| RequestError::Transient(format!("{what}{}", self.shown(&bytes)), None);
         let body: Value =
-            serde_json::from_slice(&bytes).map_err(|_| no_answer("its reply is no JSON"))?;
+            serde_json::from_slice(&bytes).map_err(|_| no_answer("its reply is not JSON"))?;
         reply(self.model.api, &body)
             .filter(|reply| !reply.text.trim().is_empty())
-            .ok_or_else(|| no_answer("its reply has no text where one belongs"))
+            .ok_or_else(|| no_answer("its reply contains no text"))
     }
 
-    /// What a provider said instead of an answer, cut short and without the judge's key. What else
-    /// looks like a secret is taken out where votes are stored.
+    /// Returns the start of an error response, without the judge's key. Other secrets are redacted
+    /// where votes are stored.
     fn shown(&self, bytes: &[u8]) -> String {
         let text =
             String::from_utf8_lossy(bytes).replace(self.model.key.expose_secret(), "[redacted]");

@@ -1,4 +1,4 @@
-//! The three interfaces: what is sent, and where text and tokens stand in the reply.
+//! The three APIs: their requests, and the positions of text and tokens in their replies.
 
 use domain::Tokens;
 use evaluation::judging::reply_schema;
@@ -10,24 +10,24 @@ use platform::settings::ExposeSecret;
 
 use crate::settings::judges::{Api, JudgeModel};
 
-/// The longest reply that is asked for, in tokens.
+/// Length limit of a reply, in tokens.
 const MAX_REPLY_TOKENS: u64 = 8_000;
-/// The tool that Anthropic's models are made to answer with.
+/// Name of the tool that Anthropic's models must call to answer.
 const REPORT_TOOL: &str = "report";
 
-/// How chat completions are asked for JSON. Not every service that has them knows all of it.
+/// Ways to request JSON from chat completions. Not every service supports all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponseFormat {
-    /// By its schema, as `OpenAI` has it.
+    /// By its schema, as in `OpenAI`'s API.
     Schema,
-    /// As some object; the prompt tells which.
+    /// As any JSON object. The prompt describes it.
     Object,
     /// By the prompt alone.
     Plain,
 }
 
 impl ResponseFormat {
-    /// The best first.
+    /// All formats, the strictest first.
     pub(super) const ALL: [Self; 3] = [Self::Schema, Self::Object, Self::Plain];
 
     pub(super) fn at(place: usize) -> Self {
@@ -36,7 +36,7 @@ impl ResponseFormat {
 }
 
 impl Api {
-    /// Whether a request can be written in several forms.
+    /// Returns whether requests can use several formats.
     pub(super) fn has_formats(self) -> bool {
         match self {
             Self::OpenAi => true,
@@ -52,14 +52,14 @@ pub(super) struct Request {
     pub(super) body: Value,
 }
 
-/// What a reply says.
+/// Contents of a reply.
 pub(super) struct Reply {
     pub(super) text: String,
-    /// Missing where the provider does not tell.
+    /// Billed tokens, `None` if the provider does not report them.
     pub(super) tokens: Option<Tokens>,
 }
 
-/// The request that asks `prompt`; none where key or address cannot be sent.
+/// Returns the request for a prompt, or `None` if key or address cannot be sent.
 pub(super) fn request(model: &JudgeModel, prompt: &str, form: ResponseFormat) -> Option<Request> {
     let schema = reply_schema();
     let name = &model.model;
@@ -143,7 +143,7 @@ fn completion(model: &str, prompt: &str, form: ResponseFormat, schema: &Value) -
     body
 }
 
-/// Gemini's subset of JSON Schema has no `additionalProperties`.
+/// Removes `additionalProperties`, which Gemini's subset of JSON Schema lacks.
 fn without_unknown(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(fields) => {
@@ -162,7 +162,7 @@ fn without_unknown(mut schema: Value) -> Value {
     schema
 }
 
-/// Reads a reply; none where it does not have the interface's form.
+/// Parses a reply. Returns `None` if it does not have the form of the API.
 pub(super) fn reply(api: Api, body: &Value) -> Option<Reply> {
     let number = |path: &str| body.pointer(path).and_then(Value::as_u64);
     match api {

@@ -1,28 +1,30 @@
-//! How the break of a run is to come about.
+//! The plan for the break of a run.
 
 use agents::adapter::Capabilities;
 use domain::vocabulary::Trigger;
 
-/// What a task asks for, as far as its agent can do it.
+/// Requested ways to the break, as far as the agent supports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BreakPlan {
-    /// The agent compacts by itself when its context is full.
+    /// Whether the agent compacts by itself when its context is full.
     pub(crate) by_itself: bool,
-    /// When the context has reached its size, the program's own threshold is lowered for one turn.
+    /// Whether the program's own threshold is lowered for one turn once the context has reached its
+    /// size.
     pub(crate) forced: bool,
-    /// By the program's own command.
+    /// Whether the program's own compact command is used.
     pub(crate) manual: bool,
-    /// Whether the workspace is emptied before a break that we bring about, by either way.
+    /// Whether the workspace is emptied before a forced break, and before a manual one.
     pub(crate) seal_forced: bool,
     pub(crate) seal_manual: bool,
-    /// Whether the agent reads on until its context has reached its size; else it reads one turn.
+    /// Whether the agent keeps reading until its context has reached its size. Otherwise it reads
+    /// one turn.
     pub(crate) reads_on: bool,
 }
 
 impl BreakPlan {
-    /// Plans the break of a task. `sized`: the task names the size of the context.
+    /// Plans the break of a task. `sized` means that the task specifies the size of the context.
     ///
-    /// A break that comes when it pleases cannot be sealed beforehand, so a task that demands the
+    /// A break at an unpredictable time cannot be sealed in advance, so a task that requires the
     /// seal gets none of that kind.
     pub(crate) fn new(
         trigger: Trigger,
@@ -47,26 +49,26 @@ impl BreakPlan {
         }
     }
 
-    /// Why there was no break, for people.
+    /// Returns the reasons why there was no break, for people.
     pub(crate) fn why_none(self, trigger: Trigger, can: Capabilities, turns: u32) -> Vec<String> {
         let mut why = Vec::new();
         let auto = !matches!(trigger, Trigger::Manual);
         if self.by_itself {
             why.push(format!(
-                "no compaction by itself in {turns} turns (MAX_TURNS)"
+                "it did not compact by itself in {turns} turns (MAX_TURNS)"
             ));
         } else if auto && can.auto_compaction {
             why.push(
-                "a compaction by itself cannot be sealed beforehand (seal_before_break)".to_owned(),
+                "a compaction by itself cannot be sealed in advance (seal_before_break)".to_owned(),
             );
         } else if auto {
             why.push("it does not compact by itself".to_owned());
         }
         if self.forced {
-            why.push("with its threshold lowered it compacted nothing".to_owned());
+            why.push("it did not compact with its threshold lowered".to_owned());
         }
         if self.manual {
-            why.push("its compact command compacted nothing".to_owned());
+            why.push("its compact command had no effect".to_owned());
         } else if !matches!(trigger, Trigger::Auto) {
             why.push("it has no compact command".to_owned());
         }
@@ -91,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn our_own_break_is_sealed_and_its_own_is_not_where_nobody_says() {
+    fn only_a_manual_break_is_sealed_by_default() {
         let plan = BreakPlan::new(Trigger::AutoThenManual, None, false, all());
         assert!(plan.by_itself && plan.forced && plan.manual);
         assert!(plan.seal_manual && !plan.seal_forced);
     }
 
     #[test]
-    fn a_demanded_seal_excludes_breaks_that_come_when_they_please() {
+    fn a_required_seal_excludes_breaks_at_unpredictable_times() {
         let plan = BreakPlan::new(Trigger::Auto, Some(true), false, all());
         assert!(!plan.by_itself && plan.forced && plan.seal_forced && !plan.manual);
         let controls = Capabilities {

@@ -1,26 +1,26 @@
-//! The canary: a random token in a file of the sealed workspace, which only a forbidden read can
-//! bring into a program's stream. It is looked for in every raw line and in every answer.
+//! The canary: a random token in a file of the sealed workspace. Only a forbidden read brings it
+//! into a program's stream. Every raw line and every answer is searched for it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::job_error::{JobError, io_error};
 
-/// The file that holds the token. No file of this name was there to be read before the seal, so
-/// that no program has a reason to look at it again of its own accord.
+/// Name of the file with the token. No such file existed before the seal, so no program has a
+/// reason of its own to read it.
 const FILE: &str = "REVIEW_ANSWERS.md";
 
 /// A token, and whether it was seen.
 #[derive(Debug)]
 pub(crate) struct Canary {
     token: String,
-    /// Its file is there.
+    /// Whether the file has been written.
     set: AtomicBool,
     seen: AtomicBool,
 }
 
 impl Canary {
-    /// A token of its own for every run, and every attempt at it.
+    /// Creates a token for one attempt of one run.
     pub(crate) fn new() -> Self {
         Self {
             token: format!("canary-{}", uuid::Uuid::new_v4().simple()),
@@ -40,7 +40,7 @@ impl Canary {
         Ok(())
     }
 
-    /// Looks at what a program wrote.
+    /// Searches a program's output for the token.
     pub(crate) fn inspect(&self, written: &[u8]) {
         if !self.set.load(Ordering::Relaxed) {
             return;
@@ -51,7 +51,7 @@ impl Canary {
         }
     }
 
-    /// Whether the token came through; none: it was never set.
+    /// Returns whether the token was seen, or `None` if the file was never written.
     pub(crate) fn seen(&self) -> Option<bool> {
         self.set
             .load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! What a later attempt of a run can go on from.
+//! Checkpoints of a run, from which a later attempt can continue.
 
 use agents::adapter::Checkpoint;
 use agents::event::Compaction;
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use results::run_stats::{FIRST_BREAK, RunStats};
 
-/// How far a saved run had come.
+/// Progress of a saved run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SavedStage {
     /// Studied and taught; the break is still to come.
     Taught,
-    /// The break is over; only questions are left.
+    /// After the break; only probes are left.
     Broken,
 }
 
@@ -29,20 +29,20 @@ fn first() -> i32 {
     FIRST_BREAK
 }
 
-/// A checkpoint of a run; stored as a private artifact, because sessions are unredacted.
+/// A checkpoint of a run. It is a private artifact, because sessions are unredacted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SavedRun {
     pub(crate) stage: SavedStage,
-    /// The break that it was made after, or comes to, from 1.
+    /// Number of the break before which or after which it was saved, from 1.
     #[serde(default = "first")]
     pub(crate) break_index: i32,
     pub(crate) main: Checkpoint,
-    /// The session just before the break.
+    /// Session just before the break.
     pub(crate) snapshot: Option<Checkpoint>,
     pub(crate) compaction: Option<Compaction>,
     pub(crate) transcript: String,
     #[serde(rename = "figures")]
     pub(crate) stats: RunStats,
-    /// How many milestones were reached.
+    /// Number of reached milestones.
     pub(crate) milestones: usize,
 }

@@ -1,5 +1,5 @@
-//! A run while it lasts: its folders, sessions, streams and figures, and the writes that phases
-//! share.
+//! State of a run while it lasts: folders, sessions, streams and statistics, and the writes that
+//! phases share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::run::transcript::Transcript;
 use crate::run::workdir::WorkDir;
 use crate::run_identity::RunIdentity;
 
-/// The names of the phases, as stored and sent.
+/// Names of the phases, as stored and sent.
 pub(crate) mod phase {
     pub(crate) const PREPARE: &str = "prepare";
     pub(crate) const STUDY: &str = "pre_compression";
@@ -43,7 +43,7 @@ pub(crate) mod phase {
     pub(crate) const JUDGING: &str = "judging";
 }
 
-/// What is reached, in order, in the words that clients of the first service know.
+/// Milestones in order, with the names that clients of the first service know.
 const MILESTONES: [&str; 6] = [
     "repo_loaded",
     "pre_compression",
@@ -53,18 +53,18 @@ const MILESTONES: [&str; 6] = [
     "session_complete",
 ];
 
-/// A conversation that has got this far.
+/// A session of an agent.
 pub(crate) type Session = Box<dyn AgentSession>;
 
 /// The sessions after a break.
 pub(crate) struct BrokenSessions {
     /// The session that was compacted.
     pub(crate) main: Session,
-    /// The session just before; none where the agent cannot copy a conversation.
+    /// Session just before the break, `None` if the agent cannot fork.
     pub(crate) snapshot: Option<Session>,
 }
 
-/// One run while it lasts.
+/// State of one run while it lasts.
 pub(crate) struct RunContext {
     pub(crate) worker: Arc<Worker>,
     pub(crate) job: ClaimedJob,
@@ -73,10 +73,10 @@ pub(crate) struct RunContext {
     pub(crate) run: agent_run::Model,
     pub(crate) adapter: Arc<dyn AgentAdapter>,
     pub(crate) version: String,
-    /// What the agent asks, as far as we set it.
+    /// Model that the agent asks, as far as it is configured.
     pub(crate) model: Option<String>,
     pub(crate) material: Material,
-    /// In the order of the generator.
+    /// Probes in the order of the generator.
     pub(crate) probes: Vec<(ProbeId, Probe)>,
     pub(crate) work_dir: WorkDir,
     pub(crate) recorder: EventRecorder,
@@ -84,22 +84,22 @@ pub(crate) struct RunContext {
     pub(crate) transcript: Transcript,
     pub(crate) context_tokens: u64,
     pub(super) raw: RawFile,
-    /// Cancelled with the job, and when the run is over.
+    /// Token that is cancelled with the job, and when the run is over.
     pub(super) cancel: CancellationToken,
     phase: Option<(&'static str, Instant)>,
     pub(super) milestones: usize,
     pub(super) homes: u32,
     pub(crate) seal_broken: bool,
-    /// The break that the run is at or comes to next, from 1.
+    /// Number of the current or next break, from 1.
     pub(crate) break_index: i32,
-    /// The breaks so far, as they are stored.
+    /// Breaks so far, as stored.
     pub(crate) breaks: Vec<Value>,
     pub(super) canary: Arc<Canary>,
-    /// What the task's other runs had cost when last looked at, in US dollars.
+    /// Cost of the task's other runs when last checked, in US dollars.
     pub(super) spent_elsewhere: f64,
 }
 
-/// How many breaks a run is to go through. The halves of a split baseline are used up by one.
+/// Returns the number of planned breaks. A split baseline allows one.
 pub(super) fn breaks_planned(task: &task::Model, profile: &Profile) -> i32 {
     if profile.capabilities.fork {
         task.breaks
@@ -111,7 +111,7 @@ pub(super) fn breaks_planned(task: &task::Model, profile: &Profile) -> i32 {
 impl RunContext {
     #[expect(
         clippy::too_many_arguments,
-        reason = "each is a part that the stage has loaded"
+        reason = "each is an input that the job has loaded"
     )]
     pub(crate) async fn start(
         worker: Arc<Worker>,
@@ -181,29 +181,30 @@ impl RunContext {
             .asks_stub(context.adapter.profile());
         context.stats.bill = Bill::after(&context.run.stats);
         if context.run.started_at.is_some() || Bill::is_begun(&context.run.stats) {
-            // What an earlier attempt said was billed, and is not known. One that people had made
-            // again has not started yet.
+            // The usage of an earlier attempt was billed and is unknown. A run that a user retried
+            // has not started yet.
             context.stats.bill.mark_lost();
         }
         context.enter_phase(phase::PREPARE).await?;
         Ok(context)
     }
 
-    /// Takes over what an earlier attempt had measured.
+    /// Restores the measurements of an earlier attempt.
     pub(crate) fn restore(&mut self, saved: SavedRun) {
-        // Asked under this very break, so a broken seal stays broken; a run that starts over or
-        // goes on from before the break has had none yet.
+        // After a break the answers of this break exist, so a broken seal stays broken. A run that
+        // starts before the break has no answers yet.
         self.seal_broken = saved.stage == SavedStage::Broken && self.run.seal_broken;
         if saved.stage == SavedStage::Broken {
             self.break_index = saved.break_index;
             self.breaks = self.run.breaks.as_array().cloned().unwrap_or_default();
-            // A lost attempt may have told of the next break and not saved it: it comes again.
+            // A lost attempt may have reported the next break without saving it. That break comes
+            // again.
             let after = i64::from(saved.break_index);
             self.breaks
                 .retain(|seen| seen["break"].as_i64().is_none_or(|index| index <= after));
         }
         let RunStats { bill, .. } = std::mem::replace(&mut self.stats, saved.stats);
-        // Nor is what the lost attempt saw and spent after its checkpoint undone.
+        // The cost of the lost attempt after its checkpoint remains.
         self.stats.bill.known_usd = self.stats.bill.known_usd.max(bill.known_usd);
         if self.seal_broken {
             let stored = |name: &str| self.run.stats[name].as_str().map(str::to_owned);
@@ -211,13 +212,13 @@ impl RunContext {
             self.stats.canary = canary.or(self.stats.canary.take());
             self.stats.void_reason = void_reason.or(self.stats.void_reason.take());
         }
-        // What the lost attempt said after its checkpoint was billed, and is not known.
+        // The usage of the lost attempt after its checkpoint was billed and is unknown.
         self.stats.bill.mark_lost();
         self.transcript = Transcript::restored(saved.transcript);
         self.milestones = self.milestones.max(saved.milestones);
     }
 
-    /// Goes over to a phase, and ends the one before.
+    /// Enters a phase and ends the previous one.
     pub(crate) async fn enter_phase(&mut self, name: &'static str) -> Result<(), JobError> {
         if self.phase.is_some_and(|(current, _)| current == name) {
             return Ok(());
@@ -238,7 +239,7 @@ impl RunContext {
         self.write(change, events).await
     }
 
-    /// Ends the phase that the run is in.
+    /// Ends the current phase.
     pub(crate) async fn leave_phase(&mut self) -> Result<(), JobError> {
         let events = self.phase_done();
         let change = self.progress_row();
@@ -260,12 +261,12 @@ impl RunContext {
         vec![self.identity.event(Level::Info, done)]
     }
 
-    /// Counts a milestone; it is stored with the next write.
+    /// Records a milestone. The next write stores it.
     pub(crate) fn reach_milestone(&mut self, milestone: usize) {
         self.milestones = self.milestones.max(milestone + 1);
     }
 
-    /// What every write of a run's row brings along.
+    /// Returns the columns that every write of the run's row updates.
     pub(crate) fn progress_row(&self) -> agent_run::ActiveModel {
         let milestones: BTreeMap<String, &str> = MILESTONES
             .iter()
@@ -281,7 +282,7 @@ impl RunContext {
         }
     }
 
-    /// Changes the run's row and appends events, after everything that happened before.
+    /// Changes the run's row and appends events, after all earlier events.
     pub(crate) async fn write(
         &mut self,
         change: agent_run::ActiveModel,
@@ -295,7 +296,7 @@ impl RunContext {
         Ok(())
     }
 
-    /// The same in a transaction of the caller.
+    /// Does the same in a transaction of the caller.
     pub(crate) async fn write_in(
         &self,
         transaction: &DatabaseTransaction,
@@ -312,7 +313,7 @@ impl RunContext {
         Ok(())
     }
 
-    /// Says something on the main line, and keeps what came of it.
+    /// Sends a prompt on the main line and records the turn.
     pub(crate) async fn prompt_main_line(
         &mut self,
         session: &mut Session,
@@ -336,8 +337,8 @@ impl RunContext {
         Ok(turn)
     }
 
-    /// Notes how large the context of the main line is. After a break the size before it says
-    /// nothing any more, even where the new one is not told.
+    /// Records the context size of the main line. After a break the earlier size is meaningless,
+    /// even if the new one is unknown.
     pub(crate) fn record_context(&mut self, tokens: Option<u64>, break_index: Option<i32>) {
         if tokens.is_some() || break_index.is_some() {
             self.stats.total_tokens = tokens;
@@ -351,7 +352,7 @@ impl RunContext {
         });
     }
 
-    /// Notes what the last turn of the main line taught.
+    /// Records the items that the last turn of the main line taught.
     pub(crate) fn record_planted(&mut self, probes: BTreeSet<String>) {
         if let Some(last) = self.stats.context.last() {
             self.stats.planted.push(PlantedPart {
@@ -362,7 +363,7 @@ impl RunContext {
         }
     }
 
-    /// A warning of the run, for people.
+    /// Returns a warning about the run, for people.
     pub(crate) fn warning_event(&self, message: String) -> NewEvent {
         let event = Event::Progress {
             stage: format!("{} #{}", self.identity.agent, self.identity.trial),
@@ -372,14 +373,14 @@ impl RunContext {
         self.identity.event(Level::Warning, event)
     }
 
-    /// Notes the context after a turn of the main line that has no point of its own.
+    /// Records the context size after a turn of the main line that has no point in the plot.
     pub(crate) fn record_main_line(&mut self, turn: &Turn) {
         if let Some(usage) = turn.usage {
             self.stats.total_tokens = Some(usage.context);
         }
     }
 
-    /// Adds a turn to the transcript and the figures.
+    /// Adds a turn to the transcript and the statistics.
     pub(crate) fn record_turn(&mut self, heading: &str, prompt: &str, turn: &Turn) {
         self.transcript.add(heading, prompt, turn);
         self.stats.prompts += 1;
@@ -404,7 +405,7 @@ impl RunContext {
             .await
     }
 
-    /// Stores something of the run that only workers read.
+    /// Stores a document of the run that only workers read.
     pub(crate) async fn store_private(
         &self,
         name: &str,
@@ -416,17 +417,17 @@ impl RunContext {
             .await
     }
 
-    /// Whether the agent can copy a conversation.
+    /// Returns whether the agent can fork a conversation.
     pub(crate) fn can_fork(&self) -> bool {
         self.adapter.profile().capabilities.fork
     }
 
-    /// How many breaks the run is to go through.
+    /// Returns the number of planned breaks.
     pub(crate) fn breaks_planned(&self) -> i32 {
         breaks_planned(&self.task, self.adapter.profile())
     }
 
-    /// How the break is to come about.
+    /// Returns the plan for the break.
     pub(crate) fn plan(&self) -> BreakPlan {
         BreakPlan::new(
             self.task.trigger,
@@ -436,13 +437,13 @@ impl RunContext {
         )
     }
 
-    /// The size of the context, in tokens, at which the break is to come: where programs that
-    /// compact by themselves do so.
+    /// Returns the context size, in tokens, at which the break should come: where programs compact
+    /// by themselves.
     pub(crate) fn break_size(&self) -> u64 {
         SessionSpec::full_context(self.context_tokens)
     }
 
-    /// Stores transcript and raw stream.
+    /// Stores the transcript and the raw stream.
     pub(crate) async fn store_streams(&mut self) -> Result<(), JobError> {
         let raw = self.raw.finish().await?;
         self.worker
@@ -458,21 +459,21 @@ impl RunContext {
             .await
     }
 
-    /// Notes that a turn failed: what it was billed for is not known.
+    /// Records that the usage of a failed turn is unknown.
     pub(crate) async fn mark_bill_lost(&mut self) -> Result<(), JobError> {
         self.stats.bill.mark_lost();
         let change = self.progress_row();
         self.write(change, Vec::new()).await
     }
 
-    /// Ends every process of the run and removes its folders.
+    /// Ends all processes of the run and removes its folders.
     pub(crate) async fn clean_up(self) {
         self.cancel.cancel();
         self.work_dir.remove().await;
     }
 }
 
-/// Fixes the random draws of a run, whichever worker runs it.
+/// Returns the seed of a run's random draws, the same on every worker.
 pub(crate) fn run_seed(task_seed: i64, identity: &RunIdentity) -> u64 {
     let digest = Sha256::digest(format!("{task_seed}/{}/{}", identity.agent, identity.trial));
     let mut first = [0; 8];
@@ -480,7 +481,7 @@ pub(crate) fn run_seed(task_seed: i64, identity: &RunIdentity) -> u64 {
     u64::from_be_bytes(first)
 }
 
-/// Whole milliseconds.
+/// Returns a duration in whole milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

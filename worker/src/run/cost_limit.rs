@@ -1,4 +1,4 @@
-//! Keeps a task below the cost that it may reach (`max_cost_usd`).
+//! Enforces the cost limit of a task (`max_cost_usd`).
 
 use entity::agent_run;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
@@ -8,7 +8,7 @@ use crate::job_error::JobError;
 use crate::run::context::RunContext;
 
 impl RunContext {
-    /// Reads what the task's other runs have cost so far.
+    /// Loads the cost of the task's other runs, and checks the limit.
     pub(super) async fn check_task_cost(&mut self) -> Result<(), JobError> {
         if self.task.max_cost_usd.is_none() {
             return Ok(());
@@ -28,11 +28,11 @@ impl RunContext {
         self.check_cost_limit()
     }
 
-    /// Stops the run where the task has cost what it may.
+    /// Stops the run if the task has reached its cost limit.
     ///
     /// # Errors
     ///
-    /// The limit is reached; or it cannot be kept, because a turn did not tell its cost.
+    /// The limit is reached, or it cannot be enforced because the cost of a turn is unknown.
     pub(super) fn check_cost_limit(&self) -> Result<(), JobError> {
         let Some(most) = self.task.max_cost_usd else {
             return Ok(());
@@ -40,15 +40,15 @@ impl RunContext {
         let bill = &self.stats.bill;
         if bill.turns_without_cost > 0 && !self.adapter.profile().control {
             return Err(JobError::budget(format!(
-                "max_cost_usd is {most}, but what {} costs is not known: its program does not tell, \
-                 and the model has no listed price",
+                "max_cost_usd is {most}, but the cost of {} is unknown: its program does not report it, \
+                 and the model has no list price",
                 self.identity.agent
             )));
         }
         let spent = bill.known_usd + self.spent_elsewhere;
         if spent >= most {
             return Err(JobError::budget(format!(
-                "the task has cost {spent:.4} US dollars, and may cost {most} (max_cost_usd)"
+                "the task has cost {spent:.4} US dollars; its limit is {most} (max_cost_usd)"
             )));
         }
         Ok(())

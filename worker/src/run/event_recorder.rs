@@ -1,5 +1,4 @@
-//! From what an agent does to what is stored: `AgentEvent` to `Event`, failures to causes, and the
-//! recorder that appends a run's events in small batches.
+//! Stores the events of a run: converts `AgentEvent` to `Event`, and appends them in small batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +16,17 @@ use crate::job_context::{ClaimedJob, Worker};
 use crate::job_error::JobError;
 use crate::run_identity::RunIdentity;
 
-/// How long an event may wait for others.
+/// Longest time that an event waits for others.
 const BATCH_DELAY: Duration = Duration::from_millis(100);
-/// How many events go into one transaction, about.
+/// Approximate number of events in one transaction.
 const BATCH_SIZE: usize = 64;
-/// How many events may wait for the database; a full queue slows the agent down.
+/// Capacity of the queue of events. A full queue slows the agent down.
 const QUEUE_SIZE: usize = 256;
-/// How often a batch is tried before the run fails.
+/// Maximum number of attempts to store a batch.
 const MAX_TRIES: u32 = 4;
 
-/// What of an agent's doings is stored as an event; texts and figures are in the transcript and in
-/// the events of whole turns.
+/// Returns the stored form of an agent's event, if it has one. Texts and sizes are in the
+/// transcript and in the events of whole turns.
 fn stored_event(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<NewEvent> {
     let (agent, trial) = (who.agent.clone(), who.trial);
     match event {
@@ -47,7 +46,7 @@ fn stored_event(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<Ne
             Some(who.event(level, event))
         }
         AgentEvent::Retry { attempt, why } => {
-            let message = format!("the provider is asked again (attempt {attempt}): {why}");
+            let message = format!("retrying the provider (attempt {attempt}): {why}");
             let event = Event::Retry {
                 agent,
                 trial,
@@ -79,7 +78,7 @@ enum Item {
 }
 
 impl EventRecorder {
-    /// Starts recording on behalf of a job; ends when the recorder and all sessions are dropped.
+    /// Starts recording on behalf of a job. It ends when the recorder and all sessions are dropped.
     pub(crate) fn start(worker: Arc<Worker>, job: ClaimedJob, identity: RunIdentity) -> Self {
         let (items, item_source) = mpsc::channel(QUEUE_SIZE);
         let (agent, agent_source) = mpsc::channel(QUEUE_SIZE);
@@ -101,23 +100,23 @@ impl EventRecorder {
         }
     }
 
-    /// Where sessions send what they do.
+    /// Returns the channel for events of sessions.
     pub(crate) fn agent_events(&self) -> mpsc::Sender<AgentEvent> {
         self.agent.clone()
     }
 
-    /// Whether from now on every tool call is a violation.
+    /// Sets whether every tool call from now on is a violation.
     pub(crate) fn seal(&self, sealed: bool) {
         self.sealed.store(sealed, Ordering::Relaxed);
     }
 
-    /// Appends an event, soon. That it failed is told by the next [`Self::flush`].
+    /// Appends an event soon. The next [`Self::flush`] reports an error.
     pub(crate) async fn record(&self, event: NewEvent) {
-        // A closed channel means that the writer gave up, which `flush` reports.
+        // A closed channel means that the writer failed, which `flush` reports.
         let _ = self.items.send(Item::Event(event)).await;
     }
 
-    /// Waits until everything so far is stored.
+    /// Waits until all events so far are stored.
     pub(crate) async fn flush(&self) -> Result<(), JobError> {
         let (done, stored) = oneshot::channel();
         if self.items.send(Item::Flush(done)).await.is_err() {
@@ -127,7 +126,7 @@ impl EventRecorder {
     }
 }
 
-/// The other end of a [`Recorder`].
+/// The receiving side of an [`EventRecorder`].
 struct EventWriter {
     worker: Arc<Worker>,
     job: ClaimedJob,
@@ -135,7 +134,7 @@ struct EventWriter {
     sealed: Arc<AtomicBool>,
     waiting: Vec<NewEvent>,
     since: Option<Instant>,
-    /// The first error; nothing is written after it.
+    /// First error. Nothing is written after it.
     failed: Option<JobError>,
 }
 
@@ -163,7 +162,7 @@ impl EventWriter {
                         self.write().await;
                         let result = self.failed.take().map_or(Ok(()), Err);
                         let over = result.is_err();
-                        // Nobody waits any more when the stage was dropped.
+                        // If the job was dropped, nothing waits for the result.
                         let _ = done.send(result);
                         if over {
                             return;
@@ -191,7 +190,7 @@ impl EventWriter {
         }
     }
 
-    /// What the agent did before a stage says something is already in its channel.
+    /// Events that the agent sent before an event of the run are already in its channel.
     fn drain_agent_events(&mut self, agent: &mut mpsc::Receiver<AgentEvent>) {
         while let Ok(event) = agent.try_recv() {
             self.push_agent_event(event);
@@ -222,7 +221,7 @@ impl EventWriter {
                     return;
                 }
                 JobError::Failed { .. } => {
-                    warn!(run.id = %self.identity.run, error = chain(&error), "events wait for the database");
+                    warn!(run.id = %self.identity.run, error = chain(&error), "could not store events; retrying");
                     tokio::time::sleep(BATCH_DELAY * 2_u32.pow(tries)).await;
                     tries += 1;
                 }

@@ -1,4 +1,4 @@
-//! What a run was made of, so that it can be made again: an artifact of every run.
+//! The manifest of a run: everything that is needed to repeat it. An artifact of every run.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::job_error::JobError;
 use crate::run::context::{RunContext, breaks_planned, run_seed};
 use crate::settings::agents::origin;
 
-/// The artifact's name.
+/// Name of the artifact.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
-/// The dimensions asked for, in their order and not in that of the request.
+/// Returns the dimensions asked for, in their own order instead of the order of the request.
 fn rubric(asked: &Value) -> String {
     let asked: Vec<&str> = asked
         .as_array()
@@ -33,20 +33,22 @@ fn rubric(asked: &Value) -> String {
     known.join(", ")
 }
 
-/// How a run is set up, as far as that is known before it begins.
+/// Setup of a run, as far as it is known before the run begins.
 pub(crate) struct RunSetup<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) task: &'a task::Model,
     pub(crate) profile: &'a Profile,
-    /// Of the agent's program.
+    /// Version of the agent's program.
     pub(crate) version: &'a str,
     pub(crate) model: Option<&'a str>,
 }
 
 impl RunSetup<'_> {
-    /// What must be the same in two runs for their figures to be averaged, whatever pull request
-    /// they are of. Of the context it is what was asked for: what the material needs differs from
-    /// pull request to pull request, and the size of the break follows from either.
+    /// Returns the conditions that must be equal in two runs whose figures are averaged, on any
+    /// pull request.
+    ///
+    /// Of the context only the requested size counts. The size that the material needs, and the
+    /// size of the break, differ between pull requests.
     pub(crate) fn comparable(&self) -> Value {
         let settings = &self.worker.settings;
         json!({
@@ -76,7 +78,7 @@ impl RunSetup<'_> {
 }
 
 impl RunContext {
-    /// Stores the manifest: whole, for people, and what must be the same, with the run.
+    /// Stores the whole manifest as an artifact, and the comparable conditions in the run's row.
     pub(crate) async fn store_manifest(&mut self, program: &str) -> Result<(), JobError> {
         let text = serde_json::to_string_pretty(&self.manifest(program))?;
         self.store_text(MANIFEST, "application/json", &text).await?;
@@ -102,7 +104,7 @@ impl RunContext {
         let (profile, plan) = (self.adapter.profile(), self.plan());
         let settings = &self.worker.settings;
         let environment = settings.agents.environment(profile);
-        // Where its models are asked; the other variables may be keys.
+        // Addresses of its models. Other variables may be keys.
         let endpoints: BTreeMap<&String, String> = environment
             .iter()
             .filter(|(name, _)| name.ends_with("_BASE_URL"))

@@ -1,4 +1,4 @@
-//! The raw stream of a run's programs, bounded.
+//! The raw stream of a run's programs, limited in size.
 
 use agents::adapter::{RawSink, Stream};
 use bytes::Bytes;
@@ -16,15 +16,15 @@ use tokio::task::JoinHandle;
 use crate::job_error::{JobError, io_error};
 use crate::run::canary::Canary;
 
-/// The raw stream that is kept, at most.
+/// Size limit of the raw stream, in bytes.
 const RAW_BYTES: u64 = 32 << 20;
-/// One raw line that is kept, at most; a summary or a diff fits.
+/// Size limit of one raw line, in bytes. A summary or a diff fits.
 const RAW_LINE_BYTES: usize = 256 << 10;
-/// How many raw lines may wait for the disk.
+/// Capacity of the queue of raw lines.
 const RAW_WAITING: usize = 4_096;
 
-/// Writes raw lines to a file, as JSON lines without secrets, compressed, without ever making an
-/// agent wait.
+/// Writes raw lines to a file, as redacted and compressed JSON lines, without ever making an agent
+/// wait.
 pub(crate) struct RawFile {
     sink: Arc<RawLines>,
     writer: Option<JoinHandle<std::io::Result<()>>>,
@@ -34,7 +34,7 @@ pub(crate) struct RawFile {
 struct RawLines {
     canary: Arc<Canary>,
     lines: std::sync::Mutex<Option<mpsc::Sender<String>>>,
-    /// The writer has a share of this and not of the sender, which must close with the run.
+    /// Shared with the writer. The sender is not, because it must close with the run.
     dropped: Arc<AtomicU64>,
 }
 
@@ -69,7 +69,7 @@ impl RawSink for RawLines {
 }
 
 impl RawFile {
-    /// Begins a file.
+    /// Creates the file.
     pub(crate) fn create(path: PathBuf, redactor: Redactor, canary: Arc<Canary>) -> Self {
         let (sender, receiver) = mpsc::channel(RAW_WAITING);
         let target = path.clone();
@@ -89,12 +89,12 @@ impl RawFile {
         }
     }
 
-    /// Where sessions write to.
+    /// Returns the sink that sessions write to.
     pub(crate) fn sink(&self) -> Arc<dyn RawSink> {
         Arc::<RawLines>::clone(&self.sink)
     }
 
-    /// Ends the file and returns what is in it.
+    /// Closes the file and returns its contents.
     pub(crate) async fn finish(&mut self) -> Result<Bytes, JobError> {
         self.sink
             .lines
@@ -104,7 +104,9 @@ impl RawFile {
         if let Some(writer) = self.writer.take() {
             writer
                 .await
-                .map_err(|error| JobError::harness(format!("the raw stream broke: {error}")))?
+                .map_err(|error| {
+                    JobError::harness(format!("the writer of the raw stream failed: {error}"))
+                })?
                 .map_err(|error| io_error("writing the raw stream", &self.path, error))?;
         }
         let bytes = tokio::fs::read(&self.path)

@@ -1,4 +1,4 @@
-//! What is read in a run: the files of the workspace, and which of them in which turn.
+//! The files that a run reads: the files of the workspace, and their order in turns.
 
 use std::cmp::Reverse;
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::job_error::{JobError, io_error};
 use crate::material::diff_text;
 use crate::run::context::{RunContext, phase};
 
-/// The files of the study, below the workspace.
+/// Files of the study, relative to the workspace.
 pub(crate) const STUDY_FILES: [&str; 2] = ["pull_request.md", "pull_request.diff"];
-/// A file of the repository that is read on, at most, in bytes.
+/// Size limit of a file of the repository, in bytes.
 const MOST_BYTES: u64 = 64 << 10;
-/// Files of one turn, at most.
+/// Maximum number of files in one turn.
 const MOST_FILES: usize = 5;
 
 impl RunContext {
-    /// Makes the workspace: the pull request, and the repository at its head.
+    /// Fills the workspace with the pull request and the repository at its head commit.
     pub(crate) async fn fill_workspace(&mut self) -> Result<(), JobError> {
         let workspace = self.work_dir.workspace();
         let pull_request = &self.material.pull_request;
@@ -45,7 +45,7 @@ impl RunContext {
 async fn write(path: &Path, text: &str) -> Result<(), JobError> {
     tokio::fs::write(path, text)
         .await
-        .map_err(|error| io_error("writing into the workspace", path, error))
+        .map_err(|error| io_error("writing to the workspace", path, error))
 }
 
 fn about(repo: &str, pull_request: &PullRequest) -> Result<String, JobError> {
@@ -63,7 +63,7 @@ fn about(repo: &str, pull_request: &PullRequest) -> Result<String, JobError> {
             old_path: file.old_path.as_deref(),
         })
         .collect();
-    // A title is one line, whatever a forge sends.
+    // A title is one line, whatever the forge returns.
     let title = pull_request
         .title
         .as_deref()
@@ -80,8 +80,8 @@ fn about(repo: &str, pull_request: &PullRequest) -> Result<String, JobError> {
     Ok(text)
 }
 
-/// Unchanged files to read on, turn by turn, round and round. Changed files are not among them:
-/// reading one again at the break would put back what the break took away.
+/// Unchanged files to read, turn by turn and in rounds. Changed files are left out, because reading
+/// one again would restore knowledge that the break removed.
 #[derive(Debug)]
 pub(crate) struct ReadingPlan {
     turns: Vec<Vec<String>>,
@@ -89,8 +89,8 @@ pub(crate) struct ReadingPlan {
 }
 
 impl ReadingPlan {
-    /// What has most to do with the change goes first; the run's seed decides between equals. A turn
-    /// takes about an eighth of the context.
+    /// Creates a plan. Files that relate most to the change come first, and the run's seed orders
+    /// equal ones. A turn takes about an eighth of the context.
     pub(crate) async fn new(
         workspace: &Path,
         pull_request: &PullRequest,
@@ -104,19 +104,19 @@ impl ReadingPlan {
             .filter(|path| can_be_an_item(path))
             .cloned()
             .collect();
-        // The context is in tokens, of about four bytes.
+        // The context is in tokens of about four bytes.
         let turn_bytes = context_tokens / 2;
         let terms = Terms::from_pull_request(pull_request);
         let found = tokio::task::spawn_blocking(move || readable(&repo, paths, turn_bytes, &terms))
             .await
-            .map_err(|error| JobError::harness(format!("looking at files failed: {error}")))?;
+            .map_err(|error| JobError::harness(format!("could not read the files: {error}")))?;
         Ok(Self {
             turns: turns(found, seed, turn_bytes),
             next: 0,
         })
     }
 
-    /// The files of the next turn, below the workspace; none where there are none.
+    /// Returns the files of the next turn, relative to the workspace, or nothing if there are none.
     pub(crate) fn next_turn(&mut self) -> Vec<String> {
         if self.turns.is_empty() {
             return Vec::new();
@@ -127,12 +127,12 @@ impl ReadingPlan {
     }
 }
 
-/// Whether a path can stand in a prompt as an item of a list.
+/// Returns whether a path can be an item of a list in a prompt.
 fn can_be_an_item(path: &str) -> bool {
     !path.contains('`') && !path.chars().any(char::is_control)
 }
 
-/// A file that can be read.
+/// A readable file.
 #[derive(Clone, Debug)]
 struct Readable {
     path: String,
@@ -140,7 +140,7 @@ struct Readable {
     relevance: usize,
 }
 
-/// The files that can be read. Blocks; holds one of them at a time.
+/// Returns the readable files. Blocks, and loads one file at a time.
 fn readable(repo: &Path, paths: Vec<String>, turn_bytes: u64, terms: &Terms) -> Vec<Readable> {
     paths
         .into_iter()
@@ -151,7 +151,7 @@ fn readable(repo: &Path, paths: Vec<String>, turn_bytes: u64, terms: &Terms) -> 
             if !about.is_file() || size == 0 || size > MOST_BYTES.min(turn_bytes) {
                 return None;
             }
-            // What is no text is nothing to read.
+            // A file that is not text cannot be read.
             let text = std::fs::read_to_string(&file).ok()?;
             Some(Readable {
                 relevance: terms.relevance(&path, &text),
@@ -185,7 +185,7 @@ fn turns(mut files: Vec<Readable>, seed: u64, turn_bytes: u64) -> Vec<Vec<String
     turns
 }
 
-/// The heading of a turn in the transcript.
+/// Returns the heading of a turn in the transcript.
 pub(crate) fn heading(turn: u32) -> String {
     format!("{}, turn {turn}", phase::DEEP_DIVE)
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_do_with_the_change_is_read_first() {
+    fn files_related_to_the_change_are_read_first() {
         let mut files = files();
         files[13].relevance = 2;
         files[4].relevance = 1;

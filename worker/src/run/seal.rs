@@ -1,5 +1,4 @@
-//! The seal: nothing to read, no tools, and the conversation as it is; and what becomes of a run
-//! whose seal does not hold.
+//! The seal: no workspace, no tools, no compaction; and the consequences of breaking it.
 
 use agents::adapter::Turn;
 use domain::vocabulary::Level;
@@ -10,18 +9,18 @@ use sea_orm::ActiveValue::Set;
 use crate::job_error::JobError;
 use crate::run::context::RunContext;
 
-/// What is told of the canary.
+/// Values of the canary in the statistics.
 const UNSEEN: &str = "unseen";
 const SEEN: &str = "seen";
 
-/// What makes a run void.
+/// Reason why a run is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Breach {
     /// A tool was used.
     ToolCall,
-    /// The canary came through, and nobody told of a tool.
+    /// The canary was seen without a reported tool call.
     Canary,
-    /// The conversation was compacted while it was asked: what it said then belongs to no arm.
+    /// The conversation was compacted while it answered a probe, so the answer belongs to no arm.
     Compaction,
 }
 
@@ -36,11 +35,11 @@ impl Breach {
 }
 
 impl RunContext {
-    /// How far the sessions that are asked are sealed.
+    /// Returns how strictly the asked sessions are sealed.
     pub(super) fn seal_kind(&self) -> &'static str {
         let can = self.adapter.profile().capabilities;
         if !can.fork {
-            // Asked in the main line, which keeps its tools: all there is to find is the canary.
+            // Asked in the main line, which keeps its tools. They find only the canary.
             "workspace"
         } else if can.tools_off {
             "full"
@@ -50,7 +49,7 @@ impl RunContext {
         }
     }
 
-    /// From here on nothing can be read: the workspace is empty and a tool call is a violation.
+    /// Seals the run: the workspace is empty, and a tool call is a violation.
     pub(crate) async fn seal(&mut self) -> Result<(), JobError> {
         self.recorder.flush().await?;
         self.work_dir.empty_workspace().await?;
@@ -60,7 +59,7 @@ impl RunContext {
         Ok(())
     }
 
-    /// Gives the workspace back: the run goes on to its next break.
+    /// Restores the workspace, because the run continues to its next break.
     pub(crate) async fn unseal(&mut self) -> Result<(), JobError> {
         self.recorder.flush().await?;
         self.work_dir.empty_workspace().await?;
@@ -68,7 +67,7 @@ impl RunContext {
         self.fill_workspace().await
     }
 
-    /// Looks whether the turn of a question kept the seal, and left the conversation as it was.
+    /// Checks whether the turn of a question kept the seal and was not compacted.
     pub(crate) async fn check_asked(&mut self, turn: &Turn, heading: &str) -> Result<(), JobError> {
         self.check_seal(turn).await?;
         if turn.compactions.is_empty() {
@@ -78,7 +77,7 @@ impl RunContext {
         self.breach(Breach::Compaction, what).await
     }
 
-    /// Looks whether a sealed turn kept its seal; it may be the very turn that compacts.
+    /// Checks whether a sealed turn kept the seal. It may be the turn that compacts.
     pub(crate) async fn check_seal(&mut self, turn: &Turn) -> Result<(), JobError> {
         self.canary.inspect(turn.text.as_bytes());
         let seen = self.canary.seen() == Some(true);
@@ -95,7 +94,7 @@ impl RunContext {
         }
     }
 
-    /// Makes the run void; the first reason stays.
+    /// Makes the run void. The first reason is kept.
     async fn breach(&mut self, breach: Breach, what: String) -> Result<(), JobError> {
         if self.seal_broken {
             return Ok(());

@@ -1,4 +1,4 @@
-//! How the sessions of a run begin, are kept, and are gone on with.
+//! Sessions of a run: creating, saving and resuming them.
 
 use agents::adapter::{Access, Limits, SessionSpec};
 use agents::event::Compaction;
@@ -12,7 +12,7 @@ use crate::run::checkpoint::{SavedRun, SavedStage};
 use crate::run::context::{BrokenSessions, RunContext, Session, run_seed};
 
 impl RunContext {
-    /// What a new session is begun with. Each gets a HOME of its own.
+    /// Returns the specification of a new session. Each session gets its own HOME.
     pub(crate) async fn spec(&mut self, access: Access) -> Result<SessionSpec, JobError> {
         let home = self.work_dir.home(&self.homes.to_string()).await?;
         self.homes += 1;
@@ -44,8 +44,8 @@ impl RunContext {
         })
     }
 
-    /// Keeps what a later attempt can go on from, where the adapter can. Sessions are not shared
-    /// between threads, hence the exclusive references.
+    /// Saves a checkpoint, if the adapter supports it. Sessions are not shared between threads,
+    /// hence the exclusive references.
     pub(crate) async fn save(
         &mut self,
         stage: SavedStage,
@@ -82,18 +82,18 @@ impl RunContext {
         self.write(change, Vec::new()).await
     }
 
-    /// The session of a checkpoint made before the break.
+    /// Resumes the session of a checkpoint before the break.
     pub(crate) async fn resume_taught(&mut self, saved: &SavedRun) -> Result<Session, JobError> {
         let spec = self.spec(Access::Workspace).await?;
         Ok(self.adapter.resume(spec, &saved.main).await?)
     }
 
-    /// The sessions of a checkpoint made after the break.
+    /// Resumes the sessions of a checkpoint after the break.
     pub(crate) async fn resume_broken(
         &mut self,
         saved: &SavedRun,
     ) -> Result<BrokenSessions, JobError> {
-        // The run may go on to another break: only copies of the main line are sealed.
+        // The run may continue to another break, so only forks of the main line are sealed.
         let access = if saved.break_index < self.breaks_planned() {
             Access::Workspace
         } else {

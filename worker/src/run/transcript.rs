@@ -1,17 +1,17 @@
-//! What a run leaves to read: the transcript and the raw stream, both bounded.
+//! The transcript of a run, limited in size.
 
 use agents::adapter::Turn;
 
-/// The whole transcript, at most.
+/// Size limit of the transcript, in bytes.
 const TRANSCRIPT_BYTES: usize = 16 << 20;
-/// Everything said and answered, as Markdown.
+/// All prompts and replies, as Markdown.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
     text: String,
 }
 
 impl Transcript {
-    /// Goes on from an earlier attempt.
+    /// Continues the transcript of an earlier attempt.
     pub(crate) fn restored(text: String) -> Self {
         Self { text }
     }

@@ -1,4 +1,4 @@
-//! The folders of one attempt: the workspace, and a HOME per session. Removed with the value.
+//! The folders of one attempt: the workspace, and a HOME per session. They are removed on drop.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub(crate) struct WorkDir {
 }
 
 impl WorkDir {
-    /// Makes the folders; another attempt of this very epoch cannot exist.
+    /// Creates the folders. No other attempt has the same epoch.
     pub(crate) async fn create(root: PathBuf) -> Result<Self, JobError> {
         let folder = Self {
             root,
@@ -21,7 +21,7 @@ impl WorkDir {
         for path in [folder.workspace(), folder.homes()] {
             tokio::fs::create_dir_all(&path)
                 .await
-                .map_err(|error| io_error("making a folder", &path, error))?;
+                .map_err(|error| io_error("creating a folder", &path, error))?;
         }
         Ok(folder)
     }
@@ -38,16 +38,16 @@ impl WorkDir {
         self.root.join("homes")
     }
 
-    /// A HOME of its own for a session.
+    /// Creates a HOME for one session.
     pub(crate) async fn home(&self, name: &str) -> Result<PathBuf, JobError> {
         let home = self.homes().join(name);
         tokio::fs::create_dir_all(&home)
             .await
-            .map_err(|error| io_error("making a HOME", &home, error))?;
+            .map_err(|error| io_error("creating a HOME", &home, error))?;
         Ok(home)
     }
 
-    /// Takes everything out of the workspace. The folder itself stays: a program may run in it.
+    /// Empties the workspace. The folder itself stays, because a program may run in it.
     pub(crate) async fn empty_workspace(&self) -> Result<(), JobError> {
         let workspace = self.workspace();
         let emptying = |error| io_error("emptying the workspace", &workspace, error);
@@ -64,7 +64,7 @@ impl WorkDir {
         Ok(())
     }
 
-    /// Removes all of it.
+    /// Removes all folders.
     pub(crate) async fn remove(mut self) {
         self.removed = true;
         remove(&self.root).await;
@@ -76,7 +76,7 @@ impl Drop for WorkDir {
         if self.removed {
             return;
         }
-        // A stage that was dropped half-way cannot wait any more.
+        // A job that was dropped cannot wait any more.
         let root = std::mem::take(&mut self.root);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { remove(&root).await });

@@ -1,4 +1,4 @@
-//! Which agents are there, asked once in a while: asking starts their programs.
+//! Cached detection of installed agents. Detection starts their programs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use agents::adapter::{AgentAdapter, Presence, Profile};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-/// How long an answer holds: somebody may install an agent while the worker runs.
+/// Lifetime of a cached result. A user may install an agent while the worker runs.
 const CACHE_TIME: Duration = Duration::from_secs(300);
 
-/// What was found, by the agent's name.
+/// Detection results by agent.
 #[derive(Default)]
 pub(crate) struct AgentAvailability {
     found: Mutex<HashMap<String, (Instant, Presence)>>,
@@ -25,14 +25,14 @@ pub(crate) struct AgentStatus {
     available: bool,
     version: Option<String>,
     program: Option<String>,
-    /// Why it is not available.
+    /// Reason why it is not available.
     problem: Option<String>,
-    /// How to make it available.
+    /// Instruction that makes it available.
     fix: Option<String>,
 }
 
 impl AgentAvailability {
-    /// Whether an agent is there, asked again when the last answer is old.
+    /// Returns whether an agent is installed, and detects it again if the cached result is old.
     pub(crate) async fn check(&self, adapter: &Arc<dyn AgentAdapter>) -> Presence {
         let name = &adapter.profile().name;
         if let Some((at, presence)) = self.found.lock().await.get(name)
@@ -48,7 +48,7 @@ impl AgentAvailability {
         presence
     }
 
-    /// All agents, as other processes read them.
+    /// Returns the status of all agents, as other processes read it.
     pub(crate) async fn check_all(&self, adapters: &[Arc<dyn AgentAdapter>]) -> Vec<AgentStatus> {
         let all = adapters.iter().map(|adapter| self.check(adapter));
         let presences = futures::future::join_all(all).await;

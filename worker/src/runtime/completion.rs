@@ -1,4 +1,4 @@
-//! Writes what became of a job that did not end itself.
+//! Writes the end of a job that did not complete itself.
 
 use chrono::Utc;
 use domain::vocabulary::{FailureCause, Level, RunStatus, TaskStatus};
@@ -19,10 +19,10 @@ use crate::lifecycle::{RunEnd, TaskProblem, end_all_runs, end_run, end_task};
 use crate::run_identity::RunIdentity;
 use crate::runtime::held_job::StopReason;
 
-/// How often the end of a job is tried to be written; after that its lease runs out.
+/// Maximum number of attempts to write the end of a job. After that its lease expires.
 const MAX_TRIES: u32 = 5;
 
-/// What is to be written.
+/// End of a job that did not complete itself.
 enum Completion {
     Nothing,
     Cancelled,
@@ -34,7 +34,7 @@ enum Completion {
     },
 }
 
-/// Settles a job by what its stage returned and why it was told to stop.
+/// Completes a job by its result and the reason why it was stopped.
 pub(super) async fn complete(
     worker: &Worker,
     job: &ClaimedJob,
@@ -47,20 +47,20 @@ pub(super) async fn complete(
         match write(worker, job, &completion).await {
             Ok(()) => return,
             Err(JobError::LeaseLost | JobError::Cancelled) => {
-                info!("the job is somebody else's now");
+                info!("lease lost: another worker owns the job");
                 return;
             }
             Err(error) if tries >= MAX_TRIES => {
                 error!(
                     error = chain(&error),
-                    "the end of a job cannot be written; its lease will run out"
+                    "could not write the end of a job; its lease will expire"
                 );
                 return;
             }
             Err(error) => {
                 warn!(
                     error = chain(&error),
-                    "the end of a job waits for the database"
+                    "could not write the end of a job; retrying"
                 );
                 tokio::time::sleep(Duration::from_millis(200) * 2_u32.pow(tries)).await;
                 tries += 1;
@@ -127,10 +127,10 @@ async fn write(worker: &Worker, job: &ClaimedJob, completion: &Completion) -> Re
             )
             .await?;
             match again {
-                // It is not due yet: a sweep notifications when it is.
+                // The retry is not due yet; the rescuer notifies when it is.
                 Some(_) => {
                     record_retry(worker, &transaction, job, *cause, message).await?;
-                    warn!("the job failed and is tried again: {redacted}");
+                    warn!("the job failed and will be retried: {redacted}");
                     Vec::new()
                 }
                 None => {
@@ -149,7 +149,7 @@ async fn write(worker: &Worker, job: &ClaimedJob, completion: &Completion) -> Re
     Ok(())
 }
 
-/// Ends what a unit of work was for.
+/// Ends the run, task, judging or delivery that a job was for.
 pub(super) async fn end_work(
     worker: &Worker,
     transaction: &impl ConnectionTrait,
@@ -253,7 +253,7 @@ async fn record_retry(
             };
             who.event(Level::Warning, event)
         }
-        // The log of a task that has ended is closed.
+        // The log of a finished task is closed.
         Work::JudgeTask { .. } | Work::DeliverWebhook { .. } => return Ok(()),
         Work::PrepareTask { .. } | Work::FinishTask { .. } => NewEvent {
             run: None,

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::job_context::ClaimedJob;
 
-/// Why a job was told to stop.
+/// Reason why a job was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StopReason {
     CancelRequested,
@@ -13,7 +13,7 @@ pub(super) enum StopReason {
     Stopping,
 }
 
-/// A job that this worker works on.
+/// A job that this worker holds.
 pub(super) struct HeldJob {
     pub(super) job: ClaimedJob,
     pub(super) reason: Arc<OnceLock<StopReason>>,
@@ -21,7 +21,7 @@ pub(super) struct HeldJob {
 }
 
 impl HeldJob {
-    /// The first reason counts.
+    /// Stops the job. The first reason counts.
     pub(super) fn stop(&self, reason: StopReason) {
         let _ = self.reason.set(reason);
         self.job.cancel.cancel();

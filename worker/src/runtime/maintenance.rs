@@ -1,5 +1,5 @@
-//! What a supervisor does again and again: renews leases, watches for cancellations, rescues, looks
-//! for work, and shows that it is alive.
+//! Periodic work: renew leases, watch for cancellations, rescue lost jobs, poll for jobs, and send
+//! heartbeats.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,11 +31,11 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 const RESCUE_INTERVAL: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
-/// Every so many rescues the carrier of the doorbell is trimmed.
+/// Number of rescues between two clean-ups of the notifier.
 const RESCUES_PER_TRIM: u64 = 60;
-/// A worker that was not seen for so long is forgotten.
+/// Age at which the row of a dead worker is deleted.
 const FORGET_AFTER: chrono::Duration = chrono::Duration::days(1);
-/// How many waiting jobs are looked at in one look.
+/// Maximum number of due jobs that one poll considers.
 const POLL_LIMIT: u64 = 200;
 
 fn ticker(every: Duration) -> tokio::time::Interval {
@@ -45,7 +45,7 @@ fn ticker(every: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Stops jobs that are to be cancelled or are no longer ours.
+/// Stops jobs that were cancelled or that another worker owns.
 pub(super) async fn watch(supervisor: Arc<Supervisor>) {
     let mut ticks = ticker(WATCH_INTERVAL);
     loop {
@@ -53,7 +53,7 @@ pub(super) async fn watch(supervisor: Arc<Supervisor>) {
         if let Err(error) = supervisor.watch().await {
             warn!(
                 error = chain(&error),
-                "cannot see whether jobs are to be cancelled"
+                "could not check jobs for cancellation"
             );
         }
     }
@@ -68,20 +68,20 @@ pub(super) async fn renew(supervisor: Arc<Supervisor>) {
     }
 }
 
-/// Brings back what was lost, whoever lost it.
+/// Rescues lost work, whichever worker lost it.
 pub(super) async fn rescue(supervisor: Arc<Supervisor>) {
     let mut ticks = ticker(RESCUE_INTERVAL);
     let mut rescues = 0_u64;
     loop {
         ticks.tick().await;
         if let Err(error) = supervisor.rescue(rescues).await {
-            warn!(error = chain(&error), "the ledger cannot be rescued");
+            warn!(error = chain(&error), "could not rescue lost jobs");
         }
         rescues += 1;
     }
 }
 
-/// Looks for work that no bell told of.
+/// Polls for due jobs without a notification.
 pub(super) async fn poll(supervisor: Arc<Supervisor>) {
     let mut ticks = ticker(POLL_INTERVAL);
     loop {
@@ -89,26 +89,23 @@ pub(super) async fn poll(supervisor: Arc<Supervisor>) {
             _ = ticks.tick() => false,
             () = supervisor.poll_now.notified() => true,
         };
-        // Where bells are notified, a look of its own would only cost a query.
+        // While notifications arrive, a poll would only cost a query.
         if supervisor.notified.swap(false, Ordering::Relaxed) && !asked {
             continue;
         }
         if let Err(error) = supervisor.claim_due_jobs().await {
-            warn!(error = chain(&error), "cannot look for work");
+            warn!(error = chain(&error), "could not poll for jobs");
         }
     }
 }
 
-/// Shows that the worker is alive.
+/// Sends heartbeats.
 pub(super) async fn heartbeat(supervisor: Arc<Supervisor>) {
     let mut ticks = ticker(HEARTBEAT_INTERVAL);
     loop {
         ticks.tick().await;
         if let Err(error) = supervisor.heartbeat().await {
-            warn!(
-                error = chain(&error),
-                "the worker cannot show that it is alive"
-            );
+            warn!(error = chain(&error), "could not send a heartbeat");
         }
     }
 }
@@ -179,8 +176,8 @@ impl Supervisor {
                 }
             }
             Err(error) => {
-                warn!(error = chain(&error), "leases cannot be renewed");
-                // What nobody could renew is somebody else's by now.
+                warn!(error = chain(&error), "could not renew leases");
+                // A lease that could not be renewed in time belongs to another worker by now.
                 for held in held.values() {
                     if held.renewed.elapsed() >= held.job.lease.duration {
                         held.stop(StopReason::LeaseLost);
@@ -198,7 +195,7 @@ impl Supervisor {
         {
             debug!(
                 error = chain(&error),
-                "the bell cannot be rung; work is looked for instead"
+                "could not notify workers; polling instead"
             );
             self.poll_now.notify_one();
         }
@@ -216,7 +213,7 @@ impl Supervisor {
             if let Err(error) = self.end_lost_work(work, &end).await {
                 warn!(
                     error = chain(&error),
-                    "the end of {} cannot be written",
+                    "could not write the end of {}",
                     work.key()
                 );
             }
@@ -224,13 +221,13 @@ impl Supervisor {
         if rescues.is_multiple_of(RESCUES_PER_TRIM)
             && let Err(error) = platform.notifier.trim().await
         {
-            debug!(error = chain(&error), "the doorbell cannot be trimmed");
+            debug!(error = chain(&error), "could not clean up the notifier");
         }
         Ok(())
     }
 
-    /// Ends the run or the task of a job that ended without them: its last lease ran out, or it was
-    /// cancelled while nobody worked on it.
+    /// Ends the run or the task of a job that ended without a worker: its last lease expired, or it
+    /// was cancelled while it was queued.
     async fn end_lost_work(&self, work: &Work, end: &RunEnd) -> Result<(), JobError> {
         let (task, run) = match work {
             Work::PrepareTask { task }
@@ -240,7 +237,7 @@ impl Supervisor {
             Work::RunAgent { task, run, .. } | Work::JudgeRun { task, run } => (*task, Some(*run)),
         };
         let transaction = self.worker.platform.database.begin().await?;
-        // Begins with a write, as every writing transaction does.
+        // Every writing transaction begins with a write.
         let mut touch = agent_run::Entity::update_many()
             .set(agent_run::ActiveModel {
                 updated_at: Set(Utc::now()),
@@ -257,7 +254,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What a failed job died of.
+    /// Returns the failure of a job that has no attempts left.
     async fn failure_of(&self, work: &Work) -> Result<RunEnd, DbErr> {
         let found: Option<(i32, Option<String>)> = job::Entity::find()
             .select_only()
@@ -270,12 +267,12 @@ impl Supervisor {
         let last = last.unwrap_or_else(|| "its worker was lost".to_owned());
         Ok(RunEnd::Failed {
             cause: FailureCause::Harness,
-            message: format!("given up after {attempts} attempts: {last}"),
+            message: format!("gave up after {attempts} attempts: {last}"),
         })
     }
 
-    /// Claims what is due in our queues, as far as there are slots. What ends tasks goes first: it
-    /// is short, and others wait for it.
+    /// Claims due jobs of our queues while slots are free. Jobs that end tasks go first: they are
+    /// short, and others wait for them.
     async fn claim_due_jobs(&self) -> Result<(), DbErr> {
         if self.slots.available_permits() == 0 || self.stopping.load(Ordering::SeqCst) {
             return Ok(());
@@ -354,7 +351,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Takes the worker's row away, and those of workers that died long ago.
+    /// Deletes the worker's row, and the rows of workers that died long ago.
     pub(super) async fn remove_worker_row(&self) -> Result<(), DbErr> {
         worker::Entity::delete_many()
             .filter(

@@ -21,7 +21,7 @@ use crate::job_error::JobError;
 use crate::runtime::completion::complete;
 use crate::runtime::held_job::HeldJob;
 
-/// How long a cancelled stage may take to end by itself.
+/// Time that a cancelled job gets to end by itself.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 
 pub(crate) struct Supervisor {
@@ -30,11 +30,11 @@ pub(crate) struct Supervisor {
     pub(super) slots: Arc<Semaphore>,
     pub(super) held: Mutex<HashMap<JobId, HeldJob>>,
     pub(super) jobs: TaskTracker,
-    /// A slot is free, or a bell was turned down: look into the ledger.
+    /// Wakes the polling: a slot became free, or a notification failed.
     pub(super) poll_now: Notify,
     pub(super) notified: AtomicBool,
     pub(super) stopping: AtomicBool,
-    /// Itself, for the tasks that it starts.
+    /// Reference to itself, for the tasks that it starts.
     pub(super) this: Weak<Supervisor>,
 }
 
@@ -48,11 +48,11 @@ impl Subscriber for Supervisor {
 
 impl Supervisor {
     pub(super) fn held(&self) -> MutexGuard<'_, HashMap<JobId, HeldJob>> {
-        // Nothing that can panic runs under this lock.
+        // No code that can panic runs under this lock.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Claims a job and starts it, if there is a slot and nobody was faster.
+    /// Claims and starts a job, if a slot is free and no other worker was faster.
     pub(super) async fn try_claim(&self, notification: &Notification) -> Result<bool, DbErr> {
         if self.stopping.load(Ordering::SeqCst) {
             return Ok(false);
@@ -108,7 +108,7 @@ impl Supervisor {
     }
 }
 
-/// Runs the stage of a job in a task of its own, so that a panic ends this job and no other.
+/// Performs a job in a task of its own, so that a panic ends only this job.
 async fn perform(worker: Arc<Worker>, job: &ClaimedJob) -> Result<(), JobError> {
     let stage_job = job.clone();
     let mut stage = tokio::spawn(
@@ -122,7 +122,7 @@ async fn perform(worker: Arc<Worker>, job: &ClaimedJob) -> Result<(), JobError> 
     let ended = tokio::select! {
         ended = &mut stage => ended,
         () = over => {
-            debug!("the stage does not stop by itself");
+            debug!("the job did not stop by itself");
             stage.abort();
             stage.await
         }
@@ -137,7 +137,7 @@ async fn perform(worker: Arc<Worker>, job: &ClaimedJob) -> Result<(), JobError> 
                 .or_else(|| payload.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
             Err(JobError::transient(
-                "the stage panicked",
+                "the job panicked",
                 std::io::Error::other(message.to_owned()),
             ))
         }

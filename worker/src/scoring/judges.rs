@@ -1,5 +1,5 @@
-//! A judging: who judges, with what the adversarial battery found of each; and, when all runs are
-//! judged, how far the jurors agree and what their votes cost.
+//! The judging of a task: its judges with their battery results and, once all runs are judged, the
+//! agreement of the jurors and the cost of their votes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,16 +25,16 @@ use crate::judges::battery::{BatteryRun, run_jury_battery};
 use crate::judges::judge::Judge;
 use crate::scoring::recall::{JURY, VoteLine, votes_artifact};
 
-/// What is known of a judging when all runs of its task are judged.
+/// Summary of a judging, once all runs of its task are judged.
 pub(crate) struct JudgingSummary {
-    /// With what their votes were billed for.
+    /// Judges, with the cost of their votes.
     pub(crate) judges: Vec<JudgePart>,
-    /// None with fewer than two jurors.
+    /// Agreement of the jurors, `None` with fewer than two.
     pub(crate) agreement: Option<AgreementPart>,
 }
 
 impl JudgingSummary {
-    /// As columns of the judging's row.
+    /// Returns the columns of the judging's row.
     pub(crate) fn columns(&self) -> Result<judging::ActiveModel, JobError> {
         let agreement = self.agreement.as_ref().map(serde_json::to_value);
         Ok(judging::ActiveModel {
@@ -45,8 +45,10 @@ impl JudgingSummary {
     }
 }
 
-/// The judging of this number; where it is not there yet, every judge is tried with the battery first.
-/// Of workers that try at once one result is kept.
+/// Returns the judges of a judging, and creates the judging if necessary.
+///
+/// A new judging first runs the battery on every judge. If several workers do so at once, one
+/// result is kept.
 pub(crate) async fn ensure_judging(
     worker: &Worker,
     job: &ClaimedJob,
@@ -84,7 +86,7 @@ pub(crate) async fn ensure_judging(
         created_at: Set(Utc::now()),
         completed_at: Set(None),
     };
-    // What a user asked for is there already, and waits for its judges.
+    // A judging that a user requested exists already and waits for its judges.
     let filled = judging::Entity::update_many()
         .set(judging::ActiveModel {
             judges: Set(serde_json::to_value(&judges)?),
@@ -116,8 +118,8 @@ pub(crate) async fn ensure_judging(
     Ok(judges)
 }
 
-/// The judges that another run of the task has stored before this one, which has paid for some of the
-/// same: they get that bill too.
+/// Returns the judges that another run of the task stored first, and adds the cost of our batteries
+/// to them.
 async fn with_bills(
     transaction: &impl ConnectionTrait,
     task: TaskId,
@@ -127,7 +129,7 @@ async fn with_bills(
     let of_this = Condition::all()
         .add(judging::Column::TaskId.eq(task))
         .add(judging::Column::Number.eq(number));
-    // Of two that add their bills one waits for the other.
+    // Two workers that add their costs wait for each other here.
     judging::Entity::update_many()
         .set(judging::ActiveModel {
             number: Set(number),
@@ -155,7 +157,7 @@ async fn with_bills(
     Ok(judges)
 }
 
-/// What the battery was billed for, twice; not known where one of them is not.
+/// Adds the cost of a second battery run. The sum is unknown if one of them is.
 fn add_bill(part: &mut JudgePart, own: &JudgePart) {
     let tokens = part.tokens.zip(own.tokens);
     part.tokens = tokens.and_then(|(one, other)| one.plus(other));
@@ -203,7 +205,7 @@ fn measured(worker: &Worker, result: &BatteryResult) -> JudgePart {
 fn judge_part(worker: &Worker, judge: &dyn Judge, tried: &BatteryRun, now: bool) -> JudgePart {
     let model = judge.model().map(str::to_owned);
     let is_model = model.is_some();
-    // What was found for an earlier task is not billed again.
+    // The result of an earlier task is not billed again.
     let tokens = if now {
         tried.tokens
     } else {
@@ -226,8 +228,8 @@ fn judge_part(worker: &Worker, judge: &dyn Judge, tried: &BatteryRun, now: bool)
     }
 }
 
-/// The jury of all that may rank, as a judge of its own: most of its members may be wrong where each
-/// of them is wrong seldom.
+/// Returns the jury of all judges that may rank, as a judge of its own. The majority may be wrong
+/// even if each member seldom is.
 fn jury_part(worker: &Worker, jurors: &[Arc<BatteryRun>]) -> JudgePart {
     let mut part = JudgePart {
         name: JURY.to_owned(),
@@ -236,15 +238,15 @@ fn jury_part(worker: &Worker, jurors: &[Arc<BatteryRun>]) -> JudgePart {
         ..measured(worker, &run_jury_battery(jurors))
     };
     if jurors.is_empty() {
-        part.why = Some("no model that judges may rank".to_owned());
+        part.why = Some("no judge with a model may rank".to_owned());
     }
     part
 }
 
-/// Sums up the votes of a judging over all runs of its task.
+/// Summarizes the votes of a judging over all runs of its task.
 ///
-/// Jurors are the models that may rank; of one that may not it does not matter with whom it agrees.
-/// The facts of one run are one cluster: they are found in the same two texts.
+/// Jurors are the models that may rank; the agreement of others does not matter. The facts of one
+/// run are one cluster, because they are found in the same two texts.
 pub(crate) async fn summarize_judging(
     worker: &Worker,
     task: &task::Model,
@@ -303,7 +305,7 @@ pub(crate) async fn summarize_judging(
     Ok(Some(JudgingSummary { judges, agreement }))
 }
 
-/// What the votes of a judge were billed for; none where one of them did not tell.
+/// Cost of a judge's votes, missing if one of them did not report it.
 struct VoteBill {
     tokens: Option<Tokens>,
     cost_usd: Option<f64>,

@@ -1,5 +1,5 @@
-//! The closed probes of a run: a grade for every answer, where right answers came from, and the
-//! figures of every break.
+//! The closed probes of a run: grades, attributions of right answers, and the scores of every
+//! break.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,20 +27,20 @@ use crate::run::phases::break_::{BreakEvidence, ReinjectedText, evidence_artifac
 /// Rows per statement.
 const ROWS: usize = 200;
 
-/// What the answers of a run are worth.
+/// Grades of all answers of a run, and the resulting scores.
 pub(crate) struct Grades {
     answers: Vec<answer::ActiveModel>,
-    /// By the number of the break; the first one is always there.
+    /// Scores by break. The first break is always present.
     pub(crate) by_break: BTreeMap<i32, RunScore>,
 }
 
 impl Grades {
-    /// The figures that are the run's score: those of its first break.
+    /// Returns the scores of the first break, which are the score of the run.
     pub(crate) fn first(&self) -> Option<&RunScore> {
         self.by_break.get(&FIRST_BREAK)
     }
 
-    /// How many answers were graded.
+    /// Returns the number of graded answers.
     pub(crate) fn len(&self) -> usize {
         self.answers.len()
     }
@@ -103,7 +103,7 @@ pub(crate) async fn grade_run(
                 graded.entry(answer.break_index).or_default().push(one);
             }
         }
-        // What broke the seal stays known, right answer or not, and at every judging.
+        // An answer that broke the seal keeps this attribution in every judging, right or not.
         let reread = answer.attribution == Some(Attribution::Reread);
         let mut attribution = reread.then_some(Attribution::Reread);
         let mut in_summary = None;
@@ -147,7 +147,7 @@ pub(crate) async fn grade_run(
     })
 }
 
-/// Stores grades, and the figures under the number of their judging.
+/// Stores grades, and scores under the number of their judging.
 pub(crate) async fn store_run_grades(
     transaction: &DatabaseTransaction,
     run: RunId,
@@ -158,7 +158,7 @@ pub(crate) async fn store_run_grades(
     store_figures(transaction, run, judging, &grades.by_break).await
 }
 
-/// What a break left that can explain answers.
+/// Loads the evidence of a break that can explain answers.
 async fn read_evidence(
     worker: &Worker,
     run: &agent_run::Model,
@@ -176,7 +176,7 @@ async fn read_evidence(
     }
 }
 
-/// The probes that the cold arm answered rightly.
+/// Returns the probes that the cold arm answered correctly.
 fn cold_right(answers: &[answer::Model], probes: &HashMap<ProbeId, Probe>) -> HashSet<ProbeId> {
     answers
         .iter()
@@ -194,7 +194,7 @@ async fn store_grades(
     transaction: &DatabaseTransaction,
     rows: Vec<answer::ActiveModel>,
 ) -> Result<(), JobError> {
-    // An upsert, because it writes many different grades in one statement. The rows are there.
+    // An upsert writes many different grades in one statement. The rows exist already.
     for chunk in rows.chunks(ROWS) {
         answer::Entity::insert_many(chunk.to_vec())
             .on_conflict(
@@ -215,7 +215,7 @@ async fn store_grades(
     Ok(())
 }
 
-/// What an earlier attempt at the same judging stored is replaced; other judgings stay.
+/// Replaces the scores of an earlier attempt at the same judging. Other judgings stay.
 async fn store_figures(
     transaction: &DatabaseTransaction,
     run: RunId,

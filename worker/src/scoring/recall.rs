@@ -1,4 +1,4 @@
-//! The free recalls of a run and its answers to open questions, judged as claims against facts.
+//! Free recalls and answers to open questions of a run, graded as claims against facts.
 
 use std::collections::BTreeMap;
 
@@ -23,19 +23,19 @@ use crate::material::{MAX_FACTS, Material, OPEN_FACTS};
 use crate::run::phases::free_recall::recall_artifact;
 use crate::run::phases::open_questions::open_answer_artifact;
 
-/// What most of the jurors say. A juror is a model that may rank and is not kept from judging the
-/// agent; one of them is a jury.
+/// Name of the jury. A juror is a model that may rank and that is not excluded from judging the
+/// agent; a jury has one or more.
 pub(crate) const JURY: &str = "jury";
-/// What stands for a judge where nobody there could judge an answer.
+/// Stored name of the judge if no judge could grade an answer.
 const NO_JUDGE: &str = "none";
 
-/// The figures of the free recalls of a run and of its open answers, and every vote.
+/// Grades of a run's free recalls and open answers, and all votes.
 pub(crate) struct RecallGrades {
     rows: Vec<recall::ActiveModel>,
     votes: String,
 }
 
-/// A line of the votes of a run.
+/// One line of a run's votes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct VoteLine {
     #[serde(default = "free_recall")]
@@ -45,14 +45,15 @@ pub(crate) struct VoteLine {
     pub(crate) break_index: i32,
     pub(crate) judge: String,
     pub(crate) model: Option<String>,
-    /// Not a juror of this run: its model may be the agent's own, or of its family.
+    /// Whether the judge is excluded from this run: its model is the agent's own, or of the same
+    /// family.
     #[serde(default)]
     pub(crate) left_out: bool,
     #[serde(default)]
     pub(crate) why_left_out: Option<Exclusion>,
-    /// Fact → finding; null where there is no readable verdict.
+    /// Fact → finding, null if there is no readable verdict.
     pub(crate) findings: BTreeMap<String, Option<Finding>>,
-    /// What the judge said, word for word, and what its provider said where that was no answer.
+    /// Replies of the judge and error responses of its provider, verbatim.
     pub(crate) raw: Vec<String>,
     pub(crate) tokens: Option<Tokens>,
     pub(crate) cost_usd: Option<f64>,
@@ -62,14 +63,14 @@ fn free_recall() -> Topic {
     Topic::FreeRecall
 }
 
-/// The name of the artifact that holds the votes of a run.
+/// Returns the name of the artifact with the votes of a run.
 pub(crate) fn votes_artifact(number: i32) -> String {
     format!("votes-{number}.jsonl")
 }
 
-/// What the texts of a task are held against.
+/// Facts that the texts of a task are graded against.
 pub(crate) struct JudgedFacts {
-    /// None where the fact sheet is gone.
+    /// Facts for free recall, `None` if the fact sheet is missing.
     free: Option<Vec<AtomicFact>>,
     open: Vec<(Topic, Vec<AtomicFact>)>,
 }
@@ -86,7 +87,7 @@ impl JudgedFacts {
     }
 }
 
-/// The facts of all topics. A task of an older version has none for open questions.
+/// Loads the facts of all topics. A task of an older version has none for open questions.
 pub(crate) async fn load_facts(
     worker: &Worker,
     task: &task::Model,
@@ -108,7 +109,7 @@ pub(crate) async fn load_facts(
     })
 }
 
-/// The facts that the free recalls of a task are held against; none where the sheet is gone.
+/// Loads the facts for free recall. Returns `None` if the fact sheet is missing.
 async fn free_facts(
     worker: &Worker,
     task: &task::Model,
@@ -116,8 +117,8 @@ async fn free_facts(
 ) -> Result<Option<Vec<AtomicFact>>, JobError> {
     let database = &worker.platform.database;
     let Some(found) = artifacts::find(database, task.id, None, "fact_sheet.json").await? else {
-        // Free recall stays ungraded, and says why; the closed probes need no sheet.
-        tracing::warn!(task.id = %task.id, "the fact sheet of task {} is gone", task.id);
+        // Free recall stays ungraded, with the reason. Closed probes need no fact sheet.
+        tracing::warn!(task.id = %task.id, "the fact sheet of task {} is missing", task.id);
         return Ok(None);
     };
     let bytes = worker.platform.artifacts.get(&found).await?;
@@ -127,7 +128,7 @@ async fn free_facts(
     Ok(Some(facts))
 }
 
-/// The texts that belong to a break, with their artifacts; to none (0) what the cold arm says.
+/// Returns the texts of a break with the names of their artifacts. Break 0 is the cold arm.
 fn texts(break_index: i32) -> Vec<(Topic, Arm, String)> {
     let arms: &[Arm] = match break_index {
         0 => &[Arm::Cold],
@@ -146,9 +147,10 @@ fn texts(break_index: i32) -> Vec<(Topic, Arm, String)> {
     texts
 }
 
-/// Judges the free recalls of a run, and its answers to open questions. The latter only models can
-/// judge: who reads literally takes another wording for silence. Without facts (their sheet is gone)
-/// every judge's figures are missing, with the reason.
+/// Grades the free recalls of a run and its answers to open questions.
+///
+/// Only models can grade open questions, because a literal reader mistakes other wordings for
+/// silence. Without facts the figures of every judge are missing, with the reason.
 pub(crate) async fn judge_recalls(
     worker: &Worker,
     run: &agent_run::Model,
@@ -188,7 +190,7 @@ pub(crate) async fn judge_recalls(
                 continue;
             };
             if topic != Topic::FreeRecall && !jurors {
-                // It was asked, and stays ungraded: no default.
+                // The question was asked and stays ungraded: there is no default grade.
                 let nothing = vec![None; facts.len()];
                 recalls.rows.push(recall_text.row(NO_JUDGE, &nothing));
                 continue;
@@ -211,7 +213,7 @@ pub(crate) async fn judge_recalls(
                     recalls.add_vote(&line)?;
                     continue;
                 }
-                // Who reads literally cannot favour anybody, and reads what was said.
+                // The deterministic judge cannot favour an agent, so it reads the original text.
                 let read = if juror.is_some() { &stripped } else { &*text };
                 let judged = judge.judge(read, facts).await;
                 line.findings = facts
@@ -241,7 +243,7 @@ pub(crate) async fn judge_recalls(
     Ok(recalls)
 }
 
-/// Which text.
+/// One text of a run that is graded.
 struct RecallText<'a> {
     run: &'a agent_run::Model,
     number: i32,
@@ -290,7 +292,7 @@ impl RecallText<'_> {
         }
     }
 
-    /// What most jurors find, fact by fact.
+    /// Returns the majority of the jurors, fact by fact.
     fn jury(&self, facts: &[AtomicFact], jury: &[Vec<Option<Finding>>]) -> recall::ActiveModel {
         let findings: Vec<Option<Finding>> = (0..facts.len())
             .map(|fact| {
@@ -303,7 +305,7 @@ impl RecallText<'_> {
             .collect();
         let note = jury
             .is_empty()
-            .then(|| "no juror may both rank and judge this agent".to_owned());
+            .then(|| "no juror may rank and judge this agent".to_owned());
         recall::ActiveModel {
             jurors: Set(i32::try_from(jury.len()).ok()),
             note: Set(note),
@@ -313,12 +315,12 @@ impl RecallText<'_> {
 }
 
 impl RecallGrades {
-    /// A free recall that nobody can judge.
+    /// Adds a free recall that no judge can grade.
     fn add_ungraded(&mut self, worker: &Worker, recall_text: &RecallText<'_>) {
         for judge in &worker.judges {
             self.rows.push(recall::ActiveModel {
                 note: Set(Some(
-                    "ungraded: the fact sheet of the task is gone".to_owned(),
+                    "ungraded: the fact sheet of the task is missing".to_owned(),
                 )),
                 ..recall_text.row(judge.name(), &[])
             });
@@ -331,7 +333,7 @@ impl RecallGrades {
         Ok(())
     }
 
-    /// Stores the votes, before the transaction that makes the figures count.
+    /// Stores the votes, before the transaction that stores the figures.
     pub(crate) async fn store_votes(
         &self,
         worker: &Worker,
@@ -351,7 +353,7 @@ impl RecallGrades {
         worker.store_texts(job, Some(run.id), &[text]).await
     }
 
-    /// Stores the figures. What an earlier attempt at the same judging stored is replaced.
+    /// Stores the figures, and replaces those of an earlier attempt at the same judging.
     pub(crate) async fn store(
         self,
         transaction: &DatabaseTransaction,

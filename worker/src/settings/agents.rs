@@ -1,4 +1,4 @@
-//! What a worker can be told about the agents' programs.
+//! Settings of the agents' programs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,28 +14,29 @@ use sha2::{Digest, Sha256};
 
 use super::paths::absolute;
 
-/// Where the programs are, which models they ask, and what they get of the environment.
+/// Settings of the agents' programs: their paths, their models and their environment.
 #[derive(Clone, Debug, Default)]
 pub struct AgentSettings {
-    /// `CONTROL_BIN`: the control agents' program; none: the running executable itself.
+    /// `CONTROL_BIN`: program of the control agents. Default: the running executable.
     pub control_bin: Option<PathBuf>,
-    /// `AGENTS_DIR`: what `scripts/install-agents.sh` made; `data/agents`.
+    /// `AGENTS_DIR`: folder that `scripts/install-agents.sh` created. Default: `data/agents`.
     pub folder: PathBuf,
-    /// `CLAUDE_BIN` and its like, by the agent's name.
+    /// `CLAUDE_BIN` and similar settings, by the agent's name.
     pub programs: BTreeMap<String, PathBuf>,
-    /// `CLAUDE_MODEL` and its like, by the agent's name.
+    /// `CLAUDE_MODEL` and similar settings, by the agent's name.
     pub models: BTreeMap<String, String>,
-    /// The variables that an adapter may ask for, as far as they are set. Some are keys.
+    /// Variables that an adapter may ask for, if they are set. Some are keys.
     pub variables: BTreeMap<String, SecretString>,
-    /// `AGENTS_FILE`: agents that are configured and not coded.
+    /// `AGENTS_FILE`: agents that are configured rather than implemented.
     pub configured: Vec<ConfiguredAgent>,
-    /// `SANDBOX`: what the programs are confined by.
+    /// `SANDBOX`: confinement of the agents' processes.
     pub sandbox: Mode,
-    /// `SANDBOX_CONNECT_PORTS`: the TCP ports that they may connect to, comma-separated; none: any.
+    /// `SANDBOX_CONNECT_PORTS`: TCP ports that agents may connect to, comma-separated. Default:
+    /// any.
     pub connect_ports: Option<Vec<u16>>,
 }
 
-/// The agents with a program of their own, and the settings for it and for its model.
+/// Agents with a program of their own, and the settings of the program and its model.
 const PROGRAMS: [(&str, &str, &str); 5] = [
     ("claude", "CLAUDE_BIN", "CLAUDE_MODEL"),
     ("gemini", "GEMINI_BIN", "GEMINI_MODEL"),
@@ -79,11 +80,11 @@ impl AgentSettings {
         }
     }
 
-    /// What adapters are made of.
+    /// Returns the setup of all adapters.
     ///
     /// # Errors
     ///
-    /// The system cannot tell where the running executable is.
+    /// The path of the running executable is unknown.
     pub fn setup(&self) -> std::io::Result<Setup> {
         Ok(Setup {
             control: ControlProgram::at_path_or_this_executable(self.control_bin.as_deref())?,
@@ -96,23 +97,23 @@ impl AgentSettings {
         })
     }
 
-    /// The sandbox, as far as this machine can have it.
+    /// Returns the sandbox, as far as this machine supports it.
     ///
     /// # Errors
     ///
-    /// Why it cannot have what was demanded.
+    /// This machine does not support the requested confinement.
     pub fn sandbox(&self) -> Result<Sandbox, String> {
         let sandbox = Sandbox::detect(self.sandbox)?;
         match &self.connect_ports {
             Some(ports) => sandbox
                 .connecting_only_to(ports)
-                .map_err(|why| format!("SANDBOX_CONNECT_PORTS cannot be kept: {why}")),
+                .map_err(|why| format!("SANDBOX_CONNECT_PORTS cannot be enforced: {why}")),
             None => Ok(sandbox),
         }
     }
 
-    /// The values that configured agents are given of the environment: nobody but the user knows
-    /// which of them are keys, so none is ever shown.
+    /// Returns the environment values that configured agents receive. Any of them may be a key, so
+    /// none is ever shown.
     pub fn secrets(&self) -> impl Iterator<Item = SecretString> {
         self.configured
             .iter()
@@ -120,16 +121,16 @@ impl AgentSettings {
             .filter_map(|name| self.variables.get(&name).cloned())
     }
 
-    /// Whether an agent asks a model stub: it is given a key of one.
+    /// Returns whether an agent asks a model stub: its key is that of a stub.
     pub fn asks_stub(&self, profile: &Profile) -> bool {
         self.environment(profile)
             .values()
             .any(|value| value.starts_with(STUB_KEY))
     }
 
-    /// What an agent asks, as far as we set it: its model, `MODEL@ORIGIN` where its requests go
-    /// elsewhere than to the provider's own address, `MODEL@stub` where they go to a stub. None for
-    /// an agent without a model.
+    /// Returns the model that an agent asks, as far as it is configured: the model's name,
+    /// `MODEL@ORIGIN` if requests go to another address than the provider's, or `MODEL@stub` for a
+    /// model stub. Returns `None` for an agent without a model.
     pub fn model(&self, profile: &Profile) -> Option<String> {
         let model = profile.default_model.as_deref();
         if self.asks_stub(profile) {
@@ -146,9 +147,9 @@ impl AgentSettings {
         }
     }
 
-    /// SHA-256, in hex, of how an agent is set up beyond its version and its model: what it can do,
-    /// its command line and its variables. A key is known by its name only, so that another key is
-    /// no other agent.
+    /// Returns the SHA-256 of an agent's configuration beyond its version and model: its
+    /// capabilities, command line and variables. Keys count by name only, so that another key is
+    /// not another agent.
     pub fn configuration_hash(&self, profile: &Profile) -> String {
         let configured = self
             .configured
@@ -167,7 +168,7 @@ impl AgentSettings {
                 (name, value)
             })
             .collect();
-        // These types print all their fields.
+        // The `Debug` output of these types contains all fields.
         let described = format!(
             "{:?} {:?} {configured:?} {variables:?}",
             profile.capabilities, profile.default_model
@@ -175,7 +176,7 @@ impl AgentSettings {
         hex::encode(Sha256::digest(described))
     }
 
-    /// What an agent gets of the worker's environment: what its profile lists, and nothing else.
+    /// Returns an agent's part of the worker's environment: the variables that its profile lists.
     pub fn environment(&self, profile: &Profile) -> BTreeMap<String, String> {
         profile
             .environment
@@ -213,7 +214,7 @@ fn ports(reader: &mut Reader<'_>) -> Option<Vec<u16>> {
     Some(ports)
 }
 
-/// Scheme, host and port of an address; a user, a password or a query in it may be secrets.
+/// Returns scheme, host and port of an address. A user, a password or a query may be secret.
 pub(crate) fn origin(address: &str) -> String {
     url::Url::parse(address).map_or_else(
         |_| "not an address".to_owned(),

@@ -19,11 +19,11 @@ pub(super) fn forge_settings(reader: &mut Reader<'_>) -> ForgeSettings {
         if !is_base_url(base_url) {
             reader.refuse(
                 "FORGE_URLS",
-                format!("{base_url:?} is no base address such as https://github.com"),
+                format!("{base_url:?} is not a base URL such as https://github.com"),
             );
         }
     }
-    // Another forge than GitHub has its API elsewhere; asking GitHub's would be wrong.
+    // Only GitHub has its API at this address.
     let default_api = (base_urls.first().map(String::as_str) == Some("https://github.com"))
         .then(|| "https://api.github.com".to_owned());
     let local_roots = reader.text("LOCAL_REPOSITORIES").unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn forge_settings(reader: &mut Reader<'_>) -> ForgeSettings {
     if local_roots.iter().any(|root| !root.is_absolute()) {
         reader.refuse(
             "LOCAL_REPOSITORIES",
-            "must be absolute paths, separated by `:`",
+            "must be absolute paths separated by `:`",
         );
     }
     ForgeSettings {

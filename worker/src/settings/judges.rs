@@ -1,4 +1,4 @@
-//! Which models judge, and how they are reached.
+//! Settings of the judges: their models and addresses.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use platform::settings::{ExposeSecret, Reader, SecretString};
 use tracing::warn;
 use url::Url;
 
-/// The interface that a judge's model is asked by.
+/// API through which a judge's model is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Api {
-    /// Chat completions, as `OpenAI` has them and many others too.
+    /// Chat completions, as defined by `OpenAI` and offered by many other services.
     OpenAi,
     Anthropic,
     Gemini,
@@ -28,7 +28,8 @@ impl Api {
         }
     }
 
-    /// The setting of its address, and what is set. Judges with a name of their own have others.
+    /// Setting and value of its address. Judges with a name of their own have settings of their
+    /// own.
     fn base_url(self, reader: &Reader<'_>) -> (&'static str, Option<String>) {
         match self {
             Self::OpenAi => (
@@ -46,7 +47,7 @@ impl Api {
         }
     }
 
-    /// The setting of its key, and what is set.
+    /// Setting and value of its key.
     fn key(self, reader: &Reader<'_>) -> (&'static str, Option<SecretString>) {
         match self {
             Self::OpenAi => (
@@ -64,7 +65,7 @@ impl Api {
         }
     }
 
-    /// Its own address, where none is set.
+    /// Default address.
     fn own_url(self) -> &'static str {
         match self {
             Self::OpenAi => "https://api.openai.com/v1",
@@ -73,7 +74,8 @@ impl Api {
         }
     }
 
-    /// The family of a model whose name tells none: only chat completions are spoken by everybody.
+    /// Default family of a model whose name does not reveal one. Many families offer chat
+    /// completions.
     fn own_family(self) -> Option<&'static str> {
         match self {
             Self::OpenAi => None,
@@ -89,22 +91,23 @@ impl fmt::Display for Api {
     }
 }
 
-/// One model that judges.
+/// A model that judges.
 #[derive(Clone, Debug)]
 pub struct JudgeModel {
     pub api: Api,
     pub model: String,
     pub base_url: Url,
-    /// Only the judge's own: it never uses an agent's key.
+    /// Key of the judge. Agents' keys are never used.
     pub key: SecretString,
-    /// What its settings are named after, where they are not those of the interface.
+    /// Name in its settings, if that is not the name of the API.
     pub name: Option<String>,
-    /// As it is set; else by the model's name or the interface. None where nothing tells.
+    /// Family of the model: configured, or derived from the model's name or the API. `None` if it
+    /// is unknown.
     pub family: Option<String>,
 }
 
 impl JudgeModel {
-    /// What its votes are stored under.
+    /// Name under which its votes are stored.
     pub fn label(&self) -> String {
         match &self.name {
             Some(name) => format!("{}:{}@{name}", self.api, self.model),
@@ -113,25 +116,25 @@ impl JudgeModel {
     }
 }
 
-/// How tasks are judged. Closed probes need no model; free recall is judged literally, and by these
-/// models where there are any.
+/// Settings of the judges. Closed probes need no model. Free recall is judged literally, and by
+/// these models if there are any.
 #[derive(Clone, Debug)]
 pub struct JudgeSettings {
-    /// `JUDGES`: `API:MODEL` or `API:MODEL@NAME`, comma-separated; empty: the deterministic judge
-    /// alone. Address, key and family are in `JUDGE_NAME_BASE_URL`, `JUDGE_NAME_API_KEY` and
-    /// `JUDGE_NAME_FAMILY`, where NAME is that of the judge or of its API.
+    /// `JUDGES`: `API:MODEL` or `API:MODEL@NAME`, comma-separated. Default: only the deterministic
+    /// judge. Address, key and family are in `JUDGE_NAME_BASE_URL`, `JUDGE_NAME_API_KEY` and
+    /// `JUDGE_NAME_FAMILY`, where NAME is the name of the judge or of its API.
     pub models: Vec<JudgeModel>,
-    /// `JUDGE_TIMEOUT_SECONDS`: for one request.
+    /// `JUDGE_TIMEOUT_SECONDS`: time limit of one request.
     pub timeout: Duration,
-    /// `JUDGE_MAX_RETRIES`: after a failure that may pass.
+    /// `JUDGE_MAX_RETRIES`: number of retries after a transient failure.
     pub retries: u32,
-    /// `JUDGE_WAIT_SECONDS`: before the first retry; twice as long after each further one.
+    /// `JUDGE_WAIT_SECONDS`: delay before the first retry. It doubles with each further one.
     pub wait: Duration,
-    /// `JUDGE_FALSE_ACCEPT_LIMIT`: the share of the battery's wrong claims that a judge may accept
-    /// and still rank agents.
+    /// `JUDGE_FALSE_ACCEPT_LIMIT`: share of the battery's wrong claims that a judge may accept and
+    /// still rank agents.
     pub false_accept_limit: f64,
-    /// `JUDGE_BATTERY_SECONDS`, a day: for so long what the battery found of a judge holds for later
-    /// judgings of this process.
+    /// `JUDGE_BATTERY_SECONDS`: time for which a battery result is reused in later judgings of this
+    /// process. Default: one day.
     pub battery_holds: Duration,
 }
 
@@ -149,7 +152,7 @@ impl Default for JudgeSettings {
 }
 
 impl JudgeSettings {
-    /// Reads the settings; problems are noted in `reader`.
+    /// Reads the settings and records problems in `reader`.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let asked = reader.list("JUDGES").unwrap_or_default();
         let models: Vec<JudgeModel> = asked
@@ -162,7 +165,7 @@ impl JudgeSettings {
         if !(0.0..=1.0).contains(&limit) {
             reader.refuse(
                 "JUDGE_FALSE_ACCEPT_LIMIT",
-                format!("{limit} is no share from 0 to 1"),
+                format!("{limit} is not a share between 0 and 1"),
             );
         }
         Self {
@@ -195,8 +198,8 @@ fn compare(reader: &mut Reader<'_>, models: &[JudgeModel]) {
         }
         if one.family.is_none() {
             warn!(
-                "the family of judge {} is not known; it judges only agents of a known family. \
-                 JUDGE_NAME_FAMILY tells it",
+                "the family of judge {} is unknown; it judges only agents of a known family. \
+                 Set JUDGE_NAME_FAMILY",
                 one.label()
             );
         }
@@ -242,9 +245,9 @@ fn model(reader: &mut Reader<'_>, text: &str) -> Option<JudgeModel> {
             match name {
                 Some(_) => reader.refuse(
                     "JUDGES",
-                    format!("names {text}, and {prefix}_BASE_URL is no http or https address"),
+                    format!("names {text}, and {prefix}_BASE_URL is not an http or https URL"),
                 ),
-                None => reader.refuse(url_name, "is no http or https address"),
+                None => reader.refuse(url_name, "is not an http or https URL"),
             }
             return None;
         }
@@ -263,7 +266,7 @@ fn model(reader: &mut Reader<'_>, text: &str) -> Option<JudgeModel> {
         }
         return None;
     };
-    // Behind another address there may be anything.
+    // Another address may serve any model.
     let by_api = api.own_family().filter(|_| url.is_none());
     let family = family_set
         .filter(|family| !family.is_empty())

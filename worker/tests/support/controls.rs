@@ -21,7 +21,7 @@ pub(crate) fn controls() -> Vec<Arc<dyn AgentAdapter>> {
     }))
 }
 
-/// A task that waits to be prepared.
+/// Creates a task that waits for its preparation.
 pub(crate) async fn task(
     installation: &Installation,
     repository: &Repository,

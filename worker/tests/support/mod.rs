@@ -1,4 +1,4 @@
-//! A worker on a database, a store and a folder of its own, and tasks for it.
+//! A worker with its own database, artifact store and folder, and tasks for it.
 
 #![expect(dead_code, reason = "every test file uses its own part")]
 
@@ -52,7 +52,7 @@ impl Running {
     }
 }
 
-/// Leases that are over soon, so that tests of lost workers are.
+/// Short leases, for tests of lost workers.
 pub(crate) fn quick() -> QueueSettings {
     QueueSettings {
         lease: Duration::from_secs(3),
@@ -76,7 +76,7 @@ impl Installation {
         }
     }
 
-    /// On a database that the caller keeps.
+    /// Creates an installation on a database of the caller.
     pub(crate) fn on(database: DatabaseConnection, ledger: QueueSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let redactor = Redactor::default();
@@ -188,7 +188,7 @@ impl Installation {
         events.into_iter().map(|event| event.kind).collect()
     }
 
-    /// What was remarked for people, by level `warning`.
+    /// Returns the remarks of a task: its progress events of level `warning`.
     pub(crate) async fn remarks(&self, id: TaskId) -> Vec<String> {
         self.events(id)
             .await
@@ -229,7 +229,7 @@ impl Installation {
             .unwrap()
     }
 
-    /// Waits until a task has ended, to its last event.
+    /// Waits until a task has ended, including its last event.
     pub(crate) async fn ended(&self, id: TaskId) -> task::Model {
         self.wait(id, "the end of the task", |_, kinds| {
             kinds.iter().any(|kind| kind == "completed")
@@ -266,7 +266,7 @@ impl Installation {
         }
     }
 
-    /// Waits for the next wake-up of a task. May miss one, and so does not wait for long.
+    /// Waits a short time for the next notification of a task, because one may be missed.
     async fn next_event(&self, id: TaskId, what: &str) {
         static STARTED: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
         let started = STARTED.get_or_init(std::time::Instant::now);
@@ -275,7 +275,7 @@ impl Installation {
             panic!("{what} did not come: {runs:#?} {:#?}", self.kinds(id).await);
         }
         let mut woken = self.platform.event_notifier.subscribe();
-        // Either a wake-up or the reader's own look, as for every reader of events.
+        // A notification or the next poll, as for every reader of events.
         let _ = tokio::time::timeout(Duration::from_millis(50), woken.recv()).await;
     }
 }

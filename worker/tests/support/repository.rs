@@ -10,7 +10,7 @@ pub(crate) struct Repository {
     pub(crate) head: String,
 }
 
-/// Builds one below `folder`.
+/// Builds the repository below `folder`.
 pub(crate) fn build(folder: &Path) -> Repository {
     let path = folder.join("shop");
     std::fs::create_dir_all(&path).unwrap();
@@ -113,7 +113,7 @@ pub(crate) fn git(repository: &Path, arguments: &[&str]) -> String {
         .current_dir(repository)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_SYSTEM", "/dev/null")
-        // The same files are the same commits, whenever they are made.
+        // The same files give the same commits at any time.
         .env("GIT_AUTHOR_DATE", "1700000000 +0000")
         .env("GIT_COMMITTER_DATE", "1700000000 +0000")
         .args(["-c", "user.name=Test", "-c", "user.email=test@localhost"])

@@ -1,5 +1,5 @@
-//! An agent that does what a test tells it to: fail, hang, forget, stop at a gate. It lives in the
-//! process; what real processes do is tested with the control agents.
+//! An agent that follows a script: fail, hang, forget, wait at a gate. It runs in the test's
+//! process; the control agents test real processes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,51 +31,51 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::{Installation, repository};
 
-/// What an agent is to do.
+/// Script of an agent.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
-    /// Its compaction keeps nothing.
+    /// Whether its compaction keeps nothing.
     pub(crate) forgets: bool,
-    /// Never compacts.
+    /// Whether it never compacts.
     pub(crate) never_breaks: bool,
-    /// Calls a tool while sealed.
+    /// Whether it calls a tool while sealed.
     pub(crate) cheats: bool,
-    /// The first so many sessions fail at their first prompt.
+    /// Number of sessions that fail at their first prompt, and the cause.
     pub(crate) fail: Option<(u32, Cause)>,
-    /// Panics at its first prompt.
+    /// Whether it panics at its first prompt.
     pub(crate) panics: bool,
-    /// In a turn whose prompt contains this, it waits to be killed.
+    /// Part of a prompt at which it hangs until it is killed.
     pub(crate) hang_at: Option<&'static str>,
-    /// Cannot copy a conversation.
+    /// Whether it cannot fork.
     pub(crate) no_fork: bool,
-    /// Reads the sealed workspace without telling, and lets it be seen in its stream.
+    /// Whether it reads the sealed workspace without reporting a tool call, visible in its stream.
     pub(crate) leaks: bool,
-    /// What each turn costs, in US dollars.
+    /// Cost of each turn, in US dollars.
     pub(crate) costs: Option<f64>,
-    /// Claims to be a control.
+    /// Whether it claims to be a control.
     pub(crate) control: bool,
-    /// Compacts by itself in a turn whose prompt contains this.
+    /// Part of a prompt at which it compacts by itself.
     pub(crate) compacts_at: Option<&'static str>,
-    /// Reads the sealed workspace at its own compact command, and says so or does not.
+    /// Whether and how it reads the sealed workspace at its own compact command.
     pub(crate) reads_at_compaction: Option<Read>,
-    /// In a turn whose prompt contains this, it waits until the gate is opened.
+    /// Part of a prompt at which it waits until the gate is opened.
     pub(crate) waits_at: Option<&'static str>,
-    /// Waits to be killed when it is asked for this checkpoint, from 1.
+    /// Number of the checkpoint at which it hangs until it is killed, from 1.
     pub(crate) hang_at_checkpoint: Option<u32>,
-    /// Never compacts by itself.
+    /// Whether it never compacts by itself.
     pub(crate) manual_only: bool,
-    /// Its context grows by so many tokens a turn, instead of 1,000.
+    /// Growth of its context per turn, instead of 1,000 tokens.
     pub(crate) grows: Option<u64>,
-    /// Tools are taken away from its sealed sessions; `false` where they are refused only.
+    /// Whether its sealed sessions keep their tools, which are then only refused.
     pub(crate) keeps_tools: bool,
-    /// In every session it has a program look through this folder for answer keys.
+    /// Folder that a program searches for answer keys in every session.
     pub(crate) pries: Option<PathBuf>,
 }
 
-/// How a forbidden read shows.
+/// Visibility of a forbidden read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// As the call of a tool.
+    /// As a reported tool call.
     Told,
     /// In the program's stream only.
     Streamed,
@@ -88,16 +88,16 @@ pub(crate) struct ScriptedAdapter {
     answers: BTreeMap<String, String>,
     opened: AtomicU32,
     checkpoints: Arc<AtomicU32>,
-    /// Opened by adding permits.
+    /// Gate that is opened by adding permits.
     pub(crate) gate: Arc<Semaphore>,
-    /// Turns that wait at the gate, or went through it.
+    /// Notified by turns that reach the gate.
     pub(crate) waiting: Arc<Notify>,
     pub(crate) prompts: Arc<AtomicU32>,
     pub(crate) hanging: Arc<Notify>,
     pub(crate) killed: Arc<Notify>,
-    /// The files with an answer key that its programs found.
+    /// Files with an answer key that its programs found.
     pub(crate) found: Arc<std::sync::Mutex<Vec<String>>>,
-    /// What stood in the HOMEs that it was given.
+    /// Contents of the HOMEs that it was given.
     pub(crate) homes: Arc<std::sync::Mutex<Vec<Vec<String>>>>,
 }
 
@@ -230,7 +230,7 @@ struct ScriptedSession {
 }
 
 impl ScriptedSession {
-    /// Every key, and what is prepared for runs, has this word in it.
+    /// Every key and every prepared material contains this word.
     async fn pry(&self, folder: &Path) -> Result<(), Failure> {
         let launch = Launch {
             program: "/bin/sh".into(),
@@ -348,8 +348,8 @@ impl AgentSession for ScriptedSession {
         self.state.turns += 1;
         self.state.knows = true;
         turn.text = "read it".to_owned();
-        // Study, one teaching turn, one more; then the context is full.
-        // A sealed session never compacts, whatever the script says of its main line.
+        // Study, one teaching turn, one more turn; then the context is full. A sealed session never
+        // compacts, whatever the script of its main line.
         let may = self.access == Access::Workspace && !self.script.manual_only;
         let by_itself = may && !self.script.never_breaks;
         if self.state.turns.is_multiple_of(4) && by_itself {
@@ -405,7 +405,7 @@ impl AgentSession for ScriptedSession {
     async fn close(self: Box<Self>) {}
 }
 
-/// Eight questions, taught in one turn.
+/// Returns eight questions, taught in one turn.
 pub(crate) fn probe_set() -> ProbeSet {
     let probes: Vec<Probe> = (0..8)
         .map(|number| {
@@ -445,7 +445,7 @@ pub(crate) fn probe_set() -> ProbeSet {
     }
 }
 
-/// The change that the questions are about.
+/// Returns the change that the questions are about.
 pub(crate) fn changed_file(set: &ProbeSet) -> ChangedFile {
     let mut patch = "diff --git a/src/constants.py b/src/constants.py\n".to_owned();
     for probe in &set.probes {
@@ -465,12 +465,12 @@ pub(crate) fn changed_file(set: &ProbeSet) -> ChangedFile {
     }
 }
 
-/// A task that is prepared, with so many runs of the scripted agent waiting.
+/// Creates a prepared task with so many queued runs of the scripted agent.
 pub(crate) async fn prepared_task(installation: &Installation, trials: i32) -> TaskId {
     prepared_task_of(installation, "scripted", trials).await
 }
 
-/// The same with another agent.
+/// Does the same for another agent.
 pub(crate) async fn prepared_task_of(
     installation: &Installation,
     agent: &str,
@@ -481,7 +481,7 @@ pub(crate) async fn prepared_task_of(
     prepared(installation, &[agent], trials, &set, file).await
 }
 
-/// The same with other questions, and several agents.
+/// Does the same for other questions and several agents.
 pub(crate) async fn prepared(
     installation: &Installation,
     agents: &[&str],
@@ -567,7 +567,8 @@ pub(crate) async fn prepared(
     task.id
 }
 
-/// Does what a user's cancelling does: marks the jobs, then the task and the runs nobody holds.
+/// Cancels a task like a user's request: first the jobs, then the task and the runs that no worker
+/// holds.
 pub(crate) async fn cancel(installation: &Installation, id: TaskId) {
     let database = &installation.platform.database;
     platform::queue::lease::request_cancel(database, id)

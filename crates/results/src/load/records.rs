@@ -16,7 +16,7 @@ use crate::scores::{ScoresByDimension, StoredScore};
 /// Rows of a run from other tables than `agent_run`.
 #[derive(Default)]
 pub(super) struct RunRecords {
-    /// By break and dimension.
+    /// Scores by break and dimension.
     pub(super) scores: Vec<StoredScore>,
     pub(super) recalls: Vec<recall::Model>,
     pub(super) open: Vec<recall::Model>,

@@ -1,5 +1,5 @@
-//! The figures as CSV (RFC 4180), one line per run, break and dimension, for tables and statistics
-//! programs. A figure that is not defined is an empty field.
+//! Figures as CSV (RFC 4180), one line per run, break and dimension, for spreadsheets and
+//! statistics programs. An undefined figure is an empty field.
 
 use super::format::counts;
 use crate::document::ResultDocument;
@@ -37,11 +37,11 @@ const HEAD: [&str; 29] = [
     "error",
 ];
 
-/// The figures of one task.
+/// Returns the figures of one task.
 ///
 /// # Errors
 ///
-/// Memory is short: nothing else can fail.
+/// Writing to memory failed, which should not happen.
 pub fn task_csv(document: &ResultDocument) -> Result<String, csv::Error> {
     let mut lines = csv::WriterBuilder::new().from_writer(Vec::new());
     lines.write_record(HEAD)?;
@@ -94,7 +94,7 @@ pub fn task_csv(document: &ResultDocument) -> Result<String, csv::Error> {
             }
         }
         if run.by_break.is_empty() {
-            // Also a run without figures is told.
+            // A run without figures has a line, too.
             let nothing = vec![String::new(); 11];
             let rest = [String::new(), String::new()];
             lines.write_record(of_run(String::new(), "", nothing, rest))?;
@@ -103,11 +103,11 @@ pub fn task_csv(document: &ResultDocument) -> Result<String, csv::Error> {
     finished(lines)
 }
 
-/// The leaderboard over several tasks, one line per agent.
+/// Returns the leaderboard over several tasks, one line per agent.
 ///
 /// # Errors
 ///
-/// Memory is short: nothing else can fail.
+/// Writing to memory failed, which should not happen.
 pub fn overall_csv(overall: &OverallDocument) -> Result<String, csv::Error> {
     let mut lines = csv::WriterBuilder::new().from_writer(Vec::new());
     lines.write_record([
@@ -186,7 +186,7 @@ fn number(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// Text from outside that no table program takes for a formula.
+/// Returns untrusted text that no spreadsheet interprets as a formula.
 fn safe(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         format!("'{text}")

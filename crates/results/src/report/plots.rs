@@ -1,4 +1,4 @@
-//! The plots of a report, each a picture of its own.
+//! The plots of a report, each an SVG picture.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::document::{ResultDocument, RowPart, RunPart};
 use crate::overall_document::OverallDocument;
 use crate::run_stats::ContextPoint;
 
-/// Where names of agents end and figures begin.
+/// Right edge of the agents' names, where the figures begin.
 const LEFT: f64 = 190.0;
 const WIDTH: f64 = 700.0;
 const ROW: f64 = 30.0;
-/// Pictures of single runs, at most.
-const MOST_RUNS: usize = 12;
+/// Maximum number of runs with a picture of their own.
+const MAX_PICTURES: usize = 12;
 
-/// Every plot for which there are figures.
+/// Returns all plots of a task for which there are figures.
 pub fn task_plots(document: &ResultDocument) -> Vec<Plot> {
     let runs = &document.runs;
     [
@@ -35,7 +35,7 @@ pub fn task_plots(document: &ResultDocument) -> Vec<Plot> {
     .collect()
 }
 
-/// Every plot over several tasks for which there are figures.
+/// Returns all plots over several tasks for which there are figures.
 pub(super) fn overall_plots(overall: &OverallDocument) -> Vec<Plot> {
     let runs = &overall.measured;
     [
@@ -55,19 +55,19 @@ pub(super) fn overall_plots(overall: &OverallDocument) -> Vec<Plot> {
     .collect()
 }
 
-/// A name that fits beside a plot.
+/// Shortens a name so that it fits beside a plot.
 fn short(name: &str) -> String {
     if name.chars().count() <= 26 {
         return name.to_owned();
     }
-    // The end tells snapshots of a model apart.
+    // The end of a name distinguishes snapshots of a model.
     let letters: Vec<char> = name.chars().collect();
     let start: String = letters.iter().take(13).collect();
     let end: String = letters[letters.len() - 12..].iter().collect();
     format!("{start}…{end}")
 }
 
-/// An axis of shares along the bottom; gives the place of a share.
+/// Draws an axis of shares at the bottom. Returns a function from a share to its position.
 fn shares(drawing: &mut Drawing, bottom: f64, most: f64) -> impl Fn(f64) -> f64 + use<> {
     let place = move |share: f64| LEFT + (WIDTH - LEFT - 30.0) * share / most;
     drawing.line((LEFT, bottom), (place(most), bottom), "#444444", 1.0);
@@ -80,7 +80,7 @@ fn shares(drawing: &mut Drawing, bottom: f64, most: f64) -> impl Fn(f64) -> f64 
     place
 }
 
-/// Score with its interval, an agent per row.
+/// Plots scores with their intervals, one agent per row.
 fn scores(rows: &[RowPart]) -> Option<Plot> {
     if rows.is_empty() {
         return None;
@@ -89,7 +89,7 @@ fn scores(rows: &[RowPart]) -> Option<Plot> {
     let bottom = 30.0 + ROW * rows.len() as f64;
     let mut drawing = Drawing::new(WIDTH, bottom + 45.0);
     let place = shares(&mut drawing, bottom, 1.0);
-    let mut says = Vec::new();
+    let mut descriptions = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let y = 30.0 + ROW * (at as f64 + 0.5);
         drawing.text((LEFT - 8.0, y + 4.0), Anchor::End, &short(&row.agent));
@@ -103,7 +103,7 @@ fn scores(rows: &[RowPart]) -> Option<Plot> {
         if let Some(mean) = row.overall_score {
             drawing.dot((place(mean), y), COLOURS[0]);
         }
-        says.push(format!("{} {}", row.agent, interval(&row.score)));
+        descriptions.push(format!("{} {}", row.agent, interval(&row.score)));
     }
     drawing.text(
         (place(0.5), bottom + 36.0),
@@ -113,11 +113,11 @@ fn scores(rows: &[RowPart]) -> Option<Plot> {
     Some(Plot {
         name: "score",
         title,
-        svg: drawing.finish(title, &says.join("; ")),
+        svg: drawing.finish(title, &descriptions.join("; ")),
     })
 }
 
-/// The agents of runs that count, in the order of the runs.
+/// Groups measurements by agent, in the order of the runs.
 fn by_agent(runs: &[RunPart]) -> Vec<(&str, Vec<&RunPart>)> {
     let mut agents: Vec<(&str, Vec<&RunPart>)> = Vec::new();
     for run in runs
@@ -132,7 +132,7 @@ fn by_agent(runs: &[RunPart]) -> Vec<(&str, Vec<&RunPart>)> {
     agents
 }
 
-/// Retention by dimension: four rows per agent.
+/// Plots retention by dimension, four rows per agent.
 fn retention(runs: &[RunPart]) -> Option<Plot> {
     let title = "Retention by dimension";
     let agents = by_agent(runs);
@@ -155,7 +155,7 @@ fn retention(runs: &[RunPart]) -> Option<Plot> {
     let bottom = 34.0 + step * rows.len() as f64;
     let mut drawing = Drawing::new(WIDTH, bottom + 45.0);
     let place = shares(&mut drawing, bottom, 1.25);
-    let mut says = Vec::new();
+    let mut descriptions = Vec::new();
     for (at, (label, agent, name, figures)) in rows.iter().enumerate() {
         let y = 34.0 + step * at as f64;
         drawing.text((LEFT - 40.0, y + 13.0), Anchor::End, &short(label));
@@ -173,32 +173,32 @@ fn retention(runs: &[RunPart]) -> Option<Plot> {
             }
             None => drawing.text((LEFT + 5.0, y + 13.0), Anchor::Start, "– not defined"),
         }
-        says.push(format!("{agent} {name} {}", figure(found.mean)));
+        descriptions.push(format!("{agent} {name} {}", figure(found.mean)));
     }
     drawing.text(
         (place(0.625), bottom + 36.0),
         Anchor::Middle,
-        "share of what was known that survived the break",
+        "share of the knowledge that survived the break",
     );
     Some(Plot {
         name: "retention",
         title,
-        svg: drawing.finish(title, &says.join("; ")),
+        svg: drawing.finish(title, &descriptions.join("; ")),
     })
 }
 
-/// The size of the context over the turns of runs, breaks marked; small multiples.
+/// Plots the context size over the turns of each run, with its breaks.
 fn context(runs: &[RunPart]) -> Option<Plot> {
     let title = "Context over the turns of the main line; dashed: a break";
     let told = |run: &&RunPart| run.context.iter().any(|point| point.tokens.is_some());
-    let shown: Vec<&RunPart> = runs.iter().filter(told).take(MOST_RUNS).collect();
+    let shown: Vec<&RunPart> = runs.iter().filter(told).take(MAX_PICTURES).collect();
     if shown.is_empty() {
         return None;
     }
     let (columns, width, height) = (3, WIDTH / 3.0, 150.0);
     let lines = shown.len().div_ceil(columns);
     let mut drawing = Drawing::new(WIDTH, height * lines as f64);
-    let mut says = Vec::new();
+    let mut descriptions = Vec::new();
     for (at, run) in shown.iter().enumerate() {
         let left = width * (at % columns) as f64 + 50.0;
         let top = height * (at / columns) as f64 + 26.0;
@@ -214,7 +214,7 @@ fn context(runs: &[RunPart]) -> Option<Plot> {
             .context
             .iter()
             .filter(|point| point.break_index.is_some());
-        says.push(format!(
+        descriptions.push(format!(
             "{} trial {}: {} turns, {} breaks",
             run.agent,
             run.trial,
@@ -225,7 +225,7 @@ fn context(runs: &[RunPart]) -> Option<Plot> {
     Some(Plot {
         name: "context",
         title,
-        svg: drawing.finish(title, &says.join("; ")),
+        svg: drawing.finish(title, &descriptions.join("; ")),
     })
 }
 
@@ -272,13 +272,13 @@ fn thousands(tokens: f64) -> String {
     }
 }
 
-/// What is left of what was known before the first break, by number of breaks. A line is of the same runs
-/// at every break: those that came through all of them.
+/// Plots the share of the original knowledge by number of breaks. Each line contains only the runs
+/// that went through all breaks.
 fn forgetting<'a>(
     runs: &'a [RunPart],
     pull_request: impl Fn(&'a RunPart) -> &'a str,
 ) -> Option<Plot> {
-    let title = "Forgetting curve: what is left of what was known before the first break";
+    let title = "Forgetting curve: share of the knowledge from before the first break";
     let most = runs.iter().map(|run| run.by_break.len()).max()?;
     if most < 2 {
         return None;
@@ -310,7 +310,7 @@ fn forgetting<'a>(
         Anchor::Middle,
         "breaks",
     );
-    let mut says = Vec::new();
+    let mut descriptions = Vec::new();
     for (at, (agent, own)) in agents.iter().enumerate() {
         let colour = COLOURS[at % COLOURS.len()];
         let mut line = vec![(x(0), y(1.0))];
@@ -329,7 +329,7 @@ fn forgetting<'a>(
             let found = retention_estimate(sessions, 1);
             let number = number + 1;
             if let Some(mean) = found.mean {
-                // A little apart, so that intervals of several agents can be told apart.
+                // Small offsets separate the intervals of several agents.
                 let place = x(number) + 5.0 * (at as f64 - agents.len() as f64 / 2.0);
                 if let (Some(low), Some(high)) = (found.low, found.high) {
                     drawing.line((place, y(low)), (place, y(high)), colour, 1.0);
@@ -352,19 +352,19 @@ fn forgetting<'a>(
         }
         let label = format!("{}: {words}", short(agent));
         drawing.text((92.0, below), Anchor::Start, &label);
-        says.push(format!("{agent} {words}"));
+        descriptions.push(format!("{agent} {words}"));
     }
     Some(Plot {
         name: "forgetting",
         title,
-        svg: drawing.finish(title, &says.join("; ")),
+        svg: drawing.finish(title, &descriptions.join("; ")),
     })
 }
 
-/// Where right answers came from, as shares of all right answers of an agent.
+/// Plots the attributions of right answers, as shares of an agent's right answers.
 fn attribution(runs: &[RunPart]) -> Option<Plot> {
     const KINDS: [&str; 5] = ["summary", "reinjected", "guessable", "model", "reread"];
-    let title = "Where right answers after the break came from";
+    let title = "Sources of right answers after the break";
     let rows: Vec<(&str, BTreeMap<&str, usize>)> = by_agent(runs)
         .into_iter()
         .map(|(agent, own)| {
@@ -384,7 +384,7 @@ fn attribution(runs: &[RunPart]) -> Option<Plot> {
     let bottom = 50.0 + ROW * rows.len() as f64;
     let mut drawing = Drawing::new(WIDTH, bottom + 30.0);
     let place = shares(&mut drawing, bottom, 1.0);
-    let mut says = Vec::new();
+    let mut descriptions = Vec::new();
     for (at, kind) in KINDS.iter().enumerate() {
         let left = LEFT + 100.0 * at as f64;
         drawing.bar((left, 10.0), (12.0, 12.0), COLOURS[at]);
@@ -408,19 +408,19 @@ fn attribution(runs: &[RunPart]) -> Option<Plot> {
                 let middle = from + (to - from) / 2.0;
                 drawing.text((middle, y + 18.0), Anchor::Middle, &count.to_string());
             }
-            says.push(format!("{agent} {kind} {count}"));
+            descriptions.push(format!("{agent} {kind} {count}"));
         }
     }
     Some(Plot {
         name: "attribution",
         title,
-        svg: drawing.finish(title, &says.join("; ")),
+        svg: drawing.finish(title, &descriptions.join("; ")),
     })
 }
 
-/// How errors grow with what is claimed.
+/// Plots the error rate by the share of answered questions.
 fn risk_coverage(curves: &BTreeMap<String, RiskCoverage>) -> Option<Plot> {
-    let title = "Risk and coverage: errors among the answers that are claimed, the surest first";
+    let title = "Risk and coverage: error rate by share of answered questions";
     let curves: Vec<_> = curves
         .iter()
         .filter(|(_, curve)| !curve.points.is_empty())
@@ -445,7 +445,7 @@ fn risk_coverage(curves: &BTreeMap<String, RiskCoverage>) -> Option<Plot> {
         Anchor::Middle,
         "coverage: share of the questions that are answered",
     );
-    let mut says = Vec::new();
+    let mut descriptions = Vec::new();
     for (at, (agent, curve)) in curves.iter().enumerate() {
         let colour = COLOURS[at % COLOURS.len()];
         let line: Vec<(f64, f64)> = curve
@@ -464,11 +464,11 @@ fn risk_coverage(curves: &BTreeMap<String, RiskCoverage>) -> Option<Plot> {
         drawing.dot((80.0, below - 4.0), colour);
         let label = format!("{}: {last}, area {}", short(agent), figure(curve.area));
         drawing.text((92.0, below), Anchor::Start, &label);
-        says.push(format!("{agent} {last}"));
+        descriptions.push(format!("{agent} {last}"));
     }
     Some(Plot {
         name: "risk_coverage",
         title,
-        svg: drawing.finish(title, &says.join("; ")),
+        svg: drawing.finish(title, &descriptions.join("; ")),
     })
 }

@@ -10,13 +10,13 @@ use super::plots::{overall_plots, task_plots};
 use crate::document::ResultDocument;
 use crate::overall_document::OverallDocument;
 
-/// The report of one task.
+/// Returns the report of one task.
 pub fn task_report(document: &ResultDocument) -> Report {
     let task = &document.task;
     let mut drawn = task_plots(document);
     let mut plot = |name: &str| match drawn.iter().position(|plot| plot.name == name) {
         Some(at) => Part::Plot(drawn.remove(at)),
-        None => Part::Missing(format!("Not drawn, for lack of figures: {name}.")),
+        None => Part::Missing(format!("Not drawn, because there are no figures: {name}.")),
     };
     let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "–".to_owned());
     let probes: Vec<String> = task
@@ -50,11 +50,11 @@ pub fn task_report(document: &ResultDocument) -> Report {
     let sections = vec![
         Section {
             title: "Leaderboard",
-            note: "Only runs that came to their end, had a break and kept their seal. Score: mean \
-                   grade after the break. In brackets: 95 % intervals over whole sessions (Student's \
-                   t over fewer than ten, resampled over more); a single trial has none, and \
-                   sessions that all say the same are no certainty. Ranks: those that the data do \
-                   not exclude.",
+            note: "Only measurements are ranked: runs that finished, had a break and kept \
+                  their seal. Score: mean grade after the break. In brackets: 95 % intervals \
+                  over whole sessions (Student's t for fewer than ten, resampled for more). \
+                  A single trial has no interval, and equal results of all sessions do not \
+                  make a figure certain. Ranks: the ranks that the data do not exclude.",
             parts: vec![
                 leaderboard::leaderboard(&document.leaderboard),
                 plot("score"),
@@ -64,17 +64,19 @@ pub fn task_report(document: &ResultDocument) -> Report {
         },
         Section {
             title: "Comparisons",
-            note: "The same probes in the same trials. A difference is claimed only where its \
-                   interval excludes 0; else it is a tie, and the last column tells what so many \
-                   trials could have shown. Equal differences of fewer than six trials are a tie, \
-                   however large: so few could be equal by chance.",
+            note: "The same probes in the same trials. A difference counts only if its \
+                  interval excludes 0. Otherwise it is a tie, and the last column shows the \
+                  smallest difference that so many trials could have shown. Equal \
+                  differences in fewer than six trials are a tie, however large: so few \
+                  could be equal by chance.",
             parts: vec![leaderboard::comparisons(document)],
         },
         Section {
             title: "Retention",
-            note: "(post − cold) / (baseline − cold): how much of what was known survived. Where the \
-                   agent knew next to nothing before the break it is not defined. Item retention: of \
-                   the questions that were right before, how many are right after.",
+            note: "Retention: (post − cold) / (baseline − cold), the share of the knowledge \
+                  that survived the break. It is undefined if the agent knew almost nothing \
+                  before the break. Item retention: the share of questions answered \
+                  correctly before the break that are also answered correctly after it.",
             parts: vec![
                 plot("retention"),
                 plot("forgetting"),
@@ -82,25 +84,27 @@ pub fn task_report(document: &ResultDocument) -> Report {
             ],
         },
         Section {
-            title: "Where right answers came from",
-            note: "summary: the compaction's summary carries the fact. reinjected: the program put \
-                   its source back. guessable: the cold arm had it right too. model: none of these. \
-                   \"Summary carries\" and \"agent says\" are two numbers: what a summary carries is \
-                   not always said.",
+            title: "Sources of right answers",
+            note: "summary: the compaction summary carries the fact. reinjected: the program \
+                  put its source back. guessable: the cold arm answered correctly, too. \
+                  model: none of these. \"Summary carries\" and \"agent says\" are two \
+                  numbers: an agent does not always say a fact that the summary carries.",
             parts: vec![plot("attribution"), runs::attributions(&document.runs)],
         },
         Section {
             title: "Honesty",
-            note: "What the answers after the break claim. Saying \"I don't recall\" scores nothing, \
-                   and is no error. Risk: share of the answered that is not right; coverage: share of \
-                   the questions that are answered, the surest first.",
+            note: "Claims of the answers after the break. \"I don't recall\" scores nothing \
+                  and is no error. Risk: share of the answered questions that are wrong. \
+                  Coverage: share of the questions that are answered, in order of \
+                  confidence.",
             parts: vec![plot("risk_coverage"), runs::honesty(&document.runs)],
         },
         Section {
             title: "Free recall",
-            note: "What the agent says when asked for everything it remembers, held against facts of \
-                   the change. Precision: how much of what it says of them is true. Recall: how many \
-                   of them it says. A judge that accepts too many wrong claims may not rank.",
+            note: "The agent lists everything that it remembers, and judges compare it with \
+                  facts of the change. Precision: share of its statements about these facts \
+                  that are true. Recall: share of the facts that it states. A judge that \
+                  accepts too many wrong claims may not rank.",
             parts: vec![
                 judging::judges(document),
                 judging::free_recalls(&document.runs),
@@ -108,20 +112,20 @@ pub fn task_report(document: &ResultDocument) -> Report {
         },
         Section {
             title: "Open questions",
-            note: "What the pull request is for, what it puts at risk and how it is taken back, asked \
-                   in free words and held by models against the facts of the change that bear on it. \
-                   Ungraded: no model gave a readable verdict. No part of any score: a score must not \
-                   depend on whether there is a jury.",
+            note: "Purpose, risks and rollback of the pull request, answered in free text and \
+                  compared with facts of the change by models. Ungraded: no model gave a \
+                  readable verdict. Open questions are not part of any score, because a \
+                  score must not depend on whether there is a jury.",
             parts: vec![judging::open_questions(&document.runs)],
         },
         Section {
             title: "Runs",
-            note: "Only failures with the cause \"agent\" speak of the agent.",
+            note: "Only failures with the cause \"agent\" count against the agent.",
             parts: vec![plot("context"), runs::runs(&document.runs)],
         },
         Section {
             title: "Probes",
-            note: "How many of each kind were made, and why others were not used.",
+            note: "Number of probes by kind, and reasons why candidates were dropped.",
             parts: vec![
                 probes::probes_by_kind(document),
                 probes::dropped_probes(document),
@@ -130,15 +134,15 @@ pub fn task_report(document: &ResultDocument) -> Report {
     ];
     Report {
         title: format!("Memory across a break: {}", task.repo),
-        warning: document
-            .model_stub
-            .then(|| "The models were a stub: these figures say nothing of any model.".to_owned()),
+        warning: document.model_stub.then(|| {
+            "The models were a stub: these figures say nothing about any model.".to_owned()
+        }),
         facts,
         sections,
     }
 }
 
-/// The report over several tasks.
+/// Returns the report over several tasks.
 pub fn overall_report(overall: &OverallDocument) -> Report {
     let mut drawn = overall_plots(overall);
     let mut plot = |name: &str| match drawn.iter().position(|plot| plot.name == name) {
@@ -154,7 +158,7 @@ pub fn overall_report(overall: &OverallDocument) -> Report {
         title: "Memory across a break: all tasks".to_owned(),
         warning: overall
             .cut_at_tasks
-            .map(|most| format!("There are more tasks: only the newest {most} were looked at.")),
+            .map(|most| format!("There are more tasks: only the newest {most} were considered.")),
         facts: vec![
             ("Tasks", overall.tasks.to_string()),
             ("Runs", overall.runs.to_string()),
@@ -171,9 +175,10 @@ pub fn overall_report(overall: &OverallDocument) -> Report {
         sections: vec![
             Section {
                 title: "Leaderboard",
-                note: "Means over all sessions (agent × pull request × trial). In brackets: 95 % \
-                       intervals that resample whole pull requests; where an agent's sessions are \
-                       of one pull request, they resample sessions and say nothing of others.",
+                note: "Means over all sessions (agent × pull request × trial). In brackets: \
+                      95 % intervals that resample whole pull requests. For an agent with \
+                      only one pull request they resample sessions and do not generalise to \
+                      other pull requests.",
                 parts: vec![
                     leaderboard::leaderboard(&overall.leaderboard),
                     plot("score"),
@@ -184,16 +189,16 @@ pub fn overall_report(overall: &OverallDocument) -> Report {
             },
             Section {
                 title: "Comparisons",
-                note: "The overall scores of the same tasks and trials. A difference is claimed only \
-                       where its interval excludes 0; else it is a tie, and the last column tells \
-                       what so many could have shown.",
+                note: "Overall scores of the same tasks and trials. A difference counts only \
+                      if its interval excludes 0. Otherwise it is a tie, and the last column \
+                      shows the smallest difference that so many could have shown.",
                 parts: vec![leaderboard::session_comparisons(overall)],
             },
             Section {
-                title: "What was kept, and where it came from",
-                note: "Over all sessions. Retention: (post − cold) / (baseline − cold). Risk: share \
-                       of the answered that is not right; coverage: share of the questions that are \
-                       answered, the surest first.",
+                title: "Retention and sources of right answers",
+                note: "Over all sessions. Retention: (post − cold) / (baseline − cold). Risk: \
+                      share of the answered questions that are wrong. Coverage: share of the \
+                      questions that are answered, in order of confidence.",
                 parts: vec![
                     plot("retention"),
                     plot("forgetting"),

@@ -1,19 +1,19 @@
-//! Drawing: a picture that says what it shows also to those who cannot see it.
+//! Drawing of SVG pictures with a text description for readers who cannot see them.
 
-/// Colours that can be told apart without red and green (Okabe and Ito, 2008). Every plot also says
-/// in words what is whose.
+/// Colours that are distinguishable without red and green (Okabe and Ito, 2008). Every plot also
+/// labels its elements.
 pub(super) const COLOURS: [&str; 8] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555", "#8a6d00",
 ];
 
-/// A picture in the making; x to the right, y down, in pixels.
+/// A picture under construction. x grows to the right and y downwards, in pixels.
 pub(super) struct Drawing {
     width: f64,
     height: f64,
     body: String,
 }
 
-/// Where a text hangs.
+/// Alignment of a text.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Start,
@@ -75,15 +75,15 @@ impl Drawing {
         ));
     }
 
-    /// The whole picture; `says` is read out instead of it.
-    pub(super) fn finish(self, title: &str, says: &str) -> String {
+    /// Returns the whole picture. Screen readers read `description` instead of it.
+    pub(super) fn finish(self, title: &str, description: &str) -> String {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" \
              role=\"img\" font-family=\"system-ui,sans-serif\" font-size=\"12\" fill=\"#1b1f24\">\n\
              <title>{}</title>\n<desc>{}</desc>\n\
              <rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>\n{}</svg>\n",
             escaped(title),
-            escaped(says),
+            escaped(description),
             self.body,
             w = self.width,
             h = self.height,
@@ -91,8 +91,8 @@ impl Drawing {
     }
 }
 
-/// Text as it may stand in XML and HTML, also in attributes; control characters, which XML has no
-/// form for, are left out.
+/// Returns text that is valid in XML and HTML, including attributes. Control characters, which XML
+/// cannot contain, are left out.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {

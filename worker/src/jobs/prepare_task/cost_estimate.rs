@@ -1,8 +1,8 @@
-//! What a task will ask, before it asks: prompts, tokens and list-price cost of each agent. It is told
-//! and stored when the task is prepared.
+//! Estimate of a task's prompts, tokens and list-price cost, made and stored when the task is
+//! prepared.
 //!
-//! An estimate and no limit: how often an agent asks its model in a turn is its own choice. What is
-//! assumed of it is told with the figures.
+//! It is an estimate and no limit: the number of requests in a turn is the agent's own choice. The
+//! assumptions are shown with the figures.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,18 @@ use serde::Serialize;
 use crate::judges::battery::battery_requests;
 use crate::material::{MAX_FACTS, OWN_PROMPT};
 
-/// What an answer takes, in tokens, with some thinking; also what is said around a tool call.
+/// Tokens of an answer with some thinking, and of the text around a tool call.
 const ANSWER: u64 = 300;
-/// What asking a question adds to the conversation.
+/// Tokens that a question adds to the conversation.
 const QUESTION: u64 = 500;
-/// Turns of reading before a break: a turn reads about an eighth of the context.
+/// Reading turns before a break. One turn reads about an eighth of the context.
 const TURNS: u64 = 8;
-/// Requests of a turn that reads: each call of a tool is one, and so is the reply.
+/// Requests in a reading turn: one per tool call, and one for the reply.
 const ROUNDS: u64 = 4;
-/// Copies that are asked at once at the beginning of an arm: none of them finds the conversation in
-/// a cache.
+/// Forks asked at once at the start of an arm. None of them finds the conversation in a cache.
 const AT_ONCE: u64 = 4;
 
-/// What is assumed, for people.
+/// Assumptions, for people.
 const ASSUMES: [&str; 4] = [
     "8 turns of reading before each break, of 4 requests each: a request for every call of a tool",
     "16,000 tokens of the program's own prompt in every request, and the teaching in the context",
@@ -40,16 +39,16 @@ const ASSUMES: [&str; 4] = [
 #[derive(Clone, Copy, Debug)]
 struct Requests {
     count: u64,
-    /// Of each of them.
+    /// Tokens of each request.
     tokens: Tokens,
 }
 
-/// What is asked beside what the probes say.
+/// Questions of a run, beside the probes themselves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QuestionPlan {
-    /// Probes of one prompt, from 1.
+    /// Probes in one prompt, from 1.
     pub(crate) per_prompt: u64,
-    /// Open questions of an arm.
+    /// Open questions in an arm.
     pub(crate) topics: u64,
 }
 
@@ -64,16 +63,16 @@ impl Requests {
     }
 }
 
-/// The estimate of the runs of one agent.
+/// Estimate of one agent's runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct AgentEstimate {
     runs: u64,
     model: Option<String>,
-    /// Of all runs together.
+    /// Prompts of all runs together.
     prompts: u64,
-    /// Input counts what comes from a prompt cache.
+    /// Tokens of all runs together. The input includes cached tokens.
     tokens: TokensEstimate,
-    /// US dollars by list price; none for a model without one.
+    /// US dollars by list price, `None` for a model without one.
     cost_usd: Option<f64>,
 }
 
@@ -84,22 +83,21 @@ struct TokensEstimate {
     output: u64,
 }
 
-/// The estimate of a task. Stored as JSON: fields are only added.
+/// Estimate of a task. It is stored as JSON: fields are only added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct CostEstimate {
-    /// By agent; controls ask no model, and are not among them.
+    /// Estimates by agent. Control agents ask no model and are left out.
     agents: BTreeMap<String, AgentEstimate>,
-    /// US dollars of all agents whose model has a listed price; none where no model has one, or none
-    /// is asked.
+    /// US dollars of all agents whose model has a list price, `None` if there is no such agent.
     cost_usd: Option<f64>,
-    /// Agents whose cost is not known, and so not in it.
+    /// Agents whose cost is unknown and therefore not included.
     without_cost: Vec<String>,
     prices_of: &'static str,
     assumes: [&'static str; 4],
 }
 
 impl CostEstimate {
-    /// Estimates a task. `agents`: how many runs of each, and the model that it asks.
+    /// Estimates a task. `agents` contains the number of runs and the model of each agent.
     pub(crate) fn new(
         agents: BTreeMap<String, (u64, Option<String>)>,
         probes: &ProbeSet,
@@ -146,14 +144,14 @@ impl CostEstimate {
         }
     }
 
-    /// For people: a line per agent, and what is assumed.
+    /// Returns one line per agent and the assumptions, for people.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
             .agents
             .iter()
             .map(|(agent, one)| {
                 let cost = one.cost_usd.map_or_else(
-                    || "cost not known: no list price".to_owned(),
+                    || "cost unknown: no list price".to_owned(),
                     |usd| {
                         let as_of = one.model.as_deref().map_or(self.prices_of, prices::as_of);
                         format!("about {usd:.2} US dollars (list prices of {as_of})")
@@ -175,41 +173,43 @@ impl CostEstimate {
         lines
     }
 
-    /// What is to be said where the estimate is more than a task may cost.
+    /// Returns a warning if the estimate exceeds the task's cost limit.
     pub(crate) fn warning_over(&self, most: f64) -> Option<String> {
         let usd = self.cost_usd.filter(|usd| *usd > most)?;
         Some(format!(
-            "about {usd:.2} US dollars are expected, and max_cost_usd is {most}: the task will \
-             probably be stopped before all of its runs are measured"
+            "the estimate of {usd:.2} US dollars exceeds max_cost_usd ({most}): the task will \
+             probably stop before all of its runs are measured"
         ))
     }
 }
 
 impl QuestionPlan {
-    /// Prompts of an arm, without free recall.
+    /// Returns the number of prompts in an arm, without free recall.
     fn prompts(self, probes: &ProbeSet) -> u64 {
         let probes = probes.probes.len() as u64;
         probes.div_ceil(self.per_prompt.max(1)) + self.topics
     }
 }
 
-/// Prompts of one run.
+/// Returns the number of prompts in one run.
 fn prompts_of(probes: &ProbeSet, asks: QuestionPlan, breaks: u64) -> u64 {
     let asked = asks.prompts(probes);
-    // With free recall.
+    // One more prompt for free recall.
     let per_arm = asked + 1;
     1 + taught(probes) + TURNS * breaks + 2 * per_arm * breaks + asked
 }
 
-/// Turns of teaching.
+/// Returns the number of teaching turns.
 fn taught(probes: &ProbeSet) -> u64 {
     let turns: std::collections::BTreeSet<usize> =
         probes.teaching.iter().map(|lesson| lesson.turn).collect();
     turns.len() as u64
 }
 
-/// All requests of one run. Every probe carries the whole conversation: before the break a full
-/// context, after it half of one, cold the program's own prompt.
+/// Returns all requests of one run.
+///
+/// Every probe carries the whole conversation: a full context before the break, half of one after
+/// it, and only the program's own prompt in the cold arm.
 fn requests(
     probes: &ProbeSet,
     asks: QuestionPlan,
@@ -218,10 +218,10 @@ fn requests(
 ) -> Vec<Requests> {
     let full = SessionSpec::full_context(context_tokens).max(OWN_PROMPT);
     let asked = asks.prompts(probes);
-    // Every probe is answered, whatever it shares a prompt with.
+    // Every probe is answered, also if it shares a prompt.
     let answers = (probes.probes.len() as u64 + asks.topics).div_ceil(asked.max(1));
     let reading = ROUNDS * (1 + TURNS * breaks) + taught(probes);
-    // The context grows from the program's own prompt until it is full, and again from a half.
+    // The context grows from the program's own prompt until it is full, and then from half of it.
     let grown = (full - OWN_PROMPT) + breaks.saturating_sub(1) * (full / 2);
     let mut requests = vec![Requests::new(
         reading,
@@ -243,7 +243,7 @@ fn requests(
     requests
 }
 
-/// Request by request: some prices depend on the size of each.
+/// Returns the cost, request by request: some prices depend on the size of each.
 fn cost(model: &str, requests: &[Requests]) -> Option<f64> {
     requests
         .iter()
@@ -254,8 +254,8 @@ fn cost(model: &str, requests: &[Requests]) -> Option<f64> {
         .sum()
 }
 
-/// One line for the models that judge, for people; none where there are none. The battery is counted,
-/// though what it found for an earlier task may still hold.
+/// Returns one line about the models that judge, or `None` if there are none. It includes the
+/// battery, although a cached result may be reused.
 pub(crate) fn judging_estimate(
     judges: usize,
     runs: usize,
@@ -263,7 +263,7 @@ pub(crate) fn judging_estimate(
     breaks: u64,
 ) -> Option<String> {
     let requests = |facts: u64| facts.div_ceil(FACTS_AT_ONCE as u64);
-    // Just before each break and after it.
+    // Free recall is asked before and after each break.
     let recalls = 2 * breaks * runs as u64 * requests(MAX_FACTS as u64);
     let open = (2 * breaks + 1) * asks.topics * runs as u64;
     let battery = battery_requests() as u64;
@@ -275,7 +275,7 @@ pub(crate) fn judging_estimate(
     })
 }
 
-/// The model that an adapter asks, where it names one.
+/// Returns the model that an adapter asks, if it specifies one.
 pub(crate) fn model_of(adapter: &dyn AgentAdapter) -> Option<String> {
     adapter.profile().default_model.clone()
 }
@@ -319,15 +319,15 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_no_model_has_no_cost_that_is_known() {
+    fn control_agents_have_no_cost() {
         let controls = CostEstimate::new(BTreeMap::new(), &probes(), ONE, 100_000, 1);
         assert_eq!(controls.cost_usd, None);
         assert_eq!(controls.warning_over(0.0), None);
     }
 
     #[test]
-    fn a_turn_that_reads_asks_more_than_once_and_teaching_is_asked_as_well() {
-        // Nothing is asked but free recall: 9 turns of 4 requests, and 2 copies of the conversation.
+    fn a_reading_turn_has_several_requests_and_teaching_counts() {
+        // Only free recall is asked: 9 turns of 4 requests, and 2 forks of the conversation.
         let one = &expected("gpt-5", &probes(), 1).agents["a"];
         let requests = 36 * (16_000 + 80_000) / 2 + (80_000 + 500) + (40_000 + 500);
         assert_eq!(one.tokens.input, 2 * requests);
@@ -360,7 +360,7 @@ mod tests {
             CostEstimate::new(agents, &probes, asks, 100_000, 2).agents["a"].clone()
         };
         let (one, open) = (of(ONE), of(QuestionPlan { topics: 3, ..ONE }));
-        // Cold, and before and after each of two breaks.
+        // One cold arm, and two arms for each of two breaks.
         assert_eq!(open.prompts, one.prompts + 3 * 5);
         let four = of(QuestionPlan {
             per_prompt: 4,
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_than_a_task_may_cost_is_said() {
+    fn an_estimate_over_the_limit_is_a_warning() {
         let expected = expected("gpt-5", &probes(), 1);
         let usd = expected.cost_usd.expect("a listed model");
         assert!(expected.warning_over(usd / 2.0).is_some());
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn judges_are_told_too() {
+    fn the_estimate_includes_judges() {
         assert_eq!(judging_estimate(0, 6, ONE, 1), None);
         let told = judging_estimate(2, 6, ONE, 1).unwrap_or_default();
         assert!(

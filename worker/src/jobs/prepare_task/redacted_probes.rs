@@ -1,17 +1,17 @@
-//! Probes that cannot be asked, because their right answers would not be stored as they are said.
+//! Probes that cannot be asked, because redaction would change their right answers.
 //!
-//! Answers are stored without anything that looks like a key, and graded as they are stored: a
-//! constant that looks like one would be wrong in every arm, however well it is known.
+//! Answers are redacted before they are stored and graded. A constant that looks like a key would
+//! be wrong in every arm, however well the agent knows it.
 
 use std::collections::BTreeMap;
 
 use evaluation::probe::{Grader, Probe, ProbeSet};
 use platform::redaction::Redactor;
 
-/// Why they are dropped, in the generator's report.
+/// Reason in the generator's report.
 const REASON: &str = "the answer looks like a secret, and is not stored";
 
-/// Label → why the probe cannot be asked.
+/// Returns the probes that cannot be asked: label → reason.
 pub(crate) fn redacted_probes(
     set: &ProbeSet,
     redactor: &Redactor,
@@ -23,7 +23,7 @@ pub(crate) fn redacted_probes(
         .collect()
 }
 
-/// Everything that an answer is compared with.
+/// Returns all values that an answer is compared with.
 fn values(probe: &Probe) -> impl Iterator<Item = &String> {
     let (values, more): (&[String], &[String]) = match &probe.grader {
         Grader::Exact { accept } => (accept, &[]),
@@ -34,7 +34,7 @@ fn values(probe: &Probe) -> impl Iterator<Item = &String> {
     values.iter().chain(more)
 }
 
-/// Alone, or in the line that is read.
+/// Returns whether redaction changes a value, alone or in the line that is graded.
 fn changes(redactor: &Redactor, value: &str) -> bool {
     let line = format!("ANSWER: {value}");
     redactor.redact(value) != value || redactor.redact(&line) != line
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_graded_as_it_is_not_said_is_not_asked() {
+    fn probes_with_redacted_answers_are_not_asked() {
         let probe = |label: &str, value: &str| Probe {
             label: label.to_owned(),
             dimension: Dimension::Ar,

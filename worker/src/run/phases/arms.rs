@@ -1,4 +1,4 @@
-//! The three arms of a run.
+//! The three arms of a run: baseline, post and cold.
 
 use domain::vocabulary::Arm;
 use entity::RunId;
@@ -18,7 +18,7 @@ pub(crate) async fn ask_baseline(
     ask_all(context, Arm::Baseline, SessionSource::Fork(snapshot), None).await
 }
 
-/// Asks the session after the break: copies of it, or itself where it cannot be copied.
+/// Asks the session after the break: forks of it, or the session itself if the agent cannot fork.
 pub(crate) async fn ask_post(context: &mut RunContext, main: &mut Session) -> Result<(), JobError> {
     context.enter_phase(phase::EVALUATING).await?;
     if context.can_fork() {
@@ -28,8 +28,8 @@ pub(crate) async fn ask_post(context: &mut RunContext, main: &mut Session) -> Re
     ask_all(context, Arm::Post, SessionSource::Same(main), Some(&half)).await
 }
 
-/// Asks sessions that never saw the pull request, or takes over what such sessions have said. The run
-/// that it was taken from.
+/// Asks sessions that never saw the pull request, or reuses such answers of another run. Returns
+/// the run that they were copied from.
 pub(crate) async fn ask_cold(context: &mut RunContext) -> Result<Option<RunId>, JobError> {
     context.enter_phase(phase::COLD).await?;
     let source = reuse_cold_answers(context).await?;

@@ -1,5 +1,4 @@
-//! The arms: the same probes, sealed, each in a conversation of its own, just before the break,
-//! after it, and by sessions that never saw the pull request.
+//! Asks the probes of an arm, sealed, each in a conversation of its own.
 
 use agents::adapter::{Access, Turn};
 use chrono::Utc;
@@ -19,36 +18,36 @@ use std::collections::BTreeSet;
 use crate::job_error::JobError;
 use crate::run::context::{RunContext, Session, millis, run_seed};
 
-/// How many probes are asked at once.
+/// Number of probes that are asked at once.
 const AT_ONCE: usize = 4;
-/// Every so many answers an event tells how far an arm is.
+/// Number of answers between two progress events.
 const TELL_EVERY: usize = 8;
 /// Rows per insert.
 const ROWS: usize = 100;
-/// Where the conversations of an arm come from.
+/// Source of the sessions of an arm.
 pub(crate) enum SessionSource<'a> {
-    /// Copies of a conversation, one per probe.
+    /// Forks of a session, one per prompt.
     Fork(&'a mut Session),
-    /// The conversation itself, one probe after the other: of an agent that cannot copy it.
+    /// The session itself, one prompt after the other, for an agent that cannot fork.
     Same(&'a mut Session),
-    /// New ones.
+    /// New sessions.
     New,
 }
 
-/// A prompt on its way: of one probe, or of several.
+/// A prompt with one probe or several.
 struct ProbePrompt {
-    /// In the order in which they are asked, with their labels.
+    /// Probes in the order in which they are asked, with their labels.
     probes: Vec<(ProbeId, String)>,
     text: String,
 }
 
-/// A question with what came of it.
+/// A prompt with its reply.
 struct AnsweredPrompt {
     question: ProbePrompt,
     turn: Turn,
 }
 
-/// The break that an answer belongs to.
+/// Returns the break that an answer of an arm belongs to.
 fn break_of(context: &RunContext, arm: Arm) -> i32 {
     match arm {
         Arm::Cold => 0,
@@ -56,7 +55,7 @@ fn break_of(context: &RunContext, arm: Arm) -> i32 {
     }
 }
 
-/// Asks the probes of an arm that are not answered yet; `only` these, where it is not all.
+/// Asks the unanswered probes of an arm, restricted to `only` if it is given.
 pub(crate) async fn ask_all(
     context: &mut RunContext,
     arm: Arm,
@@ -125,7 +124,7 @@ pub(crate) async fn ask_all(
     Ok(())
 }
 
-/// How far an arm is.
+/// Progress of an arm.
 #[derive(Clone, Copy)]
 pub(super) struct ArmProgress {
     pub(super) before: usize,
@@ -133,7 +132,7 @@ pub(super) struct ArmProgress {
     pub(super) of: usize,
 }
 
-/// Takes in answers: the transcript, the seal, the rows.
+/// Records answers in the transcript and the database, and checks the seal.
 async fn record_answers(
     context: &mut RunContext,
     arm: Arm,
@@ -155,8 +154,7 @@ async fn record_answers(
     context.check_task_cost().await
 }
 
-/// What is still to be asked, in an order drawn per trial and arm; then as many to a prompt as the task
-/// says.
+/// Returns the prompts with unanswered probes, in an order drawn per trial and arm.
 fn prompts_to_ask(
     context: &RunContext,
     arm: Arm,
@@ -179,7 +177,7 @@ fn prompts_to_ask(
         .collect()
 }
 
-/// One prompt. What is left over for a prompt of its own is asked as any single probe.
+/// Returns one prompt with these probes. A single remaining probe is asked like any single probe.
 fn joint_prompt(probes: &[&(ProbeId, Probe)]) -> Result<ProbePrompt, JobError> {
     let questions: Vec<&str> = probes
         .iter()
@@ -196,7 +194,7 @@ fn joint_prompt(probes: &[&(ProbeId, Probe)]) -> Result<ProbePrompt, JobError> {
     })
 }
 
-/// Who answered what: each probe with its own part of the reply.
+/// Returns each probe with its own part of the reply.
 fn split_reply(asked: &AnsweredPrompt) -> Vec<(ProbeId, String)> {
     let probes = asked.question.probes.iter().map(|(id, _)| *id);
     let texts = match asked.question.probes.len() {
@@ -233,12 +231,12 @@ async fn store_answers(
             verdict: Set(None),
             grader: Set(None),
             copied_from: Set(None),
-            // A tool call is known now only; the rest is the judge's.
+            // Tool calls are known only now. Judging determines the other attributions.
             attribution: Set((arm == Arm::Post && !asked.turn.tool_calls.is_empty())
                 .then_some(Attribution::Reread)),
             in_summary: Set(None),
             confidence: Set(None),
-            // Its share of the turn.
+            // Each answer gets its share of the turn.
             duration_ms: Set(i64::try_from(
                 millis(asked.turn.duration) / asked.question.probes.len().max(1) as u64,
             )

@@ -1,4 +1,4 @@
-//! The break: its evidence is recorded, or that there was none.
+//! Records the evidence of a break, or that there was none.
 
 use std::path::Path;
 
@@ -17,12 +17,12 @@ use crate::run::break_plan::BreakPlan;
 use crate::run::checkpoint::SavedStage;
 use crate::run::context::{BrokenSessions, RunContext, phase};
 
-/// What the judge reads of a break; private, because it is unredacted.
+/// Returns the name of the private artifact with the unredacted evidence of a break.
 pub(crate) fn evidence_artifact(break_index: i32) -> String {
     format!(".break-{break_index}")
 }
 
-/// The name of an artifact of a break: that of the first has no number.
+/// Returns the name of an artifact of a break. The name of the first break has no number.
 pub(crate) fn break_artifact(name: &str, break_index: i32) -> String {
     if break_index == FIRST_BREAK {
         return name.to_owned();
@@ -33,51 +33,51 @@ pub(crate) fn break_artifact(name: &str, break_index: i32) -> String {
     }
 }
 
-/// The summary, for people.
+/// Artifact with the compaction summary, for people.
 const SUMMARY: &str = "compaction_summary";
-/// What was put back beside it, for people.
+/// Artifact with the reinjected texts, for people.
 const REINJECTED: &str = "reinjected.md";
 
-/// What is told of a break that left nobody the time to read.
-const TOO_SOON: &str = "the context_size was compacted before a turn of reading was over since the \
-    teaching: what was taught last may stand in what the program keeps word for word; right answers \
-    from there are attributed to `reinjected` where the program shows what it keeps";
+/// Warning about a break that came before the agent could read.
+const TOO_SOON: &str = "the context was compacted before a reading turn was completed after the teaching: the \
+    last teaching may be in the text that the program keeps verbatim; right answers from there are \
+    attributed to `reinjected` if the program shows that text";
 
-/// How the deep dive ended.
+/// Result of a deep dive.
 pub(crate) enum DiveResult {
     Break(BrokenSessions),
-    /// No evidence of a break; the run has been told so.
+    /// There is no evidence of a break, and the run has recorded that.
     NoBreak,
 }
 
-/// How a break was brought about.
+/// Conditions of a break.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BreakConditions {
-    /// The program's own threshold was lowered for it.
+    /// Whether the program's own threshold was lowered for it.
     pub(crate) forced: bool,
-    /// The workspace was empty.
+    /// Whether the workspace was empty.
     pub(crate) sealed: bool,
-    /// Turns of reading that were over before it, since the teaching or the break before.
+    /// Reading turns completed since the teaching or the previous break.
     pub(crate) read: u32,
 }
 
-/// The texts that can explain an answer from after a break.
+/// Texts that can explain an answer after a break.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BreakEvidence {
     pub(crate) summary: Option<String>,
     pub(crate) reinjected: Vec<ReinjectedText>,
 }
 
-/// A text that a program put back, with the file that it is from.
+/// A text that a program reinjected, with the file that it is from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredReinjectedText")]
 pub(crate) struct ReinjectedText {
-    /// As the pull request names it; none for what is from no file.
+    /// Path as in the pull request, `None` for a text that is not from a file.
     pub(crate) name: Option<String>,
     pub(crate) text: String,
 }
 
-/// Earlier versions kept the text alone.
+/// Earlier versions stored only the text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum StoredReinjectedText {
@@ -96,8 +96,8 @@ impl From<StoredReinjectedText> for ReinjectedText {
 }
 
 impl ReinjectedText {
-    /// The text as it is looked through for answers: what a file holds is known together with the
-    /// name of the file.
+    /// Returns the text that is searched for answers. The content of a file is known together with
+    /// its path.
     pub(crate) fn searchable_text(&self) -> String {
         match &self.name {
             Some(name) => format!("File `{name}`:\n{}", self.text),
@@ -106,7 +106,7 @@ impl ReinjectedText {
     }
 }
 
-/// The name of a file as the pull request names it, whatever folder it was read in.
+/// Returns the path of a file as in the pull request, whichever folder it was read in.
 fn named(workspace: &Path, name: &str) -> String {
     let path = Path::new(name);
     let below = path.strip_prefix(workspace).unwrap_or(path);
@@ -114,7 +114,7 @@ fn named(workspace: &Path, name: &str) -> String {
     below.display().to_string()
 }
 
-/// The compactions of one turn as one break: from what was there before the first to what is there
+/// Merges the compactions of one turn into one break: from the size before the first to the size
 /// after the last.
 pub(crate) fn merge_compactions(compactions: Vec<Compaction>) -> Option<Compaction> {
     let mut compactions = compactions.into_iter();
@@ -254,7 +254,7 @@ fn proof_of(proof: Proof) -> &'static str {
     }
 }
 
-/// What was put back, as people read it.
+/// Returns the reinjected texts, for people.
 fn reinjected_markdown(compaction: &Compaction) -> String {
     let mut text = "# What the program put back at the compaction\n".to_owned();
     for put_back in &compaction.reinjected {
@@ -269,7 +269,7 @@ fn reinjected_markdown(compaction: &Compaction) -> String {
     text
 }
 
-/// Tells that there was no break.
+/// Records that there was no break.
 pub(crate) async fn record_no_break(
     context: &mut RunContext,
     plan: BreakPlan,
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_back_is_told_with_its_file_and_old_evidence_can_be_read() {
+    fn reinjected_text_includes_its_file_and_old_evidence_can_be_read() {
         let stored = r#"{"summary": null, "reinjected": ["old", {"name": "a.rs", "text": "new"}]}"#;
         let evidence: BreakEvidence = serde_json::from_str(stored).expect("both shapes");
         let told: Vec<String> = evidence

@@ -1,4 +1,4 @@
-//! Reuse of cold answers.
+//! Reuse of another run's cold answers.
 
 use chrono::Utc;
 use domain::vocabulary::Arm;
@@ -15,19 +15,19 @@ use crate::job_error::JobError;
 use crate::run::context::RunContext;
 use crate::run::phases::ask::{ArmProgress, insert_answers};
 
-/// What must be the same in the manifests of two runs for the one to take over the cold answers of
-/// the other, beside what the rows say.
+/// Fields of the manifest that must be equal in two runs to reuse cold answers, beside the columns
+/// of the rows.
 const SAME_IN_MANIFESTS: [&str; 4] = [
     "instrument_version",
     "prompt_hash",
     "sandbox",
     "configuration_hash",
 ];
-/// Runs whose cold answers are looked at.
+/// Maximum number of runs that are considered.
 const MAX_SOURCES: u64 = 100;
 
-/// Takes over the cold answers of another run of the same agent, version, model and probes that was
-/// asked in the same way. The run, where there was one.
+/// Copies the cold answers of another run with the same agent, version, model, probes and
+/// conditions. Returns that run.
 pub(super) async fn reuse_cold_answers(
     context: &mut RunContext,
 ) -> Result<Option<RunId>, JobError> {
@@ -82,7 +82,7 @@ pub(super) async fn reuse_cold_answers(
     let Some(source) = source else {
         return Ok(None);
     };
-    // Probes have ids of their own in every task; their labels are the same.
+    // Probes have different ids in every task, but the same labels.
     let answers: Vec<(String, String, i64)> = answer::Entity::find()
         .select_only()
         .column(probe::Column::Label)

@@ -1,4 +1,5 @@
-//! Turn after turn: what only the conversation defines, then reading on until the context_size breaks.
+//! The deep dive: teaches the items that only the conversation defines, then reads until the
+//! context is compacted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ use crate::run::phases::split_baseline::ask_first_half;
 use crate::run::phases::study::too_small;
 use crate::run::reading_plan::{ReadingPlan, heading};
 
-/// Says the teaching, in its turns, and saves the run.
+/// Sends the teaching in its turns, and saves the run.
 pub(crate) async fn teach(
     context: &mut RunContext,
     mut main: Session,
@@ -49,7 +50,7 @@ pub(crate) async fn teach(
     Ok(main)
 }
 
-/// Reads on until the break.
+/// Reads until the break.
 pub(crate) async fn read_until_break(
     context: &mut RunContext,
     mut main: Session,
@@ -70,15 +71,14 @@ pub(crate) async fn read_until_break(
     }
     let mut full_before = false;
     let most = context.worker.settings.max_turns;
-    // A later break has the turns of the first one, and those only.
+    // A later break has as many turns as the first one.
     let mut turns = if context.break_index == FIRST_BREAK {
         context.stats.deep_dive_iterations
     } else {
         0
     };
-    // Turns of reading that are over. One comes before every break, whatever brings it about: what
-    // a program keeps word for word at a break, the end of the conversation, must not be what was
-    // taught or corrected last.
+    // Completed reading turns. At least one comes before every break: the program may keep the end
+    // of the conversation verbatim, and that must not be the last teaching or correction.
     let mut read = 0;
     loop {
         if read > 0 && !plan.reads_on {
@@ -89,7 +89,7 @@ pub(crate) async fn read_until_break(
             break;
         }
         turns += 1;
-        // A program that compacts by itself gets one turn to do so once its context_size is full.
+        // A program that compacts by itself gets one turn to do so once its context is full.
         let full = context_size.is_some_and(|context_size| context_size >= context.break_size());
         if read > 0 && full && (full_before || !plan.by_itself) {
             break;
@@ -122,7 +122,7 @@ pub(crate) async fn read_until_break(
             continue;
         }
         if seal && !sealed {
-            // Nothing can be read again from the disk at this break; what tries is seen.
+            // At this break nothing can be read from disk again, and an attempt is detected.
             context.seal().await?;
             sealed = true;
         }
@@ -153,7 +153,7 @@ pub(crate) async fn read_until_break(
     record_no_break(context, plan).await
 }
 
-/// One turn of the deep dive.
+/// Performs one turn of the deep dive.
 async fn deep_dive_turn(
     context: &mut RunContext,
     main: &mut Session,
@@ -174,7 +174,7 @@ async fn deep_dive_turn(
     Ok(turn.compactions)
 }
 
-/// A sealed copy, where the agent can copy a conversation.
+/// Returns a sealed fork, if the agent can fork.
 async fn snapshot(context: &RunContext, main: &mut Session) -> Result<Option<Session>, JobError> {
     if !context.can_fork() {
         return Ok(None);

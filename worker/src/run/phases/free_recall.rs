@@ -1,5 +1,6 @@
-//! Free recall: what the agent says of the pull request when asked for nothing in particular. After
-//! the break; and just before it, in a copy, so that there is something to compare it with.
+//! Free recall: the agent's answer when it is asked for everything it remembers.
+//!
+//! It is asked after the break, and in a fork just before it for comparison.
 
 use agents::adapter::Access;
 use domain::vocabulary::Arm;
@@ -9,7 +10,7 @@ use crate::job_error::JobError;
 use crate::run::context::{RunContext, Session, phase};
 use crate::run::phases::break_::break_artifact;
 
-/// The artifact that holds a free recall.
+/// Returns the name of the artifact with a free recall.
 pub(crate) fn recall_artifact(arm: Arm, break_index: i32) -> String {
     let name = match arm {
         Arm::Cold | Arm::Post => "free_recall",
@@ -18,7 +19,7 @@ pub(crate) fn recall_artifact(arm: Arm, break_index: i32) -> String {
     break_artifact(name, break_index)
 }
 
-/// Asks a sealed copy; or the session itself, where it cannot be copied.
+/// Asks a sealed fork, or the session itself if the agent cannot fork.
 pub(crate) async fn ask_free_recall(
     context: &mut RunContext,
     session: &mut Session,

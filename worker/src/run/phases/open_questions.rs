@@ -1,6 +1,7 @@
-//! Open questions: what the pull request is for, what it puts at risk, how it is taken back. Asked after
-//! free recall, each in a copy of its own where the agent can be copied; and of a session that never saw
-//! the pull request, which shows what can be guessed.
+//! Open questions: purpose, risks and rollback of the pull request.
+//!
+//! They are asked after free recall, each in its own fork if the agent can fork, and of a session
+//! that never saw the pull request, which shows how much can be guessed.
 
 use agents::adapter::{Access, Turn};
 use domain::vocabulary::{Arm, OpenTopic};
@@ -14,7 +15,7 @@ use crate::job_error::JobError;
 use crate::run::context::{RunContext, Session};
 use crate::run::phases::break_::break_artifact;
 
-/// The artifact that holds the answer to an open question.
+/// Returns the name of the artifact with the answer to an open question.
 pub(crate) fn open_answer_artifact(topic: OpenTopic, arm: Arm, break_index: i32) -> String {
     let topic = topic.as_str();
     match arm {
@@ -24,14 +25,15 @@ pub(crate) fn open_answer_artifact(topic: OpenTopic, arm: Arm, break_index: i32)
     }
 }
 
-/// What there is something to ask about: the same in every arm and run of a task.
+/// Returns the topics with facts, the same in every arm and run of a task.
 fn topics(context: &RunContext) -> Vec<OpenTopic> {
     let open = &context.material.open;
     let known = |topic: &OpenTopic| open.iter().any(|one| one.topic == *topic);
     OpenTopic::ALL.into_iter().filter(known).collect()
 }
 
-/// Asks sealed copies; or the session itself, one question after the other, where it cannot be copied.
+/// Asks sealed forks, or the session itself, one question after the other, if the agent cannot
+/// fork.
 pub(crate) async fn ask_open_questions(
     context: &mut RunContext,
     session: &mut Session,
@@ -55,8 +57,8 @@ pub(crate) async fn ask_open_questions(
 
 /// Asks sessions that never saw the pull request.
 ///
-/// What the run that the cold answers were taken from (`source`) said is taken over too, where it was
-/// asked: these questions name nothing of the pull request, and its agent, model and prompts are the same.
+/// Answers of the run `source`, from which the cold answers were copied, are reused: these
+/// questions mention nothing of the pull request, and agent, model and prompts are the same.
 pub(crate) async fn ask_open_questions_cold(
     context: &mut RunContext,
     source: Option<RunId>,

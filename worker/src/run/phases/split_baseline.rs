@@ -1,6 +1,6 @@
-//! The baseline of an agent that cannot copy a conversation: a random half of the probes is asked
-//! before the break, in the main line itself, and only the other half after it. So nothing that is
-//! asked after the break was put into the context by being asked before.
+//! The baseline of an agent that cannot fork: a random half of the probes is asked before the break
+//! in the main line, and only the other half after it. So asking before the break puts nothing into
+//! the context that is asked after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use crate::job_error::JobError;
 use crate::run::context::{RunContext, Session, phase, run_seed};
 use crate::run::phases::ask::{SessionSource, ask_all};
 
-/// Asks its half in the main line, sealed as far as that can be: the workspace is empty meanwhile,
-/// and a tool call is a violation.
+/// Asks the first half in the main line, sealed as far as possible: the workspace is empty
+/// meanwhile, and a tool call is a violation.
 pub(crate) async fn ask_first_half(
     context: &mut RunContext,
     main: &mut Session,
@@ -38,7 +38,7 @@ pub(crate) async fn ask_first_half(
     context.enter_phase(phase::DEEP_DIVE).await
 }
 
-/// Notes how the probes are split, and tells what cannot be measured so.
+/// Records the split of the probes, and warns about measurements that it prevents.
 async fn record_split(context: &mut RunContext) -> Result<(), JobError> {
     let (before, after) = halves(context);
     let mut split: BTreeMap<String, HalvesPart> = BTreeMap::new();
@@ -53,8 +53,8 @@ async fn record_split(context: &mut RunContext) -> Result<(), JobError> {
     let planned = context.breaks_planned();
     if planned < context.task.breaks {
         remarks.push(context.warning_event(format!(
-            "{} breaks were asked for and {planned} is measured: the agent cannot be copied, and \
-             the halves of its split baseline are used up by one",
+            "{} breaks were requested and {planned} is measured: the agent cannot fork, and its \
+             split baseline allows one break",
             context.task.breaks
         )));
     }
@@ -65,7 +65,7 @@ async fn record_split(context: &mut RunContext) -> Result<(), JobError> {
             _ => continue,
         };
         remarks.push(context.warning_event(format!(
-            "{dimension} has too few probes to be split: none of them is asked {none} the break"
+            "{dimension} has too few probes to split: none of them is asked {none} the break"
         )));
     }
     context.stats.halves = split;
@@ -73,8 +73,8 @@ async fn record_split(context: &mut RunContext) -> Result<(), JobError> {
     context.write(change, remarks).await
 }
 
-/// The probes asked before the break, and those asked after it: every other one of each dimension,
-/// in an order drawn per trial; it is also drawn who gets the odd one.
+/// Returns the probes asked before the break and those asked after it: alternating within each
+/// dimension, in an order drawn per trial. The half that gets the odd probe is drawn, too.
 pub(crate) fn halves(context: &RunContext) -> (BTreeSet<ProbeId>, BTreeSet<ProbeId>) {
     let seed = run_seed(context.task.seed, &context.identity);
     let mut by_dimension: BTreeMap<_, Vec<_>> = BTreeMap::new();

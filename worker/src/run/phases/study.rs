@@ -1,4 +1,4 @@
-//! The first turn: the agent reads the pull request in its workspace.
+//! The study: the agent reads the pull request in its workspace.
 
 use agents::adapter::Access;
 use prompts::{Prompt, Study};
@@ -28,7 +28,7 @@ pub(crate) async fn run_study(context: &mut RunContext) -> Result<Session, JobEr
     Ok(main)
 }
 
-/// The break came before everything was said that is asked for.
+/// Returns the error of a compaction before the end of the teaching.
 pub(crate) fn too_small(context: &RunContext) -> JobError {
     let tokens = context.context_tokens;
     JobError::budget(format!(

@@ -107,7 +107,7 @@ pub(super) fn open_questions(runs: &[RunPart]) -> Part {
                 run.agent.clone(),
                 run.trial.to_string(),
                 part.topic.clone(),
-                // The cold arm belongs to none.
+                // The cold arm belongs to no break.
                 if part.index == 0 {
                     "–".to_owned()
                 } else {

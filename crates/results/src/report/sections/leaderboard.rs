@@ -54,7 +54,7 @@ fn rank(row: &RowPart) -> String {
     or_dash(row.rank)
 }
 
-/// What became of every run of every agent, ranked or not.
+/// Returns the outcomes of every agent's runs, ranked or not.
 pub(super) fn attempts(ranked: &[RowPart], unranked: &[RowPart]) -> Part {
     let head = [
         "rank",
@@ -82,14 +82,14 @@ pub(super) fn attempts(ranked: &[RowPart], unranked: &[RowPart]) -> Part {
         ]
     });
     Table::part(
-        "Attempts: measurements and what the agent failed; other causes are not its attempts. Void \
-         runs came to their end and are in no figure",
+        "Attempts: measurements, and failures caused by the agent. Void runs finished, \
+              and are in no figure",
         &head,
         rows,
     )
 }
 
-/// What the intervals stand on.
+/// Returns the units and design effects behind the intervals.
 pub(super) fn intervals(rows: &[RowPart]) -> Part {
     let head = [
         "agent",
@@ -98,7 +98,7 @@ pub(super) fn intervals(rows: &[RowPart]) -> Part {
         "resampled by",
         "correlation (ICC)",
         "design effect",
-        "independent sessions that would say as much",
+        "equivalent independent sessions",
     ];
     let rows = rows.iter().map(|row| {
         let effect = row.design_effect;
@@ -112,7 +112,7 @@ pub(super) fn intervals(rows: &[RowPart]) -> Part {
             figure(effect.map(|effect| effect.effective_n)),
         ]
     });
-    Table::part("What the intervals stand on", &head, rows)
+    Table::part("Basis of the intervals", &head, rows)
 }
 
 pub(super) fn session_comparisons(overall: &OverallDocument) -> Part {
@@ -138,7 +138,7 @@ pub(super) fn session_comparisons(overall: &OverallDocument) -> Part {
             figure(part.smallest_detectable),
         ]
     });
-    Table::part("Every two agents", &head, rows)
+    Table::part("Pairs of agents", &head, rows)
 }
 
 fn verdict(a: &str, b: &str, difference: Option<f64>, tie: bool) -> String {
@@ -165,11 +165,11 @@ pub(super) fn differences(rows: &[RowPart], between: &[String]) -> Part {
     });
     let rows: Vec<Vec<String>> = rows.chain(between).collect();
     if rows.is_empty() {
-        return Part::Missing("Every agent's runs were made alike.".to_owned());
+        return Part::Missing("All runs were made under the same conditions.".to_owned());
     }
     Table::part(
-        "Averaged or ranked together although these are not the same",
-        &["agent", "what differs"],
+        "Different conditions among runs that are averaged or ranked together",
+        &["agent", "difference"],
         rows,
     )
 }
@@ -193,5 +193,5 @@ pub(super) fn comparisons(document: &ResultDocument) -> Part {
             figure(part.smallest_detectable),
         ]
     });
-    Table::part("Every two agents", &head, rows)
+    Table::part("Pairs of agents", &head, rows)
 }

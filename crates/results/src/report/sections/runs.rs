@@ -169,7 +169,7 @@ fn remarks(run: &RunPart) -> String {
     let mut remarks = Vec::new();
     if run.seal_broken {
         remarks.push(match run.void_reason.as_deref() {
-            Some("compaction") => "compacted while it was asked: void".to_owned(),
+            Some("compaction") => "compacted while answering probes: void".to_owned(),
             Some(_) | None => "seal broken: void".to_owned(),
         });
     }
@@ -182,16 +182,18 @@ fn remarks(run: &RunPart) -> String {
             (_, 0) => "after",
             _ => continue,
         };
-        remarks.push(format!("no probe of {dimension} is asked {none} the break"));
+        remarks.push(format!(
+            "no probe of {dimension} was asked {none} the break"
+        ));
     }
     if run.breaks.iter().any(|seen| seen.reading_turns == Some(0)) {
-        remarks.push("a break came before a turn of reading was over".to_owned());
+        remarks.push("a break came before a reading turn was completed".to_owned());
     }
     if run.canary.as_deref() == Some("seen") {
         remarks.push("the canary was read".to_owned());
     }
     if run.retry_count > 0 {
-        remarks.push(format!("tried again {}×", run.retry_count));
+        remarks.push(format!("retried {}×", run.retry_count));
     }
     if let Some(cause) = run.failure_cause {
         remarks.push(format!("cause: {cause}"));
