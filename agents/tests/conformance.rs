@@ -1,7 +1,7 @@
 //! The real programs pass the conformance suite against the model stub.
 //!
-//! The programs are in `MEMBREAK_AGENTS_DIR` or in `data/agents` of this checkout, where
-//! `scripts/install-agents.sh` installs them. A missing program fails the test.
+//! The programs come from `MEMBREAK_AGENTS_DIR`, or `data/agents` of this checkout, where
+//! `scripts/install-agents.sh` installs them. A missing program is a failure, not a skip.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ fn installed() -> PathBuf {
     )
 }
 
-/// Runs the suite. `may_declare` lists the checks that the agent may declare as unsupported.
+/// Runs the suite. `may_declare` lists the checks that the agent may declare as impossible.
 async fn conforms(agent: &str, may_declare: &[&str]) {
     let setup = Setup {
         programs: Programs {
@@ -78,9 +78,9 @@ async fn qwen_conforms() {
     conforms("qwen", &[]).await;
 }
 
-/// Returns the peer that behaves like the recorded iFlow. It belongs to another crate, so cargo
-/// does not pass its path. A test of the whole workspace builds it beside this test. Otherwise it
-/// is built here.
+/// The peer that repeats iFlow's recorded behaviour. It belongs to another crate, so cargo does not
+/// name its path. It is beside this test after a test of the whole workspace, and is built here
+/// otherwise.
 fn peer() -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let path = here.ancestors().nth(2).unwrap().join("iflow-peer");

@@ -292,7 +292,7 @@ async fn a_session_continues_from_its_checkpoint_in_another_home() {
 }
 
 #[tokio::test]
-async fn evidence_removed_from_the_notes_is_forgotten() {
+async fn facts_removed_from_the_notes_are_forgotten() {
     let bench = bench(2_000);
     let mut session = open("control-perfect", &bench.spec).await;
     learn(&mut session).await;
@@ -379,7 +379,7 @@ async fn a_missing_program_is_a_harness_failure() {
 }
 
 #[tokio::test]
-async fn every_adapter_has_a_unique_name_and_reports_its_presence() {
+async fn every_adapter_has_a_unique_name_and_a_presence() {
     let all = adapters::all(&Setup::with_control(program()));
     let names: std::collections::BTreeSet<_> = all
         .iter()
@@ -439,7 +439,7 @@ async fn run_script(
 }
 
 #[tokio::test]
-async fn timeouts_are_distinguished_from_crashes() {
+async fn silence_slowness_and_crashes_are_different_failures() {
     let bench = bench(2_000);
     let limits = |turn, stall| Limits {
         turn: Duration::from_millis(turn),
@@ -525,10 +525,10 @@ async fn a_cancelled_turn_leaves_no_process_behind() {
 }
 
 #[tokio::test]
-async fn remaining_processes_are_killed_and_do_not_delay_the_turn() {
+async fn orphaned_processes_are_killed_and_do_not_delay_the_turn() {
     let bench = bench(2_000);
     let pid_file = bench.folder.path().join("left");
-    // The remaining process keeps the pipes open and ignores SIGTERM.
+    // The orphan keeps the pipes open and ignores SIGTERM.
     let text = format!(
         "(trap '' TERM; exec sleep 300) & echo $! > {}; \
          echo '{{\"type\":\"result\",\"is_error\":false,\"message\":null}}'",
@@ -557,7 +557,7 @@ async fn a_blocked_reader_of_events_does_not_delay_a_cancellation() {
     let mut session = adapter.open(spec).await.expect("a session");
     let cancel = bench.spec.cancel.clone();
     let turn = tokio::spawn(async move { session.prompt("hello").await });
-    // The channel holds one event, so the others wait.
+    // The channel is full after one event, so the others wait.
     while unread.is_empty() {
         tokio::task::yield_now().await;
     }

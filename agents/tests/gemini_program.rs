@@ -1,4 +1,4 @@
-//! Special behaviour of Gemini CLI, with the real program against a model stub.
+//! Gemini CLI against a model stub on loopback: behaviour specific to it.
 //!
 //! The program is in `MEMBREAK_AGENTS_DIR` or in `data/agents`. Without it these tests fail.
 #![expect(
@@ -398,7 +398,7 @@ async fn a_session_continues_from_a_checkpoint_in_another_home() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_are_classified_and_do_not_change_the_session() {
+async fn faults_are_distinguished_and_leave_the_session_unchanged() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     // A failed first turn, too.

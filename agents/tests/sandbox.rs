@@ -25,7 +25,7 @@ impl RawSink for DiscardedLines {
     fn line(&self, _: Stream, _: &[u8]) {}
 }
 
-/// HOME and workspace of a run, and files that it must not reach.
+/// A run's HOME and workspace, and files beside them that it must not read.
 struct Bench {
     folder: tempfile::TempDir,
     spec: SessionSpec,
@@ -111,7 +111,7 @@ impl Bench {
     }
 }
 
-/// Returns the sandboxes of this machine. A missing one must state the reason.
+/// The sandboxes of this machine. A missing one must give a reason.
 fn sandboxes() -> Vec<Sandbox> {
     [(Mode::Landlock, "landlock"), (Mode::Bwrap, "bubblewrap")]
         .into_iter()
@@ -151,7 +151,7 @@ async fn fails_everywhere(access: Access, attempts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_requested_sandbox_is_available_or_refused_with_a_reason() {
+async fn a_required_sandbox_is_used_or_refused_with_a_reason() {
     for (mode, kind) in [(Mode::Landlock, "landlock"), (Mode::Bwrap, "bwrap")] {
         match Sandbox::detect(mode) {
             Ok(sandbox) => assert_eq!(sandbox.report().kind, kind),
@@ -342,7 +342,7 @@ fn listen(port: u16) -> String {
     format!("perl -MIO::Socket::INET -e '{open} or exit 1' {port}")
 }
 
-/// Returns a port without a listener.
+/// A port without a listener.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -401,12 +401,12 @@ async fn a_configured_certificate_can_be_read() {
 }
 
 #[tokio::test]
-async fn remaining_processes_die_with_the_program() {
+async fn orphaned_processes_die_with_their_program() {
     for sandbox in std::iter::once(Sandbox::none()).chain(sandboxes()) {
         let bench = Bench::new(&sandbox, Access::Workspace);
         let pipe = bench.home().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // Returns once the pipe has no open end.
+        // Ends when no process has the pipe open any more.
         let reading = tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe).unwrap());
         let script = r#"(exec 3> "$HOME/pipe"; echo up >&3; touch "$HOME/up"; sleep 600) &
             while [ ! -e "$HOME/up" ]; do sleep 0.01; done"#;
