@@ -21,7 +21,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use sea_orm::DatabaseConnection;
 
-use crate::auth::failed_attempts::Refusals;
+use crate::auth::failed_attempts::FailedAttempts;
 use crate::caller::Caller;
 use crate::http::error::ApiError;
 use crate::settings::AuthSettings;
@@ -31,15 +31,15 @@ use jwks::Keys;
 /// State of authentication.
 pub(crate) struct Auth {
     keys: Option<Keys>,
-    refusals: Refusals,
+    failed_attempts: FailedAttempts,
 }
 
 impl Auth {
     /// `max_failures` is the number of failed attempts per address and minute. 0 means no limit.
-    pub(crate) fn new(settings: &AuthSettings, refusals_per_minute: u32) -> Arc<Self> {
+    pub(crate) fn new(settings: &AuthSettings, max_failures: u32) -> Arc<Self> {
         Arc::new(Self {
             keys: settings.jwt.clone().map(Keys::new),
-            refusals: Refusals::new(refusals_per_minute),
+            failed_attempts: FailedAttempts::new(max_failures),
         })
     }
 }
@@ -52,23 +52,26 @@ pub(crate) async fn caller_of(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Caller, ApiError> {
-    let found = if let Some(token) = bearer_token(headers).filter(|token| tokens::is_ours(token)) {
-        auth.refusals.may_try(peer, token)?;
-        let found = match gateway::check(settings, auth.keys.as_ref(), headers).await {
-            Ok(()) => tokens::caller_of(database, token).await,
-            Err(why) => Err(why),
+    let found =
+        if let Some(token) = bearer_token(headers).filter(|token| tokens::is_api_token(token)) {
+            auth.failed_attempts.check(peer, token)?;
+            let found = match gateway::verify_proofs(settings, auth.keys.as_ref(), headers).await {
+                Ok(()) => tokens::caller_of(database, token).await,
+                Err(error) => Err(error),
+            };
+            if found.is_ok() {
+                auth.failed_attempts.record_valid(token);
+            }
+            found
+        } else if settings.enabled {
+            gateway::caller_of(settings, auth.keys.as_ref(), headers, peer).await
+        } else {
+            Ok(Caller::local())
         };
-        if found.is_ok() {
-            auth.refusals.was_good(token);
-        }
-        found
-    } else if settings.enabled {
-        gateway::caller_of(settings, auth.keys.as_ref(), headers, peer).await
-    } else {
-        Ok(Caller::local())
-    };
     match found {
-        Err(why @ ApiError::Unauthorized(_)) => Err(auth.refusals.refuse(peer, why)),
+        Err(error @ ApiError::Unauthorized(_)) => {
+            Err(auth.failed_attempts.record_failure(peer, error))
+        }
         found => found,
     }
 }

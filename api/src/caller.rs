@@ -53,7 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        // Put there by `auth::identify`, around every route below /api.
+        // Inserted by `middleware::authenticate` for every route below /api.
         parts
             .extensions
             .get::<Self>()
@@ -71,7 +71,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, state).await?;
         if caller.role < Role::Admin {
-            return Err(ApiError::Forbidden("This takes the role admin"));
+            return Err(ApiError::MissingRole {
+                needed: Role::Admin,
+                role: caller.role,
+            });
         }
         Ok(Self(caller))
     }

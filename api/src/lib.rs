@@ -61,14 +61,14 @@ pub async fn serve(
     let limits = state.settings.limits;
     let app = router(state, stopping.clone());
     tracing::info!("listening on http://{address}");
-    let broken_off = CancellationToken::new();
-    let serving = http::server::serve(listener, app, limits, stopping.clone(), broken_off.clone());
+    let abort = CancellationToken::new();
+    let serving = http::server::serve(listener, app, limits, stopping.clone(), abort.clone());
     let stop = async {
         shutdown.await;
         stopping.cancel();
         tokio::time::sleep(DRAIN).await;
-        tracing::warn!("requests that do not end are broken off");
-        broken_off.cancel();
+        tracing::warn!("aborted requests that did not finish in time");
+        abort.cancel();
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -78,7 +78,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// The whole interface as a router. Streams of events end when `stopping` is cancelled.
+/// The whole interface as a router. StreamQuota of events end when `stopping` is cancelled.
 pub fn router(state: ApiDependencies, stopping: CancellationToken) -> Router {
     router::router(state, stopping)
 }

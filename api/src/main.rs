@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 #[expect(
     clippy::print_stderr,
-    reason = "the one place that speaks before and after the log does"
+    reason = "prints errors before the log starts and after it ends"
 )]
 fn complain(error: &anyhow::Error) {
     eprintln!("api: {error:#}");
@@ -67,7 +67,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("starting the runtime")?
+        .context("could not start the runtime")?
         .block_on(run(settings))
 }
 
@@ -91,14 +91,12 @@ fn read_settings(arguments: Arguments) -> anyhow::Result<Settings> {
 async fn run(settings: Settings) -> anyhow::Result<()> {
     platform::telemetry::init(&settings.telemetry)?;
     if settings.platform.redis_url.is_none() {
-        tracing::warn!(
-            "REDIS_URL is not set: workers hear of new tasks only when they sweep the ledger"
-        );
+        tracing::warn!("REDIS_URL is not set; workers find new tasks only by polling the database");
     }
     let address = (settings.api.host.as_str(), settings.api.port);
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("listening on {}:{}", address.0, address.1))?;
+        .with_context(|| format!("could not listen on {}:{}", address.0, address.1))?;
     settings.api.may_listen(listener.local_addr()?)?;
     let platform = Platform::connect(&settings.platform).await?;
     let state = ApiDependencies {

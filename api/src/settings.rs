@@ -66,8 +66,8 @@ impl ApiSettings {
                 reader.refuse(
                     "FORGE_URLS",
                     format!(
-                        "number {number} of the list is no base address such as \
-                         https://github.com, without user name and path"
+                        "entry {number} is not a base URL such as https://github.com (without user name \
+                             and path)"
                     ),
                 );
             }
@@ -84,7 +84,7 @@ impl ApiSettings {
             if !is_plain(root) {
                 reader.refuse(
                     "LOCAL_REPOSITORIES",
-                    format!("{} is no absolute path without `..`", root.display()),
+                    format!("{} is not an absolute path without `..`", root.display()),
                 );
             }
         }
@@ -153,8 +153,8 @@ fn read_origins(reader: &mut Reader<'_>, single_sign_on: bool) -> Vec<String> {
         if text == "*" && !single_sign_on {
             reader.refuse(
                 "ALLOWED_ORIGINS",
-                "would let every page of a browser do what the local user may: name the origins, or \
-                 use SSO_ENABLED=true",
+                "* lets every web page act as the local user. List the origins, or set \
+                     SSO_ENABLED=true",
             );
         } else if text == "*" {
             origins.push(text);
@@ -164,7 +164,7 @@ fn read_origins(reader: &mut Reader<'_>, single_sign_on: bool) -> Vec<String> {
             let shown = without_credentials(&text);
             reader.refuse(
                 "ALLOWED_ORIGINS",
-                format!("{shown:?} is no origin such as http://localhost:3000"),
+                format!("{shown:?} is not an origin such as http://localhost:3000"),
             );
         }
     }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_open_the_service_to_everybody_is_refused() {
+    fn settings_that_open_the_service_to_everyone_are_refused() {
         for net in ["0.0.0.0/0", "::/0", "10.0.0.7, 0.0.0.0/0"] {
             let refused = read([("TRUSTED_GATEWAYS", net)]).unwrap_err();
             assert!(refused.contains("TRUSTED_GATEWAYS"), "{net}: {refused}");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_tells_the_value_unless_it_may_be_secret() {
+    fn a_refusal_repeats_the_value_unless_it_may_be_secret() {
         let refused = read([("MAX_BODY_BYTES", "7"), ("GATEWAY_SECRET", "quokka")]).unwrap_err();
         assert!(refused.contains("7\\\" must be from 1024"), "{refused}");
         assert!(!refused.contains("quokka"), "{refused}");
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_open_without_being_told() {
+    fn only_loopback_is_open_by_default() {
         let settings = read([]).unwrap();
         assert!(settings.may_listen(([127, 0, 0, 1], 8000).into()).is_ok());
         assert!(settings.may_listen(([0, 0, 0, 0], 8000).into()).is_err());

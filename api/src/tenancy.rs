@@ -289,7 +289,7 @@ pub(crate) async fn open_jobs(
 /// The workers with a recent heartbeat.
 #[expect(
     clippy::disallowed_methods,
-    reason = "workers belong to the installation, not to an organisation"
+    reason = "workers belong to the installation"
 )]
 pub(crate) fn live_workers() -> Select<worker::Entity> {
     worker::Entity::find()
@@ -300,7 +300,7 @@ pub(crate) fn live_workers() -> Select<worker::Entity> {
 /// All jobs, for figures about the installation as a whole.
 #[expect(
     clippy::disallowed_methods,
-    reason = "only counts of the whole installation are made of it"
+    reason = "used only for counts of the whole installation"
 )]
 pub(crate) fn jobs_of_all() -> Select<job::Entity> {
     job::Entity::find()
@@ -321,7 +321,7 @@ pub(crate) fn jobs(caller: &Caller) -> Select<job::Entity> {
 /// Returns the status and the number of events of some tasks, which their followers can access.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the tasks were found within the organisations of whoever follows them"
+    reason = "the tasks were found within the organisations of their followers"
 )]
 pub(crate) async fn task_states(
     database: &DatabaseConnection,
@@ -343,7 +343,7 @@ pub(crate) async fn task_states(
 /// Returns the statuses of the runs of some tasks.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the tasks were found within the organisations of whoever follows them"
+    reason = "the tasks were found within the organisations of their followers"
 )]
 pub(crate) async fn run_states(
     database: &DatabaseConnection,
@@ -365,7 +365,7 @@ pub(crate) async fn run_states(
 /// A token by its id. The token itself determines the access of its bearer.
 #[expect(
     clippy::disallowed_methods,
-    reason = "whoever shows a token is known by it; its secret is compared afterwards"
+    reason = "the token identifies its caller; its secret is verified afterwards"
 )]
 pub(crate) fn token_by_id(id: TokenId) -> Select<api_token::Entity> {
     api_token::Entity::find_by_id(id)

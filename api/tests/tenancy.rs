@@ -14,7 +14,7 @@ use testkit::database::{TestDatabase, on_both_engines};
 
 use crate::support::{Answer, GATEWAY, RunRow, TestApi, from_gateway};
 
-/// What another organisation has.
+/// Resources of another organisation.
 struct Theirs {
     task: String,
     job: String,
@@ -104,7 +104,7 @@ fn operations(document: &Value, theirs: &Theirs) -> Vec<(Method, String, String)
     operations
 }
 
-/// Asks for everything of somebody else's, as `stranger`.
+/// Requests all foreign resources as `stranger`.
 pub(crate) async fn nothing_leads_across(
     owner: (&str, Option<&str>),
     stranger: (&str, Option<&str>),
@@ -124,7 +124,7 @@ pub(crate) async fn nothing_leads_across(
                     "{method} {template}: {}",
                     answer.text()
                 );
-                // The same words as for what is not there at all.
+                // The same message as for missing resources.
                 let mut nowhere = path.clone();
                 for id in theirs.all() {
                     nowhere = nowhere.replace(id, "00000000-0000-4000-8000-00000000dead");
@@ -150,7 +150,7 @@ pub(crate) async fn nothing_leads_across(
                 assert!(answer.status.is_success(), "{template}: {}", answer.text());
             }
         }
-        // And may change it: what was refused above was there to be refused.
+        // The owner can change them, so they existed when the requests above were refused.
         let number = operations(&document, &theirs).len();
         for number in 0..number {
             let (method, _, template) = &operations(&document, &theirs)[number];
@@ -182,7 +182,7 @@ async fn no_way_leads_from_one_team_to_another() {
 }
 
 #[tokio::test]
-async fn whoever_belongs_to_no_team_sees_the_whole_organisation() {
+async fn a_caller_without_a_team_sees_the_whole_organisation() {
     let database = TestDatabase::sqlite().await.unwrap();
     let api = TestApi::with(&database, GATEWAY);
     let theirs = furnish(&api, "acme", Some("red")).await;
@@ -192,7 +192,7 @@ async fn whoever_belongs_to_no_team_sees_the_whole_organisation() {
 }
 
 #[tokio::test]
-async fn everything_below_api_asks_who_it_is() {
+async fn every_route_below_api_needs_authentication() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let theirs = furnish(&api, "acme", None).await;
@@ -283,7 +283,7 @@ async fn figures_and_names_of_one_team_say_nothing_to_another() {
 }
 
 #[tokio::test]
-async fn a_name_of_a_request_leads_to_nobody_elses_task() {
+async fn an_idempotency_key_never_leads_to_a_foreign_task() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let body =
@@ -304,7 +304,8 @@ async fn a_name_of_a_request_leads_to_nobody_elses_task() {
         assert_eq!(elsewhere.status, StatusCode::CREATED);
         assert_eq!(elsewhere.header("idempotency-replayed"), None);
         assert_ne!(elsewhere.json()["id"], first.json()["id"]);
-        // Another team of the same one is told that the name is taken, and not by what.
+        // Another team of the same organisation learns that the key is taken, but not by which
+        // task.
         let beside = create("acme", Some("blue")).await;
         assert_eq!(beside.status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(!beside.text().contains(&id), "{}", beside.text());

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::caller::Admin;
-use crate::http::cursor::{Cursor, asked_cursor};
+use crate::http::cursor::{Cursor, read_cursor};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::Query;
 use crate::state::ApiState;
@@ -78,8 +78,8 @@ pub(crate) struct AuditView {
 #[utoipa::path(get, path = "/api/v1/audit", tag = "administration", params(ListAudit),
     responses(
         (status = 200, description = "The changes", body = AuditPage),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody),
-        (status = 422, description = "The query is not valid", body = ErrorBody)))]
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody),
+        (status = 422, description = "The query is invalid", body = ErrorBody)))]
 async fn list_audit(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -88,7 +88,7 @@ async fn list_audit(
     let action = query.text("action");
     let subject = query.text("subject");
     let size = query.page_size(50);
-    let cursor = asked_cursor(&mut query);
+    let cursor = read_cursor(&mut query);
     query.finish()?;
     let mut wanted = tenancy::audit(&caller);
     if let Some(action) = action {

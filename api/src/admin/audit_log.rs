@@ -35,20 +35,21 @@ impl Actor {
             correlation_id: None,
         }
     }
-}
 
-/// Records that `actor` applied `action` (such as `task.create`) to `subject`.
-pub(crate) async fn record(
-    transaction: &impl ConnectionTrait,
-    actor: &Actor,
-    action: &'static str,
-    subject: Option<String>,
-    details: Value,
-) -> Result<(), DbErr> {
-    transaction
-        .execute(&insert(actor, action, subject, details))
-        .await?;
-    Ok(())
+    /// Records that the actor applied `action` (such as `task.create`) to `subject`.
+    pub(crate) async fn record(
+        &self,
+        transaction: &impl ConnectionTrait,
+        action: &'static str,
+        subject: impl ToString,
+        details: Value,
+    ) -> Result<(), DbErr> {
+        let subject = Some(subject.to_string());
+        transaction
+            .execute(&insert(self, action, subject, details))
+            .await?;
+        Ok(())
+    }
 }
 
 /// Returns the statement that records a change. Execute it together with the change.

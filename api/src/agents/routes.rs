@@ -20,8 +20,8 @@ use crate::state::ApiState;
 use crate::tenancy;
 
 /// Problem and remedy if no live worker reports an agent.
-const UNTOLD: &str = "no living worker tells of it";
-const START_ONE: &str = "start a worker whose version has this agent";
+const NO_REPORT: &str = "no live worker reports it";
+const START_WORKER: &str = "start a worker whose version has this agent";
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list_agents))
@@ -68,7 +68,7 @@ pub(crate) struct AgentWorker {
 #[utoipa::path(get, path = "/api/v1/agents", tag = "agents",
     responses(
         (status = 200, description = "The agents", body = AgentList),
-        (status = 503, description = "The database does not answer", body = ErrorBody)))]
+        (status = 503, description = "The database does not respond", body = ErrorBody)))]
 async fn list_agents(
     State(api): State<ApiState>,
     _caller: Caller,
@@ -82,27 +82,27 @@ async fn list_agents(
             .into_iter()
             .map(|found| (&worker.name, found))
     });
-    let mut agents: Vec<AgentView> = api.known_agents.iter().map(AgentView::untold).collect();
+    let mut agents: Vec<AgentView> = api.known_agents.iter().map(AgentView::built_in).collect();
     let mut others: BTreeMap<String, AgentView> = BTreeMap::new();
     for (worker, found) in told {
         match agents.iter_mut().find(|agent| agent.name == found.name) {
-            Some(agent) => agent.hear(worker, found),
+            Some(agent) => agent.add_report(worker, found),
             None => others
                 .entry(found.name.clone())
-                .or_insert_with(|| AgentView::told_alone(&found))
-                .hear(worker, found),
+                .or_insert_with(|| AgentView::reported_only(&found))
+                .add_report(worker, found),
         }
     }
     agents.extend(others.into_values());
     for agent in &mut agents {
-        agent.conclude();
+        agent.complete();
     }
     Ok(Json(AgentList { agents }))
 }
 
 impl AgentView {
     /// Returns a built-in agent without reports of workers.
-    fn untold(known: &KnownAgent) -> Self {
+    fn built_in(known: &KnownAgent) -> Self {
         let KnownAgent {
             name,
             display_name,
@@ -124,8 +124,8 @@ impl AgentView {
     }
 
     /// Returns an agent that only workers report.
-    fn told_alone(found: &ReportedAgent) -> Self {
-        Self::untold(&KnownAgent {
+    fn reported_only(found: &ReportedAgent) -> Self {
+        Self::built_in(&KnownAgent {
             name: found.name.clone(),
             display_name: found.name.clone(),
             control: found.control,
@@ -135,7 +135,7 @@ impl AgentView {
 
     /// Adds the report of one worker. A worker that has the agent takes precedence, then the first
     /// report.
-    fn hear(&mut self, worker: &str, found: ReportedAgent) {
+    fn add_report(&mut self, worker: &str, found: ReportedAgent) {
         let ReportedAgent {
             name: _,
             display_name,
@@ -171,13 +171,13 @@ impl AgentView {
 
     /// Completes the view after all reports. An agent that some worker has shows no problem. An
     /// agent without a report gets one.
-    fn conclude(&mut self) {
+    fn complete(&mut self) {
         if self.installed {
             self.problem = None;
             self.fix = None;
         } else if self.problem.is_none() {
-            self.problem = Some(UNTOLD.to_owned());
-            self.fix = Some(START_ONE.to_owned());
+            self.problem = Some(NO_REPORT.to_owned());
+            self.fix = Some(START_WORKER.to_owned());
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn stream(
         if let Err(error) = outcome {
             tracing::error!(
                 error = platform::telemetry::chain(&error),
-                "a bundle could not be written"
+                "could not write a bundle"
             );
             Err(io::Error::other("the bundle could not be written"))?;
         }

@@ -26,8 +26,9 @@ const ROLE: HeaderName = HeaderName::from_static("x-user-role");
 const LONGEST: usize = 200;
 
 const NO_PROOF: ApiError =
-    ApiError::Unauthorized("The request does not prove that it comes from the gateway");
-const CONTRADICTED: ApiError = ApiError::Unauthorized("The headers contradict the gateway's token");
+    ApiError::Unauthorized("Missing or invalid proof that the request comes from the gateway");
+const CONTRADICTED: ApiError =
+    ApiError::Unauthorized("The identity headers contradict the gateway's token");
 
 /// Returns the caller that the gateway names.
 pub(crate) async fn caller_of(
@@ -38,20 +39,20 @@ pub(crate) async fn caller_of(
 ) -> Result<Caller, ApiError> {
     let proof = proof(settings, keys, headers, peer).await?;
     let claims = &proof.claims;
-    let org = proof.told(&ORG, headers, claims.org_id.as_deref())?;
-    let user = proof.told(&USER, headers, claims.sub.as_deref())?;
-    let email = proof.told(&EMAIL, headers, claims.email.as_deref())?;
-    let team = match proof.told(&TEAM, headers, claims.team_id.as_deref())? {
+    let org = proof.proven(&ORG, headers, claims.org_id.as_deref())?;
+    let user = proof.proven(&USER, headers, claims.sub.as_deref())?;
+    let email = proof.proven(&EMAIL, headers, claims.email.as_deref())?;
+    let team = match proof.proven(&TEAM, headers, claims.team_id.as_deref())? {
         // A caller without a team sees the whole organisation, so a team only restricts it.
         None => header(&TEAM, headers)?,
         told => told,
     };
     let (Some(org), Some(user)) = (org, user) else {
         return Err(ApiError::Unauthorized(
-            "Organisation or user is not told by what proves that it is the gateway",
+            "The gateway's proof names no user or organisation",
         ));
     };
-    let role = match proof.told(&ROLE, headers, claims.role.as_deref())? {
+    let role = match proof.proven(&ROLE, headers, claims.role.as_deref())? {
         // Without a proven role the caller is a viewer. An unproven header cannot raise the role.
         None => match header(&ROLE, headers)? {
             Some(word) if !word.eq_ignore_ascii_case(Role::Viewer.as_str()) => {
@@ -59,10 +60,9 @@ pub(crate) async fn caller_of(
             }
             _ => Role::Viewer,
         },
-        Some(word) => word
-            .to_ascii_lowercase()
-            .parse()
-            .map_err(|_| ApiError::Unauthorized("X-User-Role is none of viewer, member, admin"))?,
+        Some(word) => word.to_ascii_lowercase().parse().map_err(|_| {
+            ApiError::Unauthorized("Invalid role: X-User-Role must be viewer, member or admin")
+        })?,
     };
     Ok(Caller {
         org,
@@ -87,7 +87,7 @@ struct Proof {
 impl Proof {
     /// Returns a proven value: the claim, or the header if the token lacks the claim and another
     /// proof covers headers.
-    fn told(
+    fn proven(
         &self,
         name: &HeaderName,
         headers: &HeaderMap,
@@ -103,7 +103,7 @@ impl Proof {
 
 /// Verifies gateway proofs beside an API token, which needs none of them. Without single sign-on
 /// they are ignored.
-pub(crate) async fn check(
+pub(crate) async fn verify_proofs(
     settings: &AuthSettings,
     keys: Option<&Keys>,
     headers: &HeaderMap,
@@ -111,7 +111,7 @@ pub(crate) async fn check(
     if !settings.enabled {
         return Ok(());
     }
-    knows_secret(settings, headers)?;
+    has_secret(settings, headers)?;
     if let (Some(keys), Some(token)) = (keys, single(&TOKEN, headers)?) {
         keys.verify(&token).await?;
     }
@@ -119,7 +119,7 @@ pub(crate) async fn check(
 }
 
 /// Whether the secret of the gateway is there; one that is wrong is refused.
-fn knows_secret(settings: &AuthSettings, headers: &HeaderMap) -> Result<bool, ApiError> {
+fn has_secret(settings: &AuthSettings, headers: &HeaderMap) -> Result<bool, ApiError> {
     let mut knows = false;
     if let Some(secret) = &settings.gateway_secret {
         // Digests are equally long: not even the length of the secret can be measured.
@@ -150,7 +150,7 @@ async fn proof(
             .iter()
             .any(|net| net.contains(&ip))
     });
-    let of_headers = knows_secret(settings, headers)? || is_trusted;
+    let of_headers = has_secret(settings, headers)? || is_trusted;
     let token = match single(&TOKEN, headers)? {
         Some(token) => Some(token),
         None => bearer_token(headers).map(str::to_owned),
@@ -177,7 +177,7 @@ fn single(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
     };
     if values.next().is_some() {
         return Err(ApiError::Unauthorized(
-            "A header that tells who calls stands there twice",
+            "Duplicate identity header. The gateway must replace the headers of clients",
         ));
     }
     let text = value.to_str().map(str::trim);
@@ -185,7 +185,7 @@ fn single(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
         Ok("") => Ok(None),
         Ok(text) => Ok(Some(text.to_owned())),
         Err(_) => Err(ApiError::Unauthorized(
-            "A header that tells who calls holds more than visible ASCII",
+            "An identity header contains characters other than visible ASCII",
         )),
     }
 }
@@ -198,7 +198,7 @@ fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
 fn within_limits(value: String) -> Result<String, ApiError> {
     if value.len() > LONGEST || value.contains(char::is_control) {
         return Err(ApiError::Unauthorized(
-            "Something that tells who calls is too long",
+            "An identity header or claim is too long or contains control characters",
         ));
     }
     Ok(value)

@@ -23,13 +23,13 @@ const FRESH: Duration = Duration::from_secs(600);
 const BELIEVED: Duration = Duration::from_secs(24 * 3600);
 /// Between two attempts to fetch keys.
 const PAUSE: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer of the sign-on service.
 const LARGEST: usize = 256 * 1024;
 /// Longer tokens are none.
-const LONGEST_TOKEN: usize = 16 * 1024;
+const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
-const REFUSED: ApiError = ApiError::Unauthorized("The gateway's token is not valid");
+const REFUSED: ApiError = ApiError::Unauthorized("Invalid gateway token");
 
 /// Claims of a token about its caller.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -93,7 +93,7 @@ impl Known {
 impl Keys {
     pub(crate) fn new(settings: JwtSettings) -> Self {
         let client = platform::http_client::builder()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build();
         Self {
@@ -107,7 +107,7 @@ impl Keys {
 
     /// Returns the claims of a valid token.
     pub(crate) async fn verify(&self, token: &str) -> Result<Claims, ApiError> {
-        if token.len() > LONGEST_TOKEN {
+        if token.len() > MAX_TOKEN_LENGTH {
             return Err(REFUSED);
         }
         let header = decode_header(token).map_err(|_| REFUSED)?;
@@ -153,7 +153,7 @@ impl Keys {
                     known.fetched = Some(Instant::now());
                 }),
                 Err(problem) => {
-                    tracing::warn!("the keys of the sign-on service cannot be had: {problem}");
+                    tracing::warn!("could not fetch the keys of the sign-on service: {problem}");
                 }
             }
         }
@@ -182,13 +182,13 @@ impl Keys {
         let url = self.settings.keys_url.clone();
         let mut answer = self.client.get(url).send().await.map_err(told)?;
         if !answer.status().is_success() {
-            return Err(format!("it answered {}", answer.status()));
+            return Err(format!("the response has status {}", answer.status()));
         }
         let mut bytes = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(told)? {
             bytes.extend_from_slice(&piece);
             if bytes.len() > LARGEST {
-                return Err("its answer is too large".to_owned());
+                return Err("the response is too large".to_owned());
             }
         }
         let set: JwkSet = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
@@ -203,7 +203,7 @@ impl Keys {
             }
         }
         if keys.is_empty() {
-            return Err("it publishes no key that can be used".to_owned());
+            return Err("it publishes no usable key".to_owned());
         }
         Ok(keys)
     }

@@ -19,18 +19,18 @@ use crate::http::error::ApiError;
 
 /// Number of requests between two removals of idle callers.
 const FORGET_EVERY: u32 = 10_000;
-/// Files of a task are fetched one by one; they are not counted, as before.
+/// TaskFiles of a task are fetched one by one; they are not counted, as before.
 const FILES: &str = "/api/v1/artifacts/";
 
 /// Counts.
-pub(crate) struct Rates {
+pub(crate) struct RequestRateLimit {
     per_minute: u32,
     here: Option<DefaultKeyedRateLimiter<String>>,
     shared: Option<SharedRateLimit>,
     counted: AtomicU32,
 }
 
-impl Rates {
+impl RequestRateLimit {
     /// 0 per minute: no limit.
     pub(crate) fn new(per_minute: u32, shared: Option<SharedRateLimit>) -> Self {
         let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
@@ -63,7 +63,7 @@ impl Rates {
                 Err(error) => {
                     tracing::warn!(
                         error = chain(&error),
-                        "requests are counted in this process: Redis does not answer"
+                        "Redis does not respond; counting requests in this process"
                     );
                 }
             }

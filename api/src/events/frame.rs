@@ -58,7 +58,7 @@ impl Frame {
 }
 
 /// Encodes an event of the stream itself. `id` is the number with which a client reconnects.
-pub(crate) fn own(id: i64, kind: &str, data: &Value) -> Bytes {
+pub(crate) fn encode_own(id: i64, kind: &str, data: &Value) -> Bytes {
     Bytes::from(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n"))
 }
 

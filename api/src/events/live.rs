@@ -27,7 +27,7 @@ use crate::tenancy;
 /// Events per query.
 const PAGE: u64 = 500;
 /// Polling interval, and so the largest delay after a lost notification.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Limits in bytes: of all windows together, of the largest and of the smallest window.
 const ALL_WINDOWS: usize = 32 * 1024 * 1024;
 const LARGEST_WINDOW: usize = 512 * 1024;
@@ -39,13 +39,13 @@ const ALL_PAGES: u64 = 8 * 1024 * 1024;
 /// Lifetime of an unused page.
 const PAGE_IDLE: Duration = Duration::from_secs(30);
 /// Events of one answer to a client.
-const AT_ONCE: usize = 64;
+const FRAMES_PER_READ: usize = 64;
 /// Tasks named in one query.
-const NAMED: usize = 500;
+const TASKS_PER_QUERY: usize = 500;
 
 /// Follows tasks. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Tail {
+pub(crate) struct LiveEvents {
     shared: Arc<Shared>,
     asked: mpsc::UnboundedSender<TaskId>,
 }
@@ -54,21 +54,21 @@ struct Shared {
     database: DatabaseConnection,
     followed: Mutex<HashMap<TaskId, Arc<Followed>>>,
     history: Semaphore,
-    pages: Cache<PageOf, Arc<[Arc<Frame>]>>,
+    pages: Cache<PageKey, Arc<[Arc<Frame>]>>,
 }
 
 /// A range of events of a task. Its contents do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct PageOf {
+struct PageKey {
     task: TaskId,
     after: i64,
     to: i64,
 }
 
-impl PageOf {
+impl PageKey {
     /// Returns the page with the event after number `after`. `newest` is the number of the newest
     /// event.
-    fn holding(task: TaskId, after: i64, newest: i64) -> Self {
+    fn containing(task: TaskId, after: i64, newest: i64) -> Self {
         let size = PAGE.cast_signed();
         let begin = after - after.rem_euclid(size);
         Self {
@@ -98,7 +98,7 @@ struct Window {
     /// The number of the newest event that was read.
     last: i64,
     /// Status of a task that has ended without a final event, if no more events can follow.
-    forsaken: Option<TaskStatus>,
+    abandoned: Option<TaskStatus>,
     /// Statuses of the runs. They were read before the events, so all events of a run that had
     /// ended are in the window.
     runs: HashMap<RunId, RunStatus>,
@@ -137,7 +137,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Tail {
+impl LiveEvents {
     /// Begins to read, until `stopping`.
     pub(crate) fn start(
         database: DatabaseConnection,
@@ -176,7 +176,7 @@ impl Tail {
 
     /// Returns a reader of a task's events after number `after`. `runs_matter` makes the statuses
     /// of the runs available.
-    pub(crate) fn reader(&self, task: TaskId, after: i64, runs_matter: bool) -> TailReader {
+    pub(crate) fn reader(&self, task: TaskId, after: i64, runs_matter: bool) -> EventReader {
         let mut is_new = false;
         let (followed, changed) = {
             let mut all = lock(&self.shared.followed);
@@ -195,7 +195,7 @@ impl Tail {
             // Fails only where the reader has stopped, and then the process does.
             let _ = self.asked.send(task);
         }
-        TailReader {
+        EventReader {
             shared: Arc::clone(&self.shared),
             task,
             after,
@@ -211,28 +211,28 @@ async fn read(
     mut asks: mpsc::UnboundedReceiver<TaskId>,
     mut wakeups: tokio::sync::broadcast::Receiver<TaskId>,
 ) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let looked = tokio::select! {
             asked = asks.recv() => match asked {
-                Some(task) => shared.look_at(&[task]).await,
+                Some(task) => shared.read_tasks(&[task]).await,
                 None => return,
             },
             heard = wakeups.recv() => match heard {
-                Ok(task) if shared.follows(task) => shared.look_at(&[task]).await,
+                Ok(task) if shared.follows(task) => shared.read_tasks(&[task]).await,
                 Ok(_) => Ok(()),
                 // The missed notifications are unknown, so all tasks are read.
-                Err(RecvError::Lagged(_)) => shared.look_at_all().await,
+                Err(RecvError::Lagged(_)) => shared.read_all().await,
                 Err(RecvError::Closed) => {
                     ticks.tick().await;
-                    shared.look_at_all().await
+                    shared.read_all().await
                 }
             },
-            _ = ticks.tick() => shared.look_at_all().await,
+            _ = ticks.tick() => shared.read_all().await,
         };
         if let Err(error) = looked {
-            tracing::warn!(error = chain(&error), "events cannot be read");
+            tracing::warn!(error = chain(&error), "could not read events");
         }
     }
 }
@@ -242,16 +242,16 @@ impl Shared {
         lock(&self.followed).contains_key(&task)
     }
 
-    async fn look_at_all(&self) -> Result<(), DbErr> {
+    async fn read_all(&self) -> Result<(), DbErr> {
         let mut tasks: Vec<TaskId> = lock(&self.followed).keys().copied().collect();
         tasks.sort();
-        self.look_at(&tasks).await
+        self.read_tasks(&tasks).await
     }
 
     /// Reads new events of some tasks. One query finds the tasks with new events, and only these
     /// need another.
-    async fn look_at(&self, tasks: &[TaskId]) -> Result<(), DbErr> {
-        for tasks in tasks.chunks(NAMED) {
+    async fn read_tasks(&self, tasks: &[TaskId]) -> Result<(), DbErr> {
+        for tasks in tasks.chunks(TASKS_PER_QUERY) {
             let of_interest: Vec<TaskId> = {
                 let all = lock(&self.followed);
                 let matters = |task: &&TaskId| {
@@ -272,13 +272,13 @@ impl Shared {
             }
             for (task, status, newest) in states {
                 let runs = of_runs.remove(&task).unwrap_or_default();
-                self.look_into(task, status, newest, runs).await?;
+                self.read_task(task, status, newest, runs).await?;
             }
         }
         Ok(())
     }
 
-    async fn look_into(
+    async fn read_task(
         &self,
         task: TaskId,
         status: TaskStatus,
@@ -313,7 +313,7 @@ impl Shared {
             changed = true;
         }
         // The final event has been written by now, unless its writer has died.
-        let forsaken = status.is_final()
+        let abandoned = status.is_final()
             && !is_over
             && lock(&followed.window)
                 .frames
@@ -322,9 +322,9 @@ impl Shared {
             && tenancy::open_jobs(&self.database, task).await? == 0;
         {
             let mut window = lock(&followed.window);
-            let forsaken = forsaken.then_some(status);
-            changed |= window.forsaken != forsaken;
-            window.forsaken = forsaken;
+            let abandoned = abandoned.then_some(status);
+            changed |= window.abandoned != abandoned;
+            window.abandoned = abandoned;
             window.runs = runs;
             window.last = window.last.max(after);
             window.loaded = true;
@@ -336,7 +336,7 @@ impl Shared {
     }
 
     /// Returns a page of older events, from the cache or the database.
-    async fn page(&self, of: PageOf) -> Result<Arc<[Arc<Frame>]>, DbErr> {
+    async fn page(&self, of: PageKey) -> Result<Arc<[Arc<Frame>]>, DbErr> {
         let reading = async {
             // Never closed.
             let _permit = self.history.acquire().await;
@@ -361,17 +361,17 @@ impl Shared {
 }
 
 /// Result of one read.
-pub(crate) enum Told {
+pub(crate) enum ReadResult {
     /// Events in order, and whether the last of them is the newest.
     Frames(Vec<Arc<Frame>>, bool),
     /// No new events.
     Nothing,
     /// The task has ended without a final event, and no more events will follow.
-    Forsaken(TaskStatus),
+    Abandoned(TaskStatus),
 }
 
 /// Reads the events of one task in order.
-pub(crate) struct TailReader {
+pub(crate) struct EventReader {
     shared: Arc<Shared>,
     task: TaskId,
     after: i64,
@@ -379,15 +379,15 @@ pub(crate) struct TailReader {
     changed: watch::Receiver<u64>,
 }
 
-impl TailReader {
+impl EventReader {
     /// Returns the next events, if there are any.
-    pub(crate) async fn next(&mut self) -> Result<Told, DbErr> {
+    pub(crate) async fn next(&mut self) -> Result<ReadResult, DbErr> {
         // Marked before the read, so that a change during the read ends the next wait.
         self.changed.mark_unchanged();
         {
             let window = lock(&self.followed.window);
             if !window.loaded {
-                return Ok(Told::Nothing);
+                return Ok(ReadResult::Nothing);
             }
             if self.after >= window.begins_after() {
                 let frames: Vec<_> = match window.frames.front() {
@@ -400,7 +400,7 @@ impl TailReader {
                             .frames
                             .iter()
                             .skip(skipped)
-                            .take(AT_ONCE)
+                            .take(FRAMES_PER_READ)
                             .cloned()
                             .collect()
                     }
@@ -408,11 +408,11 @@ impl TailReader {
                 if let Some(last) = frames.last() {
                     self.after = last.seq;
                     let newest = self.after >= window.last;
-                    return Ok(Told::Frames(frames, newest));
+                    return Ok(ReadResult::Frames(frames, newest));
                 }
-                return Ok(match window.forsaken {
-                    Some(status) => Told::Forsaken(status),
-                    None => Told::Nothing,
+                return Ok(match window.abandoned {
+                    Some(status) => ReadResult::Abandoned(status),
+                    None => ReadResult::Nothing,
                 });
             }
         }
@@ -420,14 +420,14 @@ impl TailReader {
         Box::pin(self.older()).await
     }
 
-    async fn older(&mut self) -> Result<Told, DbErr> {
+    async fn older(&mut self) -> Result<ReadResult, DbErr> {
         let newest = lock(&self.followed.window).last;
-        let of = PageOf::holding(self.task, self.after, newest);
+        let of = PageKey::containing(self.task, self.after, newest);
         let page = self.shared.page(of).await?;
         let frames: Vec<_> = page
             .iter()
             .skip_while(|frame| frame.seq <= self.after)
-            .take(AT_ONCE)
+            .take(FRAMES_PER_READ)
             .cloned()
             .collect();
         match frames.last() {
@@ -436,7 +436,7 @@ impl TailReader {
             None => self.after = of.to,
         }
         let window = lock(&self.followed.window);
-        Ok(Told::Frames(frames, self.after >= window.last))
+        Ok(ReadResult::Frames(frames, self.after >= window.last))
     }
 
     /// Returns the number of the last event that was read.
@@ -449,6 +449,15 @@ impl TailReader {
         lock(&self.followed.window).runs.get(&run).copied()
     }
 
+    /// Reads the statuses of all runs of the task from the database.
+    pub(crate) async fn load_run_statuses(&self) -> Result<HashMap<RunId, RunStatus>, DbErr> {
+        let runs = tenancy::run_states(&self.shared.database, &[self.task]).await?;
+        Ok(runs
+            .into_iter()
+            .map(|(_, run, status)| (run, status))
+            .collect())
+    }
+
     /// Waits for possible changes.
     pub(crate) async fn wait(&mut self) {
         // The sender lives as long as `followed` does.
@@ -456,7 +465,7 @@ impl TailReader {
     }
 }
 
-impl Drop for TailReader {
+impl Drop for EventReader {
     fn drop(&mut self) {
         let mut all = lock(&self.shared.followed);
         // This reader still counts.

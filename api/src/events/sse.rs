@@ -12,25 +12,25 @@ use domain::vocabulary::{Level, RunStatus};
 use entity::{RunId, TaskId};
 use futures::Stream;
 use platform::telemetry::chain;
-use sea_orm::DatabaseConnection;
+use sea_orm::{DatabaseConnection, DbErr};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::Caller;
 use crate::events::frame::{self, Frame};
-use crate::events::live::{TailReader, Told};
-use crate::events::stream_quota::Seat;
+use crate::events::live::{EventReader, ReadResult};
+use crate::events::stream_quota::StreamPermit;
 use crate::http::error::ApiError;
 use crate::state::ApiState;
 use crate::tenancy::TaskSummary;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
-const BEAT: Bytes = Bytes::from_static(b": heartbeat\n\n");
+const HEARTBEAT_COMMENT: Bytes = Bytes::from_static(b": heartbeat\n\n");
 /// Delay before a disconnected client reconnects.
-const COME_BACK: &str = "retry: 2000\n";
+const RETRY_DELAY: &str = "retry: 2000\n";
 /// Consecutive database failures that end a stream.
-const PATIENCE: u32 = 30;
+const TIMEOUT: u32 = 30;
 
 /// Scope of a stream, and its end.
 pub(crate) enum Followed {
@@ -47,14 +47,14 @@ pub(crate) enum Followed {
 
 /// Which events a client wants. Those that end a stream are always sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct EventFilter {
     /// At least as loud as this.
     pub(crate) level: Option<Level>,
     /// Of these kinds; all, if none is named.
     pub(crate) kinds: Vec<String>,
 }
 
-impl Wanted {
+impl EventFilter {
     fn takes(&self, frame: &Frame) -> bool {
         let loud = self.level.is_none_or(|least| frame.level >= least);
         let named = self.kinds.is_empty() || self.kinds.contains(&frame.kind);
@@ -71,14 +71,14 @@ pub(crate) fn follow(
     caller: &Caller,
     task: &TaskSummary,
     followed: Followed,
-    wanted: Wanted,
+    wanted: EventFilter,
     after: i64,
 ) -> Result<Response, ApiError> {
-    let seat = state.streams.take(caller)?;
+    let permit = state.stream_quota.take(caller)?;
     let events = Follow {
-        seat: seat.map(|seat| (seat, state.platform.database.clone())),
+        permit: permit.map(|permit| (permit, state.platform.database.clone())),
         reader: state
-            .tail
+            .live_events
             .reader(task.id, after, matches!(followed, Followed::Runs { .. })),
         task: task.id,
         followed,
@@ -99,10 +99,10 @@ pub(crate) fn follow(
 struct Follow {
     task: TaskId,
     followed: Followed,
-    wanted: Wanted,
-    reader: TailReader,
+    wanted: EventFilter,
+    reader: EventReader,
     /// Place in the quota, held while the stream is open, and the database that validates it.
-    seat: Option<(Seat, DatabaseConnection)>,
+    permit: Option<(StreamPermit, DatabaseConnection)>,
     stopping: CancellationToken,
 }
 
@@ -121,13 +121,13 @@ impl Follow {
             loop {
                 // Also checked if events arrive so fast that no heartbeat is due.
                 if looked.elapsed() >= HEARTBEAT {
-                    if !self.is_welcome().await {
+                    if !self.may_follow().await {
                         return;
                     }
                     looked = Instant::now();
                 }
                 match self.reader.next().await {
-                    Ok(Told::Frames(frames, newest)) => {
+                    Ok(ReadResult::Frames(frames, newest)) => {
                         failures = 0;
                         let bytes = self.gather(&frames);
                         // A task that was tried again has ended before.
@@ -140,29 +140,35 @@ impl Follow {
                         if is_over && let Followed::Runs { .. } = self.followed {
                             // A client that follows an agent waits for the end of the agent, not of
                             // the task.
-                            let status = self.runs_ended_as().unwrap_or(RunStatus::Done);
-                            yield Ok(self.last(status.as_str()));
+                            match self.newest_run_status().await {
+                                Ok(status) => yield Ok(self.end_event(status.as_str())),
+                                // The client reconnects and receives the end then.
+                                Err(error) => tracing::warn!(
+                                    error = chain(&error),
+                                    "could not read the status of a run for a stream"
+                                ),
+                            }
                         }
                         if is_over || self.stopping.is_cancelled() {
                             return;
                         }
                         continue;
                     }
-                    Ok(Told::Forsaken(status)) => {
-                        yield Ok(self.last(status.as_str()));
+                    Ok(ReadResult::Abandoned(status)) => {
+                        yield Ok(self.end_event(status.as_str()));
                         return;
                     }
-                    Ok(Told::Nothing) => {
+                    Ok(ReadResult::Nothing) => {
                         failures = 0;
-                        if let Some(status) = self.runs_ended_as() {
-                            yield Ok(self.last(status.as_str()));
+                        if let Some(status) = self.final_run_status() {
+                            yield Ok(self.end_event(status.as_str()));
                             return;
                         }
                     }
                     Err(error) => {
                         failures += 1;
-                        tracing::warn!(error = chain(&error), failures, "a stream cannot read");
-                        if failures >= PATIENCE {
+                        tracing::warn!(error = chain(&error), failures, "could not read events for a stream");
+                        if failures >= TIMEOUT {
                             return;
                         }
                         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -175,7 +181,7 @@ impl Follow {
                     () = &mut stopped => return,
                 };
                 if beat {
-                    yield Ok(BEAT);
+                    yield Ok(HEARTBEAT_COMMENT);
                 }
             }
         }
@@ -183,9 +189,9 @@ impl Follow {
 
     /// Returns whether the caller may still follow. Otherwise the stream ends, and a new one is
     /// refused.
-    async fn is_welcome(&self) -> bool {
-        match &self.seat {
-            Some((seat, database)) => seat.is_good(database).await,
+    async fn may_follow(&self) -> bool {
+        match &self.permit {
+            Some((permit, database)) => permit.is_valid(database).await,
             None => true,
         }
     }
@@ -194,7 +200,7 @@ impl Follow {
     fn gather(&self, frames: &[std::sync::Arc<Frame>]) -> Bytes {
         let mut sent = frames
             .iter()
-            .filter(|frame| self.tells_of(frame) && self.wanted.takes(frame));
+            .filter(|frame| self.covers(frame) && self.wanted.takes(frame));
         // A single event needs no copy.
         match (sent.next(), sent.next()) {
             (None, _) => Bytes::new(),
@@ -209,7 +215,7 @@ impl Follow {
         }
     }
 
-    fn tells_of(&self, frame: &Frame) -> bool {
+    fn covers(&self, frame: &Frame) -> bool {
         match &self.followed {
             Followed::Task => true,
             Followed::Runs { runs, .. } => {
@@ -234,14 +240,14 @@ impl Follow {
         {
             data["log_type"] = json!(log_type);
         }
-        let mut bytes = BytesMut::from(COME_BACK.as_bytes());
+        let mut bytes = BytesMut::from(RETRY_DELAY.as_bytes());
         // A client that is disconnected before the first event continues at the same position.
-        bytes.extend_from_slice(&frame::own(self.reader.after(), "connected", &data));
+        bytes.extend_from_slice(&frame::encode_own(self.reader.after(), "connected", &data));
         bytes.freeze()
     }
 
     /// The end of a stream that no stored event ends.
-    fn last(&self, status: &str) -> Bytes {
+    fn end_event(&self, status: &str) -> Bytes {
         let kind = match &self.followed {
             Followed::Task => "completed",
             Followed::Runs { .. } => "agent_completed",
@@ -252,7 +258,7 @@ impl Follow {
         // No event has this number yet. A client that reconnects with it has received the end.
         // After a retry of the task, the next event has the same number.
         let id = self.reader.after().saturating_add(1);
-        frame::own(id, kind, &last)
+        frame::encode_own(id, kind, &last)
     }
 
     /// The fields of an event of the stream itself.
@@ -267,8 +273,22 @@ impl Follow {
         })
     }
 
+    /// Returns the status of the newest run after the end of its task. The statuses may not have been
+    /// read yet: a stream of the whole task does not need them.
+    async fn newest_run_status(&self) -> Result<RunStatus, DbErr> {
+        if let Some(status) = self.final_run_status() {
+            return Ok(status);
+        }
+        let statuses = self.reader.load_run_statuses().await?;
+        let Followed::Runs { runs, .. } = &self.followed else {
+            return Ok(RunStatus::Done);
+        };
+        let newest = runs.last().and_then(|run| statuses.get(run).copied());
+        newest.ok_or_else(|| DbErr::RecordNotFound("the run of a stream".to_owned()))
+    }
+
     /// Returns the status of the newest run after all runs have ended.
-    fn runs_ended_as(&self) -> Option<RunStatus> {
+    fn final_run_status(&self) -> Option<RunStatus> {
         let Followed::Runs { runs, .. } = &self.followed else {
             return None;
         };

@@ -12,7 +12,7 @@ pub(crate) struct Kind {
     pub(crate) status: u16,
 }
 
-/// Requests of one kind.
+/// RequestCounters of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Answered {
     pub(crate) count: u64,
@@ -22,9 +22,9 @@ pub(crate) struct Answered {
 
 /// The requests that were answered.
 #[derive(Default)]
-pub(crate) struct Requests(Mutex<HashMap<Kind, Answered>>);
+pub(crate) struct RequestCounters(Mutex<HashMap<Kind, Answered>>);
 
-impl Requests {
+impl RequestCounters {
     pub(crate) fn new() -> Self {
         Self::default()
     }

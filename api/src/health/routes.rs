@@ -25,10 +25,10 @@ use crate::state::ApiState;
 use crate::tenancy;
 
 /// The public reason why an agent is not available.
-const UNUSABLE: &str = "It cannot be used; GET /api/v1/agents says why";
+const UNUSABLE: &str = "Not available. GET /api/v1/agents gives the reason";
 const SERVICE: &str = "Memory-Break Orchestrator";
 /// Timeout of a health check.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -144,7 +144,7 @@ pub(crate) struct VersionInfo {
 
 /// Shows that the service responds.
 #[utoipa::path(get, path = "/health", tag = "health",
-    responses((status = 200, description = "It is there", body = HealthView)))]
+    responses((status = 200, description = "The service responds", body = HealthView)))]
 async fn show_health() -> Json<HealthView> {
     Json(HealthView {
         status: "healthy",
@@ -156,7 +156,7 @@ async fn show_health() -> Json<HealthView> {
 
 /// Shows that the process responds. Needs no other service.
 #[utoipa::path(get, path = "/health/liveness", tag = "health",
-    responses((status = 200, description = "It lives", body = LivenessView)))]
+    responses((status = 200, description = "The process responds", body = LivenessView)))]
 async fn show_liveness() -> Json<LivenessView> {
     Json(LivenessView {
         alive: true,
@@ -167,8 +167,8 @@ async fn show_liveness() -> Json<LivenessView> {
 /// Checks the database and the notifier.
 #[utoipa::path(get, path = "/health/readiness", tag = "health",
     responses(
-        (status = 200, description = "Both answer", body = ReadinessView),
-        (status = 503, description = "One does not", body = ReadinessView)))]
+        (status = 200, description = "Database and notifier respond", body = ReadinessView),
+        (status = 503, description = "The database or the notifier does not respond", body = ReadinessView)))]
 async fn show_readiness(State(api): State<ApiState>) -> Response {
     let (database, queue) = tokio::join!(database_problem(&api), queue_problem(&api));
     let agents = match &database {
@@ -198,37 +198,37 @@ fn status_if(good: bool) -> StatusCode {
 /// Returns the live workers, or the problem with the database.
 async fn database_problem(api: &ApiState) -> Result<Vec<worker::Model>, String> {
     let asked = tenancy::live_workers().all(&api.platform.database);
-    match tokio::time::timeout(PATIENCE, asked).await {
+    match tokio::time::timeout(TIMEOUT, asked).await {
         Ok(Ok(workers)) => Ok(workers),
         Ok(Err(error)) => {
-            tracing::warn!(error = chain(&error), "the database does not answer");
+            tracing::warn!(error = chain(&error), "database health check failed");
             Err("Connection failed".to_owned())
         }
-        Err(_) => Err("No answer in time".to_owned()),
+        Err(_) => Err("Timeout".to_owned()),
     }
 }
 
 async fn queue_problem(api: &ApiState) -> Option<String> {
-    match tokio::time::timeout(PATIENCE, api.platform.notifier.healthy()).await {
+    match tokio::time::timeout(TIMEOUT, api.platform.notifier.healthy()).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
-            tracing::warn!(error = chain(&error), "the doorbell does not answer");
+            tracing::warn!(error = chain(&error), "notifier health check failed");
             Some("Connection failed".to_owned())
         }
-        Err(_) => Some("No answer in time".to_owned()),
+        Err(_) => Some("Timeout".to_owned()),
     }
 }
 
 /// Shows the status of each component.
 #[utoipa::path(get, path = "/health/detailed", tag = "health",
     responses(
-        (status = 200, description = "It works, if not all of it", body = DetailedHealth),
-        (status = 503, description = "It does not work", body = DetailedHealth)))]
+        (status = 200, description = "The service works, possibly degraded", body = DetailedHealth),
+        (status = 503, description = "The service does not work", body = DetailedHealth)))]
 async fn show_detailed_health(State(state): State<ApiState>) -> Response {
     let api = &state;
     let (database, queue) = tokio::join!(database_problem(api), queue_problem(api));
     let queues = match &database {
-        Ok(_) => match state.figures.of(&api.platform.database).await {
+        Ok(_) => match state.counts.of(&api.platform.database).await {
             Ok(counted) => queue_figures(&counted),
             Err(_) => BTreeMap::new(),
         },
@@ -278,10 +278,10 @@ async fn show_detailed_health(State(state): State<ApiState>) -> Response {
 #[utoipa::path(get, path = "/health/metrics", tag = "health",
     responses(
         (status = 200, description = "The figures", body = MetricsView),
-        (status = 503, description = "The database does not answer", body = ErrorBody)))]
+        (status = 503, description = "The database does not respond", body = ErrorBody)))]
 async fn show_metrics(State(state): State<ApiState>) -> Result<Json<MetricsView>, ApiError> {
     let database = &state.platform.database;
-    let counted = state.figures.of(database).await?;
+    let counted = state.counts.of(database).await?;
     let queues = queue_figures(&counted);
     Ok(Json(MetricsView {
         worker_metrics: worker_figures(&counted.workers, &queues),

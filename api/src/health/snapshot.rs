@@ -17,7 +17,7 @@ use crate::tenancy;
 /// Lifetime of cached counts.
 const FRESH: Duration = Duration::from_secs(3);
 /// Timeout of counting, including the wait for another request that counts.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Counts of jobs, and the live workers.
 pub(crate) struct Counted {
@@ -28,9 +28,9 @@ pub(crate) struct Counted {
 
 /// Counts, and remembers for a moment.
 #[derive(Default)]
-pub(crate) struct Figures(Mutex<Option<(Instant, Arc<Counted>)>>);
+pub(crate) struct CountsCache(Mutex<Option<(Instant, Arc<Counted>)>>);
 
-impl Figures {
+impl CountsCache {
     /// The figures of a moment ago.
     pub(crate) async fn of(&self, database: &DatabaseConnection) -> Result<Arc<Counted>, ApiError> {
         const DOING: &str = "counting jobs and workers";
@@ -46,7 +46,7 @@ impl Figures {
             *known = Some((Instant::now(), Arc::clone(&counted)));
             Ok(counted)
         };
-        match tokio::time::timeout(PATIENCE, counting).await {
+        match tokio::time::timeout(TIMEOUT, counting).await {
             Ok(counted) => counted.map_err(ApiError::database(DOING)),
             Err(elapsed) => Err(ApiError::Unavailable {
                 doing: DOING,

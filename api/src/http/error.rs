@@ -10,6 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use domain::vocabulary::Role;
 use platform::telemetry::chain;
 use sea_orm::DbErr;
 use serde::Serialize;
@@ -22,7 +23,7 @@ use utoipa::ToSchema;
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("the request is not valid")]
+    #[error("the request is invalid")]
     Invalid(Vec<Problem>),
     #[error("{0}")]
     Refused(String),
@@ -35,15 +36,23 @@ pub(crate) enum ApiError {
     Unauthorized(&'static str),
     #[error("{0}")]
     Forbidden(&'static str),
+    #[error(
+        "This request needs the role \"{needed}\"{}. The caller has the role \"{role}\"",
+        if *needed == Role::Admin { "" } else { " or higher" }
+    )]
+    MissingRole { needed: Role, role: Role },
     /// Too many requests or failed attempts. The client may retry after this time.
     #[error("Too many requests")]
     TooMany(Duration),
-    #[error("The organisation has {0} tasks that have not ended; wait for one, or cancel one")]
+    #[error(
+        "The organisation has {0} open tasks, which is the maximum. Wait for one to \
+         end, or cancel one"
+    )]
     TooManyTasks(u64),
-    #[error("The caller follows {0} streams of events; close one")]
+    #[error("The caller has {0} open event streams, which is the maximum. Close one")]
     TooManyStreams(usize),
     /// The sign-on service provides no keys.
-    #[error("The sign-on service does not answer")]
+    #[error("The sign-on service does not respond. Try again")]
     NoKeys,
     #[error("Not Found")]
     NoSuchRoute,
@@ -60,7 +69,7 @@ pub(crate) enum ApiError {
     NotJson,
     #[error("The request took too long")]
     TooSlow,
-    #[error("The service cannot answer right now")]
+    #[error("The service is temporarily unavailable. Try again")]
     Unavailable {
         doing: &'static str,
         #[source]
@@ -123,7 +132,7 @@ impl ApiError {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Refused(_) | Self::WrongHost => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::MissingRole { .. } => StatusCode::FORBIDDEN,
             Self::TooMany(_) | Self::TooManyTasks(_) | Self::TooManyStreams(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -147,16 +156,20 @@ impl ApiError {
                 tracing::error!(error = chain(source.as_ref()), "failed while {doing}");
             }
             Self::Unavailable { doing, source } => {
-                tracing::warn!(error = chain(source.as_ref()), "cannot go on with {doing}");
+                tracing::warn!(
+                    error = chain(source.as_ref()),
+                    "database unavailable while {doing}"
+                );
             }
-            Self::Panicked(message) => tracing::error!(error = message, "a request panicked"),
-            Self::TooSlow => tracing::warn!("a request took too long"),
+            Self::Panicked(message) => tracing::error!(error = message, "request handler panicked"),
+            Self::TooSlow => tracing::warn!("request timed out"),
             Self::Invalid(_)
             | Self::Refused(_)
             | Self::NotFound(_)
             | Self::NotYet(_)
             | Self::Unauthorized(_)
             | Self::Forbidden(_)
+            | Self::MissingRole { .. }
             | Self::TooMany(_)
             | Self::TooManyTasks(_)
             | Self::TooManyStreams(_)
@@ -195,6 +208,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         | ApiError::NotYet(_)
         | ApiError::Unauthorized(_)
         | ApiError::Forbidden(_)
+        | ApiError::MissingRole { .. }
         | ApiError::TooMany(_)
         | ApiError::TooManyTasks(_)
         | ApiError::TooManyStreams(_)
@@ -244,6 +258,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         | ApiError::NotFound(_)
         | ApiError::NotYet(_)
         | ApiError::Forbidden(_)
+        | ApiError::MissingRole { .. }
         | ApiError::NoSuchRoute
         | ApiError::MethodNotAllowed
         | ApiError::WrongHost

@@ -27,41 +27,41 @@ const BUFFER: usize = 32 * 1024;
 /// Delay after a system error, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `stopping`, then lets requests end until `broken_off`; returns when all have.
+/// Serves until `stopping`, then lets requests end until `abort`; returns when all have.
 pub(crate) async fn serve(
     listener: TcpListener,
     app: Router,
     limits: LimitSettings,
     stopping: CancellationToken,
-    broken_off: CancellationToken,
+    abort: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let permit = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
         let accepting = async {
             // The semaphore is never closed. Further clients wait in the backlog of the system.
-            let room = Arc::clone(&room).acquire_owned().await;
-            (listener.accept().await, room)
+            let permit = Arc::clone(&permit).acquire_owned().await;
+            (listener.accept().await, permit)
         };
-        let (accepted, room) = tokio::select! {
+        let (accepted, permit) = tokio::select! {
             () = stopping.cancelled() => break,
             accepted = accepting => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!("a connection cannot be accepted: {error}");
+                tracing::warn!("could not accept a connection: {error}");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        let talking = talk(stream, peer, app.clone(), limits, stopping.clone());
-        let broken_off = broken_off.clone();
+        let serving = serve_connection(stream, peer, app.clone(), limits, stopping.clone());
+        let abort = abort.clone();
         connections.spawn(async move {
-            let _room = room;
+            let _room = permit;
             tokio::select! {
-                () = broken_off.cancelled() => {}
-                () = talking => {}
+                () = abort.cancelled() => {}
+                () = serving => {}
             }
         });
     }
@@ -70,7 +70,7 @@ pub(crate) async fn serve(
     connections.wait().await;
 }
 
-async fn talk(
+async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     app: Router,

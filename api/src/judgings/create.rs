@@ -12,18 +12,18 @@ use sea_orm::{
 };
 use tracing::warn;
 
-use crate::admin::audit_log::{self, Actor};
+use crate::admin::audit_log::Actor;
 
 /// Why a task is not judged again.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("there is no such task")]
+    #[error("the task does not exist")]
     Gone,
-    #[error("the task is not done: only what has been answered can be judged again")]
+    #[error("the task is not done; only finished tasks can be judged again")]
     NotDone,
-    #[error("the task is being judged again already")]
+    #[error("a judging of the task is pending already")]
     Waiting,
-    #[error("the database did not do what was asked")]
+    #[error("database operation failed")]
     Database(#[from] DbErr),
 }
 
@@ -76,19 +76,12 @@ pub async fn judge_again(
         task: id,
         judging: number,
     };
-    let ring = queue::enqueue(&transaction, &work).await?;
+    let notification = queue::enqueue(&transaction, &work).await?;
     let details = serde_json::json!({ "number": number });
-    audit_log::record(
-        &transaction,
-        by,
-        "task.judge",
-        Some(id.to_string()),
-        details,
-    )
-    .await?;
+    by.record(&transaction, "task.judge", id, details).await?;
     transaction.commit().await?;
-    if let Err(error) = platform.notifier.notify(&[ring]).await {
-        warn!(task.id = %id, error = chain(&error), "the bell cannot be rung, a sweep will");
+    if let Err(error) = platform.notifier.notify(&[notification]).await {
+        warn!(task.id = %id, error = chain(&error), "could not notify workers; the rescuer will notify them");
     }
     Ok(row)
 }
@@ -113,7 +106,7 @@ pub(crate) async fn lock_done(
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within the organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn find(connection: &impl ConnectionTrait, id: TaskId) -> Result<Option<task::Model>, DbErr> {
     task::Entity::find_by_id(id).one(connection).await
@@ -122,7 +115,7 @@ async fn find(connection: &impl ConnectionTrait, id: TaskId) -> Result<Option<ta
 /// The newest judging of a task.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within the organisation"
+    reason = "the caller found the task within its organisation"
 )]
 pub(crate) async fn newest(
     connection: &impl ConnectionTrait,

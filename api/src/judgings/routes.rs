@@ -8,8 +8,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use domain::vocabulary::JudgingStatus;
-use entity::{RunId, judging, recall, score};
-use sea_orm::{ColumnTrait, QueryFilter};
+use entity::{RunId, judging, recall};
+use results::scores::StoredScore;
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -21,7 +22,7 @@ use crate::caller::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::Path;
 use crate::judgings::create::{Refused, judge_again};
-use crate::runs::routes::DimensionView;
+use crate::runs::dimension_view::DimensionView;
 use crate::state::ApiState;
 use crate::tenancy;
 
@@ -153,11 +154,11 @@ impl From<recall::Model> for RecallView {
 }
 
 /// Groups figures by break, in order.
-fn by_break(scores: Vec<score::Model>) -> Vec<JudgedBreakView> {
+fn by_break(scores: Vec<StoredScore>) -> Vec<JudgedBreakView> {
     let mut breaks: BTreeMap<i32, BTreeMap<String, DimensionView>> = BTreeMap::new();
     for score in scores {
         let dimensions = breaks.entry(score.break_index).or_default();
-        dimensions.insert(score.dimension.to_string(), score.into());
+        dimensions.insert(score.dimension.to_string(), score.figures.into());
     }
     breaks
         .into_iter()
@@ -199,9 +200,9 @@ impl JudgingView {
 #[utoipa::path(post, path = "/api/v1/tasks/{task_id}/judge", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 202, description = "The judging, waiting", body = JudgingView),
-        (status = 404, description = "There is no such task", body = ErrorBody),
-        (status = 409, description = "The task is not done, or is being judged already", body = ErrorBody)))]
+        (status = 202, description = "The queued judging", body = JudgingView),
+        (status = 404, description = "The task does not exist", body = ErrorBody),
+        (status = 409, description = "The task is not done, or a judging is pending", body = ErrorBody)))]
 async fn judge_task(
     State(api): State<ApiState>,
     caller: Caller,
@@ -224,7 +225,7 @@ async fn judge_task(
     params(("task_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The judgings", body = Vec<JudgingView>),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn list_judgings(
     State(api): State<ApiState>,
     caller: Caller,
@@ -249,7 +250,7 @@ async fn list_judgings(
         ("number" = i32, Path, minimum = 1, description = "From 1")),
     responses(
         (status = 200, description = "The judging", body = JudgedView),
-        (status = 404, description = "There is no such task or judging", body = ErrorBody)))]
+        (status = 404, description = "The task or judging does not exist", body = ErrorBody)))]
 async fn show_judging(
     State(api): State<ApiState>,
     caller: Caller,
@@ -270,6 +271,9 @@ async fn show_judging(
         .await
         .map_err(ApiError::database("listing runs"))?;
     let scores = tenancy::scores_of_judging(&task, number)
+        .select_only()
+        .columns(StoredScore::COLUMNS)
+        .into_model::<StoredScore>()
         .all(database)
         .await
         .map_err(ApiError::database("listing scores"))?;
@@ -277,7 +281,7 @@ async fn show_judging(
         .all(database)
         .await
         .map_err(ApiError::database("listing free recalls"))?;
-    let mut of_run: HashMap<RunId, (Vec<score::Model>, Vec<RecallView>)> = HashMap::new();
+    let mut of_run: HashMap<RunId, (Vec<StoredScore>, Vec<RecallView>)> = HashMap::new();
     for score in scores {
         of_run.entry(score.run_id).or_default().0.push(score);
     }

@@ -41,12 +41,12 @@ pub(crate) fn complete(operation: &mut Operation) {
         let RefOr::T(response) = response else {
             continue;
         };
-        let correlation = "The request's own id, or a new one; it is in every line of the log";
+        let correlation = "Id of the request in the log: the one of the request, or a new one";
         add_header(response, "X-Correlation-ID", correlation);
         let other = match status.as_str() {
-            "401" => Some(("WWW-Authenticate", "How to prove who one is")),
-            "429" | "503" => Some(("Retry-After", "In how many seconds to ask again")),
-            "416" => Some(("Content-Range", "How long the file is: `bytes */10`")),
+            "401" => Some(("WWW-Authenticate", "Required authentication scheme")),
+            "429" | "503" => Some(("Retry-After", "Seconds until the next attempt")),
+            "416" => Some(("Content-Range", "Length of the file: `bytes */10`")),
             _ => None,
         };
         if let Some((name, what)) = other {
@@ -112,16 +112,14 @@ fn event() -> RefOr<Schema> {
             .schema_type(Type::String)
             .description(Some(what))
     };
-    let data = text("Its fields: `type`, `level`, `timestamp`, `task_id`, `message` and its own")
-        .content_media_type(JSON);
+    let data =
+        text("JSON with `type`, `level`, `timestamp`, `task_id`, `message` and fields of the kind")
+            .content_media_type(JSON);
     let event = ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some("One event of the stream"))
-        .property(
-            "id",
-            text("Its number, to come back with as `Last-Event-ID`"),
-        )
-        .property("event", text("What happened"))
+        .property("id", text("Number of the event, for `Last-Event-ID`"))
+        .property("event", text("Kind of the event"))
         .property("data", data)
         .property("retry", ObjectBuilder::new().schema_type(Type::Integer))
         .required("id")
@@ -143,8 +141,14 @@ fn refused(status: &str, operation: &str) -> Option<Value> {
         ),
         ("400", "run_task") => ("Bad Request", "Task cannot be run in status: done"),
         ("400", _) => ("Bad Request", "Invalid host header"),
-        ("401", _) => ("Unauthorized", "The request does not come from the gateway"),
-        ("403", _) => ("Forbidden", "This takes the role member"),
+        ("401", _) => (
+            "Unauthorized",
+            "Missing or invalid proof that the request comes from the gateway",
+        ),
+        ("403", _) => (
+            "Forbidden",
+            "This request needs the role \"member\" or higher. The caller has the role \"viewer\"",
+        ),
         ("404", "download_artifact") => (
             "Not Found",
             "Artifact transcript not found for agent claude",
@@ -160,7 +164,7 @@ fn refused(status: &str, operation: &str) -> Option<Value> {
         ),
         ("409", _) => (
             "Conflict",
-            "The task has not ended; only what has ended can be tried again",
+            "The task has not ended. Only finished tasks can be retried",
         ),
         ("413", _) => ("Payload Too Large", "The body is too large"),
         ("415", _) => (
@@ -171,7 +175,10 @@ fn refused(status: &str, operation: &str) -> Option<Value> {
         ("422", _) => ("Unprocessable Entity", "Unprocessable Entity"),
         ("429", _) => ("Too Many Requests", "Too many requests"),
         ("500", _) => ("Internal Server Error", "Internal server error"),
-        ("503", _) => ("Service Unavailable", "The service cannot answer right now"),
+        ("503", _) => (
+            "Service Unavailable",
+            "The service is temporarily unavailable. Try again",
+        ),
         _ => return None,
     };
     let number: u16 = status.parse().ok()?;

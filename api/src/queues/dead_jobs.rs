@@ -9,10 +9,10 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, TransactionTrait};
 use serde_json::json;
 
-use crate::admin::audit_log::{self, Actor};
+use crate::admin::audit_log::Actor;
 use crate::judgings::create::{lock_done, newest};
 use crate::tasks::create::notify_workers;
-use crate::tasks::retry::{Refused, Which, begin_again};
+use crate::tasks::retry::{Refused, Which, retry_runs_of};
 use crate::tenancy::TaskSummary;
 
 /// Brings a dead job back: a run is made again, a judging or a message to a webhook tried again.
@@ -34,15 +34,15 @@ pub(crate) async fn retry_job(
     if !is_still_dead(&transaction, dead.id, now).await? {
         return Err(Refused::NotDead);
     }
-    let rings = match &work {
+    let notifications = match &work {
         Work::PrepareTask { .. } | Work::FinishTask { .. } => {
             let all = Which::Agents(Vec::new());
-            begin_again(&transaction, platform, task, &all, by, most)
+            retry_runs_of(&transaction, platform, task, &all, by, most)
                 .await?
                 .1
         }
         Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
-            begin_again(&transaction, platform, task, &Which::Run(*run), by, most)
+            retry_runs_of(&transaction, platform, task, &Which::Run(*run), by, most)
                 .await?
                 .1
         }
@@ -70,17 +70,11 @@ pub(crate) async fn retry_job(
         }
     };
     let details = json!({ "work": work.key(), "at": now });
-    audit_log::record(
-        &transaction,
-        by,
-        "job.retry",
-        Some(dead.id.to_string()),
-        details,
-    )
-    .await?;
+    by.record(&transaction, "job.retry", dead.id, details)
+        .await?;
     transaction.commit().await?;
     platform.event_notifier.notify(task.id).await;
-    notify_workers(platform, &rings).await;
+    notify_workers(platform, &notifications).await;
     Ok(())
 }
 
@@ -126,14 +120,8 @@ pub(crate) async fn discard_job(
         return Err(Refused::NotDead);
     }
     let details = json!({ "work": dead.work_key, "error": dead.last_error });
-    audit_log::record(
-        &transaction,
-        by,
-        "job.discard",
-        Some(dead.id.to_string()),
-        details,
-    )
-    .await?;
+    by.record(&transaction, "job.discard", dead.id, details)
+        .await?;
     transaction.commit().await?;
     Ok(())
 }

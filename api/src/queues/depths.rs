@@ -16,7 +16,7 @@ use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, QueryFilter, QuerySelect, 
 use crate::caller::Caller;
 use crate::tenancy;
 
-const KEPT: Duration = Duration::from_secs(60);
+const CACHED_FOR: Duration = Duration::from_secs(60);
 /// Organisations and teams that are remembered.
 const MOST: u64 = 1_000;
 
@@ -39,16 +39,16 @@ type Row = (String, JobState, i64, i64, Option<DateTime<Utc>>);
 type Whose = Option<(String, Option<String>)>;
 
 /// The jobs that have ended, as they were counted last.
-pub(crate) struct EndedJobs(Cache<Whose, Arc<[Counted]>>);
+pub(crate) struct JobCounts(Cache<Whose, Arc<[Counted]>>);
 
-impl EndedJobs {
+impl JobCounts {
     pub(crate) fn new() -> Self {
-        let cache = Cache::builder().max_capacity(MOST).time_to_live(KEPT);
+        let cache = Cache::builder().max_capacity(MOST).time_to_live(CACHED_FOR);
         Self(cache.build())
     }
 
     /// Returns all jobs of the tasks that a caller can access, or of the installation.
-    pub(crate) async fn and_others(
+    pub(crate) async fn count_all(
         &self,
         database: &DatabaseConnection,
         caller: Option<&Caller>,

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::caller::{Admin, Caller};
-use crate::http::cursor::{Cursor, asked_cursor};
+use crate::http::cursor::{Cursor, read_cursor};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::{self, Path, Query};
 use crate::queues::dead_jobs::{discard_job, retry_job};
@@ -31,7 +31,7 @@ use crate::tenancy;
 use crate::tenancy::TaskSummary;
 
 /// Leases that are listed.
-const MOST_LEASES: u64 = 1000;
+const MAX_LEASES: u64 = 1000;
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -73,6 +73,9 @@ pub(crate) struct QueueView {
     /// Living workers that serve it.
     workers: usize,
     /// Pending notifications in Redis. Null without Redis, or while it does not respond.
+    notifications: Option<u64>,
+    /// Deprecated name of `notifications`. It will be removed in the next release.
+    #[schema(deprecated)]
     doorbells: Option<u64>,
 }
 
@@ -117,8 +120,8 @@ async fn list_queues(
     let counting = || ApiError::database("counting jobs");
     let now = Utc::now();
     let counts = state
-        .ended_jobs
-        .and_others(database, Some(&caller))
+        .job_counts
+        .count_all(database, Some(&caller))
         .await
         .map_err(counting())?;
     let workers = tenancy::live_workers()
@@ -158,21 +161,27 @@ async fn list_queues(
         }
     }
     let names: Vec<String> = queues.keys().cloned().collect();
-    let bells = match api.platform.notifier.pending(&names).await {
-        Ok(bells) => bells,
+    let pending = match api.platform.notifier.pending(&names).await {
+        Ok(pending) => pending,
         Err(error) => {
-            tracing::warn!(error = chain(&error), "waiting bells cannot be counted");
+            tracing::warn!(
+                error = chain(&error),
+                "could not count pending notifications"
+            );
             None
         }
     };
     for (name, view) in &mut queues {
         view.name.clone_from(name);
-        view.doorbells = bells.as_ref().and_then(|bells| bells.get(name).copied());
+        view.notifications = pending
+            .as_ref()
+            .and_then(|pending| pending.get(name).copied());
+        view.doorbells = view.notifications;
     }
     let leases = tenancy::jobs(&caller)
         .filter(job::Column::State.eq(JobState::Leased))
         .order_by_asc(job::Column::UpdatedAt)
-        .limit(MOST_LEASES)
+        .limit(MAX_LEASES)
         .all(database)
         .await
         .map_err(counting())?;
@@ -246,7 +255,7 @@ pub(crate) struct DeadJob {
 #[utoipa::path(get, path = "/api/v1/queues/dead", tag = "queues", params(ListDead),
     responses(
         (status = 200, description = "The dead jobs", body = DeadJobs),
-        (status = 422, description = "The query is not valid", body = ErrorBody)))]
+        (status = 422, description = "The query is invalid", body = ErrorBody)))]
 async fn list_dead_jobs(
     State(api): State<ApiState>,
     caller: Caller,
@@ -254,7 +263,7 @@ async fn list_dead_jobs(
 ) -> Result<Json<DeadJobs>, ApiError> {
     let queue = query.text("queue");
     let size = query.page_size(50);
-    let cursor = asked_cursor(&mut query);
+    let cursor = read_cursor(&mut query);
     query.finish()?;
     let mut wanted = tenancy::jobs(&caller).filter(job::Column::State.eq(JobState::Failed));
     if let Some(queue) = queue {
@@ -324,9 +333,9 @@ async fn dead_job(
 #[utoipa::path(post, path = "/api/v1/queues/dead/{job_id}/retry", tag = "queues",
     params(("job_id" = Uuid, Path)),
     responses(
-        (status = 204, description = "It waits"),
-        (status = 404, description = "There is no such job", body = ErrorBody),
-        (status = 409, description = "It is not dead, or cannot be tried again", body = ErrorBody)))]
+        (status = 204, description = "The job is queued"),
+        (status = 404, description = "The job does not exist", body = ErrorBody),
+        (status = 409, description = "The job is not dead, or cannot be retried", body = ErrorBody)))]
 async fn retry_dead_job(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -344,9 +353,9 @@ async fn retry_dead_job(
 #[utoipa::path(delete, path = "/api/v1/queues/dead/{job_id}", tag = "queues",
     params(("job_id" = Uuid, Path)),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 404, description = "There is no such job", body = ErrorBody),
-        (status = 409, description = "It is not dead, or its task has not ended", body = ErrorBody)))]
+        (status = 204, description = "It is deleted"),
+        (status = 404, description = "The job does not exist", body = ErrorBody),
+        (status = 409, description = "The job is not dead, or its task has not ended", body = ErrorBody)))]
 async fn discard_dead_job(
     State(api): State<ApiState>,
     Admin(caller): Admin,

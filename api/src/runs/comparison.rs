@@ -89,9 +89,9 @@ pub(crate) struct SummaryView {
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/comparison", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 200, description = "Side by side", body = ComparisonView),
-        (status = 404, description = "There is no such task", body = ErrorBody),
-        (status = 422, description = "The id is none", body = ErrorBody)))]
+        (status = 200, description = "The comparison", body = ComparisonView),
+        (status = 404, description = "The task does not exist", body = ErrorBody),
+        (status = 422, description = "The id is invalid", body = ErrorBody)))]
 async fn compare_agents(
     State(api): State<ApiState>,
     caller: Caller,

@@ -60,12 +60,12 @@ impl AuthSettings {
             match net {
                 Ok(net) if net.prefix_len() == 0 => reader.refuse(
                     "TRUSTED_GATEWAYS",
-                    format!("{text:?} is every address, and so no proof of anything"),
+                    format!("{text:?} contains every address and proves nothing"),
                 ),
                 Ok(net) => trusted_gateways.push(net),
                 Err(_) => reader.refuse(
                     "TRUSTED_GATEWAYS",
-                    format!("{text:?} is neither an address nor a network such as 10.0.0.0/24"),
+                    format!("{text:?} is not an address or a network such as 10.0.0.0/24"),
                 ),
             }
         }
@@ -114,8 +114,8 @@ impl JwtSettings {
                 reader.refuse(
                     "SSO_ALGORITHM",
                     format!(
-                        "{other:?} is none of RS256, RS384, RS512, PS256, ES256, ES384, EdDSA (a \
-                         shared key would let everybody who verifies tokens make them)"
+                        "{other:?} is not one of RS256, RS384, RS512, PS256, ES256, ES384, EdDSA. \
+                             Shared keys are not supported, because every verifier could create tokens"
                     ),
                 );
                 Algorithm::RS256
@@ -129,7 +129,7 @@ impl JwtSettings {
             Ok(_) | Err(_) => {
                 reader.refuse(
                     "SSO_SERVICE_URL",
-                    "is no base address such as https://sso.example.com",
+                    "is not a base URL such as https://sso.example.com",
                 );
                 return None;
             }

@@ -51,8 +51,8 @@ impl LimitSettings {
     pub const STREAMS: usize = 100;
 
     /// More than an installation has; far more is more than a database or a semaphore counts.
-    const MOST_TASKS: u64 = 1_000_000;
-    const MOST_CONNECTIONS: usize = 1_000_000;
+    const MAX_TASKS: u64 = 1_000_000;
+    const MAX_CONNECTIONS: usize = 1_000_000;
 
     /// Reads the settings and reports problems to `reader`.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
@@ -83,7 +83,7 @@ impl LimitSettings {
                 "must be at most 1000000; 0 for no limit",
             );
         }
-        if settings.active_tasks > Self::MOST_TASKS {
+        if settings.active_tasks > Self::MAX_TASKS {
             reader.refuse(
                 "MAX_ACTIVE_TASKS",
                 "must be at most 1000000; 0 for no limit",
@@ -98,7 +98,7 @@ impl LimitSettings {
                 reader.refuse(name, "must be at least 0.1");
             }
         }
-        if !(1..=Self::MOST_CONNECTIONS).contains(&settings.connections) {
+        if !(1..=Self::MAX_CONNECTIONS).contains(&settings.connections) {
             reader.refuse("MAX_CONNECTIONS", "must be from 1 to 1000000");
         }
         settings

@@ -14,7 +14,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use crate::admin::audit_log::{self, Actor};
+use crate::admin::audit_log::Actor;
 use crate::tasks::create::{notify_workers, now};
 
 /// Outcome of a cancellation.
@@ -78,10 +78,10 @@ pub async fn cancel_task(
             },
         });
     }
-    let subject = Some(task.to_string());
-    audit_log::record(&transaction, by, "task.cancel", subject, json!({})).await?;
+    by.record(&transaction, "task.cancel", task, json!({}))
+        .await?;
     events::append(&transaction, task, &happened, &platform.redactor).await?;
-    let rings = if held == 0 {
+    let notifications = if held == 0 {
         webhooks::enqueue_deliveries(&transaction, task).await?
     } else {
         Vec::new()
@@ -89,15 +89,15 @@ pub async fn cancel_task(
     transaction.commit().await?;
     tracing::info!(task.id = %task, held, "cancelled task {task}");
     platform.event_notifier.notify(task).await;
-    if !rings.is_empty() {
-        notify_workers(platform, &rings).await;
+    if !notifications.is_empty() {
+        notify_workers(platform, &notifications).await;
     }
     Ok(Cancelled::Yes)
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within its organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn exists(connection: &impl ConnectionTrait, task: TaskId) -> Result<bool, DbErr> {
     Ok(task::Entity::find_by_id(task)
@@ -109,7 +109,7 @@ async fn exists(connection: &impl ConnectionTrait, task: TaskId) -> Result<bool,
 /// Cancels the runs without a worker and returns their events.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within its organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn cancel_runs(
     transaction: &impl ConnectionTrait,

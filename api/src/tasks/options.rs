@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
 use crate::http::error::{ApiError, Problem};
-use crate::http::validation::Fields;
+use crate::http::validation::FieldReader;
 
 /// Largest number of entries in the list of dimensions. Repeated entries count once.
 const MAX_DIMENSIONS: usize = 100;
@@ -244,7 +244,7 @@ impl TaskOption {
     }
 
     /// Reads the option from a request. Invalid values are reported to `fields`.
-    fn read(&self, fields: &mut Fields) -> Option<Value> {
+    fn read(&self, fields: &mut FieldReader) -> Option<Value> {
         match self.kind {
             Kind::Integer(_, least, most) => {
                 fields.integer(self.name, least, most).map(Value::from)
@@ -369,7 +369,7 @@ pub(crate) struct OptionsReader(Map<String, Value>);
 
 impl OptionsReader {
     /// Reads one option and returns its value or its default.
-    pub(crate) fn read(&mut self, fields: &mut Fields, name: &str) -> Option<Value> {
+    pub(crate) fn read(&mut self, fields: &mut FieldReader, name: &str) -> Option<Value> {
         if let Some(option) = OPTIONS.iter().find(|option| option.name == name)
             && !self.0.contains_key(name)
         {
@@ -380,7 +380,7 @@ impl OptionsReader {
     }
 
     /// Reads the remaining options.
-    pub(crate) fn read_rest(&mut self, fields: &mut Fields) {
+    pub(crate) fn read_rest(&mut self, fields: &mut FieldReader) {
         for option in OPTIONS {
             self.read(fields, option.name);
         }
@@ -400,12 +400,12 @@ impl OptionsReader {
     }
 }
 
-fn read_dimensions(fields: &mut Fields, name: &str) -> Option<Value> {
+fn read_dimensions(fields: &mut FieldReader, name: &str) -> Option<Value> {
     let words = fields.texts(name)?;
     if words.len() > MAX_DIMENSIONS {
         let loc = fields.loc(name);
         let msg = format!("List should have at most {MAX_DIMENSIONS} items after validation");
-        fields.refuse(Problem {
+        fields.add_problem(Problem {
             ctx: Some(json!({ "max_length": MAX_DIMENSIONS })),
             ..Problem::new("too_long", loc, msg, json!(words.len()))
         });
@@ -420,14 +420,14 @@ fn read_dimensions(fields: &mut Fields, name: &str) -> Option<Value> {
                 let mut loc = fields.loc(name);
                 loc.push(json!(position));
                 let known = dimension_words();
-                fields.refuse(Problem::not_one_of(loc, &known, json!(word)));
+                fields.add_problem(Problem::not_one_of(loc, &known, json!(word)));
             }
         }
     }
     if words.is_empty() {
         let loc = fields.loc(name);
         let msg = "List should have at least 1 item after validation, not 0";
-        fields.refuse(Problem {
+        fields.add_problem(Problem {
             ctx: Some(json!({ "min_length": 1 })),
             ..Problem::new("too_short", loc, msg, json!([]))
         });
@@ -436,14 +436,14 @@ fn read_dimensions(fields: &mut Fields, name: &str) -> Option<Value> {
 }
 
 /// Reads a question bank. The worker verifies its probes against the commits.
-fn read_question_bank(fields: &mut Fields, name: &str) -> Option<Value> {
-    let text = fields.lines(name)?;
+fn read_question_bank(fields: &mut FieldReader, name: &str) -> Option<Value> {
+    let text = fields.multiline_text(name)?;
     match QuestionBank::read(&text) {
         Ok(_) => Some(text.into()),
         Err(error) => {
             let loc = fields.loc(name);
             // The message names the line. The text may be long and is not repeated.
-            fields.refuse(Problem::new(
+            fields.add_problem(Problem::new(
                 "question_bank",
                 loc,
                 error.to_string(),

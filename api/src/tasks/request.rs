@@ -10,7 +10,7 @@ use url::Url;
 use crate::agents::registry::AgentRegistry;
 use crate::caller::Caller;
 use crate::http::error::{ApiError, Problem};
-use crate::http::validation::Fields;
+use crate::http::validation::FieldReader;
 use crate::settings::ApiSettings;
 use crate::tasks::create::{NewTask, TaskOrigin};
 use crate::tasks::options::{OPTIONS, OptionsReader};
@@ -19,8 +19,8 @@ use crate::tasks::options::{OPTIONS, OptionsReader};
 const GITHUB: &str = "https://github.com";
 /// Agents of a request that names none.
 const DEFAULT_AGENTS: [&str; 3] = ["iflow", "claude", "gemini"];
-const LONGEST_URL: usize = 2083;
-const LONGEST_REVISION: usize = 250;
+const MAX_URL_LENGTH: usize = 2083;
+const MAX_REVISION_LENGTH: usize = 250;
 
 /// Source of the commits, as requested.
 enum RequestedSource {
@@ -40,7 +40,7 @@ enum RequestedSource {
 /// # Errors
 /// Returns all invalid fields at once (422). A valid request may still be refused (400).
 pub(crate) fn new_task(
-    mut fields: Fields,
+    mut fields: FieldReader,
     settings: &ApiSettings,
     registry: &AgentRegistry,
     caller: &Caller,
@@ -75,7 +75,7 @@ pub(crate) fn new_task(
 ///
 /// A field with its default value counts as not given. A field whose default is a setting counts as
 /// given with any value.
-pub(crate) fn request_hash(fields: &Fields) -> String {
+pub(crate) fn request_hash(fields: &FieldReader) -> String {
     let source = ["pr_url", "repo", "base", "head"].map(|name| (name, None));
     let agents = ("agents", Some(json!(DEFAULT_AGENTS)));
     let options = OPTIONS
@@ -83,7 +83,7 @@ pub(crate) fn request_hash(fields: &Fields) -> String {
         .map(|option| (option.name, option.default_value()));
     let mut hash = Sha256::new();
     for (name, default) in source.into_iter().chain([agents]).chain(options) {
-        if let Some(given) = fields.given(name)
+        if let Some(given) = fields.raw(name)
             && Some(&given) != default.as_ref()
         {
             // JSON contains no raw line ends, so different requests have different texts.
@@ -94,7 +94,7 @@ pub(crate) fn request_hash(fields: &Fields) -> String {
 }
 
 fn read_agents(
-    fields: &mut Fields,
+    fields: &mut FieldReader,
     registry: &AgentRegistry,
     trials: u64,
     most_runs: usize,
@@ -108,7 +108,7 @@ fn read_agents(
     if runs > most_runs {
         let loc = fields.loc("agents");
         let msg = format!("A task should have at most {most_runs} runs, not {runs}");
-        fields.refuse(Problem {
+        fields.add_problem(Problem {
             ctx: Some(json!({ "max_runs": most_runs, "runs": runs })),
             ..Problem::new("too_long", loc, msg, json!(agents.len()))
         });
@@ -120,21 +120,21 @@ fn read_agents(
         if !registry.accepts(agent) {
             let mut loc = fields.loc("agents");
             loc.push(json!(position));
-            fields.refuse(Problem::not_one_of(loc, &names, json!(agent)));
+            fields.add_problem(Problem::not_one_of(loc, &names, json!(agent)));
         }
     }
     agents
 }
 
-fn read_source(fields: &mut Fields) -> Option<RequestedSource> {
-    if fields.given("repo").is_none() {
+fn read_source(fields: &mut FieldReader) -> Option<RequestedSource> {
+    if fields.raw("repo").is_none() {
         return read_pull_request(fields);
     }
-    if fields.given("pr_url").is_some() {
+    if fields.raw("pr_url").is_some() {
         let loc = fields.loc("repo");
         let msg = "Give either pr_url or repo with base and head, not both";
-        let input = fields.given("repo").unwrap_or_default();
-        fields.refuse(Problem::new("value_error", loc, msg, input));
+        let input = fields.raw("repo").unwrap_or_default();
+        fields.add_problem(Problem::new("value_error", loc, msg, input));
         return None;
     }
     let path = fields.text("repo");
@@ -147,17 +147,17 @@ fn read_source(fields: &mut Fields) -> Option<RequestedSource> {
     })
 }
 
-fn read_pull_request(fields: &mut Fields) -> Option<RequestedSource> {
-    if fields.given("pr_url").is_none() {
+fn read_pull_request(fields: &mut FieldReader) -> Option<RequestedSource> {
+    if fields.raw("pr_url").is_none() {
         fields.missing("pr_url");
         return None;
     }
     let text = fields.text("pr_url")?;
-    let refused = if text.len() > LONGEST_URL {
+    let refused = if text.len() > MAX_URL_LENGTH {
         (
             "url_too_long",
-            format!("URL should have at most {LONGEST_URL} characters"),
-            json!({ "max_length": LONGEST_URL }),
+            format!("URL should have at most {MAX_URL_LENGTH} characters"),
+            json!({ "max_length": MAX_URL_LENGTH }),
         )
     } else {
         match Url::parse(&text) {
@@ -178,7 +178,7 @@ fn read_pull_request(fields: &mut Fields) -> Option<RequestedSource> {
     };
     let (kind, msg, ctx) = refused;
     let loc = fields.loc("pr_url");
-    fields.refuse(Problem {
+    fields.add_problem(Problem {
         ctx: Some(ctx),
         ..Problem::new(kind, loc, msg, json!(text))
     });
@@ -186,13 +186,13 @@ fn read_pull_request(fields: &mut Fields) -> Option<RequestedSource> {
 }
 
 /// Reads the name of a commit. git must not be able to mistake it for an option.
-fn read_revision(fields: &mut Fields, name: &str) -> Option<String> {
-    if fields.given(name).is_none() {
+fn read_revision(fields: &mut FieldReader, name: &str) -> Option<String> {
+    if fields.raw(name).is_none() {
         fields.missing(name);
         return None;
     }
     let text = fields.text(name)?;
-    let valid = (1..=LONGEST_REVISION).contains(&text.len())
+    let valid = (1..=MAX_REVISION_LENGTH).contains(&text.len())
         && !text.starts_with('-')
         && !text.contains(|letter: char| letter.is_control() || letter.is_whitespace());
     if valid {
@@ -200,7 +200,7 @@ fn read_revision(fields: &mut Fields, name: &str) -> Option<String> {
     }
     let loc = fields.loc(name);
     let msg = "Input should be the name of a commit, a branch or a tag";
-    fields.refuse(Problem::new("value_error", loc, msg, json!(text)));
+    fields.add_problem(Problem::new("value_error", loc, msg, json!(text)));
     None
 }
 
@@ -291,7 +291,7 @@ fn local_origin(
              folder that contains it, and give its absolute path"
         )));
     }
-    let refused = || ApiError::Refused(format!("{path:?} does not name a repository"));
+    let refused = || ApiError::Refused(format!("{path:?} is not the path of a repository"));
     let name = folder.file_name().and_then(|name| name.to_str());
     let repo = name.ok_or_else(refused)?.to_owned();
     let pr_url = Url::from_file_path(folder).map_err(|()| refused())?.into();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pull_request_is_read_with_and_without_what_follows_it() {
+    fn a_pull_request_url_may_have_a_suffix() {
         for text in [
             "https://github.com/acme/widgets/pull/7",
             "https://github.com/acme/widgets/pull/7/",
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exactly_a_pull_request_of_a_known_forge_is_none() {
+    fn only_pull_requests_of_known_forges_are_accepted() {
         for text in [
             "http://github.com/a/b/pull/1",
             "https://github.com.evil.example/a/b/pull/1",

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use crate::admin::audit_log::{self, Actor};
+use crate::admin::audit_log::Actor;
 use crate::tasks::create::notify_workers;
 use crate::tasks::quota::has_capacity;
 use crate::tenancy::TaskSummary;
@@ -24,26 +24,24 @@ use crate::tenancy::TaskSummary;
 /// Reason why nothing is retried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("The task has not ended; only what has ended can be tried again")]
+    #[error("The task has not ended. Only finished tasks can be retried")]
     NotEnded,
-    #[error("The task is being judged again; try again when that is done")]
+    #[error("A judging of the task is pending. Retry after it is done")]
     BeingJudged,
     #[error(
-        "No run of the task can be made again: {by_agent} failed by the agent's own fault, which is \
-         a measurement, and the others are done"
+        "Nothing to retry: {by_agent} runs failed because of the agent, which counts as \
+             a result, and all others are done"
     )]
     NothingToRetry { by_agent: usize },
-    #[error("the organisation has {0} tasks that have not ended")]
+    #[error("the organisation has {0} open tasks")]
     TooManyTasks(u64),
     #[error("The job is not dead")]
     NotDead,
-    #[error("The task is not done: only what has been answered can be judged again")]
+    #[error("The task is not done. Only finished tasks can be judged again")]
     NotDone,
-    #[error(
-        "The task was asked to be judged again since, and only the newest judging is tried again"
-    )]
+    #[error("The task has a newer judging. Only the newest one can be retried")]
     Overtaken,
-    #[error("the database did not do what was asked")]
+    #[error("database operation failed")]
     Database(#[from] DbErr),
 }
 
@@ -66,15 +64,16 @@ pub(crate) async fn retry_task(
     most: u64,
 ) -> Result<usize, Refused> {
     let transaction = platform.database.begin().await?;
-    let (count, rings) = begin_again(&transaction, platform, task, which, by, most).await?;
+    let (count, notifications) =
+        retry_runs_of(&transaction, platform, task, which, by, most).await?;
     transaction.commit().await?;
-    tracing::info!(task.id = %task.id, runs = count, "trying runs of task {} again", task.id);
+    tracing::info!(task.id = %task.id, runs = count, "retrying runs of task {}", task.id);
     platform.event_notifier.notify(task.id).await;
-    notify_workers(platform, &rings).await;
+    notify_workers(platform, &notifications).await;
     Ok(count)
 }
 
-pub(crate) async fn begin_again(
+pub(crate) async fn retry_runs_of(
     transaction: &impl ConnectionTrait,
     platform: &Platform,
     task: &TaskSummary,
@@ -216,16 +215,10 @@ pub(crate) async fn begin_again(
             .exec(transaction)
             .await?;
     }
-    let rings = queue::enqueue_all(transaction, &works).await?;
+    let notifications = queue::enqueue_all(transaction, &works).await?;
     let details = json!({ "runs": ids });
-    audit_log::record(
-        transaction,
-        by,
-        "task.retry",
-        Some(task.id.to_string()),
-        details,
-    )
-    .await?;
+    by.record(transaction, "task.retry", task.id, details)
+        .await?;
     let mut happened = vec![NewEvent {
         run: None,
         level: Level::Info,
@@ -243,12 +236,12 @@ pub(crate) async fn begin_again(
         },
     }));
     events::append(transaction, task.id, &happened, &platform.redactor).await?;
-    Ok((again.len(), rings))
+    Ok((again.len(), notifications))
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within its organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn runs_of(
     connection: &impl ConnectionTrait,
@@ -263,7 +256,7 @@ async fn runs_of(
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within its organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn open_jobs(
     connection: &impl ConnectionTrait,

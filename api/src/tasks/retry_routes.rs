@@ -29,7 +29,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
 
 /// Confirmation of a notification.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Rung {
+pub(crate) struct RunNotification {
     #[schema(value_type = String)]
     message: &'static str,
     task_id: Uuid,
@@ -39,14 +39,14 @@ pub(crate) struct Rung {
 #[utoipa::path(post, path = "/api/v1/tasks/{task_id}/run", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 200, description = "The bell was rung", body = Rung),
-        (status = 400, description = "It does not wait", body = ErrorBody),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 200, description = "Workers were notified", body = RunNotification),
+        (status = 400, description = "The task is not queued", body = ErrorBody),
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn run_task(
     State(api): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Rung>, ApiError> {
+) -> Result<Json<RunNotification>, ApiError> {
     let task = tenancy::task(&api.platform.database, &caller, &id).await?;
     if task.status != TaskStatus::Queued {
         return Err(ApiError::Refused(format!(
@@ -60,7 +60,7 @@ async fn run_task(
         .all(&api.platform.database)
         .await
         .map_err(ApiError::database("finding jobs"))?;
-    let rings: Vec<Notification> = waiting
+    let notifications: Vec<Notification> = waiting
         .into_iter()
         .map(|job| Notification {
             queue: job.queue,
@@ -68,8 +68,8 @@ async fn run_task(
             epoch: job.epoch,
         })
         .collect();
-    notify_workers(&api.platform, &rings).await;
-    Ok(Json(Rung {
+    notify_workers(&api.platform, &notifications).await;
+    Ok(Json(RunNotification {
         message: "Task execution started",
         task_id: task.id.0,
     }))
@@ -99,10 +99,10 @@ pub(crate) struct Retried {
     params(("task_id" = Uuid, Path)),
     request_body = Option<RetryRuns>,
     responses(
-        (status = 202, description = "They wait", body = Retried),
-        (status = 404, description = "There is no such task", body = ErrorBody),
-        (status = 409, description = "The task has not ended, or has no such runs", body = ErrorBody),
-        (status = 422, description = "The request is not valid", body = ErrorBody)))]
+        (status = 202, description = "The runs are queued", body = Retried),
+        (status = 404, description = "The task does not exist", body = ErrorBody),
+        (status = 409, description = "The task has not ended, or no run qualifies", body = ErrorBody),
+        (status = 422, description = "The request is invalid", body = ErrorBody)))]
 async fn retry_runs(
     State(api): State<ApiState>,
     caller: Caller,

@@ -15,10 +15,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::caller::Caller;
-use crate::http::cursor::{Cursor, asked_cursor};
+use crate::http::cursor::{Cursor, read_cursor};
 use crate::http::error::Problem;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::validation::{Body, Fields, Path, Query};
+use crate::http::validation::{Body, FieldReader, Path, Query};
 use crate::state::ApiState;
 use crate::tasks::cancel::{self, Cancelled};
 use crate::tasks::create::{self, IdempotencyKey};
@@ -45,7 +45,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[schema(example = json!({
     "pr_url": "https://github.com/OWNER/REPO/pull/1",
     "agents": ["claude", "gemini", "control-lossy:0.5"], "trials": 3}))]
-#[expect(dead_code, reason = "describes the body; `creation` reads it")]
+#[expect(dead_code, reason = "describes the body; `request` reads it")]
 pub(crate) struct CreateTask {
     /// `https://github.com/OWNER/REPO/pull/N`; this or `repo`.
     pr_url: Option<String>,
@@ -117,15 +117,14 @@ pub(crate) struct Done {
 /// Creates a task: agents are evaluated on a pull request.
 #[utoipa::path(post, path = "/api/v1/tasks", tag = "tasks", request_body = CreateTask,
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
-        description = "A name that the client gives this request, 1 to 255 visible characters: sent \
-                       again, it makes no second task, but is answered with the first one")),
+        description = "Idempotency key, 1 to 255 visible characters. A repeated request creates no \
+             second task and is answered with the first one")),
     responses(
-        (status = 201, description = "The task, waiting", body = TaskView,
+        (status = 201, description = "The queued task", body = TaskView,
             headers(("Idempotency-Replayed" = String,
-                description = "`true` where the task was made by an earlier request of this name"))),
-        (status = 400, description = "This cannot be done", body = ErrorBody),
-        (status = 422, description = "The request is not valid, or another one had its \
-            Idempotency-Key", body = ErrorBody)))]
+                description = "`true` if an earlier request with this key created the task"))),
+        (status = 400, description = "The request cannot be executed", body = ErrorBody),
+        (status = 422, description = "The request is invalid, or its Idempotency-Key belongs to another request", body = ErrorBody)))]
 async fn create_task(
     State(state): State<ApiState>,
     caller: Caller,
@@ -133,16 +132,16 @@ async fn create_task(
     Body(fields): Body,
 ) -> Result<Response, ApiError> {
     let api = &state;
-    let name = asked_key(&headers)?.map(|key| IdempotencyKey {
+    let name = read_idempotency_key(&headers)?.map(|key| IdempotencyKey {
         key,
         hash: request::request_hash(&fields),
     });
     // A repeated request is answered before validation, because settings and agents may have
     // changed.
-    if let Some(again) = made_before(api, &caller, name.as_ref()).await? {
+    if let Some(again) = earlier_response(api, &caller, name.as_ref()).await? {
         return Ok(again);
     }
-    let agents = fields.given("agents");
+    let agents = fields.raw("agents");
     let known = state.agents.registry(agents.as_ref()).await?;
     let mut new = new_task(fields, &api.settings, &known, &caller)?;
     new.name = name;
@@ -150,7 +149,7 @@ async fn create_task(
     match create::create_task(&api.platform, new.clone(), most).await {
         Ok(None) => {
             // A concurrent equal request may have created the last open task.
-            let again = made_before(api, &caller, new.name.as_ref()).await?;
+            let again = earlier_response(api, &caller, new.name.as_ref()).await?;
             again.ok_or(ApiError::TooManyTasks(most))
         }
         Ok(Some(task)) => Ok((StatusCode::CREATED, Json(TaskView::from(task))).into_response()),
@@ -159,7 +158,7 @@ async fn create_task(
             if new.name.is_some()
                 && matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) =>
         {
-            let again = made_before(api, &caller, new.name.as_ref()).await?;
+            let again = earlier_response(api, &caller, new.name.as_ref()).await?;
             again.ok_or_else(|| ApiError::database("creating a task")(error))
         }
         Err(error) => Err(ApiError::database("creating a task")(error)),
@@ -167,7 +166,7 @@ async fn create_task(
 }
 
 /// Reads the idempotency key.
-fn asked_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+fn read_idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(header) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
@@ -191,7 +190,7 @@ fn bad_key(kind: &'static str, msg: &str, given: Option<&str>) -> ApiError {
 }
 
 /// The answer to a request that was made before under the same name.
-async fn made_before(
+async fn earlier_response(
     api: &ApiState,
     caller: &Caller,
     name: Option<&IdempotencyKey>,
@@ -209,7 +208,7 @@ async fn made_before(
         return Ok(None);
     };
     if found.request_hash.as_ref() != Some(hash) || found.team_id != caller.team {
-        let msg = "The key belongs to another request; give this one a key of its own";
+        let msg = "The key belongs to a different request. Use a new key";
         return Err(bad_key("idempotency_key", msg, Some(key)));
     }
     let replayed = [(REPLAYED, "true")];
@@ -221,7 +220,7 @@ async fn made_before(
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(ListTasks),
     responses(
         (status = 200, description = "A page of tasks", body = TaskPage),
-        (status = 422, description = "The query is not valid", body = ErrorBody)))]
+        (status = 422, description = "The query is invalid", body = ErrorBody)))]
 async fn list_tasks(
     State(state): State<ApiState>,
     caller: Caller,
@@ -230,14 +229,14 @@ async fn list_tasks(
     let page = query.integer("page", 1, i64::MAX);
     let page_size = query.page_size(20);
     let filter = Filter::read(&mut query);
-    let cursor = asked_cursor(&mut query);
+    let cursor = read_cursor(&mut query);
     query.finish()?;
     let listing = || ApiError::database("listing tasks");
     let database = &state.platform.database;
     let all = filter.takes_all();
     let wanted = filter.narrow(tenancy::tasks(&caller));
     let total = if all {
-        state.totals.of(database, &caller).await
+        state.task_counts.of(database, &caller).await
     } else {
         count(database, wanted.clone()).await
     };
@@ -288,7 +287,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn read(query: &mut Fields) -> Self {
+    fn read(query: &mut FieldReader) -> Self {
         Self {
             statuses: query.words("status", &STATES),
             repo: query.text("repo"),
@@ -381,7 +380,7 @@ fn escaped(text: &str) -> String {
     params(("task_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The task", body = TaskView),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn show_task(
     State(api): State<ApiState>,
     caller: Caller,
@@ -395,9 +394,9 @@ async fn show_task(
 #[utoipa::path(delete, path = "/api/v1/tasks/{task_id}", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 200, description = "It is cancelled", body = Done),
-        (status = 400, description = "It has already ended", body = ErrorBody),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 200, description = "The task is cancelled", body = Done),
+        (status = 400, description = "The task has already ended", body = ErrorBody),
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn cancel_task(
     State(api): State<ApiState>,
     caller: Caller,

@@ -16,7 +16,7 @@ use crate::tenancy;
 
 /// Longer than any transaction that makes a task, and than clocks of hosts differ.
 const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(150);
-const KEPT: Duration = Duration::from_secs(60);
+const CACHED_FOR: Duration = Duration::from_secs(60);
 /// Organisations and teams that are remembered.
 const MOST: u64 = 10_000;
 
@@ -28,11 +28,11 @@ struct Settled {
 }
 
 /// Counts of tasks by organisation and team.
-pub(crate) struct Totals(Cache<(String, Option<String>), Settled>);
+pub(crate) struct TaskCounts(Cache<(String, Option<String>), Settled>);
 
-impl Totals {
+impl TaskCounts {
     pub(crate) fn new() -> Self {
-        let cache = Cache::builder().max_capacity(MOST).time_to_live(KEPT);
+        let cache = Cache::builder().max_capacity(MOST).time_to_live(CACHED_FOR);
         Self(cache.build())
     }
 
