@@ -3,16 +3,13 @@
 //!
 //! Prints the ids as JSON: `{"tasks": […], "jobs": […]}`.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "what is printed is what the program is for"
-)]
+#![expect(clippy::print_stdout, reason = "the program prints its result")]
 
 #[path = "../tests/support/rows.rs"]
 #[expect(
     dead_code,
     clippy::disallowed_methods,
-    reason = "tests need more of it, and look at rows whoever they belong to"
+    reason = "tests use more of it, and read rows of all organisations"
 )]
 mod rows;
 

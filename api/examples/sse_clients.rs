@@ -60,7 +60,7 @@ struct Hall {
     cut_off: AtomicUsize,
     /// All clients stay until the end, because closing ten thousand connections costs time, too.
     over: Barrier,
-    rung: Notify,
+    notified: Notify,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -80,7 +80,7 @@ async fn main() -> anyhow::Result<()> {
         heard: AtomicUsize::new(0),
         cut_off: AtomicUsize::new(0),
         over: Barrier::new(arguments.clients + 1),
-        rung: Notify::new(),
+        notified: Notify::new(),
     });
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
@@ -103,7 +103,7 @@ async fn main() -> anyhow::Result<()> {
                     hall.cut_off.load(Ordering::Relaxed) == 0,
                     "a client was cut off"
                 );
-                hall.rung.notified().await;
+                hall.notified.notified().await;
             }
             Ok(())
         };
@@ -145,7 +145,7 @@ async fn main() -> anyhow::Result<()> {
 
 #[expect(
     clippy::print_stdout,
-    reason = "what a program of the command line is for"
+    reason = "a command-line program prints its result"
 )]
 fn print(text: &str) {
     println!("{text}");
@@ -171,7 +171,7 @@ fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let line = status
         .lines()
         .find(|line| line.starts_with("VmRSS:"))
-        .context("the process tells nothing of its memory")?;
+        .context("could not read the memory of the process")?;
     let kib: u64 = line
         .split_whitespace()
         .nth(1)
@@ -213,7 +213,7 @@ fn clients(hall: &Arc<Hall>, count: usize) -> anyhow::Result<Vec<Vec<Instant>>> 
                     let heard = follow(&hall).await;
                     if heard.is_err() {
                         hall.cut_off.fetch_add(1, Ordering::Relaxed);
-                        hall.rung.notify_one();
+                        hall.notified.notify_one();
                     }
                     heard
                 })
@@ -255,7 +255,7 @@ async fn follow(hall: &Hall) -> anyhow::Result<Vec<Instant>> {
             heard.push(at);
             let before = hall.heard.fetch_add(1, Ordering::Relaxed);
             if (before + 1).is_multiple_of(hall.clients) {
-                hall.rung.notify_one();
+                hall.notified.notify_one();
             }
             if seen.ends_with(b"\n\n\r\n") {
                 seen.clear();

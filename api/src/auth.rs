@@ -26,11 +26,11 @@ use crate::caller::Caller;
 use crate::http::error::ApiError;
 use crate::settings::AuthSettings;
 use bearer::bearer_token;
-use jwks::Keys;
+use jwks::SigningKeys;
 
 /// State of authentication.
 pub(crate) struct Auth {
-    keys: Option<Keys>,
+    keys: Option<SigningKeys>,
     failed_attempts: FailedAttempts,
 }
 
@@ -38,7 +38,7 @@ impl Auth {
     /// `max_failures` is the number of failed attempts per address and minute. 0 means no limit.
     pub(crate) fn new(settings: &AuthSettings, max_failures: u32) -> Arc<Self> {
         Arc::new(Self {
-            keys: settings.jwt.clone().map(Keys::new),
+            keys: settings.jwt.clone().map(SigningKeys::new),
             failed_attempts: FailedAttempts::new(max_failures),
         })
     }
@@ -52,32 +52,32 @@ pub(crate) async fn caller_of(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Caller, ApiError> {
-    let found =
+    let result =
         if let Some(token) = bearer_token(headers).filter(|token| tokens::is_api_token(token)) {
             auth.failed_attempts.check(peer, token)?;
-            let found = match gateway::verify_proofs(settings, auth.keys.as_ref(), headers).await {
+            let result = match gateway::verify_proofs(settings, auth.keys.as_ref(), headers).await {
                 Ok(()) => tokens::caller_of(database, token).await,
                 Err(error) => Err(error),
             };
-            if found.is_ok() {
+            if result.is_ok() {
                 auth.failed_attempts.record_valid(token);
             }
-            found
+            result
         } else if settings.enabled {
             gateway::caller_of(settings, auth.keys.as_ref(), headers, peer).await
         } else {
             Ok(Caller::local())
         };
-    match found {
+    match result {
         Err(error @ ApiError::Unauthorized(_)) => {
             Err(auth.failed_attempts.record_failure(peer, error))
         }
-        found => found,
+        result => result,
     }
 }
 
 /// Returns the number of published signing keys, or `None` if gateway tokens are not configured.
 pub(crate) async fn count_keys(settings: &AuthSettings) -> Option<Result<usize, String>> {
-    let keys = Keys::new(settings.jwt.clone()?);
+    let keys = SigningKeys::new(settings.jwt.clone()?);
     Some(keys.count().await)
 }

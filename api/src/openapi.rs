@@ -54,19 +54,22 @@ pub(crate) fn head() -> OpenApiRouter<ApiState> {
 pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     options::describe(&mut document);
     let components = document.components.get_or_insert_default();
-    let header = |name: &str, what: &str| {
-        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, what)))
+    let header = |name: &str, description: &str| {
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            name,
+            description,
+        )))
     };
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("API token, created by an administrator (`mbk_…`)"))
         .build();
     components.add_security_scheme(TOKEN, SecurityScheme::Http(token));
-    let what = "With single sign-on: the secret of the gateway, together with `X-User-ID`, \
+    let description = "With single sign-on: the secret of the gateway, together with `X-User-ID`, \
          `X-Org-ID`, `X-User-Role`, `X-Team-ID` and `X-User-Email`";
-    components.add_security_scheme(GATEWAY_SECRET, header("X-Gateway-Secret", what));
-    let what = "With single sign-on: a token signed by the gateway";
-    components.add_security_scheme(GATEWAY_TOKEN, header("X-Gateway-Token", what));
+    components.add_security_scheme(GATEWAY_SECRET, header("X-Gateway-Secret", description));
+    let description = "With single sign-on: a token signed by the gateway";
+    components.add_security_scheme(GATEWAY_TOKEN, header("X-Gateway-Token", description));
     for (path, item) in &mut document.paths.paths {
         let guarded = path.starts_with("/api/");
         for (changes, operation) in [
@@ -82,7 +85,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                 }
             }
             let takes_body = operation.request_body.is_some();
-            let refusals = [
+            let errors = [
                 (
                     true,
                     "400",
@@ -109,7 +112,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                     "The database is unavailable, or the request timed out",
                 ),
             ];
-            for (may_be, status, description) in refusals {
+            for (may_be, status, description) in errors {
                 if may_be {
                     operation
                         .responses

@@ -341,8 +341,8 @@ mod tests {
         let settings = read([]).unwrap();
         assert!(settings.may_listen(([127, 0, 0, 1], 8000).into()).is_ok());
         assert!(settings.may_listen(([0, 0, 0, 0], 8000).into()).is_err());
-        let told = read([("ALLOW_PUBLIC_BIND", "true")]).unwrap();
-        assert!(told.may_listen(([0, 0, 0, 0], 8000).into()).is_ok());
+        let settings = read([("ALLOW_PUBLIC_BIND", "true")]).unwrap();
+        assert!(settings.may_listen(([0, 0, 0, 0], 8000).into()).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use entity::{
     score, task, task_event, webhook, webhook_delivery, worker,
 };
 use platform::queue::FOLLOW_UP_JOBS;
+use results::scores::StoredScore;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, Condition, DatabaseConnection, DbBackend, DbErr, DerivePartialModel, EntityTrait,
@@ -171,6 +172,20 @@ pub(crate) fn all_recalls(caller: &Caller) -> Select<recall::Entity> {
         .filter(recall::Column::Topic.eq(Topic::FreeRecall))
         .filter(recall::Column::Arm.eq(Arm::Post))
         .filter(recall::Column::BreakIndex.eq(1))
+}
+
+/// Loads the scores of a query.
+pub(crate) async fn load_scores(
+    database: &DatabaseConnection,
+    scores: Select<score::Entity>,
+) -> Result<Vec<StoredScore>, ApiError> {
+    scores
+        .select_only()
+        .columns(StoredScore::COLUMNS)
+        .into_model::<StoredScore>()
+        .all(database)
+        .await
+        .map_err(ApiError::database("listing scores"))
 }
 
 /// The judgings of a task, oldest first.

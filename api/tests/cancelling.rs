@@ -6,13 +6,36 @@ use axum::http::StatusCode;
 use domain::vocabulary::{FailureCause, JobState, Level, RunStatus, TaskStatus};
 use entity::{DeliveryId, TaskId, job};
 use platform::events::{self, Event, NewEvent};
-use platform::queue::{self, Notification, Work, lease};
+use platform::queue::lease::{self, Lease};
+use platform::queue::{self, Notification, Work};
 use sea_orm::{ActiveModelTrait, Set, TransactionTrait};
 use serde_json::json;
 
-use crate::support::with_api;
+use crate::support::{TestApi, with_api};
 
 const BODY: &str = "https://github.com/acme/widgets/pull/1";
+
+/// Creates a task by a request and returns its id, as text and parsed.
+async fn created_task(api: &TestApi) -> (String, TaskId) {
+    let body = json!({"pr_url": BODY, "agents": ["claude"]});
+    let id = api.created(&body).await;
+    let task = id.parse().expect("an id");
+    (id, task)
+}
+
+/// Claims the job of a notification as a worker.
+async fn claim(api: &TestApi, notification: &Notification) -> Lease {
+    let platform = &api.state.platform;
+    lease::claim(
+        &platform.database,
+        notification,
+        "a worker",
+        &platform.queue,
+    )
+    .await
+    .expect("a working database")
+    .expect("a due job")
+}
 
 #[tokio::test]
 async fn a_queued_task_is_cancelled_at_once() {
@@ -50,21 +73,9 @@ async fn a_queued_task_is_cancelled_at_once() {
 #[tokio::test]
 async fn runs_of_a_worker_are_left_for_it_to_end() {
     with_api(async |api| {
-        let id = api
-            .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
-            .await;
-        let task: TaskId = id.parse().unwrap();
-        let platform = &api.state.platform;
+        let (id, task) = created_task(&api).await;
         let notification = api.notifier.sent().remove(0);
-        let lease = lease::claim(
-            &platform.database,
-            &notification,
-            "a worker",
-            &platform.queue,
-        )
-        .await
-        .unwrap();
-        assert!(lease.is_some());
+        let _lease = claim(&api, &notification).await;
         let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(
@@ -84,20 +95,10 @@ async fn runs_of_a_worker_are_left_for_it_to_end() {
 #[tokio::test]
 async fn a_worker_in_the_middle_of_a_write_and_a_cancellation_do_not_wait_for_each_other() {
     with_api(async |api| {
-        let body = json!({"pr_url": BODY, "agents": ["claude"]});
-        let id = api.created(&body).await;
-        let task: TaskId = id.parse().unwrap();
+        let (id, task) = created_task(&api).await;
         let platform = &api.state.platform;
         let notification = api.notifier.sent().remove(0);
-        let lease = lease::claim(
-            &platform.database,
-            &notification,
-            "a worker",
-            &platform.queue,
-        )
-        .await
-        .unwrap()
-        .unwrap();
+        let lease = claim(&api, &notification).await;
         let transaction = platform.database.begin().await.unwrap();
         lease.fence(&transaction).await.unwrap();
         let path = format!("/api/v1/tasks/{id}");
@@ -181,10 +182,7 @@ async fn of_two_concurrent_cancellations_one_succeeds() {
 #[tokio::test]
 async fn messages_about_an_earlier_end_are_sent_all_the_same() {
     with_api(async |api| {
-        let id = api
-            .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
-            .await;
-        let task: TaskId = id.parse().unwrap();
+        let (id, task) = created_task(&api).await;
         let platform = &api.state.platform;
         let messages = [0; 2].map(|_| Work::DeliverWebhook {
             task,
@@ -193,15 +191,7 @@ async fn messages_about_an_earlier_end_are_sent_all_the_same() {
         let notifications = queue::enqueue_all(&platform.database, &messages)
             .await
             .unwrap();
-        let lease = lease::claim(
-            &platform.database,
-            &notifications[0],
-            "a worker",
-            &platform.queue,
-        )
-        .await
-        .unwrap();
-        assert!(lease.is_some());
+        let _lease = claim(&api, &notifications[0]).await;
         let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK);
         let state_of = async |notification: &Notification| {

@@ -26,7 +26,7 @@ async fn a_finished_task_is_judged_again_once_at_a_time() {
         // Until it is done there is no second one, and the old figures are shown.
         let again = api.post(&path, &json!({})).await;
         assert_eq!(again.status, 409);
-        assert!(again.text().contains("judged again already"));
+        assert!(again.text().contains("is pending already"));
         let listed = api
             .get(&format!("/api/v1/tasks/{task}/judgings"))
             .await

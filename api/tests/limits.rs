@@ -102,7 +102,11 @@ async fn an_organisation_has_only_so_many_tasks_at_once() {
         let refused = api.post("/api/v1/tasks", &body).await;
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
         assert!(refused.header("retry-after").is_some());
-        assert!(refused.text().contains("has 2 tasks"), "{}", refused.text());
+        assert!(
+            refused.text().contains("has 2 open tasks"),
+            "{}",
+            refused.text()
+        );
         api.delete(&format!("/api/v1/tasks/{first}")).await;
         api.created(&body).await;
         let many = json!({"pr_url": body["pr_url"], "agents": ["claude", "gemini"], "trials": 2});

@@ -105,7 +105,7 @@ async fn failures_of_agents_are_not_retried() {
             .await;
         assert_eq!(answer.status, StatusCode::CONFLICT);
         assert!(
-            answer.text().contains("1 failed by the agent"),
+            answer.text().contains("1 runs failed because of the agent"),
             "{}",
             answer.text()
         );

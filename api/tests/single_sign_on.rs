@@ -482,10 +482,8 @@ async fn a_team_that_only_a_header_names_takes_away_and_adds_nothing() {
     assert_eq!(seen(&red, Some("blue")).await.0, 401);
 }
 
-#[tokio::test]
-async fn of_two_proofs_both_must_be_right() {
-    let database = TestDatabase::sqlite().await.unwrap();
-    let (key, foreign) = (Key::new("a"), Key::new("a"));
+/// Starts a sign-on service with one key, and an API that accepts its tokens and the secret.
+async fn api_with_both_proofs(database: &TestDatabase, key: &Key) -> (SignOn, TestApi) {
     let sign_on = SignOn::start(vec![key.jwk()]).await;
     let url = format!("http://{}", sign_on.address);
     let settings = [
@@ -494,7 +492,15 @@ async fn of_two_proofs_both_must_be_right() {
         ("SSO_SERVICE_URL", url.as_str()),
         ("SSO_ALGORITHM", "ES256"),
     ];
-    let api = TestApi::with(&database, settings);
+    let api = TestApi::with(database, settings);
+    (sign_on, api)
+}
+
+#[tokio::test]
+async fn of_two_proofs_both_must_be_right() {
+    let database = TestDatabase::sqlite().await.unwrap();
+    let (key, foreign) = (Key::new("a"), Key::new("a"));
+    let (sign_on, api) = api_with_both_proofs(&database, &key).await;
     let secret = ("x-gateway-secret", SECRET);
     let who = [("x-user-id", "ada"), ("x-org-id", "acme")];
     let (good, bad) = (
@@ -586,15 +592,7 @@ async fn a_key_that_comes_new_is_taken_after_the_pause() {
 async fn proofs_beside_an_api_token_must_be_valid() {
     let database = TestDatabase::sqlite().await.unwrap();
     let (key, foreign) = (Key::new("a"), Key::new("a"));
-    let sign_on = SignOn::start(vec![key.jwk()]).await;
-    let url = format!("http://{}", sign_on.address);
-    let settings = [
-        GATEWAY[0],
-        GATEWAY[1],
-        ("SSO_SERVICE_URL", url.as_str()),
-        ("SSO_ALGORITHM", "ES256"),
-    ];
-    let api = TestApi::with(&database, settings);
+    let (sign_on, api) = api_with_both_proofs(&database, &key).await;
     let body = Body::from(json!({"name": "nightly"}).to_string());
     let who = ("acme", None, "admin");
     let made = api

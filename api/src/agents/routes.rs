@@ -77,20 +77,20 @@ async fn list_agents(
         .all(&api.platform.database)
         .await
         .map_err(ApiError::database("listing workers"))?;
-    let told = workers.iter().flat_map(|worker| {
+    let reports = workers.iter().flat_map(|worker| {
         reported_agents(worker)
             .into_iter()
-            .map(|found| (&worker.name, found))
+            .map(|report| (&worker.name, report))
     });
     let mut agents: Vec<AgentView> = api.known_agents.iter().map(AgentView::built_in).collect();
     let mut others: BTreeMap<String, AgentView> = BTreeMap::new();
-    for (worker, found) in told {
-        match agents.iter_mut().find(|agent| agent.name == found.name) {
-            Some(agent) => agent.add_report(worker, found),
+    for (worker, report) in reports {
+        match agents.iter_mut().find(|agent| agent.name == report.name) {
+            Some(agent) => agent.add_report(worker, report),
             None => others
-                .entry(found.name.clone())
-                .or_insert_with(|| AgentView::reported_only(&found))
-                .add_report(worker, found),
+                .entry(report.name.clone())
+                .or_insert_with(|| AgentView::reported_only(&report))
+                .add_report(worker, report),
         }
     }
     agents.extend(others.into_values());
@@ -124,18 +124,18 @@ impl AgentView {
     }
 
     /// Returns an agent that only workers report.
-    fn reported_only(found: &ReportedAgent) -> Self {
+    fn reported_only(report: &ReportedAgent) -> Self {
         Self::built_in(&KnownAgent {
-            name: found.name.clone(),
-            display_name: found.name.clone(),
-            control: found.control,
+            name: report.name.clone(),
+            display_name: report.name.clone(),
+            control: report.control,
             takes_model: false,
         })
     }
 
     /// Adds the report of one worker. A worker that has the agent takes precedence, then the first
     /// report.
-    fn add_report(&mut self, worker: &str, found: ReportedAgent) {
+    fn add_report(&mut self, worker: &str, report: ReportedAgent) {
         let ReportedAgent {
             name: _,
             display_name,
@@ -146,7 +146,7 @@ impl AgentView {
             control: _,
             default_model,
             capabilities,
-        } = found;
+        } = report;
         if let Some(display_name) = display_name {
             self.display_name = display_name;
         }

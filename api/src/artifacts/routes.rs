@@ -36,11 +36,11 @@ use crate::tenancy::TaskSummary;
 
 /// TaskFiles that can be read at any time. They contain no more than the task and its events. The list
 /// names readable files, so that a new file is protected by default.
-const OPEN: [&str; 2] = ["manifest.json", "task.log"];
+const READABLE_EARLY: [&str; 2] = ["manifest.json", "task.log"];
 /// Name that replaces the agent for files of the task itself.
 const TASK: &str = "task";
 /// Characters that need no encoding in a path segment.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
@@ -89,8 +89,8 @@ pub(crate) struct ArtifactView {
 
 /// Where a client gets a file.
 pub(crate) fn download_url(task: TaskId, agent: &str, name: &str, trial: Option<i32>) -> String {
-    let agent = utf8_percent_encode(agent, PLAIN);
-    let name = utf8_percent_encode(name, PLAIN);
+    let agent = utf8_percent_encode(agent, UNRESERVED);
+    let name = utf8_percent_encode(name, UNRESERVED);
     let base = format!("/api/v1/artifacts/{task}/{agent}/{name}");
     match trial {
         Some(trial) => format!("{base}?trial={trial}"),
@@ -100,16 +100,16 @@ pub(crate) fn download_url(task: TaskId, agent: &str, name: &str, trial: Option<
 
 /// Returns whether a file cannot be read yet.
 fn is_locked(task: &TaskSummary, name: &str) -> bool {
-    !task.status.is_final() && !OPEN.contains(&name)
+    !task.status.is_final() && !READABLE_EARLY.contains(&name)
 }
 
 /// Returns the error for a file that cannot be read yet.
-fn locked_error(task: &TaskSummary, what: &str) -> ApiError {
+fn locked_error(task: &TaskSummary, subject: &str) -> ApiError {
     ApiError::NotYet(format!(
-        "{what} can be fetched when the task has ended; it is {} now. An agent that is being \
-         measured could learn from it what it is asked. Open at any time: {}",
+        "{subject} can be fetched when the task has ended; it is {} now. An agent that is being \
+         measured could learn its questions from it. Readable at any time: {}",
         task.status,
-        OPEN.join(", ")
+        READABLE_EARLY.join(", ")
     ))
 }
 
@@ -274,7 +274,7 @@ async fn download_artifact(
     if is_locked(&task, &name) {
         return Err(locked_error(&task, &format!("Artifact {name}")));
     }
-    if is_known(&headers, &artifact) {
+    if is_cached(&headers, &artifact) {
         return Ok((StatusCode::NOT_MODIFIED, file_headers(&artifact, None)).into_response());
     }
     let range = read_range(&headers, &artifact)?;
@@ -316,7 +316,7 @@ fn etag(artifact: &artifact::Model) -> String {
 }
 
 /// Whether the client has the file already.
-fn is_known(headers: &HeaderMap, artifact: &artifact::Model) -> bool {
+fn is_cached(headers: &HeaderMap, artifact: &artifact::Model) -> bool {
     let Ok(etag) = etag(artifact).parse() else {
         return false;
     };
@@ -333,7 +333,7 @@ fn read_range(
     artifact: &artifact::Model,
 ) -> Result<Option<Range<u64>>, ApiError> {
     let size = artifact.size.unsigned_abs();
-    let Some(asked) = headers.typed_get::<headers::Range>() else {
+    let Some(requested) = headers.typed_get::<headers::Range>() else {
         return Ok(None);
     };
     let same = match headers.get(header::IF_RANGE) {
@@ -346,7 +346,7 @@ fn read_range(
     // Several ranges are never served, so they need no validation.
     if headers
         .get(header::RANGE)
-        .is_some_and(|asked| asked.as_bytes().contains(&b','))
+        .is_some_and(|requested| requested.as_bytes().contains(&b','))
     {
         return Ok(None);
     }
@@ -354,7 +354,7 @@ fn read_range(
     if suffix_length(headers).is_some_and(|length| length > size) && size > 0 {
         return Ok(Some(0..size));
     }
-    let Some((from, to)) = asked.satisfiable_ranges(size).next() else {
+    let Some((from, to)) = requested.satisfiable_ranges(size).next() else {
         return Err(ApiError::NoSuchRange(size));
     };
     let begin = match from {
@@ -377,8 +377,8 @@ fn read_range(
 
 /// Returns the length of a requested suffix.
 fn suffix_length(headers: &HeaderMap) -> Option<u64> {
-    let asked = headers.get(header::RANGE)?.to_str().ok()?;
-    let length = asked.strip_prefix("bytes=")?.trim().strip_prefix('-')?;
+    let requested = headers.get(header::RANGE)?.to_str().ok()?;
+    let length = requested.strip_prefix("bytes=")?.trim().strip_prefix('-')?;
     // A number that is too large for a computer is too large for the file as well.
     let all_digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| length.parse().unwrap_or(u64::MAX))
@@ -387,7 +387,7 @@ fn suffix_length(headers: &HeaderMap) -> Option<u64> {
 /// Returns headers that make browsers download the file. Model output never runs as a page of this
 /// site.
 fn file_headers(artifact: &artifact::Model, range: Option<Range<u64>>) -> HeaderMap {
-    let file_name = utf8_percent_encode(&artifact.name, PLAIN);
+    let file_name = utf8_percent_encode(&artifact.name, UNRESERVED);
     let size = artifact.size.unsigned_abs();
     let length = range.as_ref().map_or(size, |range| range.end - range.start);
     let mut headers = HeaderMap::new();

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::auth::bearer::bearer_token;
-use crate::auth::jwks::{Claims, Keys};
+use crate::auth::jwks::{Claims, SigningKeys};
 use crate::caller::Caller;
 use crate::http::error::ApiError;
 use platform::settings::ExposeSecret;
@@ -23,7 +23,7 @@ const ORG: HeaderName = HeaderName::from_static("x-org-id");
 const TEAM: HeaderName = HeaderName::from_static("x-team-id");
 const ROLE: HeaderName = HeaderName::from_static("x-user-role");
 /// Ids are stored with every task.
-const LONGEST: usize = 200;
+const MAX_LENGTH: usize = 200;
 
 const NO_PROOF: ApiError =
     ApiError::Unauthorized("Missing or invalid proof that the request comes from the gateway");
@@ -33,7 +33,7 @@ const CONTRADICTED: ApiError =
 /// Returns the caller that the gateway names.
 pub(crate) async fn caller_of(
     settings: &AuthSettings,
-    keys: Option<&Keys>,
+    keys: Option<&SigningKeys>,
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Caller, ApiError> {
@@ -45,7 +45,7 @@ pub(crate) async fn caller_of(
     let team = match proof.proven(&TEAM, headers, claims.team_id.as_deref())? {
         // A caller without a team sees the whole organisation, so a team only restricts it.
         None => header(&TEAM, headers)?,
-        told => told,
+        proven => proven,
     };
     let (Some(org), Some(user)) = (org, user) else {
         return Err(ApiError::Unauthorized(
@@ -105,7 +105,7 @@ impl Proof {
 /// they are ignored.
 pub(crate) async fn verify_proofs(
     settings: &AuthSettings,
-    keys: Option<&Keys>,
+    keys: Option<&SigningKeys>,
     headers: &HeaderMap,
 ) -> Result<(), ApiError> {
     if !settings.enabled {
@@ -139,7 +139,7 @@ fn has_secret(settings: &AuthSettings, headers: &HeaderMap) -> Result<bool, ApiE
 /// valid.
 async fn proof(
     settings: &AuthSettings,
-    keys: Option<&Keys>,
+    keys: Option<&SigningKeys>,
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Proof, ApiError> {
@@ -196,7 +196,7 @@ fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
 }
 
 fn within_limits(value: String) -> Result<String, ApiError> {
-    if value.len() > LONGEST || value.contains(char::is_control) {
+    if value.len() > MAX_LENGTH || value.contains(char::is_control) {
         return Err(ApiError::Unauthorized(
             "An identity header or claim is too long or contains control characters",
         ));

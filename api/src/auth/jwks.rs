@@ -1,6 +1,6 @@
 //! Verification of gateway tokens with the published keys of the sign-on service.
 //!
-//! Keys are cached for ten minutes. A token with an unknown key causes a new fetch, at most every
+//! SigningKeys are cached for ten minutes. A token with an unknown key causes a new fetch, at most every
 //! ten seconds, so that a rotation is noticed quickly and invented keys cost the service little. If
 //! the service does not respond, cached keys stay valid for a day, so that a withdrawn key expires.
 //! One request fetches; others wait only if there is no cached key.
@@ -18,15 +18,15 @@ use crate::http::error::ApiError;
 use crate::settings::auth::JwtSettings;
 
 /// Age after which keys are fetched again.
-const FRESH: Duration = Duration::from_secs(600);
+const REFRESH_AFTER: Duration = Duration::from_secs(600);
 /// Age after which keys expire if they cannot be fetched.
-const BELIEVED: Duration = Duration::from_secs(24 * 3600);
+const EXPIRES_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Between two attempts to fetch keys.
-const PAUSE: Duration = Duration::from_secs(10);
+const FETCH_INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest answer of the sign-on service.
-const LARGEST: usize = 256 * 1024;
-/// Longer tokens are none.
+/// The largest response of the sign-on service.
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
+/// Largest length of a token.
 const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
 const REFUSED: ApiError = ApiError::Unauthorized("Invalid gateway token");
@@ -42,24 +42,24 @@ pub(crate) struct Claims {
 }
 
 #[derive(Default)]
-struct Known {
+struct CachedKeys {
     /// By name; keys without one under the empty name.
     keys: HashMap<String, DecodingKey>,
     fetched: Option<Instant>,
-    asked: Option<Instant>,
+    attempted: Option<Instant>,
 }
 
 /// Verifies tokens.
-pub(crate) struct Keys {
+pub(crate) struct SigningKeys {
     settings: JwtSettings,
     client: reqwest::Client,
-    known: Mutex<Known>,
+    cached: Mutex<CachedKeys>,
     /// Held by the request that fetches.
     fetching: tokio::sync::Mutex<()>,
 }
 
 /// State of a key at a point in time.
-enum Found {
+enum KeyState {
     Fresh(DecodingKey),
     /// To be fetched again when possible; good until then.
     Aged(DecodingKey),
@@ -69,28 +69,29 @@ enum Found {
     Nothing,
 }
 
-impl Known {
-    fn find(&self, name: &str) -> Found {
+impl CachedKeys {
+    fn find(&self, name: &str) -> KeyState {
         let Some(age) = self
             .fetched
             .map(|at| at.elapsed())
-            .filter(|age| *age < BELIEVED)
+            .filter(|age| *age < EXPIRES_AFTER)
         else {
-            return Found::Nothing;
+            return KeyState::Nothing;
         };
         match self.keys.get(name) {
-            Some(key) if age < FRESH => Found::Fresh(key.clone()),
-            Some(key) => Found::Aged(key.clone()),
-            None => Found::Unknown,
+            Some(key) if age < REFRESH_AFTER => KeyState::Fresh(key.clone()),
+            Some(key) => KeyState::Aged(key.clone()),
+            None => KeyState::Unknown,
         }
     }
 
-    fn may_ask(&self) -> bool {
-        self.asked.is_none_or(|at| at.elapsed() >= PAUSE)
+    fn may_fetch(&self) -> bool {
+        self.attempted
+            .is_none_or(|at| at.elapsed() >= FETCH_INTERVAL)
     }
 }
 
-impl Keys {
+impl SigningKeys {
     pub(crate) fn new(settings: JwtSettings) -> Self {
         let client = platform::http_client::builder()
             .timeout(TIMEOUT)
@@ -100,7 +101,7 @@ impl Keys {
             settings,
             // Building fails only where the system has no random numbers; the default panics then.
             client: client.unwrap_or_default(),
-            known: Mutex::default(),
+            cached: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
         }
     }
@@ -133,24 +134,24 @@ impl Keys {
 
     /// The key of a name; none, where the service publishes others.
     async fn key(&self, name: &str) -> Result<Option<DecodingKey>, ApiError> {
-        let (found, may_ask) = self.with_known(|known| (known.find(name), known.may_ask()));
+        let (found, may_fetch) = self.with_cached(|cached| (cached.find(name), cached.may_fetch()));
         let turn = match found {
-            Found::Fresh(key) => return Ok(Some(key)),
+            KeyState::Fresh(key) => return Ok(Some(key)),
             // Another request is fetching, or fetched a moment ago.
-            Found::Aged(key) if !may_ask => return Ok(Some(key)),
-            Found::Aged(key) => match self.fetching.try_lock() {
+            KeyState::Aged(key) if !may_fetch => return Ok(Some(key)),
+            KeyState::Aged(key) => match self.fetching.try_lock() {
                 Ok(turn) => turn,
                 Err(_) => return Ok(Some(key)),
             },
-            Found::Unknown | Found::Nothing => self.fetching.lock().await,
+            KeyState::Unknown | KeyState::Nothing => self.fetching.lock().await,
         };
         // An earlier request may have fetched the key.
-        if self.with_known(|known| known.may_ask()) {
-            self.with_known(|known| known.asked = Some(Instant::now()));
+        if self.with_cached(|cached| cached.may_fetch()) {
+            self.with_cached(|cached| cached.attempted = Some(Instant::now()));
             match self.fetch().await {
-                Ok(keys) => self.with_known(|known| {
-                    known.keys = keys;
-                    known.fetched = Some(Instant::now());
+                Ok(keys) => self.with_cached(|cached| {
+                    cached.keys = keys;
+                    cached.fetched = Some(Instant::now());
                 }),
                 Err(problem) => {
                     tracing::warn!("could not fetch the keys of the sign-on service: {problem}");
@@ -158,15 +159,15 @@ impl Keys {
             }
         }
         drop(turn);
-        match self.with_known(|known| known.find(name)) {
-            Found::Fresh(key) | Found::Aged(key) => Ok(Some(key)),
-            Found::Unknown => Ok(None),
-            Found::Nothing => Err(ApiError::NoKeys),
+        match self.with_cached(|cached| cached.find(name)) {
+            KeyState::Fresh(key) | KeyState::Aged(key) => Ok(Some(key)),
+            KeyState::Unknown => Ok(None),
+            KeyState::Nothing => Err(ApiError::NoKeys),
         }
     }
 
-    fn with_known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
-        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_cached<T>(&self, look: impl FnOnce(&mut CachedKeys) -> T) -> T {
+        look(&mut self.cached.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the number of published keys.
@@ -178,16 +179,16 @@ impl Keys {
     }
 
     async fn fetch(&self) -> Result<HashMap<String, DecodingKey>, String> {
-        let told = |error: reqwest::Error| chain(&error.without_url());
+        let describe = |error: reqwest::Error| chain(&error.without_url());
         let url = self.settings.keys_url.clone();
-        let mut answer = self.client.get(url).send().await.map_err(told)?;
-        if !answer.status().is_success() {
-            return Err(format!("the response has status {}", answer.status()));
+        let mut response = self.client.get(url).send().await.map_err(describe)?;
+        if !response.status().is_success() {
+            return Err(format!("the response has status {}", response.status()));
         }
         let mut bytes = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(told)? {
+        while let Some(piece) = response.chunk().await.map_err(describe)? {
             bytes.extend_from_slice(&piece);
-            if bytes.len() > LARGEST {
+            if bytes.len() > MAX_RESPONSE_BYTES {
                 return Err("the response is too large".to_owned());
             }
         }
@@ -215,17 +216,23 @@ mod tests {
 
     #[test]
     fn keys_that_cannot_be_fetched_again_are_believed_for_a_day() {
-        let known = |age: Duration| Known {
+        let cached = |age: Duration| CachedKeys {
             keys: HashMap::from([("a".to_owned(), DecodingKey::from_secret(b"key"))]),
             fetched: Instant::now().checked_sub(age),
-            asked: None,
+            attempted: None,
         };
-        assert!(matches!(known(FRESH / 2).find("a"), Found::Fresh(_)));
-        assert!(matches!(known(FRESH).find("a"), Found::Aged(_)));
-        assert!(matches!(known(FRESH).find("b"), Found::Unknown));
+        assert!(matches!(
+            cached(REFRESH_AFTER / 2).find("a"),
+            KeyState::Fresh(_)
+        ));
+        assert!(matches!(cached(REFRESH_AFTER).find("a"), KeyState::Aged(_)));
+        assert!(matches!(cached(REFRESH_AFTER).find("b"), KeyState::Unknown));
         let hour = Duration::from_secs(3600);
-        assert!(matches!(known(BELIEVED - hour).find("a"), Found::Aged(_)));
-        assert!(matches!(known(BELIEVED).find("a"), Found::Nothing));
-        assert!(matches!(Known::default().find("a"), Found::Nothing));
+        assert!(matches!(
+            cached(EXPIRES_AFTER - hour).find("a"),
+            KeyState::Aged(_)
+        ));
+        assert!(matches!(cached(EXPIRES_AFTER).find("a"), KeyState::Nothing));
+        assert!(matches!(CachedKeys::default().find("a"), KeyState::Nothing));
     }
 }

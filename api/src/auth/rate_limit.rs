@@ -18,14 +18,14 @@ use crate::caller::Caller;
 use crate::http::error::ApiError;
 
 /// Number of requests between two removals of idle callers.
-const FORGET_EVERY: u32 = 10_000;
+const CLEANUP_INTERVAL: u32 = 10_000;
 /// TaskFiles of a task are fetched one by one; they are not counted, as before.
-const FILES: &str = "/api/v1/artifacts/";
+const ARTIFACTS_PATH: &str = "/api/v1/artifacts/";
 
 /// Counts.
 pub(crate) struct RequestRateLimit {
     per_minute: u32,
-    here: Option<DefaultKeyedRateLimiter<String>>,
+    local: Option<DefaultKeyedRateLimiter<String>>,
     shared: Option<SharedRateLimit>,
     counted: AtomicU32,
 }
@@ -36,7 +36,7 @@ impl RequestRateLimit {
         let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
         Self {
             per_minute,
-            here: quota.map(RateLimiter::keyed),
+            local: quota.map(RateLimiter::keyed),
             shared,
             counted: AtomicU32::new(0),
         }
@@ -49,7 +49,7 @@ impl RequestRateLimit {
         peer: Option<SocketAddr>,
         path: &str,
     ) -> Result<(), ApiError> {
-        let Some(here) = &self.here else {
+        let Some(local) = &self.local else {
             return Ok(());
         };
         if is_file(path) {
@@ -68,10 +68,10 @@ impl RequestRateLimit {
                 }
             }
         }
-        if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            here.retain_recent();
+        if self.counted.fetch_add(1, Ordering::Relaxed) % CLEANUP_INTERVAL == CLEANUP_INTERVAL - 1 {
+            local.retain_recent();
         }
-        here.check_key(&key).map_err(|refused| {
+        local.check_key(&key).map_err(|refused| {
             let wait = refused.wait_time_from(DefaultClock::default().now());
             ApiError::TooMany(wait.max(Duration::from_millis(1)))
         })
@@ -81,7 +81,7 @@ impl RequestRateLimit {
 /// Whether a path leads to files that are not counted: all but bundles, which are all files of a task at
 /// once.
 fn is_file(path: &str) -> bool {
-    path.strip_prefix(FILES).is_some_and(|rest| {
+    path.strip_prefix(ARTIFACTS_PATH).is_some_and(|rest| {
         let mut parts = rest.split('/').filter(|part| !part.is_empty()).skip(1);
         (parts.next(), parts.next()) != (Some("bundle"), None)
     })
@@ -90,10 +90,10 @@ fn is_file(path: &str) -> bool {
 /// Returns the key that identifies a caller. Forwarded addresses are ignored, because clients can
 /// forge them.
 fn key(caller: &Caller, peer: Option<SocketAddr>) -> String {
-    let who = caller.id.as_deref().unwrap_or_default();
+    let id = caller.id.as_deref().unwrap_or_default();
     match caller.kind {
-        ActorKind::Token => format!("token:{who}"),
-        ActorKind::User => format!("user:{}:{who}", caller.org),
+        ActorKind::Token => format!("token:{id}"),
+        ActorKind::User => format!("user:{}:{id}", caller.org),
         ActorKind::Local | ActorKind::System => match peer {
             Some(peer) => format!("peer:{}", peer.ip().to_canonical()),
             None => "local".to_owned(),

@@ -73,21 +73,21 @@ async fn stream_events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = read_after(&mut query, &headers);
-    let wanted = read_filter(&mut query);
+    let filter = read_filter(&mut query);
     query.finish()?;
     let database = &state.platform.database;
     let task = tenancy::task(database, &caller, &id).await?;
-    let place = place_of(database, &task, after, None)
+    let position = position_of(database, &task, after, None)
         .await
         .map_err(ApiError::database("reading events"))?;
-    let Place::At(after) = place else {
+    let Position::At(after) = position else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    sse::follow(&state, &caller, &task, Followed::Task, wanted, after)
+    sse::follow(&state, &caller, &task, Followed::Task, filter, after)
 }
 
 /// Position from which a client continues.
-enum Place {
+enum Position {
     /// After this event.
     At(i64),
     /// The client has received the end. It gets 204, or a browser would reconnect forever.
@@ -95,17 +95,17 @@ enum Place {
 }
 
 /// Returns the position of a client. `runs` are the runs, with statuses, that end the stream.
-async fn place_of(
+async fn position_of(
     database: &DatabaseConnection,
     task: &TaskSummary,
     after: i64,
     runs: Option<&[(RunId, RunStatus)]>,
-) -> Result<Place, DbErr> {
+) -> Result<Position, DbErr> {
     let (newest, kind) = tenancy::newest_event(database, task.id)
         .await?
         .unwrap_or_default();
     if kind == "completed" && after >= newest {
-        return Ok(Place::Over);
+        return Ok(Position::Over);
     }
     // No event has a larger number yet. A stream that ended without a final event used the number
     // after all events.
@@ -113,17 +113,17 @@ async fn place_of(
         && task.status.is_final()
         && tenancy::open_jobs(database, task.id).await? == 0;
     if abandoned {
-        return Ok(Place::Over);
+        return Ok(Position::Over);
     }
     if let Some(runs) = runs
         && runs.iter().all(|(_, status)| status.is_final())
     {
         let ids: Vec<RunId> = runs.iter().map(|(run, _)| *run).collect();
         if after > tenancy::newest_event_of(database, task.id, &ids).await? {
-            return Ok(Place::Over);
+            return Ok(Position::Over);
         }
     }
-    Ok(Place::At(after.min(newest)))
+    Ok(Position::At(after.min(newest)))
 }
 
 /// Follows one agent of a task until its runs have ended.
@@ -196,17 +196,17 @@ async fn follow_agent(
     headers: &HeaderMap,
     log_type: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let wanted = read_filter(&mut query);
+    let filter = read_filter(&mut query);
     let after = read_after(&mut query, headers);
     let trial = read_trial(&mut query);
     query.finish()?;
     let database = &state.platform.database;
     let task = tenancy::task(database, caller, id).await?;
-    let mut of_agent = tenancy::runs_of(&task).filter(agent_run::Column::Agent.eq(&agent));
+    let mut query_of_agent = tenancy::runs_of(&task).filter(agent_run::Column::Agent.eq(&agent));
     if let Some(trial) = trial {
-        of_agent = of_agent.filter(agent_run::Column::Trial.eq(trial));
+        query_of_agent = query_of_agent.filter(agent_run::Column::Trial.eq(trial));
     }
-    let runs: Vec<(RunId, RunStatus)> = of_agent
+    let runs: Vec<(RunId, RunStatus)> = query_of_agent
         .select_only()
         .columns([agent_run::Column::Id, agent_run::Column::Status])
         .into_tuple()
@@ -216,10 +216,10 @@ async fn follow_agent(
     if runs.is_empty() {
         return Err(ApiError::NotFound("Agent not found in task".to_owned()));
     }
-    let place = place_of(database, &task, after, Some(&runs))
+    let position = position_of(database, &task, after, Some(&runs))
         .await
         .map_err(ApiError::database("reading events"))?;
-    let Place::At(after) = place else {
+    let Position::At(after) = position else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let runs = runs.into_iter().map(|(run, _)| run).collect();
@@ -229,7 +229,7 @@ async fn follow_agent(
         runs,
         log_type,
     };
-    sse::follow(state, caller, &task, followed, wanted, after)
+    sse::follow(state, caller, &task, followed, filter, after)
 }
 
 /// Reads the filter of events.

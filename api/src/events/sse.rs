@@ -30,7 +30,7 @@ const HEARTBEAT_COMMENT: Bytes = Bytes::from_static(b": heartbeat\n\n");
 /// Delay before a disconnected client reconnects.
 const RETRY_DELAY: &str = "retry: 2000\n";
 /// Consecutive database failures that end a stream.
-const TIMEOUT: u32 = 30;
+const MAX_FAILURES: u32 = 30;
 
 /// Scope of a stream, and its end.
 pub(crate) enum Followed {
@@ -55,7 +55,7 @@ pub(crate) struct EventFilter {
 }
 
 impl EventFilter {
-    fn takes(&self, frame: &Frame) -> bool {
+    fn matches(&self, frame: &Frame) -> bool {
         let loud = self.level.is_none_or(|least| frame.level >= least);
         let named = self.kinds.is_empty() || self.kinds.contains(&frame.kind);
         (loud && named) || frame.kind == "completed"
@@ -71,10 +71,10 @@ pub(crate) fn follow(
     caller: &Caller,
     task: &TaskSummary,
     followed: Followed,
-    wanted: EventFilter,
+    filter: EventFilter,
     after: i64,
 ) -> Result<Response, ApiError> {
-    let permit = state.stream_quota.take(caller)?;
+    let permit = state.stream_quota.acquire(caller)?;
     let events = Follow {
         permit: permit.map(|permit| (permit, state.platform.database.clone())),
         reader: state
@@ -82,7 +82,7 @@ pub(crate) fn follow(
             .reader(task.id, after, matches!(followed, Followed::Runs { .. })),
         task: task.id,
         followed,
-        wanted,
+        filter,
         stopping: state.stopping.clone(),
     }
     .events();
@@ -99,7 +99,7 @@ pub(crate) fn follow(
 struct Follow {
     task: TaskId,
     followed: Followed,
-    wanted: EventFilter,
+    filter: EventFilter,
     reader: EventReader,
     /// Place in the quota, held while the stream is open, and the database that validates it.
     permit: Option<(StreamPermit, DatabaseConnection)>,
@@ -117,19 +117,19 @@ impl Follow {
             let mut beats = tokio::time::interval(HEARTBEAT);
             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
             beats.reset();
-            let mut looked = Instant::now();
+            let mut last_check = Instant::now();
             loop {
                 // Also checked if events arrive so fast that no heartbeat is due.
-                if looked.elapsed() >= HEARTBEAT {
+                if last_check.elapsed() >= HEARTBEAT {
                     if !self.may_follow().await {
                         return;
                     }
-                    looked = Instant::now();
+                    last_check = Instant::now();
                 }
                 match self.reader.next().await {
                     Ok(ReadResult::Frames(frames, newest)) => {
                         failures = 0;
-                        let bytes = self.gather(&frames);
+                        let bytes = self.encode_matching(&frames);
                         // A task that was tried again has ended before.
                         let is_over = newest
                             && frames.last().is_some_and(|last| last.kind == "completed");
@@ -168,7 +168,7 @@ impl Follow {
                     Err(error) => {
                         failures += 1;
                         tracing::warn!(error = chain(&error), failures, "could not read events for a stream");
-                        if failures >= TIMEOUT {
+                        if failures >= MAX_FAILURES {
                             return;
                         }
                         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -197,10 +197,10 @@ impl Follow {
     }
 
     /// Returns the bytes of the events that match.
-    fn gather(&self, frames: &[std::sync::Arc<Frame>]) -> Bytes {
+    fn encode_matching(&self, frames: &[std::sync::Arc<Frame>]) -> Bytes {
         let mut sent = frames
             .iter()
-            .filter(|frame| self.covers(frame) && self.wanted.takes(frame));
+            .filter(|frame| self.covers(frame) && self.filter.matches(frame));
         // A single event needs no copy.
         match (sent.next(), sent.next()) {
             (None, _) => Bytes::new(),

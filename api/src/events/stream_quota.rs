@@ -27,7 +27,7 @@ const CHECK_VALID_FOR: Duration = Duration::from_secs(10);
 /// Open streams by caller. Cloning it is cheap.
 #[derive(Clone)]
 pub(crate) struct StreamQuota {
-    most: Option<usize>,
+    max: Option<usize>,
     followers: Arc<Mutex<HashMap<String, Arc<Follower>>>>,
 }
 
@@ -37,7 +37,7 @@ struct Follower {
     token: Option<TokenId>,
     /// Changed under the lock of all followers.
     streams: AtomicUsize,
-    looked_up: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    checked: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 /// One place in the quota. Dropping it frees the place.
@@ -47,10 +47,10 @@ pub(crate) struct StreamPermit {
 }
 
 impl StreamQuota {
-    /// `most`: [`LimitSettings::streams_per_caller`].
-    pub(crate) fn new(most: Option<usize>) -> Self {
+    /// `max`: [`LimitSettings::streams_per_caller`].
+    pub(crate) fn new(max: Option<usize>) -> Self {
         Self {
-            most,
+            max,
             followers: Arc::default(),
         }
     }
@@ -59,30 +59,30 @@ impl StreamQuota {
     ///
     /// # Errors
     /// The caller follows too many.
-    pub(crate) fn take(&self, caller: &Caller) -> Result<Option<StreamPermit>, ApiError> {
-        let most = match (caller.kind, self.most) {
+    pub(crate) fn acquire(&self, caller: &Caller) -> Result<Option<StreamPermit>, ApiError> {
+        let max = match (caller.kind, self.max) {
             (ActorKind::Local, None | Some(0)) => return Ok(None),
             (_, Some(0)) => usize::MAX,
             (_, None) => LimitSettings::STREAMS,
-            (_, Some(most)) => most,
+            (_, Some(max)) => max,
         };
-        let who = caller.id.as_deref().unwrap_or_default();
-        let key = format!("{}:{}:{who}", caller.kind, caller.org);
+        let id = caller.id.as_deref().unwrap_or_default();
+        let key = format!("{}:{}:{id}", caller.kind, caller.org);
         let mut followers = self.followers();
         let follower = followers.entry(key).or_insert_with_key(|key| {
             Arc::new(Follower {
                 key: key.clone(),
                 token: match caller.kind {
-                    ActorKind::Token => who.parse().ok(),
+                    ActorKind::Token => id.parse().ok(),
                     ActorKind::Local | ActorKind::User | ActorKind::System => None,
                 },
                 streams: 0.into(),
-                looked_up: tokio::sync::Mutex::default(),
+                checked: tokio::sync::Mutex::default(),
             })
         });
         let streams = follower.streams.load(Relaxed);
-        if streams >= most {
-            return Err(ApiError::TooManyStreams(most));
+        if streams >= max {
+            return Err(ApiError::TooManyStreams(max));
         }
         let follower = Arc::clone(follower);
         follower.streams.store(streams + 1, Relaxed);
@@ -107,8 +107,8 @@ impl StreamPermit {
         let Some(token) = self.follower.token else {
             return true;
         };
-        let mut looked_up = self.follower.looked_up.lock().await;
-        if let Some((at, good)) = *looked_up
+        let mut checked = self.follower.checked.lock().await;
+        if let Some((at, good)) = *checked
             && at.elapsed() < CHECK_VALID_FOR
         {
             return good;
@@ -122,7 +122,7 @@ impl StreamPermit {
                 true
             }
         };
-        *looked_up = Some((Instant::now(), good));
+        *checked = Some((Instant::now(), good));
         good
     }
 }

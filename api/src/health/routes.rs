@@ -327,19 +327,19 @@ fn worker_figures(
 /// An agent is available if any living worker has it.
 fn agent_figures(workers: &[worker::Model]) -> AgentFigures {
     let mut agents: BTreeMap<String, AgentHealth> = BTreeMap::new();
-    for found in workers.iter().flat_map(reported_agents) {
-        let seen = AgentHealth {
+    for report in workers.iter().flat_map(reported_agents) {
+        let health = AgentHealth {
             registered: true,
-            available: found.available,
+            available: report.available,
             version_info: VersionInfo {
-                version: found.version,
+                version: report.version,
             },
             // This endpoint is public, and reports of workers contain paths of their machines.
-            error: found.problem.map(|_| UNUSABLE.to_owned()),
+            error: report.problem.map(|_| UNUSABLE.to_owned()),
         };
-        let known = agents.entry(found.name).or_insert_with(|| seen.clone());
-        if seen.available && !known.available {
-            *known = seen;
+        let known = agents.entry(report.name).or_insert_with(|| health.clone());
+        if health.available && !known.available {
+            *known = health;
         }
     }
     AgentFigures {

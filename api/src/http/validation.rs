@@ -37,7 +37,12 @@ impl FieldReader {
         }
     }
 
-    /// Notes a problem.
+    /// A body without fields.
+    pub(crate) fn empty() -> Self {
+        Self::new("body", Map::new())
+    }
+
+    /// Reports a problem.
     pub(crate) fn add_problem(&mut self, problem: Problem) {
         if self.is_full() {
             self.more = true;
@@ -372,11 +377,8 @@ impl<S: Send + Sync> FromRequest<S> for OptionalBody {
         let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state)
             .await
             .map_err(|_| ApiError::TooLarge)?;
-        if bytes.is_empty() {
-            return Ok(Self(FieldReader::new("body", Map::new())));
-        }
-        if bytes.as_ref() == b"null" {
-            return Ok(Self(FieldReader::new("body", Map::new())));
+        if bytes.is_empty() || bytes.as_ref() == b"null" {
+            return Ok(Self(FieldReader::empty()));
         }
         let request = Request::from_parts(parts, axum::body::Body::from(bytes));
         Body::from_request(request, state)

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use domain::vocabulary::JudgingStatus;
 use entity::{RunId, judging, recall};
 use results::scores::StoredScore;
-use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -270,13 +270,7 @@ async fn show_judging(
         .all(database)
         .await
         .map_err(ApiError::database("listing runs"))?;
-    let scores = tenancy::scores_of_judging(&task, number)
-        .select_only()
-        .columns(StoredScore::COLUMNS)
-        .into_model::<StoredScore>()
-        .all(database)
-        .await
-        .map_err(ApiError::database("listing scores"))?;
+    let scores = tenancy::load_scores(database, tenancy::scores_of_judging(&task, number)).await?;
     let recalls = tenancy::recalls_of_judging(&task, number)
         .all(database)
         .await

@@ -12,7 +12,7 @@ use results::ranking::{
     OverallFilter, OverallOptions, RankedRun, RecallRow, RunRow, SelectedTasks, TaskRow,
     overall_leaderboard, ranking_recalls,
 };
-use results::scores::{StoredScore, scores_by_run};
+use results::scores::scores_by_run;
 use sea_orm::{ColumnTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -161,14 +161,11 @@ async fn load_runs(
         .all(database)
         .await
         .map_err(ApiError::database("listing runs"))?;
-    let scores = filter
-        .matching_runs(tenancy::all_scores(caller).filter(in_tasks()))
-        .select_only()
-        .columns(StoredScore::COLUMNS)
-        .into_model::<StoredScore>()
-        .all(database)
-        .await
-        .map_err(ApiError::database("listing scores"))?;
+    let scores = tenancy::load_scores(
+        database,
+        filter.matching_runs(tenancy::all_scores(caller).filter(in_tasks())),
+    )
+    .await?;
     let recalls = filter
         .matching_runs(tenancy::all_recalls(caller).filter(in_tasks()))
         .filter(recall::Column::Recall.is_not_null())

@@ -6,6 +6,7 @@ use utoipa::openapi::OpenApi;
 use crate::state::ApiState;
 
 /// Path of the OpenAPI document.
+#[cfg(feature = "swagger")]
 const DOCUMENT: &str = "/openapi.json";
 
 /// Returns the routes of the document and its pages. The pages load nothing from other hosts.
@@ -50,5 +51,5 @@ pub(crate) fn pages(document: OpenApi) -> Router<ApiState> {
     use axum::Json;
     use axum::routing::get;
 
-    Router::new().route(DOCUMENT, get(async move || Json(document)))
+    Router::new().route("/openapi.json", get(async move || Json(document)))
 }

@@ -49,8 +49,8 @@ pub(crate) fn complete(operation: &mut Operation) {
             "416" => Some(("Content-Range", "Length of the file: `bytes */10`")),
             _ => None,
         };
-        if let Some((name, what)) = other {
-            add_header(response, name, what);
+        if let Some((name, description)) = other {
+            add_header(response, name, description);
         }
         for (kind, content) in &mut response.content {
             let RefOr::T(content) = content else { continue };
@@ -59,9 +59,9 @@ pub(crate) fn complete(operation: &mut Operation) {
     }
 }
 
-fn add_header(response: &mut Response, name: &str, what: &str) {
+fn add_header(response: &mut Response, name: &str, description: &str) {
     let mut header = Header::new(ObjectBuilder::new().schema_type(Type::String));
-    header.description = Some(what.to_owned());
+    header.description = Some(description.to_owned());
     response
         .headers
         .entry(name.to_owned())
@@ -107,10 +107,10 @@ fn bytes() -> ObjectBuilder {
 
 /// Returns the schema of one event. A whole stream has no schema.
 fn event() -> RefOr<Schema> {
-    let text = |what: &str| {
+    let text = |description: &str| {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some(what))
+            .description(Some(description))
     };
     let data =
         text("JSON with `type`, `level`, `timestamp`, `task_id`, `message` and fields of the kind")
@@ -159,7 +159,7 @@ fn refused(status: &str, operation: &str) -> Option<Value> {
         ("409", "download_artifact" | "download_bundle") => (
             "Conflict",
             "The bundle can be fetched when the task has ended; it is running now. An agent that \
-             is being measured could learn from it what it is asked. Open at any time: \
+             is being measured could learn its questions from it. Readable at any time: \
              manifest.json, task.log",
         ),
         ("409", _) => (

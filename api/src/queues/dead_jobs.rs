@@ -21,7 +21,7 @@ pub(crate) async fn retry_job(
     task: &TaskSummary,
     dead: &job::Model,
     by: &Actor,
-    most: u64,
+    max_active: u64,
 ) -> Result<(), Refused> {
     if dead.state != JobState::Failed {
         return Err(Refused::NotDead);
@@ -37,20 +37,27 @@ pub(crate) async fn retry_job(
     let notifications = match &work {
         Work::PrepareTask { .. } | Work::FinishTask { .. } => {
             let all = Which::Agents(Vec::new());
-            retry_runs_of(&transaction, platform, task, &all, by, most)
+            retry_runs_of(&transaction, platform, task, &all, by, max_active)
                 .await?
                 .1
         }
         Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
-            retry_runs_of(&transaction, platform, task, &Which::Run(*run), by, most)
-                .await?
-                .1
+            retry_runs_of(
+                &transaction,
+                platform,
+                task,
+                &Which::Run(*run),
+                by,
+                max_active,
+            )
+            .await?
+            .1
         }
         Work::JudgeTask { judging, .. } => {
             if !remove(&transaction, dead.id).await? {
                 return Err(Refused::NotDead);
             }
-            judge_once_more(&transaction, task.id, *judging, now).await?;
+            requeue_judging(&transaction, task.id, *judging, now).await?;
             vec![queue::enqueue(&transaction, &work).await?]
         }
         Work::DeliverWebhook { delivery, .. } => {
@@ -80,7 +87,7 @@ pub(crate) async fn retry_job(
 
 /// Returns a failed judging to the queue. It must be the newest one, or it would hide a newer one.
 /// It needs a task that is done, because retried runs have no results yet.
-async fn judge_once_more(
+async fn requeue_judging(
     transaction: &impl ConnectionTrait,
     task: TaskId,
     number: i32,

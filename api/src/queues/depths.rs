@@ -36,10 +36,10 @@ pub(crate) struct Counted {
 type Row = (String, JobState, i64, i64, Option<DateTime<Utc>>);
 
 /// Organisation and team, or `None` for the whole installation.
-type Whose = Option<(String, Option<String>)>;
+type Scope = Option<(String, Option<String>)>;
 
 /// The jobs that have ended, as they were counted last.
-pub(crate) struct JobCounts(Cache<Whose, Arc<[Counted]>>);
+pub(crate) struct JobCounts(Cache<Scope, Arc<[Counted]>>);
 
 impl JobCounts {
     pub(crate) fn new() -> Self {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use entity::{RunId, agent_run, artifact, score};
 use results::scores::StoredScore;
-use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -234,13 +234,7 @@ async fn records_by_run(
         .all(database)
         .await
         .map_err(ApiError::database("listing artifacts"))?;
-    let scores = scores
-        .select_only()
-        .columns(StoredScore::COLUMNS)
-        .into_model::<StoredScore>()
-        .all(database)
-        .await
-        .map_err(ApiError::database("listing scores"))?;
+    let scores = tenancy::load_scores(database, scores).await?;
     let mut records: HashMap<RunId, RunRecords> = HashMap::new();
     for artifact in artifacts {
         if let Some(run) = artifact.run_id {

@@ -19,7 +19,7 @@ use crate::tasks::create::{notify_workers, now};
 
 /// Outcome of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
+pub(crate) enum Cancelled {
     Yes,
     /// The task had ended before.
     TooLate,
@@ -30,7 +30,7 @@ pub enum Cancelled {
 ///
 /// The task becomes `cancelled`, and so do all runs without a worker. A worker ends its own runs.
 /// If no worker holds a run, this function writes the event `completed`.
-pub async fn cancel_task(
+pub(crate) async fn cancel_task(
     platform: &Platform,
     task: TaskId,
     by: &Actor,
@@ -62,14 +62,14 @@ pub async fn cancel_task(
             Cancelled::NoSuchTask
         });
     }
-    let mut happened = vec![NewEvent {
+    let mut new_events = vec![NewEvent {
         run: None,
         level: Level::Info,
         event: Event::CancelRequested { by: by.id.clone() },
     }];
-    happened.extend(cancel_runs(&transaction, task, now).await?);
+    new_events.extend(cancel_runs(&transaction, task, now).await?);
     if held == 0 {
-        happened.push(NewEvent {
+        new_events.push(NewEvent {
             run: None,
             level: Level::Info,
             event: Event::Completed {
@@ -80,7 +80,7 @@ pub async fn cancel_task(
     }
     by.record(&transaction, "task.cancel", task, json!({}))
         .await?;
-    events::append(&transaction, task, &happened, &platform.redactor).await?;
+    events::append(&transaction, task, &new_events, &platform.redactor).await?;
     let notifications = if held == 0 {
         webhooks::enqueue_deliveries(&transaction, task).await?
     } else {

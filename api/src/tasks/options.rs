@@ -584,3 +584,63 @@ impl<const COMMON: bool> Args for OptionFlags<COMMON> {
         Self::augment_args(command)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Evaluation {
+        #[command(flatten)]
+        options: EvaluationFlags,
+        #[command(flatten)]
+        common: CommonFlags,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Map<String, Value>, clap::Error> {
+        let arguments = std::iter::once(&"eval").chain(arguments);
+        let parsed = Evaluation::try_parse_from(arguments)?;
+        let mut request = parsed.options.0;
+        request.extend(parsed.common.0);
+        Ok(request)
+    }
+
+    #[test]
+    fn flags_are_fields_of_a_request() {
+        let request = parse(&[
+            "--context-tokens",
+            "5000",
+            "--rubric",
+            "AR,SF",
+            "--seed",
+            "-3",
+        ]);
+        let request = request.unwrap();
+        assert_eq!(request["target_context_tokens"], 5000);
+        assert_eq!(request["rubric"], json!(["AR", "SF"]));
+        assert_eq!(request["seed"], -3);
+        assert_eq!(request["trials"], 3);
+        assert_eq!(request["open_questions"], true);
+        assert!(!request.contains_key("max_files"));
+    }
+
+    #[test]
+    fn an_invalid_flag_is_refused() {
+        for arguments in [["--breaks", "11"], ["--rubric", "XX"], ["--trials", "0"]] {
+            assert!(parse(&arguments).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_valid() {
+        let mut fields = FieldReader::empty();
+        let mut options = OptionsReader::default();
+        options.read_rest(&mut fields);
+        let options = options.finish(50).unwrap();
+        assert_eq!((options.trials, options.max_files), (1, 50));
+        assert_eq!(options.rubric, Dimension::ALL);
+        assert_eq!(options.target_context_tokens, None);
+    }
+}

@@ -220,11 +220,11 @@ fn no_pull_request(settings: &ApiSettings) -> ApiError {
 
 fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Result<TaskOrigin, ApiError> {
     let (owner, name, number) = pull_request_of(url).ok_or_else(|| no_pull_request(settings))?;
-    let known = settings
+    let forge = settings
         .forge_urls
         .iter()
         .find(|forge| Url::parse(forge).is_ok_and(|forge| forge.origin() == url.origin()));
-    let Some(base_url) = known else {
+    let Some(base_url) = forge else {
         // With GitHub alone, the recorded message of the first service explains the problem.
         return Err(if settings.forge_urls == [GITHUB] {
             no_pull_request(settings)

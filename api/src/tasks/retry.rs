@@ -45,7 +45,7 @@ pub(crate) enum Refused {
     Database(#[from] DbErr),
 }
 
-/// Which runs to make again.
+/// Runs to retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
     /// All runs of the named agents without a measurement. An empty list means all agents.
@@ -54,18 +54,18 @@ pub(crate) enum Which {
 }
 
 /// Retries the runs of a finished task that were cancelled or failed for a reason other than the
-/// agent. Returns their number. The organisation may have at most `most` open tasks afterwards. 0
+/// agent. Returns their number. The organisation may have at max_active `max_active` open tasks afterwards. 0
 /// means no limit.
 pub(crate) async fn retry_task(
     platform: &Platform,
     task: &TaskSummary,
     which: &Which,
     by: &Actor,
-    most: u64,
+    max_active: u64,
 ) -> Result<usize, Refused> {
     let transaction = platform.database.begin().await?;
     let (count, notifications) =
-        retry_runs_of(&transaction, platform, task, which, by, most).await?;
+        retry_runs_of(&transaction, platform, task, which, by, max_active).await?;
     transaction.commit().await?;
     tracing::info!(task.id = %task.id, runs = count, "retrying runs of task {}", task.id);
     platform.event_notifier.notify(task.id).await;
@@ -79,7 +79,7 @@ pub(crate) async fn retry_runs_of(
     task: &TaskSummary,
     which: &Which,
     by: &Actor,
-    most: u64,
+    max_active: u64,
 ) -> Result<(usize, Vec<Notification>), Refused> {
     let now = Utc::now();
     // The transaction begins with a write. Jobs come before runs and tasks, in the lock order of
@@ -98,7 +98,7 @@ pub(crate) async fn retry_runs_of(
     let runs = runs_of(transaction, task.id).await?;
     let prepared = task.base_sha.is_some() && task.probe_set_hash.is_some();
     let mut by_agent = 0;
-    let mut again: Vec<&agent_run::Model> = Vec::new();
+    let mut retried: Vec<&agent_run::Model> = Vec::new();
     for run in &runs {
         let failed = matches!(run.status, RunStatus::Error | RunStatus::Cancelled);
         let named = match which {
@@ -108,10 +108,10 @@ pub(crate) async fn retry_runs_of(
         if failed && run.failure_cause == Some(FailureCause::Agent) {
             by_agent += 1;
         } else if failed && named {
-            again.push(run);
+            retried.push(run);
         }
     }
-    if again.is_empty() {
+    if retried.is_empty() {
         return Err(Refused::NothingToRetry { by_agent });
     }
     let reopened = task::Entity::update_many()
@@ -138,8 +138,8 @@ pub(crate) async fn retry_runs_of(
     if reopened.rows_affected == 0 {
         return Err(Refused::NotEnded);
     }
-    if !has_capacity(transaction, &by.org, most).await? {
-        return Err(Refused::TooManyTasks(most));
+    if !has_capacity(transaction, &by.org, max_active).await? {
+        return Err(Refused::TooManyTasks(max_active));
     }
     // A worker may still hold a cancelled run.
     let open: Vec<_> = open_jobs(transaction, task.id).await?;
@@ -152,7 +152,7 @@ pub(crate) async fn retry_runs_of(
     if open.iter().any(|job| !FOLLOW_UP_JOBS.contains(&job.kind)) {
         return Err(Refused::NotEnded);
     }
-    let ids: Vec<RunId> = again.iter().map(|run| run.id).collect();
+    let ids: Vec<RunId> = retried.iter().map(|run| run.id).collect();
     agent_run::Entity::update_many()
         .set(agent_run::ActiveModel {
             status: Set(RunStatus::Queued),
@@ -184,18 +184,18 @@ pub(crate) async fn retry_runs_of(
         .filter(agent_run::Column::Id.is_in(ids.iter().copied()))
         .exec(transaction)
         .await?;
-    keep_bills(transaction, &again).await?;
+    preserve_costs(transaction, &retried).await?;
     // A unit of work has one job at a time, so finished jobs are deleted before new ones are added.
     let mut works: Vec<Work> = Vec::new();
-    let mut gone: Vec<String> = vec![Work::FinishTask { task: task.id }.key()];
-    for run in &again {
+    let mut obsolete_keys: Vec<String> = vec![Work::FinishTask { task: task.id }.key()];
+    for run in &retried {
         let work = Work::RunAgent {
             task: task.id,
             run: run.id,
             agent: run.agent.clone(),
         };
-        gone.push(work.key());
-        gone.push(
+        obsolete_keys.push(work.key());
+        obsolete_keys.push(
             Work::JudgeRun {
                 task: task.id,
                 run: run.id,
@@ -206,12 +206,12 @@ pub(crate) async fn retry_runs_of(
     }
     if !prepared {
         let work = Work::PrepareTask { task: task.id };
-        gone.push(work.key());
+        obsolete_keys.push(work.key());
         works = vec![work];
     }
-    for gone in gone.chunks(500) {
+    for obsolete_keys in obsolete_keys.chunks(500) {
         job::Entity::delete_many()
-            .filter(job::Column::WorkKey.is_in(gone.iter().map(String::as_str)))
+            .filter(job::Column::WorkKey.is_in(obsolete_keys.iter().map(String::as_str)))
             .exec(transaction)
             .await?;
     }
@@ -219,15 +219,15 @@ pub(crate) async fn retry_runs_of(
     let details = json!({ "runs": ids });
     by.record(transaction, "task.retry", task.id, details)
         .await?;
-    let mut happened = vec![NewEvent {
+    let mut new_events = vec![NewEvent {
         run: None,
         level: Level::Info,
         event: Event::TaskRetried {
             by: by.id.clone(),
-            runs: again.len(),
+            runs: retried.len(),
         },
     }];
-    happened.extend(again.iter().map(|run| NewEvent {
+    new_events.extend(retried.iter().map(|run| NewEvent {
         run: Some(run.id),
         level: Level::Info,
         event: Event::RunQueued {
@@ -235,8 +235,8 @@ pub(crate) async fn retry_runs_of(
             trial: run.trial.unsigned_abs(),
         },
     }));
-    events::append(transaction, task.id, &happened, &platform.redactor).await?;
-    Ok((again.len(), notifications))
+    events::append(transaction, task.id, &new_events, &platform.redactor).await?;
+    Ok((retried.len(), notifications))
 }
 
 #[expect(
@@ -270,11 +270,11 @@ async fn open_jobs(
 }
 
 /// Keeps the cost of earlier attempts.
-async fn keep_bills(
+async fn preserve_costs(
     transaction: &impl ConnectionTrait,
-    again: &[&agent_run::Model],
+    retried: &[&agent_run::Model],
 ) -> Result<(), DbErr> {
-    for run in again {
+    for run in retried {
         let Some(bill) = run.stats.get("bill") else {
             continue;
         };

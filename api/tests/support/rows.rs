@@ -3,7 +3,6 @@
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use domain::vocabulary::{
     Arm, Dimension, FailureCause, JobState, JudgingStatus, Level, RunStatus, TaskStatus, Topic,
-    Trigger,
 };
 use entity::{
     JobId, JudgingId, RecallId, RunId, ScoreId, TaskId, agent_run, job, judging, recall, score,
@@ -69,47 +68,20 @@ impl Rows<'_> {
         task::Model {
             id,
             org_id: org.to_owned(),
-            team_id: None,
-            created_by: None,
             pr_url: "https://github.com/acme/widgets/pull/9999".to_owned(),
             repo: "acme/widgets".to_owned(),
             pr_number: Some(9999),
             source: json!({"kind": "forge", "base_url": "https://github.com", "owner": "acme",
                 "name": "widgets", "number": 9999}),
             agents: json!(agents),
-            rubric: json!(["AR", "TTL", "LRU", "SF"]),
-            trials: 1,
-            max_files: 50,
             seed: 1,
-            trigger: Trigger::AutoThenManual,
             pass_mark: 0.5,
-            target_context_tokens: None,
-            seal_before_break: None,
-            breaks: 1,
-            probes_per_prompt: 1,
-            open_questions: true,
-            max_cost_usd: None,
-            question_bank: None,
-            options: None,
-            generator_report: None,
-            estimate: None,
-            judging: 1,
             status,
             changed_files: json!(["src/lib.rs"]),
-            dropped_files: json!([]),
-            base_sha: None,
-            head_sha: None,
-            prompt_hash: None,
-            probe_set_hash: None,
-            error_message: None,
-            failure_cause: None,
-            event_seq: 0,
-            idempotency_key: None,
-            request_hash: None,
             created_at: now(),
             updated_at: now(),
-            started_at: None,
             completed_at: status.is_final().then(chrono::Utc::now),
+            ..testkit::builders::task()
         }
         .into_active_model()
         .reset_all()
