@@ -23,6 +23,7 @@ const CONTROLS: [&str; 8] = [
 ];
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::output::GLOSSARY)]
 pub(crate) struct Options {
     /// Agents, comma-separated. By default all control agents.
     #[arg(long, value_delimiter = ',')]
@@ -50,8 +51,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         "base": base,
         "head": head,
         "agents": agents,
-        "trials": options.common.trials,
-        "seed": options.common.seed,
     });
     let evaluated = evaluate(
         &request,
