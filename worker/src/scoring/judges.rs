@@ -182,11 +182,7 @@ async fn stored(
 }
 
 fn estimate(rate: &Rate) -> Estimate {
-    Estimate {
-        mean: rate.share,
-        low: rate.interval.map(|interval| interval.low),
-        high: rate.interval.map(|interval| interval.high),
-    }
+    Estimate::new(rate.share, rate.interval)
 }
 
 fn measured(worker: &Worker, result: &BatteryResult) -> JudgePart {
@@ -348,11 +344,7 @@ fn agreement(
     };
     found.map(|found| AgreementPart {
         measure: measure.to_owned(),
-        value: Estimate {
-            mean: Some(found.value),
-            low: found.interval.map(|interval| interval.low),
-            high: found.interval.map(|interval| interval.high),
-        },
+        value: Estimate::new(Some(found.value), found.interval),
         items: found.items,
     })
 }
