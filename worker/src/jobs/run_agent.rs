@@ -9,7 +9,7 @@ use std::sync::Arc;
 use agents::adapter::{AgentAdapter, Presence};
 use agents::adapters;
 use chrono::Utc;
-use domain::vocabulary::{Arm, Level, RunStatus, TaskStatus};
+use domain::vocabulary::{Arm, Level, RunStatus};
 use entity::{RunId, TaskId, agent_run, answer, task};
 use platform::artifacts;
 use platform::events::Event;
@@ -23,6 +23,7 @@ use results::run_stats::Bill;
 
 use crate::job_context::{ClaimedJob, Worker};
 use crate::job_error::JobError;
+use crate::jobs::unfinished_run::load_unfinished_run;
 use crate::lifecycle::{end_job, follow_up};
 use crate::material::load_material;
 use crate::run::checkpoint::{SavedRun, SavedStage};
@@ -43,19 +44,9 @@ pub(crate) async fn run_agent(
     task_id: TaskId,
     run_id: RunId,
 ) -> Result<(), JobError> {
-    let database = &worker.platform.database;
-    let task = task::Entity::find_by_id(task_id).one(database).await?;
-    let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
-    let (Some(task), Some(run)) = (task, run) else {
-        warn!("run {run_id} was deleted");
+    let Some((task, run)) = load_unfinished_run(worker, task_id, run_id).await? else {
         return end_job(worker, job).await;
     };
-    if run.status.is_final() {
-        return end_job(worker, job).await;
-    }
-    if task.status == TaskStatus::Cancelled {
-        return Err(JobError::Cancelled);
-    }
     let adapter = adapters::adapter_for(&worker.adapters, &run.agent)?;
     let (version, program) = match worker.availability.check(&adapter).await {
         Presence::Installed { version, program } => (version, program),
