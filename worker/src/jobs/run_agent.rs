@@ -11,7 +11,6 @@ use agents::adapters;
 use chrono::Utc;
 use domain::vocabulary::{Arm, Level, RunStatus};
 use entity::{RunId, TaskId, agent_run, answer, task};
-use platform::artifacts;
 use platform::events::Event;
 use platform::queue::{self, Work, lease};
 use platform::telemetry::chain;
@@ -251,13 +250,13 @@ async fn load_checkpoint(
     let Some(name) = pointer.get("artifact").and_then(|name| name.as_str()) else {
         return Ok(None);
     };
-    let database = &worker.platform.database;
-    let found = artifacts::find(database, run.task_id, Some(run.id), name).await?;
-    let Some(found) = found else {
+    let bytes = worker
+        .load_artifact(run.task_id, Some(run.id), name)
+        .await?;
+    let Some(bytes) = bytes else {
         warn!(run.id = %run.id, "run {} starts over: its checkpoint is missing", run.id);
         return Ok(None);
     };
-    let bytes = worker.platform.artifacts.get(&found).await?;
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
 
@@ -278,7 +277,7 @@ async fn start_attempt(
     model: Option<String>,
     saved: Option<&SavedRun>,
 ) -> Result<(), JobError> {
-    let who = RunIdentity::from(run);
+    let identity = RunIdentity::from(run);
     let attempt = u32::try_from(job.lease.attempt).unwrap_or_default();
     let now = Utc::now();
     let broken = saved.is_some_and(|saved| saved.stage == SavedStage::Broken);
@@ -306,13 +305,13 @@ async fn start_attempt(
     }
     let event = match saved {
         None => Event::RunStarted {
-            agent: who.agent.clone(),
-            trial: who.trial,
+            agent: identity.agent.clone(),
+            trial: identity.trial,
             attempt,
         },
         Some(saved) => Event::RunResumed {
-            agent: who.agent.clone(),
-            trial: who.trial,
+            agent: identity.agent.clone(),
+            trial: identity.trial,
             attempt,
             from: saved.stage.as_str().to_owned(),
         },
@@ -330,7 +329,7 @@ async fn start_attempt(
             .await?;
     }
     let redactor = &worker.platform.redactor;
-    let event = who.event(Level::Info, event);
+    let event = identity.event(Level::Info, event);
     platform::events::append(&transaction, task.id, &[event], redactor).await?;
     transaction.commit().await?;
     worker.notify(task.id, &[]).await;

@@ -16,7 +16,7 @@ pub(crate) async fn remote_of(
     git: &Git,
     source: &PullRequestSource,
 ) -> Result<Remote, SourceError> {
-    if let Some(remote) = Remote::of_forge(settings, source)? {
+    if let Some(remote) = Remote::from_source(settings, source)? {
         return Ok(remote);
     }
     let (_, repository) = git_folders(settings, git, source).await?;
