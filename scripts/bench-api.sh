@@ -10,7 +10,7 @@
 # Per operation: the median of REPEATS (3) runs of DURATION (10) seconds of `wrk -t1 -c16` after a
 # warm-up, and of pgbench right after each of them with as many connections. Settings of PostgreSQL are its defaults.
 # BENCH_BUILD names a folder with the programs `api` and `examples/sse_clients` instead of a build.
-# The factor is over the first service, as measured on another day (see docs/operations.md).
+# The factor is over the first service, as measured on another day (see docs/explanation/performance.md).
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

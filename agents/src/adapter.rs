@@ -23,20 +23,20 @@ pub trait AgentAdapter: Send + Sync {
     /// Returns the properties that are known without asking the program.
     fn profile(&self) -> &Profile;
 
-    /// Returns the adapter for a name with a parameter, such as `control-lossy:0.25` or `claude:MODEL`.
-    /// The parameter of a real agent is a model.
+    /// Returns the adapter for a name with a parameter, such as `control-lossy:0.25` or
+    /// `claude:MODEL`. The parameter of a real agent is a model.
     ///
     /// # Errors
     ///
     /// Fails if the agent accepts no parameter, or not this one.
     fn with_parameter(&self, agent: &str) -> Result<Arc<dyn AgentAdapter>, Failure>;
 
-    /// Returns whether the program is installed, and its version. May start the program. Callers cache
-    /// the result.
+    /// Returns whether the program is installed, and its version. May start the program. Callers
+    /// cache the result.
     async fn probe(&self) -> Presence;
 
-    /// Returns the variables that make the program use the models at `endpoint`. Returns `None` if its
-    /// provider cannot be replaced.
+    /// Returns the variables that make the program use the models at `endpoint`. Returns `None` if
+    /// its provider cannot be replaced.
     fn endpoint_environment(&self, endpoint: &Endpoint) -> Option<BTreeMap<String, String>>;
 
     /// Begins a session. The folders of `spec` must exist.
@@ -53,18 +53,18 @@ pub trait AgentAdapter: Send + Sync {
 /// A conversation with an agent.
 #[async_trait]
 pub trait AgentSession: Send {
-    /// Sends a prompt and waits for the end of the turn. Events go to `SessionSpec::events` as they happen.
-    /// The [`Turn`] contains all of them.
+    /// Sends a prompt and waits for the end of the turn. Events go to `SessionSpec::events` as they
+    /// happen. The [`Turn`] contains all of them.
     async fn prompt(&mut self, text: &str) -> Result<Turn, Failure>;
 
-    /// Requests a compaction. [`CompactionTrigger::Manual`] uses the program's own command and needs
-    /// [`Capabilities::manual_compaction`]. [`CompactionTrigger::Auto`] lowers the program's own threshold
-    /// for one turn and needs [`Capabilities::forced_compaction`]. If no compaction happened, the `Turn`
-    /// has no [`Compaction`].
+    /// Requests a compaction. [`CompactionTrigger::Manual`] uses the program's own command and
+    /// needs [`Capabilities::manual_compaction`]. [`CompactionTrigger::Auto`] lowers the program's
+    /// own threshold for one turn and needs [`Capabilities::forced_compaction`]. If no compaction
+    /// happened, the `Turn` has no [`Compaction`].
     async fn compact(&mut self, trigger: CompactionTrigger) -> Result<Turn, Failure>;
 
-    /// Copies the conversation as it is now. `access` decides on the tools and the workspace of the copy.
-    /// Later turns of either conversation do not change the other.
+    /// Copies the conversation as it is now. `access` decides on the tools and the workspace of the
+    /// copy. Later turns of either conversation do not change the other.
     async fn fork(&self, access: Access) -> Result<Box<dyn AgentSession>, Failure>;
 
     /// Returns the state that [`AgentAdapter::resume`] needs.
@@ -83,8 +83,8 @@ pub struct Profile {
     pub capabilities: Capabilities,
     /// Instruction for installing the program.
     pub install_hint: String,
-    /// Whether it is a control agent, which tests the instrument. Only control agents may get an answer
-    /// key.
+    /// Whether it is a control agent, which tests the instrument. Only control agents may get an
+    /// answer key.
     pub control: bool,
     /// Variables of the worker's environment that the program gets. It gets no others.
     #[serde(default)]
@@ -102,7 +102,8 @@ pub enum Presence {
     Missing { why: String, fix: String },
 }
 
-/// Prefix of the keys of model stubs. It marks results that were produced with a stub instead of a model.
+/// Prefix of the keys of model stubs. It marks results that were produced with a stub instead of a
+/// model.
 pub const STUB_KEY: &str = "sk-stub-";
 
 /// Address of models: a provider, or a stub.
@@ -151,9 +152,9 @@ pub struct SessionSpec {
 }
 
 impl SessionSpec {
-    /// Returns the context size, in tokens, at which the program compacts by itself. Returns `None` if it
-    /// must not compact. A sealed session never compacts: its questions would be asked after an unintended
-    /// break.
+    /// Returns the context size, in tokens, at which the program compacts by itself. Returns `None`
+    /// if it must not compact. A sealed session never compacts: its questions would be asked after
+    /// an unintended break.
     pub fn compact_at(&self) -> Option<u64> {
         let may_compact = self.may_compact && self.access == Access::Workspace;
         self.context_tokens

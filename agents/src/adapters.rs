@@ -25,8 +25,8 @@ use crate::failure::Failure;
 pub use agent_name::family;
 pub use setup::Setup;
 
-/// Variables of the worker's environment that adapters may pass to their programs: keys, addresses and
-/// the settings of a company's network.
+/// Variables of the worker's environment that adapters may pass to their programs: keys, addresses
+/// and the settings of a company's network.
 pub const VARIABLES: &[&str] = &[
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",

@@ -89,7 +89,8 @@ pub struct Reinjected {
 }
 
 impl Reinjected {
-    /// Returns messages that were kept word for word as one part. Returns `None` if they contain no text.
+    /// Returns messages that were kept word for word as one part. Returns `None` if they contain no
+    /// text.
     pub fn tail(messages: &[String]) -> Option<Self> {
         let text = messages.join("\n\n");
         (!text.trim().is_empty()).then_some(Self {

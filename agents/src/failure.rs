@@ -21,7 +21,8 @@ pub enum Cause {
     /// A turn took too long, or the program printed nothing for too long.
     TimedOut,
     OutOfBudget,
-    /// A fault of the orchestrator, its machine or its setup, such as a program that is not installed.
+    /// A fault of the orchestrator, its machine or its setup, such as a program that is not
+    /// installed.
     Harness,
     Cancelled,
 }
@@ -43,7 +44,8 @@ pub struct Policy {
     pub blame: FailureCause,
     /// Whether another attempt may succeed.
     pub retry: bool,
-    /// Wait before the second attempt, in units that the caller chooses. It doubles with each attempt.
+    /// Wait before the second attempt, in units that the caller chooses. It doubles with each
+    /// attempt.
     pub backoff_units: u32,
     /// Whether the run counts as a measurement of the agent.
     pub counts: bool,

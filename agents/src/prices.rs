@@ -1,8 +1,8 @@
 //! List prices of models, for programs that report tokens without a cost.
 //!
-//! Prices change, and contracts differ. The table has the list prices of one day, and every cost computed
-//! from it is marked as such ([`CostSource::PriceTable`]). A model that is not listed has no cost. A turn
-//! whose price depends on unknown facts has none either.
+//! Prices change, and contracts differ. The table has the list prices of one day, and every cost
+//! computed from it is marked as such ([`CostSource::PriceTable`]). A model that is not listed has
+//! no cost. A turn whose price depends on unknown facts has none either.
 
 use domain::vocabulary::CostSource;
 use domain::{Cost, Tokens};
@@ -19,16 +19,16 @@ struct Price {
     input: f64,
     cached: f64,
     output: f64,
-    /// Largest input at this price. Requests with more input cost more, so a turn with more input in
-    /// total has no known cost.
+    /// Largest input at this price. Requests with more input cost more, so a turn with more input
+    /// in total has no known cost.
     max_input: Option<u64>,
 }
 
 /// List prices of pay-as-you-go use: Google's from <https://ai.google.dev/gemini-api/docs/pricing>,
 /// `OpenAI`'s from <https://platform.openai.com/docs/pricing>, Anthropic's from
-/// <https://platform.claude.com/docs/en/about-claude/pricing>. Anthropic's surcharge for writing a cache
-/// (a quarter more than for fresh input, or twice as much) is not included: judges write none, and
-/// Claude Code reports its own cost.
+/// <https://platform.claude.com/docs/en/about-claude/pricing>. Anthropic's surcharge for writing a
+/// cache (a quarter more than for fresh input, or twice as much) is not included: judges write
+/// none, and Claude Code reports its own cost.
 const TABLE: [Price; 15] = [
     Price {
         model: "gemini-2.5-pro",

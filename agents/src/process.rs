@@ -1,11 +1,11 @@
-//! Runs agents' programs: each in its own session of processes, with a cleared environment, with limits,
-//! and within the bounds of [`crate::sandbox`].
+//! Runs agents' programs: each in its own session of processes, with a cleared environment, with
+//! limits, and within the bounds of [`crate::sandbox`].
 //!
-//! No process outlives a turn. The group is killed when the leader has exited, when a limit is reached,
-//! when the turn is cancelled and when the future is dropped. The kernel kills the leader when the
-//! worker's thread that started it ends, so that a killed worker leaves no agent behind. That signal
-//! belongs to a thread: [`run`] must be polled by the runtime's own threads, which live as long as the
-//! process, and never on a blocking thread.
+//! No process outlives a turn. The group is killed when the leader has exited, when a limit is
+//! reached, when the turn is cancelled and when the future is dropped. The kernel kills the leader
+//! when the worker's thread that started it ends, so that a killed worker leaves no agent behind.
+//! That signal belongs to a thread: [`run`] must be polled by the runtime's own threads, which live
+//! as long as the process, and never on a blocking thread.
 
 mod launch;
 mod limits;

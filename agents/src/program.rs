@@ -25,7 +25,8 @@ pub struct InstalledProgram {
     pub path: PathBuf,
     /// Folders that the program must be able to read and execute, besides those of the system.
     pub folders: Vec<PathBuf>,
-    /// `PATH` to run it with. If it was installed with its own Node, that goes before the machine's.
+    /// `PATH` to run it with. If it was installed with its own Node, that goes before the
+    /// machine's.
     pub search_path: OsString,
 }
 
@@ -102,8 +103,8 @@ fn package_folder(program: &Path) -> PathBuf {
         .to_owned()
 }
 
-/// Returns `/prefix/bin` and `/prefix/lib` of `/prefix/bin/program`. The prefix itself may be a user's
-/// own folder.
+/// Returns `/prefix/bin` and `/prefix/lib` of `/prefix/bin/program`. The prefix itself may be a
+/// user's own folder.
 fn node_folders(program: &Path) -> Vec<PathBuf> {
     let folder = program.parent().unwrap_or(program);
     let libraries = folder.parent().map(|prefix| prefix.join("lib"));
@@ -154,8 +155,8 @@ pub async fn presence(program: Result<InstalledProgram, String>, fix: &str) -> P
     }
 }
 
-/// Returns the first word with a digit in the last line that has one. Programs also print greetings and
-/// their names.
+/// Returns the first word with a digit in the last line that has one. Programs also print greetings
+/// and their names.
 fn parse_version(text: &str) -> Option<String> {
     text.lines().rev().find_map(|line| {
         line.split_whitespace()

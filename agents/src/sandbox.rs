@@ -1,5 +1,5 @@
-//! Confines an agent's program to the system's programs, its own files, its HOME, and the workspace while
-//! it has access. It reaches no other files of the machine.
+//! Confines an agent's program to the system's programs, its own files, its HOME, and the workspace
+//! while it has access. It reaches no other files of the machine.
 //!
 //! Two mechanisms are supported. Both apply to all processes that the program starts:
 //! * Landlock: the kernel checks every opening of a file. Needs no rights, works in containers, and
@@ -7,13 +7,13 @@
 //! * bubblewrap: a file system and a process table of its own, without the files that must not be
 //!   reached. Needs user namespaces or root. The network is shared.
 //!
-//! A HOME is executable. A program could pass a script in it to an interpreter anyway, and some of these
-//! programs unpack their own tools.
+//! A HOME is executable. A program could pass a script in it to an interpreter anyway, and some of
+//! these programs unpack their own tools.
 //!
-//! `/proc` is readable, because the runtimes of these programs read it. The kernel hides from confined
-//! programs all that it shows only to processes that may trace another process: environment, memory,
-//! open files, root. Under Landlock the command lines of other processes are visible, so secrets must not
-//! be passed as arguments.
+//! `/proc` is readable, because the runtimes of these programs read it. The kernel hides from
+//! confined programs all that it shows only to processes that may trace another process:
+//! environment, memory, open files, root. Under Landlock the command lines of other processes are
+//! visible, so secrets must not be passed as arguments.
 
 mod bounds;
 mod bwrap;
@@ -108,8 +108,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// Describes why the requested sandbox is not available. [`Mode::Auto`] and [`Mode::None`] never fail.
-    /// Their report states why there is none.
+    /// Describes why the requested sandbox is not available. [`Mode::Auto`] and [`Mode::None`]
+    /// never fail. Their report states why there is none.
     pub fn detect(mode: Mode) -> Result<Self, String> {
         let kind = match mode {
             Mode::None => Kind::default(),

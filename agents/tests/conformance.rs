@@ -1,7 +1,7 @@
 //! The real programs pass the conformance suite against the model stub.
 //!
-//! They are taken from `MEMBREAK_AGENTS_DIR`, or `data/agents` of this checkout, where
-//! `scripts/install-agents.sh` puts them. A program that is not there is a failure, not a skip.
+//! The programs come from `MEMBREAK_AGENTS_DIR`, or `data/agents` of this checkout, where
+//! `scripts/install-agents.sh` installs them. A missing program is a failure, not a skip.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ fn installed() -> PathBuf {
     )
 }
 
-/// Runs the suite; which checks the agent may declare that it cannot do is the test's to say.
+/// Runs the suite. `may_declare` lists the checks that the agent may declare as impossible.
 async fn conforms(agent: &str, may_declare: &[&str]) {
     let setup = Setup {
         programs: Programs {
@@ -42,7 +42,7 @@ async fn conforms_with(agent: &str, setup: &Setup, may_declare: &[&str]) {
         stall: Duration::from_secs(15),
     };
     let only = std::env::var("MEMBREAK_CHECK").ok();
-    let mut wrong = Vec::new();
+    let mut failures = Vec::new();
     let checks = match only {
         Some(only) => vec![conformance::run_one(&subject, &only).await],
         None => conformance::run(&subject, |_| {}).await,
@@ -51,11 +51,11 @@ async fn conforms_with(agent: &str, setup: &Setup, may_declare: &[&str]) {
         match &check.outcome {
             Outcome::Passed => {}
             Outcome::Declared { .. } if may_declare.contains(&check.name) => {}
-            Outcome::Declared { what } => wrong.push(format!("{}: {what}", check.name)),
-            Outcome::Failed { why } => wrong.push(format!("{}: {why}", check.name)),
+            Outcome::Declared { what } => failures.push(format!("{}: {what}", check.name)),
+            Outcome::Failed { why } => failures.push(format!("{}: {why}", check.name)),
         }
     }
-    assert!(wrong.is_empty(), "{agent}:\n{}", wrong.join("\n"));
+    assert!(failures.is_empty(), "{agent}:\n{}", failures.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,9 +78,9 @@ async fn qwen_conforms() {
     conforms("qwen", &[]).await;
 }
 
-/// The program that speaks as iFlow did when it was recorded. It belongs to another crate, so that
-/// cargo does not tell where it is: beside this test, where a test of the whole workspace builds it;
-/// built here if it is not.
+/// The peer that repeats iFlow's recorded behaviour. It belongs to another crate, so cargo does not
+/// name its path. It is beside this test after a test of the whole workspace, and is built here
+/// otherwise.
 fn peer() -> PathBuf {
     let here = std::env::current_exe().unwrap();
     let path = here.ancestors().nth(2).unwrap().join("iflow-peer");
@@ -118,7 +118,7 @@ async fn iflow_conforms() {
     conforms_with("iflow", &setup, &["usage", "forced_break"]).await;
 }
 
-/// The same peer as an agent that is configured and not coded.
+/// The same peer as an agent that is described in `agents.toml`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configured_agent_conforms() {
     let text = format!(
@@ -144,14 +144,14 @@ async fn a_configured_agent_conforms() {
     conforms_with("configured", &setup, &may_declare).await;
 }
 
-/// iFlow's plain mode: the answer without the program's own lines, and what it was billed for.
+/// iFlow's plain mode returns the answer without the program's own lines, and the billed tokens.
 #[tokio::test(flavor = "multi_thread")]
 async fn iflow_answers_one_question_and_reports_its_tokens() {
     use agents::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
     use simulator::model_stub::{Keep, ModelStub, Rules};
 
-    struct Nowhere;
-    impl RawSink for Nowhere {
+    struct DiscardedLines;
+    impl RawSink for DiscardedLines {
         fn line(&self, _: Stream, _: &[u8]) {}
     }
 
@@ -163,7 +163,7 @@ async fn iflow_answers_one_question_and_reports_its_tokens() {
         paths: [("iflow".to_owned(), peer())].into(),
     };
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let (events, _heard) = tokio::sync::mpsc::channel(8);
+    let (events, _receiver) = tokio::sync::mpsc::channel(8);
     let spec = SessionSpec {
         home: home.path().to_owned(),
         workspace: None,
@@ -178,14 +178,14 @@ async fn iflow_answers_one_question_and_reports_its_tokens() {
         .into(),
         limits: Limits::default(),
         sandbox: Sandbox::detect(Mode::Auto).unwrap(),
-        raw: std::sync::Arc::new(Nowhere),
+        raw: std::sync::Arc::new(DiscardedLines),
         events,
         cancel: tokio_util::sync::CancellationToken::new(),
     };
-    let found = programs.find("iflow", "iflow").unwrap();
-    let asked = adapters::iflow::plain::ask(&found, &spec, "REPEAT: one answer").await;
-    let (said, report) = asked.unwrap();
-    assert_eq!(said, "one answer");
+    let program = programs.find("iflow", "iflow").unwrap();
+    let reply = adapters::iflow::plain::ask(&program, &spec, "REPEAT: one answer").await;
+    let (answer, report) = reply.unwrap();
+    assert_eq!(answer, "one answer");
     let tokens = report.unwrap().tokens.unwrap();
     assert!(tokens.input > 0 && tokens.output > 0, "{tokens:?}");
     assert!(

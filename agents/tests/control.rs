@@ -1,4 +1,4 @@
-//! The control agents, through their adapter and their real program.
+//! The control agents, through their adapter and their program.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl RawSink for Lines {
     fn line(&self, _: Stream, line: &[u8]) {
         self.0
             .lock()
-            .expect("the set-up of a test")
+            .expect("test setup")
             .push(String::from_utf8_lossy(line).into_owned());
     }
 }
@@ -72,26 +72,24 @@ fn key() -> AnswerKey {
     }
 }
 
-/// A workspace with the evidence, a HOME with the key, a window of `window` tokens.
+/// Creates a workspace with the evidence, a HOME with the key, and a window of `window` tokens.
 fn bench(window: u64) -> Bench {
-    let folder = tempfile::tempdir().expect("the set-up of a test");
+    let folder = tempfile::tempdir().expect("test setup");
     let (home, workspace) = (folder.path().join("home"), folder.path().join("workspace"));
-    std::fs::create_dir_all(&home).expect("the set-up of a test");
-    std::fs::create_dir_all(&workspace).expect("the set-up of a test");
+    std::fs::create_dir_all(&home).expect("test setup");
+    std::fs::create_dir_all(&workspace).expect("test setup");
     std::fs::write(
         home.join(KEY_FILE),
-        serde_json::to_vec(&key()).expect("the set-up of a test"),
+        serde_json::to_vec(&key()).expect("test setup"),
     )
-    .expect("the set-up of a test");
-    std::fs::write(workspace.join("change.diff"), "+const LIMIT: u32 = 77;\n")
-        .expect("the set-up of a test");
+    .expect("test setup");
+    std::fs::write(workspace.join("change.diff"), "+const LIMIT: u32 = 77;\n").expect("test setup");
     std::fs::write(
         workspace.join("other.txt"),
         "nothing of interest\n".repeat(20),
     )
-    .expect("the set-up of a test");
-    std::fs::write(folder.path().join("secret"), "const HIDDEN: u32 = 1;\n")
-        .expect("the set-up of a test");
+    .expect("test setup");
+    std::fs::write(folder.path().join("secret"), "const HIDDEN: u32 = 1;\n").expect("test setup");
     let (sender, events) = mpsc::channel(1_024);
     let raw = Arc::new(Lines::default());
     let spec = SessionSpec {
@@ -147,7 +145,7 @@ async fn answer(session: &dyn AgentSession, question: &str) -> String {
         .to_owned()
 }
 
-/// Studies, teaches, corrects.
+/// Sends the turns of study, lesson and correction.
 async fn learn(session: &mut Box<dyn AgentSession>) {
     session.prompt(STUDY).await.expect("study");
     session
@@ -160,7 +158,7 @@ async fn learn(session: &mut Box<dyn AgentSession>) {
         .expect("a correction");
 }
 
-/// Reads on until the context is compacted.
+/// Continues reading until the context is compacted.
 async fn until_break(session: &mut Box<dyn AgentSession>) -> Turn {
     let mut turns = 0;
     loop {
@@ -193,7 +191,7 @@ async fn a_perfect_memory_answers_the_same_before_and_after_a_break() {
 }
 
 #[tokio::test]
-async fn an_amnesiac_knows_nothing_after_a_break() {
+async fn an_amnesiac_forgets_everything_at_a_break() {
     let bench = bench(2_000);
     let mut session = open("control-amnesiac", &bench.spec).await;
     learn(&mut session).await;
@@ -204,7 +202,7 @@ async fn an_amnesiac_knows_nothing_after_a_break() {
 }
 
 #[tokio::test]
-async fn a_stale_memory_says_what_was_true_first() {
+async fn a_stale_memory_answers_with_the_first_version() {
     let bench = bench(2_000);
     let mut session = open("control-stale", &bench.spec).await;
     learn(&mut session).await;
@@ -215,7 +213,7 @@ async fn a_stale_memory_says_what_was_true_first() {
 }
 
 #[tokio::test]
-async fn a_lossy_memory_keeps_all_at_one_and_nothing_at_zero() {
+async fn a_lossy_memory_keeps_everything_at_one_and_nothing_at_zero() {
     for (agent, expected) in [
         ("control-lossy:1", "77"),
         ("control-lossy:0", "I don't recall"),
@@ -233,7 +231,7 @@ async fn a_lossy_memory_keeps_all_at_one_and_nothing_at_zero() {
 }
 
 #[tokio::test]
-async fn a_guesser_reads_nothing_and_always_says_the_same() {
+async fn a_guesser_reads_nothing_and_always_answers_the_same() {
     let mut bench = bench(2_000);
     let mut session = open("control-guesser", &bench.spec).await;
     let cold = answer(&*session, "What is limit?").await;
@@ -248,7 +246,7 @@ async fn a_guesser_reads_nothing_and_always_says_the_same() {
 }
 
 #[tokio::test]
-async fn a_cheater_is_seen_using_a_tool_while_it_is_sealed() {
+async fn a_cheater_uses_a_tool_while_it_is_sealed() {
     let bench = bench(2_000);
     let mut session = open("control-cheater", &bench.spec).await;
     learn(&mut session).await;
@@ -258,7 +256,7 @@ async fn a_cheater_is_seen_using_a_tool_while_it_is_sealed() {
 }
 
 #[tokio::test]
-async fn a_vague_talker_gives_no_fact() {
+async fn a_vague_answer_contains_no_fact() {
     let bench = bench(2_000);
     let mut session = open("control-vague", &bench.spec).await;
     learn(&mut session).await;
@@ -266,7 +264,7 @@ async fn a_vague_talker_gives_no_fact() {
 }
 
 #[tokio::test]
-async fn a_question_to_a_fork_leaves_the_session_as_it_was() {
+async fn a_question_to_a_fork_does_not_change_the_session() {
     let bench = bench(2_000);
     let mut session = open("control-perfect", &bench.spec).await;
     learn(&mut session).await;
@@ -279,7 +277,7 @@ async fn a_question_to_a_fork_leaves_the_session_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_session_goes_on_from_its_checkpoint_elsewhere() {
+async fn a_session_continues_from_its_checkpoint_in_another_home() {
     let (here, there) = (bench(2_000), bench(2_000));
     let mut session = open("control-perfect", &here.spec).await;
     learn(&mut session).await;
@@ -294,7 +292,7 @@ async fn a_session_goes_on_from_its_checkpoint_elsewhere() {
 }
 
 #[tokio::test]
-async fn what_is_taken_out_of_the_notes_is_forgotten() {
+async fn facts_removed_from_the_notes_are_forgotten() {
     let bench = bench(2_000);
     let mut session = open("control-perfect", &bench.spec).await;
     learn(&mut session).await;
@@ -308,28 +306,27 @@ async fn what_is_taken_out_of_the_notes_is_forgotten() {
     assert_eq!(answer(&*session, "What is limit?").await, "77");
     let file = only_file(&bench.spec.home.join("sessions"));
     let mut state: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&file).expect("the set-up of a test"))
-            .expect("the set-up of a test");
+        serde_json::from_slice(&std::fs::read(&file).expect("test setup")).expect("test setup");
     state["notes"]
         .as_array_mut()
-        .expect("the set-up of a test")
+        .expect("test setup")
         .retain(|note| note["entry"] != "limit");
-    std::fs::write(&file, state.to_string()).expect("the set-up of a test");
+    std::fs::write(&file, state.to_string()).expect("test setup");
     assert_eq!(answer(&*session, "What is limit?").await, "I don't recall");
     assert_eq!(answer(&*session, "What is owner?").await, "Bob");
 }
 
 fn only_file(folder: &Path) -> std::path::PathBuf {
     std::fs::read_dir(folder)
-        .expect("the set-up of a test")
+        .expect("test setup")
         .next()
-        .expect("the set-up of a test")
-        .expect("the set-up of a test")
+        .expect("test setup")
+        .expect("test setup")
         .path()
 }
 
 #[tokio::test]
-async fn nothing_outside_of_the_workspace_is_read() {
+async fn files_outside_the_workspace_are_not_read() {
     let bench = bench(2_000);
     std::os::unix::fs::symlink(
         bench.folder.path().join("secret"),
@@ -337,10 +334,10 @@ async fn nothing_outside_of_the_workspace_is_read() {
             .spec
             .workspace
             .clone()
-            .expect("the set-up of a test")
+            .expect("test setup")
             .join("link"),
     )
-    .expect("the set-up of a test");
+    .expect("test setup");
     let mut session = open("control-perfect", &bench.spec).await;
     session
         .prompt("- `../secret`\n- `link`\n- `/etc/hostname`\n")
@@ -351,11 +348,11 @@ async fn nothing_outside_of_the_workspace_is_read() {
 }
 
 #[tokio::test]
-async fn the_raw_stream_holds_every_line() {
+async fn the_raw_stream_contains_every_line() {
     let bench = bench(2_000);
     let mut session = open("control-perfect", &bench.spec).await;
     session.prompt(STUDY).await.expect("a turn");
-    let lines = bench.raw.0.lock().expect("the set-up of a test");
+    let lines = bench.raw.0.lock().expect("test setup");
     assert!(lines.iter().any(|line| line.contains("\"type\":\"init\"")));
     assert!(
         lines
@@ -365,7 +362,7 @@ async fn the_raw_stream_holds_every_line() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_a_failure_of_the_harness() {
+async fn a_missing_program_is_a_harness_failure() {
     let bench = bench(2_000);
     let all = adapters::all(&Setup::with_control(ControlProgram::at_path(
         "/nowhere/membreak-control",
@@ -382,7 +379,7 @@ async fn a_program_that_is_not_there_is_a_failure_of_the_harness() {
 }
 
 #[tokio::test]
-async fn every_adapter_has_a_name_of_its_own_and_tells_whether_it_is_there() {
+async fn every_adapter_has_a_unique_name_and_a_presence() {
     let all = adapters::all(&Setup::with_control(program()));
     let names: std::collections::BTreeSet<_> = all
         .iter()
@@ -408,10 +405,10 @@ async fn every_adapter_has_a_name_of_its_own_and_tells_whether_it_is_there() {
     }
 }
 
-/// A stand-in for the control program: a script with its own behaviour.
+/// Returns a script that replaces the control program.
 fn script(folder: &Path, text: &str) -> ControlProgram {
     let path = folder.join("agent.sh");
-    std::fs::write(&path, text).expect("the set-up of a test");
+    std::fs::write(&path, text).expect("test setup");
     ControlProgram {
         path: "/bin/sh".into(),
         args: vec![path.into()],
@@ -442,7 +439,7 @@ async fn run_script(
 }
 
 #[tokio::test]
-async fn silence_and_slowness_are_told_apart_from_crashes() {
+async fn silence_slowness_and_crashes_are_different_failures() {
     let bench = bench(2_000);
     let limits = |turn, stall| Limits {
         turn: Duration::from_millis(turn),
@@ -484,11 +481,11 @@ async fn more_output_than_allowed_ends_the_turn() {
 }
 
 #[tokio::test]
-async fn the_workers_environment_is_not_the_agents() {
+async fn the_environment_of_the_worker_is_not_passed_to_the_agent() {
     let bench = bench(2_000);
-    let told = "echo '{\"type\":\"text\",\"text\":\"'\"$(env | cut -d= -f1 | sort | tr '\\n' ' ')\"'\"}'; \
+    let script = "echo '{\"type\":\"text\",\"text\":\"'\"$(env | cut -d= -f1 | sort | tr '\\n' ' ')\"'\"}'; \
                 echo '{\"type\":\"result\",\"is_error\":false,\"message\":null}'";
-    let turn = run_script(&bench, told, Limits::default())
+    let turn = run_script(&bench, script, Limits::default())
         .await
         .expect("a turn");
     let names: Vec<&str> = turn.text.split_whitespace().collect();
@@ -518,20 +515,20 @@ async fn a_cancelled_turn_leaves_no_process_behind() {
         .await
         .expect_err("cancelled");
     assert_eq!(failure.cause, Cause::Cancelled);
-    watcher.await.expect("the set-up of a test");
+    watcher.await.expect("test setup");
     let pid: i32 = std::fs::read_to_string(&pid_file)
-        .expect("the set-up of a test")
+        .expect("test setup")
         .trim()
         .parse()
-        .expect("the set-up of a test");
+        .expect("test setup");
     dies(pid).await;
 }
 
 #[tokio::test]
-async fn what_a_program_leaves_behind_neither_lives_on_nor_holds_up_the_turn() {
+async fn orphaned_processes_are_killed_and_do_not_delay_the_turn() {
     let bench = bench(2_000);
     let pid_file = bench.folder.path().join("left");
-    // The one left behind keeps the pipes open and does not listen to polite requests.
+    // The orphan keeps the pipes open and ignores SIGTERM.
     let text = format!(
         "(trap '' TERM; exec sleep 300) & echo $! > {}; \
          echo '{{\"type\":\"result\",\"is_error\":false,\"message\":null}}'",
@@ -542,12 +539,12 @@ async fn what_a_program_leaves_behind_neither_lives_on_nor_holds_up_the_turn() {
         .await
         .expect("a turn");
     assert!(begun.elapsed() < Duration::from_secs(20));
-    let pid = std::fs::read_to_string(&pid_file).expect("the set-up of a test");
-    dies(pid.trim().parse().expect("the set-up of a test")).await;
+    let pid = std::fs::read_to_string(&pid_file).expect("test setup");
+    dies(pid.trim().parse().expect("test setup")).await;
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_does_not_hold_up_a_cancel() {
+async fn a_blocked_reader_of_events_does_not_delay_a_cancellation() {
     let bench = bench(2_000);
     let text = "for i in 1 2 3 4 5; do echo '{\"type\":\"text\",\"text\":\"x\"}'; done; sleep 300";
     let all = adapters::all(&Setup::with_control(script(bench.folder.path(), text)));
@@ -560,7 +557,7 @@ async fn a_reader_that_does_not_read_does_not_hold_up_a_cancel() {
     let mut session = adapter.open(spec).await.expect("a session");
     let cancel = bench.spec.cancel.clone();
     let turn = tokio::spawn(async move { session.prompt("hello").await });
-    // One event is there, so the others wait for room.
+    // The channel is full after one event, so the others wait.
     while unread.is_empty() {
         tokio::task::yield_now().await;
     }
@@ -568,12 +565,12 @@ async fn a_reader_that_does_not_read_does_not_hold_up_a_cancel() {
     let ended = tokio::time::timeout(Duration::from_secs(10), turn)
         .await
         .expect("the turn ends")
-        .expect("the set-up of a test");
+        .expect("test setup");
     assert_eq!(ended.expect_err("cancelled").cause, Cause::Cancelled);
     unread.close();
 }
 
-/// Waits until a process has ended.
+/// Waits until a process has exited.
 async fn dies(pid: i32) {
     let until = Instant::now() + Duration::from_secs(5);
     while alive(pid) {
@@ -582,7 +579,7 @@ async fn dies(pid: i32) {
     }
 }
 
-/// Whether a process runs; one that has ended and waits for its parent does not.
+/// Returns whether a process runs. A zombie process does not count.
 fn alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         !stat

@@ -1,7 +1,6 @@
-//! Gemini CLI itself, against a model stub on loopback: what is special to it.
+//! Gemini CLI against a model stub on loopback: behaviour specific to it.
 //!
-//! The program is looked for in the folder that `MEMBREAK_AGENTS_DIR` names, else in `data/agents`;
-//! without it these tests fail.
+//! The program is in `MEMBREAK_AGENTS_DIR` or in `data/agents`. Without it these tests fail.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -37,7 +36,7 @@ impl RawSink for Lines {
     }
 }
 
-/// A stub, a workspace, a HOME.
+/// Fixture with a stub, a workspace and a HOME.
 struct Bench {
     folder: tempfile::TempDir,
     stub: ModelStub,
@@ -108,7 +107,7 @@ impl Bench {
         adapter().open(self.spec.clone()).await.unwrap()
     }
 
-    /// The last request for a turn.
+    /// Returns the last request of a turn.
     fn last_turn(&self) -> Recorded {
         let requests = self.stub.requests();
         let mut turns = requests.into_iter().rev();
@@ -117,21 +116,22 @@ impl Bench {
 
     fn problems(&self) -> Vec<String> {
         let mut events = self.events.lock().unwrap();
-        let told = std::iter::from_fn(|| events.try_recv().ok());
-        told.filter_map(|event| match event {
-            AgentEvent::Error { message } => Some(message),
-            AgentEvent::Text { .. }
-            | AgentEvent::ToolCall(_)
-            | AgentEvent::ToolResult { .. }
-            | AgentEvent::Usage(_)
-            | AgentEvent::Compacted(_)
-            | AgentEvent::Retry { .. } => None,
-        })
-        .collect()
+        let received = std::iter::from_fn(|| events.try_recv().ok());
+        received
+            .filter_map(|event| match event {
+                AgentEvent::Error { message } => Some(message),
+                AgentEvent::Text { .. }
+                | AgentEvent::ToolCall(_)
+                | AgentEvent::ToolResult { .. }
+                | AgentEvent::Usage(_)
+                | AgentEvent::Compacted(_)
+                | AgentEvent::Retry { .. } => None,
+            })
+            .collect()
     }
 
-    /// The same, with another HOME.
-    fn elsewhere(&self, name: &str) -> SessionSpec {
+    /// Returns the same parameters with another HOME.
+    fn spec_with_home(&self, name: &str) -> SessionSpec {
         let home = self.folder.path().join(name);
         std::fs::create_dir_all(&home).unwrap();
         SessionSpec {
@@ -141,7 +141,7 @@ impl Bench {
     }
 }
 
-/// Six turns of one size, so that a compression keeps the last of them; each with a word of its own.
+/// Runs six turns of equal size with different words, so that a compression keeps the last ones.
 async fn talk(session: &mut dyn AgentSession) {
     for turn in 1..=6 {
         let words: Vec<String> = (0..150)
@@ -173,7 +173,7 @@ async fn the_program_is_found_with_its_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_reads_files_and_tells_all_tokens() {
+async fn a_turn_reads_files_and_reports_all_tokens() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     let turn = session
@@ -188,7 +188,7 @@ async fn a_turn_reads_files_and_tells_all_tokens() {
     let sent: u64 = requests.iter().map(|asked| asked.input_tokens).sum();
     assert_eq!(turn.tokens.unwrap().input, sent);
     assert!(turn.cost.is_some());
-    // The next turns send the one answer of the tool once, not once for each resumption.
+    // Later turns send each tool result once, not once for each resumption.
     for _ in 0..2 {
         session.prompt("Go on.").await.unwrap();
         let body = bench.last_turn().body.to_string();
@@ -198,7 +198,7 @@ async fn a_turn_reads_files_and_tells_all_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_repository_brings_along_is_not_obeyed() {
+async fn settings_of_a_repository_are_ignored() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     session.prompt("Hello.").await.unwrap();
@@ -217,7 +217,7 @@ async fn what_a_repository_brings_along_is_not_obeyed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn words_are_only_words() {
+async fn prompts_are_treated_as_text_only() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     let prompts = [
@@ -236,7 +236,7 @@ async fn words_are_only_words() {
             "{prompt}"
         );
     }
-    // All of it is still there after another resumption.
+    // All messages are still there after another resumption.
     let said = bench.last_turn().full_text().replace("\\@", "@");
     for prompt in prompts {
         assert!(said.contains(prompt), "{prompt}");
@@ -252,7 +252,7 @@ async fn words_are_only_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forced_break_is_proved_and_the_first_turn_is_gone() {
+async fn a_forced_break_is_proved_and_removes_the_first_turn() {
     let bench = bench(Keep::Nothing).await;
     let mut session = bench.open().await;
     talk(session.as_mut()).await;
@@ -277,7 +277,7 @@ async fn a_forced_break_is_proved_and_the_first_turn_is_gone() {
         sent,
         "the compressor's two requests are billed too"
     );
-    // The next turn, in another process, has no trace of the first, and is no break.
+    // The next turn, in another process, contains nothing of the first turn and is not a break.
     let next = session.prompt("And now?").await.unwrap();
     assert!(next.compactions.is_empty());
     let asked = bench.last_turn();
@@ -315,7 +315,7 @@ async fn a_full_context_compresses_by_itself_and_a_sealed_one_never() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_compression_that_fails_is_no_break() {
+async fn a_failed_compression_is_not_a_break() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     talk(session.as_mut()).await;
@@ -337,7 +337,7 @@ async fn a_compression_that_fails_is_no_break() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sealed_fork_has_no_tools_and_leaves_the_original_as_it_was() {
+async fn a_sealed_fork_has_no_tools_and_does_not_change_the_original() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     session
@@ -358,7 +358,7 @@ async fn a_sealed_fork_has_no_tools_and_leaves_the_original_as_it_was() {
     }
     fork.close().await;
     assert_eq!(session.checkpoint().await.unwrap(), before);
-    // And the other way round.
+    // The reverse direction.
     let mut fork = session.fork(Access::Sealed).await.unwrap();
     session
         .prompt("Remember the word blue-heron.")
@@ -370,7 +370,7 @@ async fn a_sealed_fork_has_no_tools_and_leaves_the_original_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_is_gone_on_from_in_another_home() {
+async fn a_session_continues_from_a_checkpoint_in_another_home() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
     session
@@ -380,7 +380,7 @@ async fn a_checkpoint_is_gone_on_from_in_another_home() {
     let checkpoint = session.checkpoint().await.unwrap();
     session.close().await;
     let mut resumed = adapter()
-        .resume(bench.elsewhere("another"), &checkpoint)
+        .resume(bench.spec_with_home("another"), &checkpoint)
         .await
         .unwrap();
     resumed.prompt("Which word?").await.unwrap();
@@ -388,7 +388,9 @@ async fn a_checkpoint_is_gone_on_from_in_another_home() {
 
     let mut false_id = checkpoint.clone();
     "../../outside".clone_into(&mut false_id.session_id);
-    let refused = adapter().resume(bench.elsewhere("third"), &false_id).await;
+    let refused = adapter()
+        .resume(bench.spec_with_home("third"), &false_id)
+        .await;
     assert_eq!(
         refused.err().map(|failure| failure.cause),
         Some(Cause::Harness)
@@ -396,10 +398,10 @@ async fn a_checkpoint_is_gone_on_from_in_another_home() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_are_told_apart_and_leave_the_session_as_it_was() {
+async fn faults_are_distinguished_and_leave_the_session_unchanged() {
     let bench = bench(Keep::Everything).await;
     let mut session = bench.open().await;
-    // Also a first turn that fails.
+    // A failed first turn, too.
     bench.stub.fail(Fault::Unauthorized, usize::MAX);
     let failure = session.prompt("Hello.").await.unwrap_err();
     assert_eq!(failure.cause, Cause::Refused, "{failure}");
@@ -434,7 +436,7 @@ async fn faults_are_told_apart_and_leave_the_session_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_says_nothing_is_not_waited_for() {
+async fn a_silent_provider_is_not_awaited_forever() {
     let mut bench = bench(Keep::Everything).await;
     bench.spec.limits.stall = Duration::from_secs(15);
     bench.stub.fail(Fault::Hang, usize::MAX);
@@ -443,7 +445,7 @@ async fn a_provider_that_says_nothing_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_key_and_a_strange_model_are_told() {
+async fn a_missing_key_and_an_unknown_model_are_reported() {
     let mut bench = bench(Keep::Everything).await;
     bench.spec.environment.remove("GEMINI_API_KEY");
     let failure = bench.open().await.prompt("Hello.").await.unwrap_err();

@@ -1,6 +1,5 @@
-//! Attempts to get out of the sandbox, made by programs that are started as agents are. Each
-//! attempt is first made without a sandbox, where it must succeed: one that cannot work proves
-//! nothing.
+//! Attempts to escape from the sandbox, by programs that are started like agents. Each attempt is
+//! first made without a sandbox, where it must succeed. Otherwise it would prove nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
@@ -20,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 const SECRET: &str = "a-secret-of-somebody-else";
 
-struct Nobody;
+struct DiscardedLines;
 
-impl RawSink for Nobody {
+impl RawSink for DiscardedLines {
     fn line(&self, _: Stream, _: &[u8]) {}
 }
 
-/// A run's HOME and workspace, and beside them what is none of its business.
+/// A run's HOME and workspace, and files beside them that it must not read.
 struct Bench {
     folder: tempfile::TempDir,
     spec: SessionSpec,
@@ -58,7 +57,7 @@ impl Bench {
                 ..Limits::default()
             },
             sandbox: sandbox.clone(),
-            raw: Arc::new(Nobody),
+            raw: Arc::new(DiscardedLines),
             events: mpsc::channel(1).0,
             cancel: CancellationToken::new(),
         };
@@ -69,7 +68,7 @@ impl Bench {
         &self.spec.home
     }
 
-    /// A shell script that knows where everything is.
+    /// Returns how to start a shell script with the paths of all files.
     fn script(&self, script: &str) -> Launch {
         let variables = [
             ("OUT", self.folder.path().display().to_string()),
@@ -93,7 +92,7 @@ impl Bench {
         }
     }
 
-    /// Whether a script ended well, and what it said.
+    /// Returns whether a script succeeded, and its output.
     async fn run(&self, script: &str) -> (bool, String) {
         self.launch(&self.script(script)).await
     }
@@ -112,7 +111,7 @@ impl Bench {
     }
 }
 
-/// The sandboxes that this machine has. One that it has not must say why.
+/// The sandboxes of this machine. A missing one must give a reason.
 fn sandboxes() -> Vec<Sandbox> {
     [(Mode::Landlock, "landlock"), (Mode::Bwrap, "bubblewrap")]
         .into_iter()
@@ -136,7 +135,8 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Makes an attempt without a sandbox, where it must succeed, and in each, where it must not.
+/// Makes an attempt without a sandbox, where it must succeed, and in each sandbox, where it must
+/// fail.
 async fn fails_everywhere(access: Access, attempts: &[&str]) {
     for attempt in attempts {
         let (done, said) = Bench::new(&Sandbox::none(), access).run(attempt).await;
@@ -151,7 +151,7 @@ async fn fails_everywhere(access: Access, attempts: &[&str]) {
 }
 
 #[tokio::test]
-async fn what_is_demanded_is_had_or_refused_with_a_reason() {
+async fn a_required_sandbox_is_used_or_refused_with_a_reason() {
     for (mode, kind) in [(Mode::Landlock, "landlock"), (Mode::Bwrap, "bwrap")] {
         match Sandbox::detect(mode) {
             Ok(sandbox) => assert_eq!(sandbox.report().kind, kind),
@@ -208,7 +208,7 @@ async fn a_workspace_cannot_be_changed() {
 }
 
 #[tokio::test]
-async fn a_workspace_cannot_be_emptied_where_the_kernel_can_tell() {
+async fn a_workspace_cannot_be_truncated_if_the_kernel_can_check() {
     let attempt = r#"truncate -s 0 "$WS/README""#;
     for sandbox in sandboxes() {
         if sandbox.report().abi.is_none_or(|abi| abi >= 3) {
@@ -227,7 +227,7 @@ async fn a_sealed_program_cannot_read_the_workspace() {
 }
 
 #[tokio::test]
-async fn nothing_else_can_be_read() {
+async fn other_files_cannot_be_read() {
     let attempts = [
         r#"cat "$OUT/other/key""#,
         r#"cat "$OUT/other/home/session""#,
@@ -243,7 +243,7 @@ async fn nothing_else_can_be_read() {
         r#"cd "$OUT/other" && cat key"#,
         r#"cat "/proc/self/root$OUT/other/key""#,
         r#"touch "$OUT/other/new" && ls "$OUT/other/new""#,
-        // Children, also in a session of their own, are no way out.
+        // Child processes are confined too, also in a session of their own.
         r#"(cat "$OUT/other/key") & wait $!"#,
         r#"setsid -w sh -c 'cat "$OUT/other/key"'"#,
     ];
@@ -251,7 +251,7 @@ async fn nothing_else_can_be_read() {
 }
 
 #[tokio::test]
-async fn the_workers_own_process_is_out_of_reach() {
+async fn the_process_of_the_worker_is_protected() {
     let attempts = [
         r#"cat "/proc/$WORKER/environ""#,
         r#"cat "/proc/$WORKER/maps""#,
@@ -261,7 +261,7 @@ async fn the_workers_own_process_is_out_of_reach() {
     ];
     fails_everywhere(Access::Workspace, &attempts).await;
     for sandbox in sandboxes() {
-        // A free signal: does the process answer?
+        // Signal 0 only checks whether the process exists.
         let attempt = r#"kill -0 "$WORKER""#;
         let (done, _) = Bench::new(&sandbox, Access::Workspace).run(attempt).await;
         assert_eq!(done, !sandbox.report().processes, "{:?}", sandbox.report());
@@ -269,7 +269,7 @@ async fn the_workers_own_process_is_out_of_reach() {
 }
 
 #[tokio::test]
-async fn another_agents_environment_is_out_of_reach() {
+async fn the_environment_of_another_agent_is_protected() {
     let attempt = |pid: &str| format!(r#"grep -q {SECRET} "/proc/{pid}/environ""#);
     for sandbox in std::iter::once(Sandbox::none()).chain(sandboxes()) {
         let other = Bench::new(&sandbox, Access::Sealed);
@@ -277,36 +277,36 @@ async fn another_agents_environment_is_out_of_reach() {
         launch
             .environment
             .insert("KEY".to_owned(), SECRET.to_owned());
-        let mut peer = InteractiveProcess::start(&launch, &other.spec)
+        let mut process = InteractiveProcess::start(&launch, &other.spec)
             .await
             .unwrap();
-        let line = peer.next().await.unwrap().unwrap();
+        let line = process.next().await.unwrap().unwrap();
         let pid = String::from_utf8(line.bytes).unwrap();
         let bench = Bench::new(&sandbox, Access::Sealed);
         let (done, said) = bench.run(&attempt(&pid)).await;
         assert_eq!(done, !sandbox.report().filesystem, "{said}");
-        peer.terminate().await;
+        process.terminate().await;
     }
 }
 
 #[tokio::test]
-async fn a_program_that_lives_on_is_confined_as_well() {
+async fn a_long_running_program_is_confined_too() {
     for sandbox in std::iter::once(Sandbox::none()).chain(sandboxes()) {
         let bench = Bench::new(&sandbox, Access::Workspace);
         let launch = bench.script(r#"cat "$OUT/other/key" || echo; cat"#);
-        let mut peer = InteractiveProcess::start(&launch, &bench.spec)
+        let mut process = InteractiveProcess::start(&launch, &bench.spec)
             .await
             .unwrap();
-        peer.write_line(b"").await.unwrap();
-        let line = peer.next().await.unwrap().unwrap();
+        process.write_line(b"").await.unwrap();
+        let line = process.next().await.unwrap().unwrap();
         let seen = String::from_utf8_lossy(&line.bytes).contains(SECRET);
         assert_eq!(seen, !sandbox.report().filesystem);
-        peer.terminate().await;
+        process.terminate().await;
     }
 }
 
 #[tokio::test]
-async fn root_is_no_way_out() {
+async fn root_cannot_escape() {
     let attempts = [
         r#"mknod "$HOME/device" c 1 5 && head -c 1 "$HOME/device""#,
         r#"mkdir "$HOME/m" && unshare -m sh -c 'mount --bind "$OUT/other" "$HOME/m" && cat "$HOME/m/key"'"#,
@@ -342,7 +342,7 @@ fn listen(port: u16) -> String {
     format!("perl -MIO::Socket::INET -e '{open} or exit 1' {port}")
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -352,7 +352,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test]
-async fn only_the_ports_that_are_allowed_can_be_reached() {
+async fn only_allowed_ports_can_be_reached() {
     let [allowed, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [allowed_port, other_port] = [&allowed, &other].map(|l| l.local_addr().unwrap().port());
     let open = Bench::new(&Sandbox::none(), Access::Workspace);
@@ -384,7 +384,7 @@ async fn only_the_ports_that_are_allowed_can_be_reached() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_named_can_be_read() {
+async fn a_configured_certificate_can_be_read() {
     for sandbox in sandboxes() {
         let bench = Bench::new(&sandbox, Access::Sealed);
         let certificate = bench.folder.path().join("other/key");
@@ -393,7 +393,7 @@ async fn a_certificate_that_is_named_can_be_read() {
         launch.environment.extend([named(&certificate)]);
         let (done, said) = bench.launch(&launch).await;
         assert!(done, "{said}");
-        // A folder would open all that is in it.
+        // A folder would allow all of its content.
         let mut launch = bench.script(r#"cat "$OUT/other/key""#);
         launch.environment.extend([named(bench.folder.path())]);
         assert!(!bench.launch(&launch).await.0);
@@ -401,12 +401,12 @@ async fn a_certificate_that_is_named_can_be_read() {
 }
 
 #[tokio::test]
-async fn what_a_program_leaves_behind_dies_with_it() {
+async fn orphaned_processes_die_with_their_program() {
     for sandbox in std::iter::once(Sandbox::none()).chain(sandboxes()) {
         let bench = Bench::new(&sandbox, Access::Workspace);
         let pipe = bench.home().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // Ends when nobody has the pipe open any more.
+        // Ends when no process has the pipe open any more.
         let reading = tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe).unwrap());
         let script = r#"(exec 3> "$HOME/pipe"; echo up >&3; touch "$HOME/up"; sleep 600) &
             while [ ! -e "$HOME/up" ]; do sleep 0.01; done"#;
@@ -418,7 +418,7 @@ async fn what_a_program_leaves_behind_dies_with_it() {
 }
 
 #[tokio::test]
-async fn bounds_that_would_not_hold_are_a_failure_of_ours() {
+async fn bounds_that_would_not_hold_are_a_harness_failure() {
     for sandbox in sandboxes() {
         let bench = Bench::new(&sandbox, Access::Workspace);
         let mut launch = bench.script("true");

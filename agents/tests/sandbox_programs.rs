@@ -1,5 +1,5 @@
-//! The real programs, as far as they go without a model, in each sandbox that this machine has.
-//! They are looked for in `MEMBREAK_AGENTS_DIR`; one that is missing fails the test.
+//! The real programs start in each sandbox of this machine. The programs are in
+//! `MEMBREAK_AGENTS_DIR`. A missing program fails the test.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![cfg(target_os = "linux")]
@@ -16,9 +16,9 @@ use agents::sandbox::{Mode, Sandbox};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-struct Nobody;
+struct DiscardedLines;
 
-impl RawSink for Nobody {
+impl RawSink for DiscardedLines {
     fn line(&self, _: Stream, _: &[u8]) {}
 }
 
@@ -49,7 +49,7 @@ async fn version(name: &str, sandbox: &Sandbox) -> String {
             ..Limits::default()
         },
         sandbox: sandbox.clone(),
-        raw: Arc::new(Nobody),
+        raw: Arc::new(DiscardedLines),
         events: mpsc::channel(1).0,
         cancel: CancellationToken::new(),
     };

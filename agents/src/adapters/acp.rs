@@ -1,12 +1,13 @@
-//! Adapter for any agent that speaks the Agent Client Protocol over its standard streams. Such agents
-//! are configured in `agents.toml` and need no code: see [`config`].
+//! Adapter for any agent that speaks the Agent Client Protocol over its standard streams. Such
+//! agents are configured in `agents.toml` and need no code: see [`config`].
 //!
-//! The program runs as long as its session. A compaction is proved by the agent's own announcement, if
-//! a pattern for it is configured. Otherwise the structural detector proves it: the size of the context
-//! fell by more than half, and stayed there in a turn without content.
+//! The program runs as long as its session. A compaction is proved by the agent's own announcement,
+//! if a pattern for it is configured. Otherwise the structural detector proves it: the size of the
+//! context fell by more than half, and stayed there in a turn without content.
 //!
 //! The protocol cannot remove an agent's tools. A sealed session is a separate program without any
-//! permission, confined to its HOME. Arguments that remove the program's tools can be configured too.
+//! permission, confined to its HOME. Arguments that remove the program's tools can be configured
+//! too.
 
 pub mod config;
 mod detector;

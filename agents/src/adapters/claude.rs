@@ -29,8 +29,8 @@ pub(super) static CLAUDE: CliTool = CliTool {
         name: "claude",
         display_name: "Claude Code",
         install_hint: "scripts/install-agents.sh, or npm install -g @anthropic-ai/claude-code",
-        // The program's own default has a context of a million tokens. No evaluation at a bearable cost
-        // would ever fill it.
+        // The program's own default has a context of a million tokens. No evaluation at a bearable
+        // cost would ever fill it.
         default_model: "claude-sonnet-4-5",
         capabilities: Capabilities::ALL,
         environment: &[

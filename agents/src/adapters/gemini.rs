@@ -4,8 +4,8 @@
 //! * the event stream shows no compression. The telemetry shows attempts, the session file shows
 //!   applied compressions. Only both together are a break;
 //! * the program compresses at the start of a turn and of each request in it, when the size is at
-//!   least `compressionThreshold` × 1,048,576 tokens. In a new process, and so in each of our turns,
-//!   the size is its own estimate of the conversation without its system prompt;
+//!   least `compressionThreshold` × 1,048,576 tokens. In a new process, and so in each of our
+//!   turns, the size is its own estimate of the conversation without its system prompt;
 //! * it has no compact command that works without a terminal. A threshold close to zero, for one
 //!   turn, makes it compress;
 //! * it sends a failing compression request five times, for more than a minute, whatever

@@ -1,15 +1,15 @@
 //! iFlow CLI, over the Agent Client Protocol on a `WebSocket` (`--experimental-acp --port`).
 //!
-//! Its npm package is no longer in the registry. So this adapter is tested against a peer that follows
-//! the recorded exchange of version 0.5.19 (`iflow-peer` of the crate `simulator`), and against a real
-//! program if `IFLOW_BIN` names one. The recording does not show everything: the peer defines, for
-//! example, how `session/load` continues a session with settings.
+//! Its npm package is no longer in the registry. So this adapter is tested against a peer that
+//! follows the recorded exchange of version 0.5.19 (`iflow-peer` of the crate `simulator`), and
+//! against a real program if `IFLOW_BIN` names one. The recording does not show everything: the
+//! peer defines, for example, how `session/load` continues a session with settings.
 //!
 //! Observed behaviour of its compactions:
 //! * the turn in which the program announces an automatic compaction still uses the whole old
 //!   conversation. So questions after the break are asked in the next turn;
-//! * a compaction keeps the last ten messages word for word. The adapter records the messages itself
-//!   and reports them as reinjected.
+//! * a compaction keeps the last ten messages word for word. The adapter records the messages
+//!   itself and reports them as reinjected.
 
 mod compaction;
 pub mod plain;

@@ -1,8 +1,8 @@
 //! Escaping of prompts, so that Gemini CLI and its descendants treat them as text only.
 //!
-//! These programs interpret parts of a prompt. `@name` reads a file or a folder into the prompt, also
-//! in `bob@name`. `/name` at the beginning runs a command. When they resume a session, they drop
-//! messages that begin with `/`, `?` or one of their own tags.
+//! These programs interpret parts of a prompt. `@name` reads a file or a folder into the prompt,
+//! also in `bob@name`. `/name` at the beginning runs a command. When they resume a session, they
+//! drop messages that begin with `/`, `?` or one of their own tags.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ const DROPPED: [&str; 4] = ["/", "?", "<session_context>", "<hook_context>"];
 /// Text that is put before a message that would be dropped or run as a command.
 pub(super) const OPENING: &str = "Message:\n";
 
-/// Escapes a prompt with as few changes as possible: a backslash, the program's own escape character,
-/// before each `@` that precedes the name of a file or folder in `folder`.
+/// Escapes a prompt with as few changes as possible: a backslash, the program's own escape
+/// character, before each `@` that precedes the name of a file or folder in `folder`.
 pub(super) fn escape(prompt: &str, folder: &Path) -> String {
     let mut escaped_prompt = String::with_capacity(prompt.len());
     let begins = prompt.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');

@@ -1,13 +1,14 @@
-//! Qwen Code (`@qwen-code/qwen-code`), headless: one process per turn, JSON lines, the session file in
-//! HOME as the conversation.
+//! Qwen Code (`@qwen-code/qwen-code`), headless: one process per turn, JSON lines, the session file
+//! in HOME as the conversation.
 //!
 //! Observed behaviour of 0.15.10:
 //! * the event stream does not show an automatic compaction. For a requested one it prints token
-//!   counts whether or not the compaction was applied. The proof is a line in the session file, which
-//!   is written only when the compressed history replaces the old one;
+//!   counts whether or not the compaction was applied. The proof is a line in the session file,
+//!   which is written only when the compressed history replaces the old one;
 //! * its managed memory, which writes facts to files outside the conversation, is off;
-//! * it puts a space before every `@` of a prompt that has none there: `bob@example.org` reaches the
-//!   model as `bob @example.org`, and the header of a hunk is indented by one. Nothing prevents it.
+//! * it puts a space before every `@` of a prompt that has none there: `bob@example.org` reaches
+//!   the model as `bob @example.org`, and the header of a hunk is indented by one. Nothing prevents
+//!   it.
 
 mod launch;
 mod session;

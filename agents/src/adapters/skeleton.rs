@@ -1,8 +1,8 @@
 //! Skeleton of an adapter: copy this file to begin a new one (docs/how-to/add-an-agent.md).
 //!
-//! It drives an imaginary program `skeleton-agent` that is compiled and tested, and never shipped. The
-//! program reads one prompt from standard input and prints JSON lines. Its conversation is the file
-//! `conversation.jsonl` in HOME, so a fork, a checkpoint and a resume are copies of that file.
+//! It drives an imaginary program `skeleton-agent` that is compiled and tested, and never shipped.
+//! The program reads one prompt from standard input and prints JSON lines. Its conversation is the
+//! file `conversation.jsonl` in HOME, so a fork, a checkpoint and a resume are copies of that file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -88,8 +88,8 @@ impl Behaviour {
         }
     }
 
-    /// Returns how many of the held `versions` of an entry its compaction keeps. `before` is the number of
-    /// earlier compactions: each compaction draws again.
+    /// Returns how many of the held `versions` of an entry its compaction keeps. `before` is the
+    /// number of earlier compactions: each compaction draws again.
     pub fn keeps(self, entry: &str, versions: usize, seed: u64, before: u32) -> usize {
         match self {
             Self::Perfect | Self::Cheater | Self::Vague | Self::Silent => versions,

@@ -8,15 +8,15 @@ pub const SUBCOMMAND: &str = "control-agent";
 
 /// Command that starts the program of the control agents.
 ///
-/// It is an executable of its own (`membreak-control`). Every program of this project can also act as it,
-/// with the first argument [`SUBCOMMAND`], because `cargo run` builds only one executable.
+/// It is an executable of its own (`membreak-control`). Every program of this project can also act
+/// as it, with the first argument [`SUBCOMMAND`], because `cargo run` builds only one executable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlProgram {
     pub path: PathBuf,
     pub args: Vec<OsString>,
-    /// Runs the same code in this process instead of one process per turn. Measurements of the instrument
-    /// over thousands of runs use it, where processes do not matter. It has no sandbox and no limits,
-    /// which our own controls do not need.
+    /// Runs the same code in this process instead of one process per turn. Measurements of the
+    /// instrument over thousands of runs use it, where processes do not matter. It has no sandbox
+    /// and no limits, which our own controls do not need.
     pub in_process: bool,
 }
 

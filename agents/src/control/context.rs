@@ -141,7 +141,8 @@ impl Memory {
         entry.held_versions(|version, evidence| self.holds(entry, version, evidence))
     }
 
-    /// Returns whether each of these lines is in the context: in the entry's own note, or in a message.
+    /// Returns whether each of these lines is in the context: in the entry's own note, or in a
+    /// message.
     fn holds(&self, entry: &Entry, version: usize, evidence: &[String]) -> bool {
         let note = self
             .notes

@@ -34,8 +34,8 @@ pub struct Entry {
     /// The question, word for word. It identifies the probe in a prompt.
     pub question: String,
     pub combine: Combine,
-    /// Versions in the order in which they became true. The answer is the last version whose evidence is
-    /// held.
+    /// Versions in the order in which they became true. The answer is the last version whose
+    /// evidence is held.
     pub versions: Vec<Version>,
     /// Plausible wrong answers.
     pub distractors: Vec<String>,
@@ -67,8 +67,8 @@ pub struct Part {
 }
 
 impl AnswerKey {
-    /// Returns the entries that a prompt asks about, in the order of their questions. A question that is
-    /// only a part of a longer one does not count.
+    /// Returns the entries that a prompt asks about, in the order of their questions. A question
+    /// that is only a part of a longer one does not count.
     pub fn entries_in(&self, prompt: &str) -> Vec<&Entry> {
         self.entries_in_normalized(prompt, Cow::Borrowed)
     }
@@ -128,7 +128,8 @@ impl AnswerKey {
     }
 }
 
-/// Combines the replies to the questions of one prompt. A single reply is unchanged, several are numbered.
+/// Combines the replies to the questions of one prompt. A single reply is unchanged, several are
+/// numbered.
 pub fn combine_replies(replies: &[String]) -> String {
     if let [only] = replies {
         return only.clone();
@@ -147,9 +148,9 @@ pub fn combine_replies(replies: &[String]) -> String {
 }
 
 impl Entry {
-    /// Returns the versions whose evidence is held, by their number, with the evidence: the lines that a
-    /// summary of the conversation would have to contain. `holds` returns whether all evidence of a part of
-    /// a version is held.
+    /// Returns the versions whose evidence is held, by their number, with the evidence: the lines
+    /// that a summary of the conversation would have to contain. `holds` returns whether all
+    /// evidence of a part of a version is held.
     pub fn held_versions(
         &self,
         holds: impl Fn(usize, &[String]) -> bool,

@@ -1,13 +1,13 @@
 //! The program of the control agents: one process per turn.
 //!
-//! Usage: `membreak-control --behaviour AGENT --session ID --window TOKENS --seed N
-//! [--sealed] [--compact] [--no-persist]`. The prompt is read from standard input. HOME contains the
-//! sessions and the answer key. JSON lines are written to standard output.
+//! Usage: `membreak-control --behaviour AGENT --session ID --window TOKENS --seed N [--sealed]
+//! [--compact] [--no-persist]`. The prompt is read from standard input. HOME contains the sessions
+//! and the answer key. JSON lines are written to standard output.
 //!
-//! A prompt that contains questions of the key asks probes. A prompt that asks for something *from memory
-//! alone* is free recall or an open question, and the answer contains everything that is remembered. Any
-//! other prompt is work: the control reads each file that a list item names (``- `path` ``), if it has its
-//! workspace.
+//! A prompt that contains questions of the key asks probes. A prompt that asks for something *from
+//! memory alone* is free recall or an open question, and the answer contains everything that is
+//! remembered. Any other prompt is work: the control reads each file that a list item names (``-
+//! `path` ``), if it has its workspace.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -27,8 +27,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 const RECALL: &str = "from memory alone";
 /// Phrase that identifies an open question, which is otherwise like free recall.
 const OPEN: &str = "an open question";
-/// Fraction of its window (one n-th) that a control fills with its own thinking in a turn without new
-/// facts. So every deep dive reaches its break within a bounded number of turns.
+/// Fraction of its window (one n-th) that a control fills with its own thinking in a turn without
+/// new facts. So every deep dive reaches its break within a bounded number of turns.
 const THINKING_FRACTION: u64 = 12;
 
 /// Runs one turn. `args` excludes the program's name.
@@ -60,8 +60,8 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     }
 }
 
-/// Runs one turn with a given HOME and working folder. Returns whether it succeeded, as its last line also
-/// states.
+/// Runs one turn with a given HOME and working folder. Returns whether it succeeded, as its last
+/// line also states.
 pub(crate) fn run_turn(
     args: &[String],
     home: Option<PathBuf>,
@@ -388,8 +388,8 @@ fn choose<'a>(choices: &'a [String], text: &str) -> Option<&'a String> {
     choices.get(index)
 }
 
-/// Returns about `chars` characters of thinking without any fact. Like real thinking it varies with the
-/// seed and the turn. It contains no line that could be evidence.
+/// Returns about `chars` characters of thinking without any fact. Like real thinking it varies with
+/// the seed and the turn. It contains no line that could be evidence.
 fn thinking(seed: u64, turn: usize, chars: u64) -> String {
     const THOUGHTS: [&str; 8] = [
         "It is worth going over this once more from the start before anything is concluded.",

@@ -86,8 +86,8 @@ impl Group {
         self.child.wait().await
     }
 
-    /// Ends the whole group: asks, waits a moment, kills. Works after the leader has exited, too, for
-    /// the processes that it left behind.
+    /// Ends the whole group: asks, waits a moment, kills. Works after the leader has exited, too,
+    /// for the processes that it left behind.
     pub(super) async fn terminate(&mut self) {
         let Some(group) = self.leader else {
             return;
@@ -143,7 +143,8 @@ fn start_failure(launch: &Launch, error: &std::io::Error, is_confined: bool) -> 
     })
 }
 
-/// Returns the variables that every program gets. The search path is the only one of the worker's own.
+/// Returns the variables that every program gets. The search path is the only one of the worker's
+/// own.
 fn base_environment(home: &Path) -> Vec<(&'static str, OsString)> {
     vec![
         ("PATH", search_path()),

@@ -153,8 +153,8 @@ impl InteractiveProcess {
         limits::send_events(&self.events, &self.cancel, events, self.turn_ends).await
     }
 
-    /// Closes the standard input, waits for the program to exit within the limits of a turn, and then
-    /// ends its process group.
+    /// Closes the standard input, waits for the program to exit within the limits of a turn, and
+    /// then ends its process group.
     ///
     /// # Errors
     ///
@@ -177,8 +177,8 @@ impl InteractiveProcess {
     }
 
     /// Returns the next line of the standard output, without any time limit: for programs that use
-    /// another channel for their messages. Returns `None` once it is closed. Dropping the future and
-    /// calling again loses nothing.
+    /// another channel for their messages. Returns `None` once it is closed. Dropping the future
+    /// and calling again loses nothing.
     pub async fn next_unlimited(&mut self) -> Option<Line> {
         let line = self.stdout.next().await.ok().flatten()?;
         self.raw.line(Stream::Stdout, &line.bytes);
@@ -194,8 +194,8 @@ impl InteractiveProcess {
         String::from_utf8_lossy(&tail).trim().to_owned()
     }
 
-    /// Closes the standard input, waits a moment, and ends the process group. Returns the exit status
-    /// if the program exited by itself.
+    /// Closes the standard input, waits a moment, and ends the process group. Returns the exit
+    /// status if the program exited by itself.
     pub async fn terminate(mut self) -> Option<ExitStatus> {
         drop(self.stdin.take());
         let exit = tokio::time::timeout(GRACE_PERIOD, self.group.wait()).await;

@@ -50,8 +50,8 @@ pub(super) fn unreadable(error: &std::io::Error, limits: &Limits) -> Failure {
 ///
 /// # Errors
 ///
-/// Fails with [`Cause::Cancelled`], and with [`Cause::Harness`] if the events are not received before
-/// `turn_ends`.
+/// Fails with [`Cause::Cancelled`], and with [`Cause::Harness`] if the events are not received
+/// before `turn_ends`.
 pub async fn send_events(
     reader: &mpsc::Sender<AgentEvent>,
     cancel: &CancellationToken,

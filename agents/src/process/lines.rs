@@ -13,8 +13,8 @@ pub struct Line {
     pub whole_length: u64,
 }
 
-/// Reads lines. Holds at most one line and one block of the stream, and never reads more than allowed:
-/// a line that never ends cannot bypass the limit.
+/// Reads lines. Holds at most one line and one block of the stream, and never reads more than
+/// allowed: a line that never ends cannot bypass the limit.
 #[derive(Debug)]
 pub struct LineReader<R> {
     source: R,
@@ -29,8 +29,8 @@ pub struct LineReader<R> {
 }
 
 impl<R: AsyncRead + Unpin + Send> LineReader<R> {
-    /// Creates a reader of lines of at most `max_length` bytes. Longer lines are cut. The reader accepts
-    /// `allowed` bytes in total.
+    /// Creates a reader of lines of at most `max_length` bytes. Longer lines are cut. The reader
+    /// accepts `allowed` bytes in total.
     pub fn new(source: R, max_length: usize, allowed: u64) -> Self {
         Self {
             source,
@@ -49,8 +49,8 @@ impl<R: AsyncRead + Unpin + Send> LineReader<R> {
         self.allowed = allowed;
     }
 
-    /// Returns the next line. Returns `None` at the end of the stream. A last line without an end counts.
-    /// Dropping the future and calling again loses nothing.
+    /// Returns the next line. Returns `None` at the end of the stream. A last line without an end
+    /// counts. Dropping the future and calling again loses nothing.
     ///
     /// # Errors
     ///

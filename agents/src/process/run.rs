@@ -25,14 +25,16 @@ pub struct ProgramExit {
 /// Runs a program to its end, within the limits of `spec`.
 ///
 /// Every line of its standard output goes to `on_line`. The events that `on_line` returns are sent
-/// before the next line is read, and its failure ends the program. Every line of both streams goes to
-/// the raw sink unchanged.
+/// before the next line is read, and its failure ends the program. Every line of both streams goes
+/// to the raw sink unchanged.
 ///
 /// # Errors
 ///
-/// Fails with [`Cause::Harness`](crate::failure::Cause::Harness) if the program cannot be started, with [`Cause::TimedOut`](crate::failure::Cause::TimedOut) at a time
-/// limit, with [`Cause::AgentCrashed`](crate::failure::Cause::AgentCrashed) if it prints too much, and with [`Cause::Cancelled`](crate::failure::Cause::Cancelled). The exit
-/// status is for the caller to interpret.
+/// Fails with [`Cause::Harness`](crate::failure::Cause::Harness) if the program cannot be started,
+/// with [`Cause::TimedOut`](crate::failure::Cause::TimedOut) at a time limit, with
+/// [`Cause::AgentCrashed`](crate::failure::Cause::AgentCrashed) if it prints too much, and with
+/// [`Cause::Cancelled`](crate::failure::Cause::Cancelled). The exit status is for the caller to
+/// interpret.
 pub async fn run(
     launch: &Launch,
     spec: &SessionSpec,

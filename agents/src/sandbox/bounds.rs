@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// Folders of programs and libraries.
 pub(super) const SYSTEM: [&str; 5] = ["/usr", "/lib", "/lib64", "/bin", "/sbin"];
 
-/// Readable configuration of the system: names, addresses, time, certificates. None of these folders
-/// contains private keys.
+/// Readable configuration of the system: names, addresses, time, certificates. None of these
+/// folders contains private keys.
 const CONFIGURATION: [&str; 20] = [
     "/etc/passwd",
     "/etc/group",
@@ -119,7 +119,8 @@ impl AllowedPaths {
         };
         let readable = bounds.readable.iter().map(PathBuf::as_path);
         let programs = existing(&mut SYSTEM.iter().map(Path::new).chain(readable));
-        // Every agent could read the files in there: those of other runs, and the workspace of this one.
+        // Every agent could read the files in there: those of other runs, and the workspace of this
+        // one.
         if let Some(program) = programs
             .iter()
             .find(|program| home.real.starts_with(&program.real))

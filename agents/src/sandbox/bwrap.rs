@@ -1,8 +1,8 @@
 //! bubblewrap: a separate file system and process table.
 //!
 //! Paths are the same inside and outside, because the programs find their sessions by their working
-//! folder, and a session is continued from outside. The environment is inherited instead of passed as
-//! arguments, because every process can read the arguments of others.
+//! folder, and a session is continued from outside. The environment is inherited instead of passed
+//! as arguments, because every process can read the arguments of others.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! Landlock: the worker prepares rules, and they take effect in the child before its program runs.
 //!
-//! No version of Landlock restricts UDP, or the reading of a file's existence, size, owner, mode and
-//! times. Before ABI 9 it does not restrict connections to sockets in the file system.
+//! No version of Landlock restricts UDP, or the reading of a file's existence, size, owner, mode
+//! and times. Before ABI 9 it does not restrict connections to sockets in the file system.
 //!
-//! A child of a worker that runs as root keeps only one capability: to ignore the modes of files. The
-//! rules replace these modes.
+//! A child of a worker that runs as root keeps only one capability: to ignore the modes of files.
+//! The rules replace these modes.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -195,8 +195,8 @@ impl Rules {
     }
 }
 
-/// Applies rules permanently to the calling thread and all processes that it starts. Safe between fork
-/// and exec: three system calls, no allocation, no lock.
+/// Applies rules permanently to the calling thread and all processes that it starts. Safe between
+/// fork and exec: three system calls, no allocation, no lock.
 ///
 /// # Errors
 ///
@@ -306,7 +306,8 @@ mod tests {
         let allowed = AllowedPaths::resolve(&bounds).expect("good bounds");
         let here = detect();
         for abi in 1..=NEWEST {
-            // A kernel without Landlock, or with an older one, must refuse instead of protecting less.
+            // A kernel without Landlock, or with an older one, must refuse instead of protecting
+            // less.
             let is_supported = here.as_ref().is_ok_and(|here| abi <= *here);
             let ports = restricts_ports(abi).then_some([443]);
             let made = rules(

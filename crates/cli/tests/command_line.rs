@@ -1,4 +1,4 @@
-//! How `membreak` treats its users: what it refuses, where it says what, and what it leaves alone.
+//! Refusals, messages and side effects of `membreak`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The program, without settings of whoever runs the tests.
+/// The program without settings of the environment.
 fn membreak(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_membreak"));
     command.args(args).env_clear();
@@ -27,7 +27,7 @@ fn said(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn wrong_use_ends_with_two_and_names_what_was_wrong() {
+fn a_usage_error_exits_with_two_and_names_the_value() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
     fs::write(&file, "no JSON\n").expect("a file");
@@ -148,9 +148,9 @@ fn a_result_goes_into_a_folder_of_its_own() {
     assert_eq!(files(), first);
 }
 
-/// The folder was there when the evaluation began, and is not when its result is written.
+/// The folder exists when the evaluation begins, and is gone when the result is written.
 #[test]
-fn a_result_is_printed_also_where_it_cannot_be_written() {
+fn a_result_that_cannot_be_written_is_still_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
     let name = out.to_string_lossy();
@@ -161,7 +161,7 @@ fn a_result_is_printed_also_where_it_cannot_be_written() {
         .spawn()
         .expect("membreak starts");
     let mut lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
-    // With --json, too, progress is told.
+    // Progress is also shown with --json.
     let begun = lines.any(|line| line.expect("a line").contains("probes: "));
     assert!(begun);
     fs::remove_dir_all(&out).expect("the folder was made before");
@@ -184,7 +184,7 @@ fn a_result_is_printed_also_where_it_cannot_be_written() {
 }
 
 #[test]
-fn nothing_measured_is_a_failure_and_is_told_also_quietly() {
+fn an_evaluation_without_a_measurement_fails_with_a_message() {
     let output = membreak(&["demo", "--agents=claude", "--trials=1", "--json", "-q"])
         .env("CLAUDE_BIN", "/nonexistent/claude")
         .output()
@@ -207,7 +207,7 @@ fn nothing_measured_is_a_failure_and_is_told_also_quietly() {
 }
 
 #[test]
-fn why_an_agent_has_no_rank_stands_below_the_table() {
+fn the_table_explains_agents_without_a_rank() {
     let output = run(&[
         "demo",
         "--agents=control-cheater,control-perfect",
@@ -230,9 +230,9 @@ fn why_an_agent_has_no_rank_stands_below_the_table() {
     );
 }
 
-/// A control that keeps another share than its name says is what a broken instrument looks like.
+/// A control that keeps another share than its name says imitates a broken instrument.
 #[test]
-fn the_demo_fails_where_the_lossy_control_does_not_keep_its_share() {
+fn the_demo_fails_if_the_lossy_control_keeps_another_share() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("control");
     fs::write(
@@ -266,7 +266,7 @@ fn the_demo_fails_where_the_lossy_control_does_not_keep_its_share() {
 }
 
 #[test]
-fn the_doctor_makes_nothing_and_says_what_would_be_made() {
+fn the_doctor_creates_nothing_and_names_missing_folders() {
     let folder = tempfile::tempdir().expect("a folder");
     let doctor = |args: &[&str]| {
         let output = membreak(args).current_dir(folder.path()).output();
@@ -292,7 +292,7 @@ fn the_doctor_makes_nothing_and_says_what_would_be_made() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_with_its_cure() {
+fn an_occupied_port_is_reported_with_a_fix() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port();
@@ -307,7 +307,7 @@ fn a_port_that_is_taken_is_told_with_its_cure() {
 }
 
 #[test]
-fn a_context_above_the_limit_is_told_before_anything_begins() {
+fn a_context_above_the_limit_is_reported_before_the_start() {
     let eval = |tokens: &str| {
         let output = membreak(&["eval", "no-address", "--agents=control-perfect"])
             .args(["--context-tokens", tokens])
@@ -324,7 +324,7 @@ fn a_context_above_the_limit_is_told_before_anything_begins() {
 }
 
 #[test]
-fn who_asks_for_a_task_that_is_not_there_is_told_where_tasks_are() {
+fn an_unknown_task_is_reported_with_the_database() {
     let folder = tempfile::tempdir().expect("a folder");
     for command in ["report", "judge"] {
         let output = membreak(&[command, "0190b3b8-0000-7000-8000-000000000000"])

@@ -1,4 +1,4 @@
-//! `membreak` as its users run it: the real program, its standard output, its exit status.
+//! End-to-end tests of the program: standard output and exit status.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -266,7 +266,7 @@ fn a_subfolder_and_a_linked_working_tree_stand_for_their_repository() {
 }
 
 #[test]
-fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
+fn an_impossible_evaluation_fails_with_one_line() {
     let folder = tempfile::tempdir().unwrap();
     git(folder.path(), &["init", "-q", "-b", "main"]);
     std::fs::write(folder.path().join("a.txt"), "a\n").unwrap();
@@ -274,7 +274,7 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
     git(folder.path(), &["commit", "-q", "-m", "one"]);
     let repo = folder.path().to_str().unwrap();
     let eval = |base: &str, agents: &str| {
-        // As one word: a revision that looks like an option must reach the program.
+        // As one word, so that a revision that looks like an option reaches the program.
         let base = format!("--base={base}");
         membreak(&[
             "eval", "--repo", repo, &base, "--agents", agents, "--json", "-q",
@@ -289,7 +289,7 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
         .to_owned();
     assert!(told.contains("empty"), "{told}");
 
-    // Quietly, too, a failure is told.
+    // A failure is also reported with --quiet.
     assert!(String::from_utf8_lossy(&empty.stderr).contains("empty"));
 
     let hostile = eval("--upload-pack=touch x", "control-perfect");
@@ -306,7 +306,7 @@ fn what_cannot_be_evaluated_is_told_in_one_line_and_measured_as_nothing() {
 }
 
 #[test]
-fn wrong_use_is_told_apart_from_failure() {
+fn usage_errors_and_failures_have_different_exit_statuses() {
     assert_eq!(
         membreak(&["eval", "--agents", "control-perfect"])
             .status
@@ -378,7 +378,7 @@ fn the_doctor_finds_what_is_there_and_names_bad_settings() {
     let unreachable = doctor("REDIS_URL", "redis://:verysecret1@127.0.0.1:1/");
     assert_eq!(unreachable.status.code(), Some(1));
     assert!(!String::from_utf8_lossy(&unreachable.stdout).contains("verysecret1"));
-    // What would not start is not told to be well.
+    // A service that would not start is not reported as ready.
     let open = doctor("HOST", "0.0.0.0");
     assert_eq!(open.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&open.stdout).contains("ALLOW_PUBLIC_BIND"));

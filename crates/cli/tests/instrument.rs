@@ -1,4 +1,4 @@
-//! What the instrument has beyond one break: forgetting curves, question banks, reports, plans.
+//! Forgetting curves, question banks, reports and plans.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -26,7 +26,7 @@ fn document(output: &Output) -> Value {
     document.unwrap_or_default()
 }
 
-/// One of the made-up pull requests, as a repository.
+/// A repository with one of the generated pull requests.
 fn repository(folder: &Path) {
     let fixture = pull_requests::all().into_iter().next().expect("fixtures");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -36,7 +36,7 @@ fn repository(folder: &Path) {
 }
 
 #[test]
-fn a_curve_over_three_breaks_its_files_and_its_questions_again() {
+fn a_forgetting_curve_has_files_and_a_reusable_question_bank() {
     let folder = tempfile::tempdir().expect("a folder");
     let repo = folder.path().join("repo");
     repository(&repo);
@@ -104,8 +104,8 @@ fn a_curve_over_three_breaks_its_files_and_its_questions_again() {
     );
     assert_eq!(again["leaderboard"][0]["overall_score"], 1.0);
 
-    // Questions that somebody changed are refused; with their hash written anew they are still
-    // proved, and what is not true of the commit is dropped.
+    // Changed questions are refused. With a new hash they are still verified, and those that are
+    // not true of the commit are dropped.
     let text = std::fs::read_to_string(&bank).expect("a bank");
     let changed = text.replacen(
         "\"probe\":{\"label\":\"AR-0",
@@ -126,13 +126,13 @@ fn a_curve_over_three_breaks_its_files_and_its_questions_again() {
 }
 
 #[test]
-fn a_plan_says_what_a_design_can_show_and_where_its_spreads_come_from() {
+fn a_plan_shows_detectable_differences_and_the_source_of_spreads() {
     let plan = membreak(&["plan", "--difference", "0.1", "--json"]);
     let plan = document(&plan);
     assert!(plan["spreads"].as_str().expect("told").contains("assumed"));
     let cheapest = plan["cheapest"].as_array().expect("one is enough");
     assert!(cheapest[0].as_u64() > Some(1));
-    // No design that is said to be enough has fewer runs.
+    // No sufficient design has fewer runs.
     let runs = |pull_requests: &Value, trials: &Value| {
         pull_requests.as_u64().expect("a count") * trials.as_u64().expect("a count")
     };
@@ -148,7 +148,7 @@ fn a_plan_says_what_a_design_can_show_and_where_its_spreads_come_from() {
         }
     }
     assert_eq!((&cheapest[0], &cheapest[1]), (&json!(36), &json!(1)));
-    // A larger difference takes fewer runs.
+    // A larger difference needs fewer runs.
     let larger = document(&membreak(&["plan", "--difference", "0.3", "--json"]));
     assert!(larger["cheapest"][0].as_u64() < cheapest[0].as_u64());
     let given = membreak(&[
@@ -197,9 +197,9 @@ fn scores(pull_request: u32, agents: &[(&str, [f64; 3])]) -> Value {
 }
 
 #[test]
-fn a_plan_from_results_takes_the_spread_of_trials_out_of_that_of_pull_requests() {
+fn a_plan_from_results_separates_both_spreads() {
     let folder = tempfile::tempdir().expect("a folder");
-    // Differences of one and two as in the test of `cli/src/plan.rs`; three is another agent.
+    // Differences of the first two agents as in the test of `plan.rs`; the third is another agent.
     let differences = [
         [0.10, 0.25, 0.05],
         [0.40, 0.30, 0.50],
@@ -242,9 +242,9 @@ fn a_plan_from_results_takes_the_spread_of_trials_out_of_that_of_pull_requests()
     assert!(plan["needed"][2]["pull_requests"].as_u64() > Some(3));
 }
 
-/// What is in the results decides how many pull requests they are.
+/// The content of the results decides the number of pull requests.
 #[test]
-fn a_plan_counts_what_it_measures_with_and_tells_what_differs() {
+fn a_plan_lists_its_results_and_their_differences() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, document: &Value| {
         let file = folder.path().join(name);
@@ -308,7 +308,7 @@ fn a_plan_counts_what_it_measures_with_and_tells_what_differs() {
         let notes = document["notes"].as_array().expect("notes");
         assert!(notes.contains(&json!(note)), "{notes:?}");
     }
-    // Figures that are not compared are not mixed either.
+    // Figures that are not comparable are not mixed.
     let mut newer = both(5, [0.5; 3]);
     newer["task"]["instrument_version"] = json!("2");
     let mut stub = both(6, [0.5; 3]);

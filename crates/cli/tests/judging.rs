@@ -1,4 +1,4 @@
-//! `membreak judge` works on judging, and on nothing else that waits in the database.
+//! `membreak judge` processes judgings only, and no other waiting job.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -23,7 +23,7 @@ fn membreak(folder: &Path, repository: &Path) -> Command {
     command
 }
 
-/// Ends with the test, whatever becomes of it.
+/// A process that ends with the test in any case.
 struct Service(Child);
 
 impl Drop for Service {
@@ -47,13 +47,13 @@ fn serve(folder: &Path, repository: &Path) -> (Service, String) {
         let (_, rest) = line.split_once("see http://")?;
         Some(format!("http://{}", rest.split_once('/')?.0))
     });
-    // Whoever writes to a pipe that nobody reads from is held up some time.
+    // A pipe without a reader would block the program.
     std::thread::spawn(move || lines.for_each(drop));
     (Service(child), address.expect("it listens"))
 }
 
 #[tokio::test]
-async fn another_task_that_waits_is_left_to_its_workers() {
+async fn other_waiting_tasks_are_not_processed() {
     let folder = tempfile::tempdir().expect("a folder");
     let repository = folder.path().join("repository");
     let fixture = pull_requests::all().into_iter().next().expect("fixtures");

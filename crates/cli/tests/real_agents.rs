@@ -1,8 +1,8 @@
-//! The whole pipeline through the real programs, against the model stub: what is measured is what
-//! their requests really held.
+//! The whole pipeline with the agents' programs and the model stub. The measured scores match the
+//! content of the recorded requests.
 //!
-//! The programs are taken from `MEMBREAK_AGENTS_DIR`, or `data/agents` of this checkout, where
-//! `scripts/install-agents.sh` puts them. A program that is not there is a failure, not a skip.
+//! The programs come from `MEMBREAK_AGENTS_DIR`, or `data/agents` of this checkout, where
+//! `scripts/install-agents.sh` installs them. A missing program is a failure, not a skip.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -90,7 +90,7 @@ fn repository(folder: &Path) {
     git(folder, &["commit", "-q", "-m", "change"]);
 }
 
-/// What an evaluation left.
+/// Output of an evaluation.
 struct EvaluationOutcome {
     document: Value,
     probes: Vec<Value>,
@@ -159,8 +159,8 @@ fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether all evidence of a probe's last version stands in the request, apart from the question:
-/// computed from the request alone, without anything of the pipeline.
+/// Returns whether the request contains all evidence of a probe's last version, apart from the
+/// question. Computed from the request alone, without code of the pipeline.
 fn holds(request: &Value, probe: &Value) -> bool {
     let messages = request["messages"].as_array().expect("messages");
     let mut held = request["system"]
@@ -181,8 +181,8 @@ fn holds(request: &Value, probe: &Value) -> bool {
     })
 }
 
-/// By probe: whether the request held the evidence, in the order of asking (before the break,
-/// after it, by a session that never saw anything).
+/// By probe: whether the request contained the evidence, in the order of asking (baseline, post,
+/// cold).
 fn asked(evaluated: &EvaluationOutcome, protocol: &str) -> BTreeMap<String, Vec<bool>> {
     let mut asked: BTreeMap<String, Vec<bool>> = BTreeMap::new();
     for request in &evaluated.requests {
@@ -213,7 +213,7 @@ fn share(of: &[&Vec<bool>], arm: usize) -> f64 {
 }
 
 #[test]
-fn retention_is_what_the_requests_of_the_real_programs_held() {
+fn retention_matches_the_recorded_requests_of_the_programs() {
     let evaluated = evaluate("claude,gemini,qwen", "AR,SF", &["--stub-keep", "0.5"]);
     assert_eq!(evaluated.document["model_stub"], true);
     let runs = evaluated.document["runs"].as_array().expect("runs");
@@ -267,7 +267,7 @@ fn retention_is_what_the_requests_of_the_real_programs_held() {
 }
 
 #[test]
-fn what_claude_code_reads_again_is_attributed_and_a_seal_prevents_it() {
+fn files_that_claude_code_reads_again_are_attributed() {
     let run = |seal: &str| {
         let more = [
             "--trigger",

@@ -1,4 +1,4 @@
-//! The scripts take `.env` for what the programs take it for.
+//! The scripts read `.env` as the programs do.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ fn write(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a program");
 }
 
-/// What a shell would not take for values: see item by item what `&`, `;` and spaces do there.
+/// Values that a shell would not read as values, such as `&`, `;` and spaces.
 const FILE: &str = "\u{feff}# made for a test\r\n\
     DATABASE_URL=sqlite://kept/a.db?mode=rwc&cache=private\r\n\
     LOCAL_REPOSITORIES=/a;/b # two of them\n\
@@ -30,7 +30,7 @@ const FILE: &str = "\u{feff}# made for a test\r\n\
     FORGE_URLS=http://127.0.0.1:1#x\n";
 
 #[test]
-fn a_setting_is_what_the_programs_take_for_it() {
+fn a_script_reads_settings_like_the_programs() {
     let folder = tempfile::tempdir().expect("a folder");
     write(&folder.path().join(".env"), FILE);
     // The nearest file above counts.
@@ -86,7 +86,7 @@ fn a_setting_is_what_the_programs_take_for_it() {
     }
 }
 
-/// A project of these scripts alone, with programs that only leave their environment behind.
+/// A project with these scripts only. Its programs record their environment.
 fn started(env_file: Option<&str>) -> (Output, BTreeMap<String, String>) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);

@@ -20,8 +20,8 @@ pub struct Capabilities {
     pub resume: bool,
     /// Reports the size of its context.
     pub usage: bool,
-    /// Offers no tools to its model while it is sealed. Without it, the seal depends on the sandbox and
-    /// on refused permissions.
+    /// Offers no tools to its model while it is sealed. Without it, the seal depends on the sandbox
+    /// and on refused permissions.
     pub tools_off: bool,
 }
 

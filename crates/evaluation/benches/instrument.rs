@@ -1,5 +1,5 @@
-//! How long the instrument takes for the largest things that it is asked: probes for a change of 200
-//! files of real length, and intervals over 1,000 runs. The goals are two seconds and one.
+//! Duration of the instrument for its largest inputs: probes for a change of 200 files of realistic
+//! length, and intervals over 1,000 runs. The goals are two seconds and one.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -13,8 +13,8 @@ use evaluation::probes::{ProbePlan, generate, prove};
 use evaluation::scoring::RunScore;
 use evaluation::statistics::cluster_bootstrap;
 
-/// A change of so many files in four languages, of the length that files have: 150 to 250 lines with
-/// comments, constants, twelve functions and calls into the file before it. One in three is new; the
+/// Returns a change of many files in four languages, with realistic lengths: 150 to 250 lines with
+/// comments, constants, twelve functions and calls into the previous file. One in three is new, the
 /// others are changed in three places.
 fn change(files: usize) -> PullRequest {
     let files: Vec<ChangedFile> = (0..files).map(file).collect();
@@ -30,13 +30,13 @@ fn change(files: usize) -> PullRequest {
     }
 }
 
-/// What the functions of a file are about.
+/// Subjects of the functions of a file.
 const WORDS: [&str; 12] = [
     "open", "close", "merge", "split", "parse", "render", "fetch", "store", "retry", "expire",
     "count", "report",
 ];
 
-/// How a language writes things down.
+/// Syntax of a language.
 struct Language {
     ending: &'static str,
     comment: &'static str,
@@ -117,7 +117,7 @@ fn text(at: usize, language: &Language) -> String {
     text
 }
 
-/// Lines `first` to `last` of a file (from 1), new but for three of context at each end.
+/// Returns lines `first` to `last` of a file (from 1), new except for three of context at each end.
 fn hunk(lines: &[&str], first: usize, last: usize, context: usize) -> Hunk {
     let shown: Vec<Line> = (first..=last)
         .map(|number| {
@@ -212,7 +212,7 @@ fn bootstrap(criterion: &mut Criterion) {
     });
 }
 
-/// What a board of one agent with 1,000 runs of 500 pull requests is made of: four intervals.
+/// The computation for a board of one agent with 1,000 runs of 500 pull requests: four intervals.
 fn board(criterion: &mut Criterion) {
     let runs: Vec<RunResult> = (0..1_000_u32)
         .map(|run| RunResult {

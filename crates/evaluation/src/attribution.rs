@@ -1,5 +1,5 @@
-//! Where a right answer came from: decided from what the run recorded, never from what the agent
-//! says of itself.
+//! Attribution of right answers: the source of an answer, decided from the recorded streams, never
+//! from the agent's own statements.
 
 mod held;
 mod saying;
@@ -7,30 +7,30 @@ mod words;
 
 use domain::vocabulary::{Attribution, Verdict};
 
-use self::held::Held;
-use self::saying::Said;
+use self::held::TextLines;
+use self::saying::Statements;
 use crate::grading::grade;
 use crate::probe::{Grader, Part, Probe};
 
-/// What a run recorded that can explain an answer.
+/// Recorded material that can explain an answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sources<'a> {
-    /// The text that the compaction kept, where the program shows it.
+    /// The text that the compaction kept, if the program shows it.
     pub summary: Option<&'a str>,
-    /// The texts that the program put back beside it.
+    /// The texts that the program reinjected beside it.
     pub reinjected: &'a [String],
     /// Whether a tool was called in the turn of the answer.
     pub reread: bool,
-    /// Whether the cold arm's answer to the same probe is right.
+    /// Whether the answer of the cold arm to the same probe is right.
     pub cold_right: bool,
 }
 
-/// Where a right answer to `probe` came from.
+/// Returns the source of a right answer to `probe`.
 ///
-/// The first sign that is found decides, in the order of
-/// [`Attribution`]: what voids a run goes first, what the agent was handed goes before what it may
-/// have guessed. Of an answer that the summary carries in part and the rest of which was put back,
-/// the summary alone would not have been enough: it is [`Attribution::Reinjected`].
+/// The first matching sign decides, in the order of [`Attribution`]. Signs that void a run come
+/// first, and material that the agent was given comes before possible guesses. If the summary
+/// carries only a part of an answer and the rest was reinjected, the summary alone was not enough:
+/// the result is [`Attribution::Reinjected`].
 pub fn attribute(probe: &Probe, sources: Sources<'_>) -> Attribution {
     if sources.reread {
         Attribution::Reread
@@ -45,9 +45,9 @@ pub fn attribute(probe: &Probe, sources: Sources<'_>) -> Attribution {
     }
 }
 
-/// All that the program handed to the agent.
+/// Returns all text that the program gave to the agent.
 fn handed(sources: Sources<'_>) -> String {
-    // What was put back goes last: the name of its file holds up to the end of a text.
+    // The reinjected texts come last: the name of a file applies up to the end of a text.
     let summary = sources.summary.into_iter();
     let all: Vec<&str> = summary
         .chain(sources.reinjected.iter().map(String::as_str))
@@ -55,20 +55,20 @@ fn handed(sources: Sources<'_>) -> String {
     all.join("\n")
 }
 
-/// Whether a text carries what `probe` asks for.
+/// Returns whether a text carries the answer to `probe`.
 ///
-/// It does where it holds the evidence, line by line and apart from spaces, from which the right
-/// answer follows, or where it says the right answer in other words: see [`mod@saying`]. A set may
-/// be carried by both, item by item.
+/// A text carries an answer if it contains the evidence, line by line and ignoring spaces, or if it
+/// states the right answer in other words: see [`mod@saying`]. A set may be carried by both, item
+/// by item.
 ///
-/// A file that was put back has no `diff --git` line. Where code proves an answer, the code under a
-/// line that names its file stands for it: see [`mod@held`]. That the diff touches the file, or what
-/// it did to it, is proved by the diff alone.
+/// A reinjected file has no `diff --git` line. If code proves an answer, the code below a line with
+/// the name of its file counts as evidence: see [`mod@held`]. Only the diff proves that it touches
+/// a file, and how.
 pub fn carries(text: &str, probe: &Probe) -> bool {
-    let held = Held::new(text);
+    let held = TextLines::new(text);
     let is_right =
         |answer: &str| grade(&probe.grader, &format!("ANSWER: {answer}")).verdict == Verdict::Right;
-    let said = Said::new(text, probe);
+    let said = Statements::new(text, probe);
     let follows = match probe.grader {
         Grader::Set { .. } => {
             let item = |part: &Part| held.part(part) || said.item(&part.value);
@@ -139,7 +139,7 @@ mod tests {
         assert!(carries("   3\tLIMIT = 7", &probe));
     }
 
-    /// Which file defines a function whose signature takes two lines.
+    /// A probe for the file that defines a function whose signature takes two lines.
     fn symbol_file() -> Probe {
         let mut probe = constant();
         probe.kind = ProbeKind::SymbolFile;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_read_again_does_not_tell_that_the_diff_changes_it() {
+    fn a_reinjected_file_does_not_show_that_the_diff_changes_it() {
         let mut probe = symbol_file();
         probe.kind = ProbeKind::ChangedFiles;
         probe.question = "Which files does the diff of this pull request change?".to_owned();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_is_said_by_its_text_alone_among_the_choices() {
+    fn a_choice_is_carried_by_its_text_if_no_other_choice_is_named() {
         let mut probe = symbol_file();
         probe.question = "Which of these files defines the function `retry_later`?\n\n\
                           A) src/queue.py\nB) src/store.py"
@@ -228,7 +228,7 @@ mod tests {
         }
     }
 
-    /// Which files use a function: two.
+    /// A probe for the two files that use a function.
     fn users() -> Probe {
         let mut probe = symbol_file();
         probe.kind = ProbeKind::SymbolUsers;
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_may_be_said_as_a_list_or_line_by_line() {
+    fn a_set_is_carried_as_a_list_or_line_by_line() {
         for says in [
             "retry_later is used in src/main.py and src/queue.py.",
             "Users of `retry_later`:\n\n- src/queue.py\n- `src/main.py` (at start)\n",
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn which_files_are_changed_is_said_by_a_list_of_just_those() {
+    fn the_changed_files_are_carried_by_a_list_of_exactly_these() {
         let mut probe = users();
         probe.kind = ProbeKind::ChangedFiles;
         probe.question =
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_said_by_what_its_question_does_not_tell() {
+    fn a_rule_is_carried_by_words_that_its_question_does_not_contain() {
         let mut probe = constant();
         probe.kind = ProbeKind::TaughtRule;
         probe.question = "Under which tag is fault 431 in `drain` filed?".to_owned();

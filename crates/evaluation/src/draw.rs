@@ -1,18 +1,18 @@
-//! Chance with a seed. The only source of chance in this crate.
+//! Seeded random draws. They are the only randomness in this crate.
 //!
-//! The draws are made here from the generator's raw numbers, and not by the `rand` crate's
-//! `shuffle` and `random_range`, whose results may change with its version: a probe set must be the
-//! same, byte for byte, as long as [`crate::INSTRUMENT_VERSION`] is.
+//! The draws are computed here from the generator's raw numbers. The results of `shuffle` and
+//! `random_range` of the crate `rand` may change with its version, and a probe set must stay the
+//! same, byte for byte, for one [`crate::INSTRUMENT_VERSION`].
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use sha2::{Digest, Sha256};
 
-/// A stream of draws, fixed by a seed and a purpose.
+/// A stream of draws, determined by a seed and a purpose.
 pub(crate) struct Draw(ChaCha20Rng);
 
 impl Draw {
-    /// Two purposes have independent streams for the same seed.
+    /// Creates a stream. Different purposes have independent streams for the same seed.
     pub(crate) fn new(seed: u64, purpose: &str) -> Self {
         let digest = Sha256::digest(format!("membreak/1/{seed}/{purpose}").as_bytes());
         let mut key = [0; 32];
@@ -20,13 +20,14 @@ impl Draw {
         Self(ChaCha20Rng::from_seed(key))
     }
 
-    /// A number below `end`, all equally likely; 0 where there is no choice.
+    /// Returns a number below `end`, all equally likely. Returns 0 if there is no choice.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         if end <= 1 {
             return 0;
         }
         let end = end as u64;
-        // What is over the last whole multiple is drawn again, else small numbers were likelier.
+        // Numbers above the last whole multiple are drawn again. Otherwise small numbers would be
+        // more likely.
         let whole = u64::MAX - u64::MAX % end;
         loop {
             let raw = self.0.next_u64();
@@ -36,7 +37,7 @@ impl Draw {
         }
     }
 
-    /// A number from `first` to `last`, both included.
+    /// Returns a number from `first` to `last`, both included.
     pub(crate) fn between(&mut self, first: usize, last: usize) -> usize {
         first + self.below(last.saturating_sub(first) + 1)
     }
@@ -51,7 +52,7 @@ impl Draw {
         }
     }
 
-    /// The items in a drawn order.
+    /// Returns the items in a drawn order.
     pub(crate) fn shuffled<T>(&mut self, items: impl IntoIterator<Item = T>) -> Vec<T> {
         let mut items: Vec<T> = items.into_iter().collect();
         self.shuffle(&mut items);

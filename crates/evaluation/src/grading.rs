@@ -1,10 +1,9 @@
-//! Grades an answer by its probe's rule. No model, no tolerance that is not written down here.
+//! Grades an answer by the rule of its probe. No model, and no tolerance that is not written here.
 //!
-//! What is read as the answer is told in [`mod@reading`], when two texts say the same in
-//! [`mod@sameness`]. An answer must *be* the expected value: one that only contains it, among others
-//! or inside a sentence, is wrong, so that listing many values earns nothing. Letters of code are
-//! compared with their case; values for which case does not matter have their spellings listed by
-//! the probe.
+//! [`mod@reading`] defines which part of a reply is the answer, and [`mod@sameness`] when two texts
+//! are the same value. An answer must *be* the expected value. An answer that only contains it,
+//! among other values or in a sentence, is wrong, so that listing many values earns nothing. Code
+//! is compared with its case. If case does not matter, the probe lists the spellings.
 
 mod numbered;
 mod reading;
@@ -19,27 +18,27 @@ use self::reading::Extent;
 use self::sameness::{folded, names, normal, same};
 use crate::probe::Grader;
 
-/// The name under which these grades are stored.
+/// Name under which these grades are stored.
 pub const GRADER: &str = "deterministic/1";
 
-/// What an agent says when it does not know.
+/// Answer of an agent that does not know.
 pub const ABSTENTION: &str = "I don't recall";
 
-/// What an agent says of a fact that was taken back without a new value.
+/// Answer of an agent for a fact that was withdrawn without a new value.
 pub const WITHDRAWN: &str = "withdrawn";
 
-/// The grade of one answer.
+/// Grade of one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Grade {
-    /// In `[0, 1]`.
+    /// Value in `[0, 1]`.
     pub value: f64,
     pub verdict: Verdict,
 }
 
 /// Grades the reply of an agent.
 ///
-/// The answer is what follows the last `ANSWER:` of the reply; a reply of one line without it is
-/// taken whole; anything else is [`Verdict::Unreadable`].
+/// The answer is the text after the last `ANSWER:` of the reply. A reply of one line without it is
+/// the answer itself. Anything else is [`Verdict::Unreadable`].
 pub fn grade(grader: &Grader, reply: &str) -> Grade {
     let extent = match grader {
         Grader::Set { .. } | Grader::Sequence { .. } => Extent::List,
@@ -68,16 +67,17 @@ pub fn grade(grader: &Grader, reply: &str) -> Grade {
     grade
 }
 
-/// How sure a reply says that it is, in `[0, 1]`; none where it does not say so on a line of its
-/// own (`CONFIDENCE: 80`), or says something else than a number from 0 to 100.
+/// Returns the confidence that a reply states, in `[0, 1]`. Returns `None` if it states none on a
+/// line of its own (`CONFIDENCE: 80`), or not a number from 0 to 100.
 pub fn confidence(reply: &str) -> Option<f64> {
     reading::confidence(reply)
 }
 
-/// The parts of a reply to so many questions of one prompt, in their order and in the form that
-/// [`grade`] and [`confidence`] read.
+/// Returns the parts of a reply to several questions of one prompt, in their order and in the form
+/// that [`grade`] and [`confidence`] read.
 ///
-/// What follows `ANSWER 1:` and `CONFIDENCE 1:` is the first. A part that is missing is empty, which is [`Verdict::Unreadable`].
+/// The texts after `ANSWER 1:` and `CONFIDENCE 1:` form the first part. A missing part is empty,
+/// which is [`Verdict::Unreadable`].
 pub fn numbered_parts(reply: &str, questions: usize) -> Vec<String> {
     numbered::parts(reply, questions)
 }
@@ -112,7 +112,7 @@ fn is_one_of(accept: &[String], answer: &str) -> bool {
     accept.iter().any(|expected| same(expected, answer))
 }
 
-/// F1 of two sets; an item that is named twice counts once.
+/// F1 of two sets. A repeated item counts once.
 fn set(items: &[String], answer: &str) -> Grade {
     let expected: BTreeSet<String> = items.iter().map(|item| normal(item)).collect();
     let given: BTreeSet<String> = reading::set_items(answer)
@@ -130,7 +130,7 @@ fn set(items: &[String], answer: &str) -> Grade {
     share(2.0 * hits as f64 / total as f64)
 }
 
-/// Which choice an answer names: its letter, its text, or both if they agree.
+/// Returns the choice that an answer names: by its letter, its text, or both if they agree.
 fn chosen(choices: &[String], answer: &str) -> Option<usize> {
     let wanted = folded(answer);
     if let Some(by_text) = choices.iter().position(|choice| folded(choice) == wanted) {
@@ -142,8 +142,8 @@ fn chosen(choices: &[String], answer: &str) -> Option<usize> {
     agrees.then_some(letter)
 }
 
-/// The share of pairs that stand in the right order, out of all pairs of the expected items and of
-/// any strangers that the answer adds. An item named twice has no place.
+/// Returns the share of pairs in the right order, among all pairs of the expected items and of any
+/// unexpected items in the answer. A repeated item has no position.
 fn sequence(items: &[String], answer: &str) -> Grade {
     let given = reading::sequence_items(answer);
     let place = |item: &String| {
@@ -173,7 +173,7 @@ fn sequence(items: &[String], answer: &str) -> Grade {
     share(ordered as f64 / all as f64)
 }
 
-/// A corrected or withdrawn fact. An answer that hedges between values is wrong, not stale.
+/// Grades a corrected or withdrawn fact. An answer that hedges between values is wrong, not stale.
 fn current(current: Option<&[String]>, replaced: &[String], answer: &str) -> Grade {
     let right = match current {
         Some(accept) => is_one_of(accept, answer),

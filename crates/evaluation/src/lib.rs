@@ -1,9 +1,9 @@
-//! The instrument: what is asked about a pull request, how answers are graded, and what the
-//! grades add up to.
+//! The instrument: questions about a pull request, the grading of answers, and the figures of the
+//! grades.
 //!
-//! Data in, data out: nothing here waits, reads a clock, a file or a database, starts a process or
-//! draws a number without a seed. So every published figure can be computed again from what is
-//! stored.
+//! The crate maps data to data. It awaits nothing, reads no clock, file or database, starts no
+//! process, and draws no number without a seed. So every published figure can be computed again
+//! from stored data.
 
 mod draw;
 pub mod symbols;
@@ -20,5 +20,5 @@ pub mod scoring;
 pub mod statistics;
 pub mod leaderboard;
 
-/// The version of the instrument. Figures of different versions are never averaged.
+/// Version of the instrument. Figures of different versions are never averaged.
 pub const INSTRUMENT_VERSION: &str = "4";

@@ -1,4 +1,4 @@
-//! What a probe is: a question, how its answer is graded, and what proves it.
+//! A probe: a question, the rule that grades its answer, and the evidence that proves it.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::facts::Evidence;
 
-/// The kinds of questions, after the protocol's table.
+/// Kinds of questions, as in the table of the protocol.
 #[derive(
     Clone,
     Copy,
@@ -44,22 +44,23 @@ pub enum ProbeKind {
 /// One closed probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
-    /// Such as `AR-03`; the same for the same seed.
+    /// Label such as `AR-03`. It is the same for the same seed.
     pub label: String,
     pub dimension: Dimension,
     pub kind: ProbeKind,
-    /// The whole question, with its choices where it has some.
+    /// The whole question, including its choices.
     pub question: String,
     pub grader: Grader,
     /// Plausible wrong answers, drawn from the same repository.
     pub distractors: Vec<String>,
-    /// Where the answer stands in the repository; none for what only the conversation defines.
+    /// The place of the answer in the repository. `None` for facts that only the conversation
+    /// defines.
     pub source: Option<Evidence>,
-    /// How a reader who still holds the evidence comes to the answer.
+    /// The way from the evidence to the answer.
     pub key: Key,
 }
 
-/// How an answer is graded.
+/// Rule that grades an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "grader", rename_all = "snake_case")]
 pub enum Grader {
@@ -67,11 +68,11 @@ pub enum Grader {
     Exact { accept: Vec<String> },
     /// F1 of the set of items.
     Set { items: Vec<String> },
-    /// Names the right one of the choices, by letter or by text.
+    /// Names the right choice, by letter or by text.
     Choice { choices: Vec<String>, right: usize },
     /// The items in order: the share of ordered pairs that are right (Kendall), 1 for all.
     Sequence { items: Vec<String> },
-    /// As `Exact`, but a replaced value is counted as stale. `current: None`: the fact was
+    /// Like `Exact`, but a replaced value counts as stale. With `current: None` the fact was
     /// withdrawn, and saying so is right.
     Current {
         current: Option<Vec<String>>,
@@ -81,8 +82,8 @@ pub enum Grader {
 
 /// The way from evidence to answer, for controls and for attribution.
 ///
-/// Versions are in the order in which they became true; a reader answers by the last one whose
-/// evidence he holds.
+/// Versions are in the order in which they became true. A reader answers with the last version
+/// whose evidence it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Key {
     pub combine: Combine,
@@ -90,13 +91,13 @@ pub struct Key {
 }
 
 impl Key {
-    /// What a reader answers who holds the evidence of which `holds` is true; none where that is
-    /// not enough for any answer.
+    /// Returns the answer of a reader that holds the evidence for which `holds` is true. Returns
+    /// `None` if it supports no answer.
     pub fn answer(&self, holds: impl Fn(&str) -> bool) -> Option<String> {
         self.answer_of(|part| part.evidence.iter().all(|line| holds(line)))
     }
 
-    /// The same for a reader who holds whole parts.
+    /// Does the same for a reader that holds whole parts.
     pub fn answer_of(&self, held: impl Fn(&Part) -> bool) -> Option<String> {
         self.versions.iter().rev().find_map(|version| {
             let values: Vec<&str> = version
@@ -118,7 +119,7 @@ impl Key {
     }
 }
 
-/// How the parts of a version make the answer.
+/// How the parts of a version are combined into an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
@@ -126,36 +127,36 @@ pub enum Combine {
     Single,
     /// The values whose evidence is held, joined by `, `.
     Set,
-    /// All values in order, joined by ` -> `; nothing unless all evidence is held.
+    /// All values in order, joined by ` -> `. Nothing unless all evidence is held.
     Sequence,
 }
 
-/// What was true from some point on.
+/// A fact that was true from some point on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Version {
     pub parts: Vec<Part>,
 }
 
-/// A value and the literal strings that must be in a reader's context for him to say it.
+/// A value, and the literal texts that must be in a reader's context to state it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     pub evidence: Vec<String>,
     pub value: String,
 }
 
-/// One thing said in the deep dive that only the conversation defines.
+/// A statement of the deep dive that only the conversation defines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Teaching {
-    /// Which teaching turn says it, from 0. What is corrected and its correction are in different
-    /// turns, all old values before all corrections.
+    /// Number of the teaching turn, from 0. A fact and its correction are in different turns, and
+    /// all old values come before all corrections.
     pub turn: usize,
-    /// Labels of the probes that ask for it.
+    /// Labels of the probes about it.
     pub probes: Vec<String>,
-    /// The sentences, word for word. They hold the evidence of the probes.
+    /// The sentences, word for word. They contain the evidence of the probes.
     pub text: String,
 }
 
-/// The probes of a task, what must be taught for them, and how the generator got there.
+/// The probes of a task, their teaching, and the report of the generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSet {
     pub seed: u64,
@@ -164,30 +165,30 @@ pub struct ProbeSet {
     pub report: GeneratorReport,
 }
 
-/// How many probes of each kind were made, and what was dropped and why.
+/// Numbers of generated probes of each kind, and of dropped ones with the reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GeneratorReport {
     pub made: BTreeMap<ProbeKind, usize>,
     /// Reason → count.
     pub dropped: BTreeMap<String, usize>,
-    /// How many facts or pairs of them were looked at.
+    /// Number of facts, or pairs of facts, that were considered.
     #[serde(default)]
     pub candidates: BTreeMap<ProbeKind, usize>,
     /// Kind → reason → count.
     #[serde(default)]
     pub dropped_by_kind: BTreeMap<ProbeKind, BTreeMap<String, usize>>,
-    /// What the fact sheet holds: kind of fact → count.
+    /// Number of facts on the fact sheet, by kind.
     #[serde(default)]
     pub facts: BTreeMap<String, usize>,
-    /// Dimension that was asked for and has no probe → why.
+    /// Reason for each requested dimension without a probe.
     #[serde(default)]
     pub without: BTreeMap<String, String>,
 }
 
 impl ProbeSet {
-    /// SHA-256, in hex, of the probes and the teaching as JSON without spaces and with the keys of
-    /// every object in byte order. The seed and the report are left out: they do not change what
-    /// is asked.
+    /// Returns the SHA-256, in hex, of the probes and the teaching, as JSON without spaces and with
+    /// the keys of every object in byte order. Seed and report are left out: they do not change the
+    /// questions.
     pub fn hash(&self) -> String {
         let asked = serde_json::json!({ "probes": self.probes, "teaching": self.teaching });
         let mut text = String::new();
@@ -197,7 +198,7 @@ impl ProbeSet {
 }
 
 /// `serde_json` keeps keys sorted or in order of insertion, depending on a feature that any crate
-/// of a build can switch on; the hash must not.
+/// of a build can enable. The hash must not depend on it.
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(fields) => {

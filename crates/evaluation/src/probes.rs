@@ -1,15 +1,17 @@
-//! Makes the probes of a task out of its fact sheet and a seed.
+//! Generates the probes of a task from its fact sheet and a seed.
 //!
-//! One file per dimension turns facts into candidates; here they are examined, chosen and labelled.
+//! One file per dimension turns facts into candidates. Here they are examined, chosen and labelled.
 //! The teaching has up to four turns: facts that will be corrected, rules, labelling schemes,
 //! corrections.
 
 mod candidate;
 mod checks;
 mod forgetting;
+mod kinds;
 mod learning;
 mod leaks;
 mod likeness;
+mod path_parts;
 mod places;
 mod rederiving;
 mod retrieval;
@@ -23,29 +25,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::vocabulary::Dimension;
 use sha2::{Digest, Sha256};
 
-pub use self::checks::{failures, of_dimensions, prove, without};
+pub use self::checks::{failures, only_dimensions, prove, without};
 pub(crate) use self::leaks::stem;
 pub use self::leaks::{Leak, leaks};
 
 use self::candidate::{Candidate, Draft, When};
+use self::kinds::dimension_of;
 use self::likeness::folded;
 use self::words::Words;
 use crate::facts::FactSheet;
 use crate::probe::{GeneratorReport, Probe, ProbeKind, ProbeSet, Teaching};
 
-/// What stands between facts and their corrections where no rules are taught.
+/// Turn between facts and their corrections if no rules are taught.
 const PAUSE: &str = "Keep what was agreed for this review in mind while you read on.";
 
-/// What to make.
+/// Probes to generate.
 #[derive(Clone, Debug)]
 pub struct ProbePlan {
     pub seed: u64,
-    /// At most so many probes per dimension; a dimension that is not named gets none.
+    /// Maximum number of probes per dimension. A dimension that is not named gets none.
     pub at_most: BTreeMap<Dimension, usize>,
 }
 
 impl ProbePlan {
-    /// The default numbers (AR 12, TTL 6, LRU 8, SF 6) for the dimensions asked for.
+    /// Returns the default numbers (AR 12, TTL 6, LRU 8, SF 6) for the requested dimensions.
     pub fn standard(seed: u64, dimensions: &[Dimension]) -> Self {
         let at_most = dimensions
             .iter()
@@ -62,12 +65,12 @@ impl ProbePlan {
     }
 }
 
-/// Makes the probes. Same sheet and same plan, same probes, byte for byte.
+/// Generates the probes. The same sheet and the same plan give the same probes, byte for byte.
 ///
-/// The kinds of a dimension take turns, so that every kind for which there are facts is there. What
-/// would be unfair is dropped: its reason is counted in the report.
+/// The kinds of a dimension take turns, so that every kind with facts is included. Unfair probes
+/// are dropped, and their reasons are counted in the report.
 pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
-    let mut making = Making {
+    let mut builder = ProbeSetBuilder {
         set: ProbeSet {
             seed: plan.seed,
             probes: Vec::new(),
@@ -84,7 +87,8 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
         if most == 0 {
             continue;
         }
-        // Some candidates will be dropped; looking at all of a large change would be waste.
+        // Some candidates will be dropped. Considering all candidates of a large change would be a
+        // waste.
         let looked_at = most * 4;
         let lists = match dimension {
             Dimension::Ar => retrieval::candidates(sheet, seed, looked_at),
@@ -92,20 +96,20 @@ pub fn generate(sheet: &FactSheet, plan: &ProbePlan) -> ProbeSet {
             Dimension::Lru => understanding::candidates(sheet, seed, looked_at),
             Dimension::Sf => forgetting::candidates(sheet, seed, looked_at, &mut words),
         };
-        making.choose(
+        builder.choose(
             dimension,
             kinds(dimension).iter().copied().zip(lists).collect(),
             most,
         );
-        making.set.tell_why_without(dimension);
+        builder.set.explain_missing(dimension);
     }
-    making.set.report.facts = facts(sheet);
-    making.finish()
+    builder.set.report.facts = facts(sheet);
+    builder.finish()
 }
 
 impl ProbeSet {
-    /// Notes in the report why a dimension that was asked for has no probe, if it has none.
-    fn tell_why_without(&mut self, dimension: Dimension) {
+    /// Records in the report why a requested dimension has no probe.
+    fn explain_missing(&mut self, dimension: Dimension) {
         if self.probes.iter().any(|probe| probe.dimension == dimension) {
             return;
         }
@@ -137,8 +141,8 @@ impl ProbeSet {
     }
 }
 
-/// The seed of a change: with one seed for all tasks, the first question of each would have its
-/// right choice at the same place.
+/// Returns the seed of a change. With one seed for all tasks, the right choice of each first
+/// question would be at the same place.
 fn seed_of(sheet: &FactSheet, seed: u64) -> u64 {
     let digest = Sha256::digest(format!("{seed}/{}/{}", sheet.base, sheet.head));
     digest
@@ -147,7 +151,7 @@ fn seed_of(sheet: &FactSheet, seed: u64) -> u64 {
         .fold(0, |seed, &byte| seed << 8 | u64::from(byte))
 }
 
-/// The kinds of the lists that the generator of a dimension returns, in their order.
+/// Returns the kinds of the lists that the generator of a dimension returns, in their order.
 fn kinds(dimension: Dimension) -> &'static [ProbeKind] {
     match dimension {
         Dimension::Ar => &[
@@ -165,30 +169,12 @@ fn kinds(dimension: Dimension) -> &'static [ProbeKind] {
             ProbeKind::ChangeTogether,
             ProbeKind::BehaviourHunk,
         ],
-        // Two to one: always saying "withdrawn" earns a third of the points.
+        // Two to one: always answering "withdrawn" earns a third of the points.
         Dimension::Sf => &[
             ProbeKind::CorrectedFact,
             ProbeKind::CorrectedFact,
             ProbeKind::RetractedFact,
         ],
-    }
-}
-
-/// The dimension that a kind of question measures.
-fn dimension_of(kind: ProbeKind) -> Dimension {
-    match kind {
-        ProbeKind::ChangedFiles
-        | ProbeKind::SymbolFile
-        | ProbeKind::SymbolSignature
-        | ProbeKind::ConstantValue
-        | ProbeKind::CoveringTest
-        | ProbeKind::FileStatus => Dimension::Ar,
-        ProbeKind::HunkLabel | ProbeKind::TaughtRule => Dimension::Ttl,
-        ProbeKind::SymbolUsers
-        | ProbeKind::FlowOrder
-        | ProbeKind::ChangeTogether
-        | ProbeKind::BehaviourHunk => Dimension::Lru,
-        ProbeKind::CorrectedFact | ProbeKind::RetractedFact => Dimension::Sf,
     }
 }
 
@@ -207,17 +193,17 @@ fn facts(sheet: &FactSheet) -> BTreeMap<String, usize> {
     .collect()
 }
 
-/// The set while it is being made.
-struct Making {
+/// A probe set under construction.
+struct ProbeSetBuilder {
     set: ProbeSet,
-    /// Kind and subject.
+    /// Kinds and subjects of the chosen probes.
     asked: BTreeSet<(ProbeKind, String)>,
-    /// Kind and answer, of [`is_drawn_from_few`].
+    /// Kinds and answers of the chosen probes, for the kinds of [`is_drawn_from_few`].
     answered: BTreeSet<(ProbeKind, String)>,
 }
 
-/// Whether a kind's answers come from so few values that the commonest is a good guess. Of such
-/// kinds no answer is right twice.
+/// Returns whether the answers of a kind come from so few values that the most common one is a good
+/// guess. For such kinds no answer is right twice.
 fn is_drawn_from_few(kind: ProbeKind) -> bool {
     match kind {
         ProbeKind::SymbolSignature | ProbeKind::ConstantValue | ProbeKind::FileStatus => true,
@@ -235,8 +221,8 @@ fn is_drawn_from_few(kind: ProbeKind) -> bool {
     }
 }
 
-impl Making {
-    /// Takes up to `most` drafts, one of each list in turn.
+impl ProbeSetBuilder {
+    /// Chooses up to `most` drafts, one of each list in turn.
     fn choose(
         &mut self,
         dimension: Dimension,
@@ -257,7 +243,7 @@ impl Making {
                     let Some(candidate) = list.next() else {
                         return false;
                     };
-                    match candidate.and_then(|draft| self.take(dimension, taken + 1, draft)) {
+                    match candidate.and_then(|draft| self.add(dimension, taken + 1, draft)) {
                         Ok(()) => {
                             taken += 1;
                             return true;
@@ -275,7 +261,7 @@ impl Making {
         }
     }
 
-    fn take(
+    fn add(
         &mut self,
         dimension: Dimension,
         number: usize,
@@ -315,8 +301,8 @@ impl Making {
         Ok(())
     }
 
-    /// Whether a sentence that proves the draft stands in another lesson or question, or the other
-    /// way round: then one could be known without its own lesson.
+    /// Returns whether a sentence that proves the draft is in another lesson or question, or the
+    /// reverse. Then one could be known without its own lesson.
     fn is_said_elsewhere(&self, draft: &Draft) -> bool {
         let question = draft.question();
         let taught = |text: &str| {
@@ -350,7 +336,7 @@ impl Making {
             })
     }
 
-    /// Puts the teaching in order, with a turn between facts and their corrections.
+    /// Orders the teaching, with a turn between facts and their corrections.
     fn finish(mut self) -> ProbeSet {
         let turns: BTreeSet<usize> = self.set.teaching.iter().map(|lesson| lesson.turn).collect();
         let facts = [When::First, When::Correction].map(When::turn);

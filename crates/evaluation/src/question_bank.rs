@@ -1,6 +1,7 @@
 //! Question banks: the probes of a task as JSON lines, so that others can check and reuse them.
 //!
-//! The first line tells what the questions are about; then comes a line per probe and per lesson:
+//! The first line describes the subject of the questions. Then follows a line per probe and per
+//! lesson:
 //!
 //! ```json
 //! {"question_bank": 1, "repo": "acme/shop", "base": "…", "head": "…", "seed": 7, "hash": "…", …}
@@ -15,39 +16,39 @@ use thiserror::Error;
 
 use crate::probe::{GeneratorReport, Probe, ProbeSet, Teaching};
 
-/// The format that is written.
+/// Version of the written format.
 pub const FORMAT: u32 = 1;
 
-/// Probes of one bank, at most; each is asked three times in every run.
+/// Maximum number of probes in a bank. Each is asked three times in every run.
 const MOST_PROBES: usize = 500;
 
-/// What the questions of a bank are about.
+/// Subject of the questions of a bank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// [`FORMAT`].
+    /// The format: [`FORMAT`].
     pub question_bank: u32,
     pub repo: String,
-    /// Full commit ids: the questions are about this change and no other.
+    /// Full commit ids. The questions are about this change only.
     pub base: String,
     pub head: String,
     pub seed: u64,
     pub instrument_version: String,
-    /// [`ProbeSet::hash`]; a bank that was changed has another.
+    /// The hash of the probes ([`ProbeSet::hash`]). A changed bank has another.
     pub hash: String,
 }
 
-/// A bank.
+/// A question bank.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuestionBank {
     pub header: Header,
     pub probes: ProbeSet,
 }
 
-/// Why a text is no question bank.
+/// Reason for which a text is not a question bank.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("line {line} of the question bank: {problem}")]
 pub struct BankError {
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: usize,
     pub problem: String,
 }
@@ -60,7 +61,7 @@ enum Line {
 }
 
 impl QuestionBank {
-    /// Of a task's probes.
+    /// Creates a bank from the probes of a task.
     pub fn new(repo: &str, base: &str, head: &str, probes: ProbeSet) -> Self {
         Self {
             header: Header {
@@ -76,11 +77,11 @@ impl QuestionBank {
         }
     }
 
-    /// As JSON lines.
+    /// Returns the bank as JSON lines.
     ///
     /// # Errors
     ///
-    /// A number that JSON has no form for; no generated probe holds one.
+    /// Fails for a number that JSON cannot represent. No generated probe has one.
     pub fn write(&self) -> Result<String, serde_json::Error> {
         let mut text = serde_json::to_string(&self.header)?;
         let probes = self.probes.probes.iter().cloned().map(Line::Probe);
@@ -93,12 +94,11 @@ impl QuestionBank {
         Ok(text)
     }
 
-    /// Reads JSON lines. Whether the probes can be used is another question: see
-    /// [`crate::probes::prove`].
+    /// Parses JSON lines. [`crate::probes::prove`] decides whether the probes can be used.
     ///
     /// # Errors
     ///
-    /// The first line that is not what belongs there, or what the bank as a whole lacks.
+    /// Reports the first invalid line, or a missing part of the bank.
     pub fn read(text: &str) -> Result<Self, BankError> {
         let wrong = |line: usize, problem: String| BankError { line, problem };
         let mut lines = text

@@ -1,28 +1,28 @@
-//! How much a file of the repository has to do with a change: what is worth reading on in a review.
+//! Relevance of a file of the repository for a change: which files are worth reading in a review.
 
 use std::collections::BTreeSet;
 
 use domain::pull_request::PullRequest;
 
-/// Shorter words are in every file.
+/// Shorter words occur in every file.
 const SHORTEST: usize = 4;
-/// A file that names more of the change than this is no more relevant for it.
+/// Maximum number of common names that count. A file with more is not more relevant.
 const MOST_NAMES: usize = 50;
-/// What a folder in common counts against a name in common.
+/// Weight of a common folder, relative to a common name.
 const FOLDER: usize = 4;
 
-/// What a change speaks of.
+/// Names and folders of a change.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// Words of the changed lines, and the names of the changed files without their endings.
+    /// Words of the changed lines, and names of the changed files without extensions.
     names: BTreeSet<String>,
     /// The folders of the changed files.
     folders: BTreeSet<String>,
 }
 
 impl Terms {
-    /// Of a change.
-    pub fn of(pull_request: &PullRequest) -> Self {
+    /// Collects the names and folders of a change.
+    pub fn from_pull_request(pull_request: &PullRequest) -> Self {
         let mut terms = Self::default();
         for file in &pull_request.files {
             let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
@@ -39,8 +39,8 @@ impl Terms {
         terms
     }
 
-    /// How much a file has to do with the change: the folders on its path that a changed file is in
-    /// or below, and the words that both use. Larger is more.
+    /// Returns the relevance of a file for the change: the folders on its path that contain a
+    /// changed file, and the common words. Larger is more relevant.
     pub fn relevance(&self, path: &str, text: &str) -> usize {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let near = self
@@ -63,7 +63,7 @@ impl Terms {
     }
 }
 
-/// The words of a text that may be names.
+/// Returns the words of a text that may be names.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_')
         .filter(|word| word.len() >= SHORTEST && word.starts_with(|c: char| !c.is_ascii_digit()))
@@ -96,8 +96,8 @@ mod tests {
     }
 
     #[test]
-    fn who_uses_it_goes_before_who_lives_near_and_both_before_the_rest() {
-        let terms = Terms::of(&change());
+    fn files_that_use_it_come_before_near_files_and_both_before_the_rest() {
+        let terms = Terms::from_pull_request(&change());
         let user = terms.relevance(
             "src/shop/cart.py",
             "from pricing import price_of\ntotal = price_of(item) * TAX_RATE\n",
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn lines_that_did_not_change_and_headers_are_no_names_of_the_change() {
-        let terms = Terms::of(&change());
+        let terms = Terms::from_pull_request(&change());
         assert_eq!(terms.relevance("x.md", "context"), 0);
         assert_eq!(terms.relevance("x.md", "price_of price_of"), 1);
     }

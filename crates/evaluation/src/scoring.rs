@@ -1,4 +1,4 @@
-//! From graded answers to the figures of one run.
+//! Computes the figures of one run from graded answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::statistics::mean;
 
-/// Below this much knowledge from before the break there is nothing that could be forgotten.
+/// With less knowledge from before the break, nothing can be forgotten.
 const LEAST_KNOWN: f64 = 0.1;
 
-/// A mean that falls short of a mark by less than this falls short by rounding only.
+/// A mean that misses a mark by less than this misses it only by rounding.
 const ROUNDING: f64 = 1e-9;
 
 /// One graded answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graded {
-    /// The probe's label.
+    /// Label of the probe.
     pub probe: String,
     pub dimension: Dimension,
     pub arm: Arm,
@@ -24,59 +24,59 @@ pub struct Graded {
     pub verdict: Verdict,
 }
 
-/// The figures of one dimension. A figure that is not defined is none, never 0.
+/// Figures of one dimension. An undefined figure is `None`, never 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct DimensionScore {
-    /// How many probes the figures stand on.
+    /// Number of probes of these figures.
     pub n: usize,
     pub cold: Option<f64>,
     pub baseline: Option<f64>,
     pub post: Option<f64>,
-    /// `(post - cold) / (baseline - cold)`, clipped to `[0, 1.25]`; none where
-    /// `baseline - cold < 0.1`.
+    /// `(post - cold) / (baseline - cold)`, clipped to `[0, 1.25]`. `None` if `baseline - cold <
+    /// 0.1`.
     pub retention: Option<f64>,
-    /// Probes that were right before the break and asked again after it.
+    /// Probes that were right before the break and were asked again after it.
     #[serde(default)]
     pub known: Option<usize>,
     /// Those of them that are right after it.
     #[serde(default)]
     pub kept: Option<usize>,
-    /// `kept / known`: P(right after | right before); none where nothing was known.
+    /// `kept / known`: P(right after | right before). `None` if nothing was known.
     pub item_retention: Option<f64>,
     /// Share of post-break answers that are stale; SF only.
     pub stale_rate: Option<f64>,
     /// Share of post-break answers that say "I don't recall".
     pub abstained_rate: Option<f64>,
-    /// Share of post-break answers that claim something untrue, and nothing of what is asked. With
-    /// those that are right, and the other four rates, they are all answers.
+    /// Share of post-break answers that claim something untrue and nothing of the expected answer.
+    /// Together with right answers and the other four rates, they are all answers.
     pub wrong_rate: Option<f64>,
-    /// Share of post-break answers that are right in part.
+    /// Share of post-break answers that are partly right.
     #[serde(default)]
     pub partial_rate: Option<f64>,
-    /// Share of post-break answers that say nothing that can be read.
+    /// Share of post-break answers that are unreadable.
     #[serde(default)]
     pub unreadable_rate: Option<f64>,
 }
 
-/// The figures of one run.
+/// Figures of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunScore {
     pub dimensions: BTreeMap<Dimension, DimensionScore>,
-    /// Mean of `post` over the dimensions that have probes; none where there was no break.
+    /// Mean of `post` over the dimensions with probes. `None` without a break.
     pub overall_score: Option<f64>,
-    /// At least 75 % (rounded up) of the dimensions asked for, as far as they have probes, are at or
-    /// over the pass mark.
+    /// At least 75 % (rounded up) of the requested dimensions with probes are at or over the pass
+    /// mark.
     pub passed: Option<bool>,
 }
 
-/// Adds up one run. `broke`: there is evidence of a break; without it there is no post-break score.
+/// Computes the figures of one run. `broke` states whether there is evidence of a break. Without it
+/// there is no post-break score.
 ///
-/// Every dimension asked for is in the result, also one that the pull request has no probes of: its
-/// figures are none, and it counts neither in the overall score nor among those to pass, because
-/// that a change declares no constant says nothing of an agent. *Right* in `item_retention` means
-/// [`Verdict::Right`], so full marks; `wrong_rate` counts neither partial, stale nor unreadable
-/// answers.
+/// Every requested dimension is in the result, also one without probes for the pull request. Its
+/// figures are `None`, and it counts neither in the overall score nor among the dimensions to pass:
+/// a change without constants says nothing about an agent. *Right* in `item_retention` means
+/// [`Verdict::Right`], so full marks. `wrong_rate` excludes partial, stale and unreadable answers.
 pub fn score_run(asked: &[Dimension], answers: &[Graded], pass_mark: f64, broke: bool) -> RunScore {
     let dimensions: BTreeMap<Dimension, DimensionScore> = asked
         .iter()
@@ -94,8 +94,8 @@ pub fn score_run(asked: &[Dimension], answers: &[Graded], pass_mark: f64, broke:
     }
 }
 
-/// Whether at least 75 % (rounded up) of the dimensions that have a score are at or over the pass
-/// mark: the same dimensions as in the overall score.
+/// Returns whether at least 75 % (rounded up) of the dimensions with a score are at or over the
+/// pass mark: the same dimensions as in the overall score.
 pub(crate) fn passes(scores: &BTreeMap<Dimension, Option<f64>>, pass_mark: f64) -> bool {
     let scored: Vec<f64> = scores.values().copied().flatten().collect();
     let over = scored
@@ -163,8 +163,8 @@ fn score_dimension(dimension: Dimension, answers: &[Graded], broke: bool) -> Dim
     }
 }
 
-/// `(post - cold) / (baseline - cold)`, clipped to `[0, 1.25]`; none where one of them is missing or
-/// `baseline - cold < 0.1`: what was never known cannot have been forgotten.
+/// Returns `(post - cold) / (baseline - cold)`, clipped to `[0, 1.25]`. Returns `None` if one of
+/// them is missing or `baseline - cold < 0.1`: unknown facts cannot be forgotten.
 pub fn retention(cold: Option<f64>, baseline: Option<f64>, post: Option<f64>) -> Option<f64> {
     let (cold, baseline, post) = (cold?, baseline?, post?);
     let known = baseline - cold;

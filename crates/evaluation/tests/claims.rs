@@ -1,4 +1,4 @@
-//! Free recall as claims, and the battery that judges are tried with.
+//! Free recall as claims, and the battery that tests judges.
 
 mod support;
 
@@ -7,8 +7,8 @@ use evaluation::claims::{
     AtomicFact, FactKind, Finding, Recall, atomic_facts, invented, judge_deterministic,
 };
 use evaluation::judging::{
-    BatteryKind, BatteryText, FACTS_AT_ONCE, FALSE_ACCEPT_LIMIT, Juror, LeftOut, aliases, battery,
-    battery_version, family, fence, gate, jury_findings, left_out, majority, read_reply,
+    BatteryKind, BatteryText, Exclusion, FACTS_AT_ONCE, FALSE_ACCEPT_LIMIT, Juror, aliases,
+    battery, battery_version, exclusion, family, fence, gate, jury_findings, majority, read_reply,
     reply_schema, run_result, same_model, sample_facts, strip_identity,
 };
 use evaluation::probes::{ProbePlan, generate};
@@ -24,7 +24,7 @@ fn found(text: &str) -> (bool, bool, bool) {
 }
 
 #[test]
-fn an_order_of_calls_says_nothing_of_what_is_returned() {
+fn an_order_of_calls_states_nothing_about_results() {
     let fact = AtomicFact {
         statement: "`add` returns `u32`.".to_owned(),
         subjects: vec!["add".to_owned()],
@@ -111,7 +111,7 @@ fn a_value_that_the_repository_has_nowhere_is_a_wrong_claim_too() {
 }
 
 #[test]
-fn what_is_said_by_the_word_of_another_relation_is_no_claim() {
+fn a_value_with_the_word_of_another_relation_is_no_claim() {
     let facts = sample_facts();
     let of = |kind: FactKind| facts.iter().find(|fact| fact.kind == kind).unwrap();
     let check = |fact: &AtomicFact, text: &str, claimed: bool, right: bool| {
@@ -197,7 +197,7 @@ fn what_is_said_by_the_word_of_another_relation_is_no_claim() {
 }
 
 #[test]
-fn not_knowing_is_told_apart_from_silence() {
+fn not_knowing_is_distinguished_from_silence() {
     assert_eq!(found("I don't recall."), (false, false, true));
     assert_eq!(
         found("The change is about retries.\nI do not remember MAX_RETRIES."),
@@ -221,16 +221,16 @@ fn figures_that_are_not_defined_are_missing() {
         ..right
     };
     let silent = Finding::default();
-    let recall = Recall::of(&[Some(right), Some(wrong), Some(silent), None]);
+    let recall = Recall::from_findings(&[Some(right), Some(wrong), Some(silent), None]);
     assert_eq!((recall.facts, recall.graded, recall.ungraded), (4, 3, 1));
     assert_eq!(recall.precision, Some(0.5));
     assert_eq!(recall.recall, Some(1.0 / 3.0));
-    let nothing = Recall::of(&[None, None]);
+    let nothing = Recall::from_findings(&[None, None]);
     assert_eq!((nothing.precision, nothing.recall), (None, None));
-    assert_eq!(Recall::of(&[Some(silent)]).precision, None);
+    assert_eq!(Recall::from_findings(&[Some(silent)]).precision, None);
 }
 
-/// The facts of a real sheet, with what was taught.
+/// Returns the facts of a real sheet, with the teaching.
 fn facts(seed: u64) -> Vec<AtomicFact> {
     let sheet = support::sheet();
     let set = generate(&sheet, &ProbePlan::standard(seed, &Dimension::ALL));
@@ -266,7 +266,7 @@ fn the_statements_of_all_facts_together_are_all_right() {
         .iter()
         .map(|fact| Some(judge_deterministic(fact, &text)))
         .collect();
-    let recall = Recall::of(&findings);
+    let recall = Recall::from_findings(&findings);
     let missed: Vec<_> = facts
         .iter()
         .zip(&findings)
@@ -287,7 +287,7 @@ fn findings_of(
     cases.collect()
 }
 
-/// What a judge of a simple character finds of the whole battery.
+/// Returns the findings of a simple judge for the whole battery.
 fn tried(
     facts: &[AtomicFact],
     judge: impl Fn(&AtomicFact, &str) -> Option<Finding>,
@@ -326,7 +326,7 @@ fn the_deterministic_judge_makes_no_mistake_in_its_battery() {
 }
 
 #[test]
-fn the_gate_keeps_out_who_accepts_too_much_who_rejects_everything_and_who_cannot_be_read() {
+fn the_gate_excludes_judges_that_accept_too_much_reject_everything_or_are_unreadable() {
     let facts = sample_facts();
     let lenient = tried(&facts, |fact, text| {
         verdict(text.contains(&fact.subjects[0]))
@@ -358,7 +358,7 @@ fn the_gate_keeps_out_who_accepts_too_much_who_rejects_everything_and_who_cannot
 }
 
 #[test]
-fn a_jury_says_what_most_of_it_say_and_no_where_it_is_split() {
+fn a_jury_finds_what_its_majority_finds_and_no_for_a_tie() {
     let yes = verdict(true);
     let no = verdict(false);
     assert_eq!(majority(&[yes, yes, no]), yes);
@@ -385,7 +385,7 @@ fn a_reply_is_read_strictly() {
     );
     let read = read_reply(&reply, &facts);
     assert_eq!(read[0], verdict(true));
-    // Contradicts itself; is said twice; is missing.
+    // One finding contradicts itself, one is repeated, one is missing.
     assert_eq!((read[1], read[2], read[3]), (None, None, None));
     for garbage in ["", "yes", "{\"findings\": 1}", "Sure! {\"findings\": []}"] {
         assert!(read_reply(garbage, &facts).iter().all(Option::is_none));
@@ -416,7 +416,8 @@ fn a_battery_asks_as_judges_are_asked() {
     );
 }
 
-/// The chance that a judge passes whose errors are independent: the sum of the binomial, by logarithms.
+/// Computes the probability that a judge with independent errors passes: the sum of the binomial,
+/// by logarithms.
 #[test]
 fn a_lenient_judge_rarely_passes_by_luck() {
     let cases: Vec<_> = battery(&sample_facts(), 1)
@@ -442,7 +443,7 @@ fn a_lenient_judge_rarely_passes_by_luck() {
 }
 
 #[test]
-fn a_jury_is_tried_by_what_most_of_it_find() {
+fn a_jury_is_tested_by_the_majority_of_its_findings() {
     let texts = battery(&sample_facts(), 1);
     let honest = findings_of(&texts, |fact, text| Some(judge_deterministic(fact, text)));
     let lenient = findings_of(&texts, |fact, text| {
@@ -457,7 +458,7 @@ fn a_jury_is_tried_by_what_most_of_it_find() {
 }
 
 #[test]
-fn a_judge_does_not_learn_whom_it_judges() {
+fn the_identity_of_the_author_is_removed() {
     let claude = aliases("claude", Some("Claude Code"), Some("claude-sonnet-4-5"));
     for (said, stripped) in [
         (
@@ -527,37 +528,40 @@ fn a_juror_does_not_judge_its_own_family() {
         model,
         family: family(model),
     };
-    let kept = |model, agent, asks| left_out(juror(model), agent, asks);
-    assert_eq!(kept("o3", "codex", None), Some(LeftOut::SameFamily));
+    let kept = |model, agent, asks| exclusion(juror(model), agent, asks);
+    assert_eq!(kept("o3", "codex", None), Some(Exclusion::SameFamily));
     assert_eq!(
         kept("o3", "codex", Some("gpt-5")),
-        Some(LeftOut::SameFamily)
+        Some(Exclusion::SameFamily)
     );
     assert_eq!(
         kept("glm-4.6", "claude", Some("glm-4.6")),
-        Some(LeftOut::SameModel)
+        Some(Exclusion::SameModel)
     );
     assert_eq!(
         kept("glm-4.5", "claude", Some("z-ai/glm-4.6")),
-        Some(LeftOut::SameFamily)
+        Some(Exclusion::SameFamily)
     );
-    // An agent that asks a foreign model is judged as that model.
+    // An agent that uses a foreign model is judged as that model.
     assert_eq!(kept("claude-haiku-4-5", "claude", Some("glm-4.6")), None);
     assert_eq!(kept("gemini-2.5-pro", "claude", None), None);
     assert_eq!(kept("m-1", "claude", None), None);
     assert_eq!(
         kept("m-1", "claude", Some("m-2")),
-        Some(LeftOut::FamiliesUnknown)
+        Some(Exclusion::FamiliesUnknown)
     );
     assert_eq!(
         kept("m-1", "an-agent", None),
-        Some(LeftOut::FamiliesUnknown)
+        Some(Exclusion::FamiliesUnknown)
     );
-    let told = Juror {
+    let reported = Juror {
         model: "m-1",
         family: Some("gpt"),
     };
-    assert_eq!(left_out(told, "codex", None), Some(LeftOut::SameFamily));
+    assert_eq!(
+        exclusion(reported, "codex", None),
+        Some(Exclusion::SameFamily)
+    );
 }
 
 proptest! {
@@ -570,7 +574,7 @@ proptest! {
 
     #[test]
     fn no_text_can_end_its_fence(text in "[a-z]{0,300}", seed: u64) {
-        // The word that would be drawn first, put there by somebody who can guess the seed.
+        // The word that would be drawn first, inserted by an author that can guess the seed.
         let text = format!("{text}{}", fence("", seed));
         prop_assert!(!text.contains(&fence(&text, seed)));
     }
@@ -590,7 +594,7 @@ proptest! {
                 abstained: false,
             }))
             .collect();
-        let recall = Recall::of(&findings);
+        let recall = Recall::from_findings(&findings);
         for share in [recall.precision, recall.recall].into_iter().flatten() {
             prop_assert!((0.0..=1.0).contains(&share));
         }

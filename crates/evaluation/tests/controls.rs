@@ -1,4 +1,4 @@
-//! The instrument measures readers of whom the right result is known beforehand.
+//! The instrument measures readers whose correct result is known in advance.
 
 mod support;
 
@@ -13,12 +13,13 @@ use evaluation::probes::{ProbePlan, generate};
 use evaluation::scoring::{Graded, RunScore, score_run};
 use sha2::{Digest, Sha256};
 
-/// How a reader answers a probe after the break; before it everyone but the guesser holds all.
+/// How a reader answers a probe after the break. Before it, every reader but the guesser holds
+/// everything.
 #[derive(Clone, Copy)]
 enum Reader {
     Perfect,
     Amnesiac,
-    /// Keeps each entry with this probability, whole.
+    /// Keeps each whole entry with this probability.
     Lossy(f64),
     /// Keeps only the first version of every fact.
     Stale,
@@ -28,7 +29,7 @@ enum Reader {
 static PROBES: LazyLock<ProbeSet> =
     LazyLock::new(|| generate(&support::sheet(), &ProbePlan::standard(21, &Dimension::ALL)));
 
-/// A number in `[0, 1)` that looks random and is the same every time.
+/// Returns a number in `[0, 1)` that looks random and is always the same.
 fn chance(trial: u32, probe: &Probe) -> f64 {
     let digest = Sha256::digest(format!("{trial}/{}", probe.label));
     f64::from(u32::from_be_bytes([
@@ -79,7 +80,7 @@ fn run(reader: Reader, trial: u32) -> RunScore {
     score_run(&Dimension::ALL, &graded, 0.5, true)
 }
 
-/// The row of a reader who does trials from this number on.
+/// Returns the row of a reader with these trials, numbered from `first`.
 fn board(reader: Reader, first: u32, trials: u32) -> Row {
     let runs: Vec<RunResult> = (first..first + trials)
         .map(|trial| RunResult {
@@ -130,7 +131,7 @@ fn an_amnesiac_keeps_nothing() {
 }
 
 #[test]
-fn who_keeps_first_versions_forgets_selectively_wrong_and_nothing_else() {
+fn a_reader_with_first_versions_fails_only_in_selective_forgetting() {
     let run = run(Reader::Stale, 1);
     let sf = run.dimensions[&Dimension::Sf];
     assert_eq!(
@@ -153,7 +154,7 @@ fn a_guesser_has_no_retention_at_all() {
 }
 
 #[test]
-fn the_interval_of_a_lossy_memory_covers_its_probability_as_often_as_it_says() {
+fn the_interval_of_a_lossy_memory_covers_its_probability_as_often_as_claimed() {
     let covers = |experiment: &u32| {
         let retention = board(Reader::Lossy(0.5), 100 * experiment, 10).retention;
         let (low, high) = (
@@ -163,6 +164,6 @@ fn the_interval_of_a_lossy_memory_covers_its_probability_as_often_as_it_says() {
         assert!(high - low < 0.3, "[{low}, {high}] says nothing");
         low <= 0.5 && 0.5 <= high
     };
-    // 95 % of 20 are 19; that fewer than 17 cover happens in 2 % of cases, and this case is fixed.
+    // 95 % of 20 are 19. Fewer than 17 happen in 2 % of cases, and this case is fixed.
     assert!((0..20).filter(covers).count() >= 17);
 }

@@ -1,4 +1,4 @@
-//! The fact sheet of small pull requests: what is told, what proves it, and what is left out.
+//! The fact sheets of small pull requests: facts, their evidence, and facts that are left out.
 
 use domain::pull_request::{ChangedFile, Content, Dropped, FileStatus, PullRequest, parse_patch};
 use evaluation::facts::{Evidence, FactSheet, SymbolKind, fact_sheet};
@@ -34,7 +34,7 @@ fn file(path: &str, status: FileStatus, patch: String, head_text: Option<String>
     }
 }
 
-/// A new file with this text.
+/// Returns a new file with this text.
 fn added(path: &str, text: &str) -> ChangedFile {
     let mut patch = format!(
         "diff --git a/{path} b/{path}\nnew file mode 100644\nindex 0000000..1111111\n--- /dev/null\n+++ b/{path}\n"
@@ -53,7 +53,8 @@ fn added(path: &str, text: &str) -> ChangedFile {
     file(path, FileStatus::Added, patch, Some(text.to_owned()))
 }
 
-/// A file of which the diff shows only these lines, all as context; from 1, without gaps.
+/// Returns a file of which the diff shows only these lines, all as context, from 1 and without
+/// gaps.
 fn shown(path: &str, text: &str, first: usize, last: usize) -> ChangedFile {
     let count = last - first + 1;
     let mut patch = format!(
@@ -93,7 +94,7 @@ fn all_evidence(sheet: &FactSheet) -> Vec<&Evidence> {
         .collect()
 }
 
-/// Every line of evidence stands in the section of its file.
+/// Returns whether every line of evidence is in the section of its file.
 fn is_proved(change: &PullRequest, sheet: &FactSheet) -> bool {
     all_evidence(sheet).into_iter().all(|evidence| {
         let mut files = change.files.iter();
@@ -145,7 +146,7 @@ fn a_report_opens_the_ledger() {
 ";
 
 #[test]
-fn a_new_file_tells_what_it_defines_and_who_uses_it() {
+fn a_new_file_has_facts_about_definitions_and_uses() {
     let change = change(vec![
         added("src/report.rs", CALLER),
         added("src/ledger.rs", LEDGER),
@@ -241,7 +242,7 @@ fn a_new_file_tells_what_it_defines_and_who_uses_it() {
 }
 
 #[test]
-fn what_no_hunk_shows_is_not_told() {
+fn lines_outside_of_hunks_give_no_facts() {
     let change = change(vec![shown("src/ledger.rs", LEDGER, 6, 10)]);
     let sheet = fact_sheet(&change);
     assert!(is_proved(&change, &sheet));
@@ -256,7 +257,7 @@ fn what_no_hunk_shows_is_not_told() {
 }
 
 #[test]
-fn a_signature_that_is_cut_off_is_not_told() {
+fn a_signature_that_is_cut_off_is_left_out() {
     let sheet = fact_sheet(&change(vec![shown("src/ledger.rs", LEDGER, 3, 6)]));
     assert_eq!(symbols(&sheet), ["Ledger"]);
 }
@@ -455,7 +456,7 @@ proptest! {
         let all = names.len();
         names.sort_unstable();
         names.dedup();
-        prop_assert_eq!(names.len(), all, "every name is told once");
+        prop_assert_eq!(names.len(), all, "every name is listed once");
     }
 
     #[test]

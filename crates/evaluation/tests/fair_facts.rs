@@ -1,13 +1,13 @@
-//! Facts that would make a wrong grade: what two places tell differently must not be a fact.
+//! Facts that would cause a wrong grade: a statement that two places contradict must not be a fact.
 //!
-//! Every test also names a fact that must be there, so that an empty sheet passes none.
+//! Every test also names a fact that must be on the sheet, so that an empty sheet passes no test.
 
 use std::collections::BTreeSet;
 
 use domain::pull_request::{ChangedFile, Content, FileStatus, PullRequest, parse_patch};
 use evaluation::facts::{Evidence, FactSheet, fact_sheet};
 
-/// How many unchanged lines stand around a change.
+/// Number of unchanged lines around a change.
 const CONTEXT: usize = 3;
 
 fn changed(path: &str, status: FileStatus, patch: String, head_text: Option<&str>) -> ChangedFile {
@@ -45,7 +45,7 @@ fn deleted(path: &str, text: &str) -> ChangedFile {
     changed(path, FileStatus::Deleted, patch, None)
 }
 
-/// A line of a file before and after: `Keep` is in both.
+/// A line of a file before and after. `Keep` is in both.
 enum Edit<'a> {
     Keep(&'a str),
     Add(&'a str),
@@ -53,8 +53,8 @@ enum Edit<'a> {
 }
 use Edit::{Add, Keep, Remove};
 
-/// A modified file. Kept lines that are far from every change are in no hunk; a hunk's header has
-/// no heading unless `heading` gives one.
+/// Returns a modified file. Kept lines far from every change are in no hunk. The header of a hunk
+/// has no heading unless `heading` gives one.
 fn modified(path: &str, edits: &[Edit<'_>], heading: &str) -> ChangedFile {
     let near = |at: usize| {
         let window = &edits[at.saturating_sub(CONTEXT)..(at + CONTEXT + 1).min(edits.len())];
@@ -114,7 +114,7 @@ fn pull_request(mut files: Vec<ChangedFile>) -> PullRequest {
     }
 }
 
-/// The sheet, after what holds for every sheet was looked at.
+/// Returns the sheet, after checks that apply to every sheet.
 fn sheet(files: Vec<ChangedFile>) -> FactSheet {
     let pull_request = pull_request(files);
     let sheet = fact_sheet(&pull_request);
@@ -171,7 +171,7 @@ fn constants(sheet: &FactSheet) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The files that are said to use a symbol.
+/// Returns the files that use a symbol according to the sheet.
 fn users<'a>(sheet: &'a FactSheet, symbol: &str) -> Vec<&'a str> {
     let facts = sheet.uses.iter().filter(|fact| fact.symbol == symbol);
     let files = facts.flat_map(|fact| &fact.used_in);
@@ -241,7 +241,7 @@ fn a_definition_that_heads_another_hunk_belongs_to_no_hunk() {
 }
 
 #[test]
-fn a_signature_is_known_only_where_all_of_it_is_in_the_diff() {
+fn a_signature_is_a_fact_only_if_the_diff_shows_all_of_it() {
     let mut edits = vec![
         Add("/// Says."),
         Keep("pub fn say_hello("),
@@ -262,11 +262,14 @@ fn a_signature_is_known_only_where_all_of_it_is_in_the_diff() {
     edits.extend([Add("    7"), Add("}")]);
     let sheet = sheet(vec![modified("a.rs", &edits, "")]);
     for symbol in &sheet.symbols {
-        let told = (symbol.parameters.clone(), symbol.returns.clone());
+        let reported = (symbol.parameters.clone(), symbol.returns.clone());
         if symbol.name == "say_hello" {
-            assert_eq!(told, (None, None));
+            assert_eq!(reported, (None, None));
         } else {
-            assert_eq!(told, (Some(vec!["name".to_owned()]), Some("u8".to_owned())));
+            assert_eq!(
+                reported,
+                (Some(vec!["name".to_owned()]), Some("u8".to_owned()))
+            );
             for line in ["pub fn say_bye(", "name: &str,", ") -> u8 {"] {
                 assert!(
                     symbol.evidence.text.contains(&line.to_owned()),
@@ -324,14 +327,14 @@ fn only_code_that_stays_uses_a_symbol() {
         modified("gone.py", &[Remove("drain_queue(3)"), Add("other(3)")], ""),
         added("README.md", "Call `drain_queue` last.\n"),
     ]);
-    // With so many mentions the fact may be left out, but it must not be wrong.
+    // With this many mentions the fact may be left out, but must not be wrong.
     let users = users(&sheet, "drain_queue");
     assert!(users.is_empty() || users == ["user.py"], "{users:?}");
     assert_eq!(symbols(&sheet), ["drain_queue"]);
 }
 
 #[test]
-fn a_use_is_found_in_every_file_that_has_one() {
+fn uses_are_found_in_every_file() {
     let sheet = sheet(vec![
         added("lib.rs", "pub fn drain_queue() {}\n"),
         added(
@@ -409,7 +412,7 @@ fn a_flow_does_not_skip_an_earlier_call_that_the_diff_does_not_show() {
 }
 
 #[test]
-fn a_deleted_file_tells_of_the_base_only() {
+fn a_deleted_file_has_facts_of_the_base_only() {
     let sheet = sheet(vec![
         deleted("old.rs", "pub fn drain_queue() {}\n"),
         added("new.rs", "pub fn open_store() {\n    drain_queue();\n}\n"),
@@ -426,7 +429,7 @@ fn a_deleted_file_tells_of_the_base_only() {
 }
 
 #[test]
-fn every_test_of_the_diff_that_uses_a_symbol_is_known() {
+fn every_test_of_the_diff_that_uses_a_symbol_is_a_fact() {
     let tests = "from lib import drain_queue\n\ndef test_stops_at_limit():\n    assert \
                  drain_queue(3) == 3\n\ndef test_other():\n    assert True\n\ndef \
                  test_keeps_order():\n    assert drain_queue(1) == 1\n";
@@ -459,13 +462,13 @@ fn odd_sources_neither_break_nor_stop_the_reader() {
         files.push(added(&format!("deep.{ending}"), &deep));
         files.push(added(&format!("open.{ending}"), &"{[(<".repeat(3_000)));
     }
-    // With this many the parser needs more stack than a thread has.
+    // With this many brackets the parser needs more stack than a thread has.
     files.push(added("most.rs", &"{[(<".repeat(20_000)));
     files.push(added(
         "words.py",
         "def zähle_größe(größe):\n    return größe\n",
     ));
-    // A text that the hunks do not fit.
+    // A text that does not match the hunks.
     let mut other = added("other.rs", "pub fn not_there() {}\n");
     other.head_text = Some("pub fn quite_else() {}\n".to_owned());
     files.push(other);

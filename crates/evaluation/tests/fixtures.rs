@@ -1,5 +1,5 @@
-//! Twenty pull requests in six languages with five seeds each: there are questions of every
-//! dimension, they are true, and who holds only the questions cannot answer them.
+//! Twenty pull requests in six languages with five seeds each. All dimensions have questions, the
+//! questions are correct, and they cannot be answered from the questions alone.
 
 #[path = "fixtures/mod.rs"]
 mod fixtures;
@@ -56,12 +56,12 @@ fn nothing_that_was_proved_fails_when_it_is_proved_again() {
 }
 
 #[test]
-fn no_probe_leaks_and_what_was_dropped_did() {
+fn no_probe_leaks_and_every_dropped_one_did() {
     let mut found = 0;
     for made in MADE.iter() {
         let title = made.pull_request.title.as_deref();
         let left = leaks(&made.set, title);
-        // Of two that give each other away only the first is dropped.
+        // If two questions reveal each other, only the first is dropped.
         assert_eq!(left, [], "{} {}", made.name, made.seed);
         found += leaks(&made.generated, title).len();
     }
@@ -114,9 +114,9 @@ fn a_new_hunk_has_the_one_label_that_its_lesson_gives_it() {
     assert!(seen >= 200);
 }
 
-/// Whatever the seed: tasks often have the same.
+/// For any seed: tasks often have the same one.
 #[test]
-fn the_right_choice_stands_at_every_place_about_as_often() {
+fn the_right_choice_is_equally_often_at_every_position() {
     for seed in 0..5 {
         let mut places = [0_u32; 4];
         for made in MADE.iter().filter(|made| made.seed == seed) {
@@ -136,7 +136,7 @@ fn the_right_choice_stands_at_every_place_about_as_often() {
                 });
             places[first.expect("a status is asked")] += 1;
         }
-        // Of 20 in four places: that one has more than 11 happens in one of 400 seeds.
+        // 20 questions in four places: more than 11 in one place happens in one of 400 seeds.
         assert!(
             places.iter().all(|&count| count <= 11),
             "{seed}: {places:?}"
@@ -145,7 +145,7 @@ fn the_right_choice_stands_at_every_place_about_as_often() {
 }
 
 #[test]
-fn every_source_stands_at_its_lines() {
+fn every_source_is_at_its_lines() {
     for made in MADE.iter() {
         for probe in &made.set.probes {
             let Some(source) = &probe.source else {
@@ -185,7 +185,7 @@ fn every_source_stands_at_its_lines() {
     }
 }
 
-/// Moves the first source that points into a file, by this many lines.
+/// Moves the first source that refers to a file by this many lines.
 fn moved(made: &Made, by: u32) -> Option<&'static str> {
     let mut set = made.set.clone();
     let probe = set
@@ -215,7 +215,7 @@ fn an_answer_that_the_facts_do_not_give_is_not_proved() {
             let mut set = made.set.clone();
             let probe = &mut set.probes[at];
             let parts = &mut probe.key.versions[0].parts;
-            // Key and grader agree on another answer, so that only the facts can tell.
+            // Key and grader agree on another answer, so that only the facts show the mistake.
             match &mut probe.grader {
                 Grader::Exact { accept } if probe.source.is_some() => {
                     *accept = vec!["zz9".to_owned()];
@@ -268,7 +268,7 @@ fn a_probe_asked_again_in_other_words_is_dropped() {
     }
 }
 
-/// The same question with its choices in another order and in other words, or asked openly.
+/// The same question with its choices in another order and in other words, or as an open question.
 #[test]
 fn a_probe_asked_again_with_other_choices_is_dropped() {
     let mut tried = BTreeSet::new();
@@ -298,7 +298,7 @@ fn a_probe_asked_again_with_other_choices_is_dropped() {
             twin.label = format!("{}-99", probe.dimension.as_str());
             let label = twin.label.clone();
             let mut set = made.set.clone();
-            // What is taught is taught for both.
+            // The teaching covers both.
             for lesson in &mut set.teaching {
                 if lesson.probes.contains(&probe.label) {
                     lesson.probes.push(label.clone());
@@ -318,8 +318,7 @@ fn a_probe_asked_again_with_other_choices_is_dropped() {
     assert!(!tried.is_empty());
 }
 
-/// Changes the first probe for which `change` has something to change, in every fixture, and expects
-/// that it fails for this reason.
+/// Changes the first suitable probe of every fixture, and expects that it fails for this reason.
 fn not_proved(reason: &str, change: impl Fn(&mut Probe, &Made) -> Option<()>) {
     let mut tried = 0;
     for made in MADE.iter() {
@@ -339,7 +338,7 @@ fn not_proved(reason: &str, change: impl Fn(&mut Probe, &Made) -> Option<()>) {
 }
 
 #[test]
-fn what_the_repository_defines_is_not_proved_without_its_place() {
+fn facts_of_the_repository_are_not_proved_without_their_place() {
     not_proved("it does not tell where its answer stands", |probe, _| {
         probe.source.take().map(|_| ())
     });
@@ -354,7 +353,7 @@ fn a_kind_of_another_dimension_is_not_proved() {
 }
 
 #[test]
-fn a_set_that_is_not_whole_is_not_proved() {
+fn an_incomplete_set_is_not_proved() {
     not_proved("the facts lead to another answer", |probe, _| {
         let Grader::Set { items } = &mut probe.grader else {
             return None;
@@ -491,10 +490,10 @@ fn a_set_that_the_choices_of_other_questions_name_is_a_leak() {
         };
         let mut set = made.set.clone();
         set.probes = vec![asked.clone(), teller];
-        let told = leaks(&set, None);
+        let reported = leaks(&set, None);
         assert!(
-            told.contains(&(asked.label.clone(), Leak::OtherQuestions)),
-            "{told:?}"
+            reported.contains(&(asked.label.clone(), Leak::OtherQuestions)),
+            "{reported:?}"
         );
         tried += 1;
     }
@@ -503,7 +502,7 @@ fn a_set_that_the_choices_of_other_questions_name_is_a_leak() {
 
 #[test]
 fn a_title_that_sounds_like_one_choice_is_a_leak() {
-    let mut told = 0;
+    let mut reported = 0;
     for made in MADE.iter() {
         for probe in &made.set.probes {
             let Grader::Choice { choices, right } = &probe.grader else {
@@ -515,10 +514,10 @@ fn a_title_that_sounds_like_one_choice_is_a_leak() {
             let spoken = choices[*right].replace(['/', '.', '_', '-'], " ");
             let title = format!("Rework the {spoken}");
             let found = leaks(&made.set, Some(&title));
-            told += usize::from(found.contains(&(probe.label.clone(), Leak::TitleSound)));
+            reported += usize::from(found.contains(&(probe.label.clone(), Leak::TitleSound)));
         }
     }
-    assert!(told > 20, "{told}");
+    assert!(reported > 20, "{reported}");
 }
 
 #[test]
@@ -544,7 +543,7 @@ fn the_report_counts_every_probe_and_every_reason() {
 }
 
 #[test]
-fn at_most_a_third_of_what_was_taught_is_withdrawn() {
+fn at_most_a_third_of_the_taught_facts_is_withdrawn() {
     for made in MADE.iter() {
         let of = |kind| made.set.report.made.get(&kind).copied().unwrap_or_default();
         let (corrected, retracted) = (of(ProbeKind::CorrectedFact), of(ProbeKind::RetractedFact));
@@ -576,8 +575,8 @@ fn no_status_and_no_value_is_right_twice() {
     }
 }
 
-/// What somebody earns who rules out nothing, or as much as a question cannot help to let him rule
-/// out.
+/// Returns the chance of a guesser that excludes no answer, or only those that a question
+/// inevitably excludes.
 fn chance(probe: &Probe, made: &Made) -> f64 {
     let one_of = |count: usize| 1.0 / count as f64;
     match (&probe.grader, probe.kind) {
@@ -591,12 +590,12 @@ fn chance(probe: &Probe, made: &Made) -> f64 {
                     .len(),
             )
         }
-        // One of the paths may be of a file that the change leaves alone.
+        // One of the paths may be of an unchanged file.
         (Grader::Choice { choices, .. }, ProbeKind::SymbolFile | ProbeKind::ChangeTogether) => {
             one_of(choices.len() - 1)
         }
         (Grader::Choice { choices, .. }, _) => one_of(choices.len()),
-        // By how we weigh order: half of all pairs of a random order are right.
+        // By the grading of order: half of all pairs of a random order are right.
         (Grader::Sequence { .. }, _) => 0.5,
         (Grader::Current { .. }, _) => one_of(3),
         (Grader::Set { items }, _) => of_all(items, probe, made),
@@ -607,8 +606,8 @@ fn chance(probe: &Probe, made: &Made) -> f64 {
     }
 }
 
-/// What somebody earns who knows all paths of the repository that the question can mean, and nothing
-/// of the change: by naming all of them, which is worth the most (F1 of `n` out of `all`).
+/// Returns the grade for naming all paths of the repository that the question can mean, without
+/// knowing the change. Naming all is worth the most (F1 of `n` out of `all`).
 fn of_all(items: &[String], probe: &Probe, made: &Made) -> f64 {
     let own: Vec<&str> = probe.question.split('`').skip(1).step_by(2).collect();
     let fits = |path: &&String| {
@@ -627,8 +626,8 @@ fn of_all(items: &[String], probe: &Probe, made: &Made) -> f64 {
 }
 
 #[test]
-fn who_holds_only_the_questions_and_the_title_earns_no_more_than_chance() {
-    // Guesser and kind → what it got, what chance gets, how many questions.
+fn a_reader_with_the_questions_and_the_title_only_earns_no_more_than_chance() {
+    // Guesser and kind → its grades, those of chance, number of questions.
     let mut earned: BTreeMap<(&str, ProbeKind), (f64, f64, f64)> = BTreeMap::new();
     let mut in_all: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
     for made in MADE.iter() {
@@ -661,7 +660,7 @@ fn who_holds_only_the_questions_and_the_title_earns_no_more_than_chance() {
             }
         }
     }
-    // Three standard errors of a proportion: there are some 150 comparisons.
+    // Three standard errors of a proportion, because there are some 150 comparisons.
     let over = |(got, chance, n): (f64, f64, f64)| {
         let (got, chance) = (got / n, chance / n);
         got > chance + 3.0 * (chance * (1.0 - chance) / n).sqrt() + 1e-9
@@ -669,7 +668,7 @@ fn who_holds_only_the_questions_and_the_title_earns_no_more_than_chance() {
     let retractions = ("always withdrawn", ProbeKind::RetractedFact);
     let lucky: Vec<_> = earned
         .iter()
-        // Right by construction, and weighed against the corrections it gets wrong below.
+        // Right by construction, and weighed against the wrong corrections below.
         .filter(|(which, _)| **which != retractions)
         .filter(|(_, sums)| over(**sums))
         .collect();
@@ -684,7 +683,7 @@ fn who_holds_only_the_questions_and_the_title_earns_no_more_than_chance() {
 }
 
 #[test]
-fn a_leak_is_told_with_its_way() {
+fn a_leak_is_reported_with_its_place() {
     let made = &MADE[0];
     let find = |kind| {
         let probe = made.set.probes.iter().find(|probe| probe.kind == kind);
@@ -701,8 +700,8 @@ fn a_leak_is_told_with_its_way() {
             .find(|(label, _)| *label == constant.label)
     };
     let title = format!("Now it is {}", accept[0]);
-    let told = one(made.set.clone(), Some(&title)).map(|(_, leak)| leak);
-    assert_eq!(told.is_some(), accept[0].len() >= 3);
+    let reported = one(made.set.clone(), Some(&title)).map(|(_, leak)| leak);
+    assert_eq!(reported.is_some(), accept[0].len() >= 3);
 
     let mut set = made.set.clone();
     let name = constant
@@ -715,8 +714,8 @@ fn a_leak_is_told_with_its_way() {
     teller.label = "AR-98".to_owned();
     teller.question = format!("Why is `{name}` {}?", accept[0]);
     set.probes.push(teller);
-    let told = one(set, None).map(|(_, leak)| leak);
-    assert_eq!(told, Some(Leak::OtherQuestion("AR-98".to_owned())));
+    let reported = one(set, None).map(|(_, leak)| leak);
+    assert_eq!(reported, Some(Leak::OtherQuestion("AR-98".to_owned())));
 
     let mut set = made.set.clone();
     for probe in &mut set.probes {

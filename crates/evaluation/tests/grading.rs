@@ -1,4 +1,4 @@
-//! Grading: what is read as an answer, and what it is worth.
+//! Grading: the answer in a reply, and its grade.
 
 use domain::vocabulary::Verdict;
 use evaluation::grading::{confidence, grade};
@@ -64,7 +64,7 @@ fn verdicts(grader: &Grader, expected: Verdict, replies: &[&str]) {
 }
 
 #[test]
-fn the_answer_is_found_in_any_dress() {
+fn the_answer_is_found_in_any_format() {
     verdicts(
         &exact(&["src/retry.rs"]),
         Verdict::Right,
@@ -124,7 +124,7 @@ fn a_parameter_called_answer_belongs_to_the_answer() {
 }
 
 #[test]
-fn what_does_not_change_a_value_is_ignored() {
+fn differences_that_do_not_change_a_value_are_ignored() {
     let cases = [
         ("src/retry.rs", "./src/retry.rs"),
         ("src/retry.rs", "repo/src/retry.rs"),
@@ -149,7 +149,7 @@ fn what_does_not_change_a_value_is_ignored() {
 }
 
 #[test]
-fn what_changes_a_value_is_not_ignored() {
+fn differences_that_change_a_value_count() {
     let cases = [
         ("load", "Load"),
         ("test_delay", "test delay"),
@@ -476,7 +476,7 @@ fn how_sure_an_agent_is_is_read_apart_from_its_answer() {
         assert_eq!(confidence(reply), sure, "{reply}");
         assert_eq!(grade(&grader, reply).verdict, Verdict::Right, "{reply}");
     }
-    // A list does not swallow the line below it.
+    // A list does not include the line below it.
     let set = Grader::Set {
         items: vec!["a".to_owned(), "b".to_owned()],
     };

@@ -9,7 +9,7 @@ use evaluation::statistics::Unit;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-/// A run that ended without a measurement.
+/// Returns a run that ended without a measurement.
 fn failed(agent: &str, trial: u32, cause: &str) -> RunResult {
     RunResult {
         outcome: Outcome::Failed {
@@ -24,7 +24,7 @@ fn failed(agent: &str, trial: u32, cause: &str) -> RunResult {
     }
 }
 
-/// A run with the same post-break score and retention in two dimensions.
+/// Returns a run with the same post-break score and retention in two dimensions.
 fn run(agent: &str, trial: u32, post: f64, retention: Option<f64>) -> RunResult {
     let score = DimensionScore {
         n: 4,
@@ -86,20 +86,20 @@ fn runs_that_do_not_count_change_nothing() {
         ..run("new", 1, 1.0, None)
     });
     let mut board = leaderboard(&all, 0.5, 1);
-    // It is told beside what counts, and that is all.
-    let told: BTreeMap<String, usize> = std::mem::take(&mut board.ranked[0].void);
-    assert_eq!(told, BTreeMap::from([(why.clone(), 1)]));
+    // It is reported beside the measurements only.
+    let reported: BTreeMap<String, usize> = std::mem::take(&mut board.ranked[0].void);
+    assert_eq!(reported, BTreeMap::from([(why.clone(), 1)]));
     assert_eq!(board.ranked, leaderboard(&counting, 0.5, 1).ranked);
     let unranked: Vec<(&str, Option<&str>)> = board
         .unranked
         .iter()
         .map(|row| (row.agent.as_str(), row.why_unranked.as_deref()))
         .collect();
-    let told = format!("no run is a measurement (1: {why})");
-    assert_eq!(unranked, [("void", Some(told.as_str()))]);
+    let reported = format!("no run is a measurement (1: {why})");
+    assert_eq!(unranked, [("void", Some(reported.as_str()))]);
 }
 
-/// One run at full marks and nine crashes are no first place with n = 1.
+/// One run with full marks and nine crashes must not be first place with n = 1.
 #[test]
 fn an_agent_that_fails_more_than_half_of_its_attempts_is_not_ranked() {
     let mut runs = vec![run("a", 1, 1.0, None)];
@@ -118,7 +118,7 @@ fn an_agent_that_fails_more_than_half_of_its_attempts_is_not_ranked() {
         (rate.high.expect("eight") - 0.7848).abs() < 5e-5,
         "{rate:?}"
     );
-    // What it failed is no score of 0.
+    // A failure is not a score of 0.
     assert_eq!(ranked.overall_score, Some(0.25));
     let row = &board.unranked[0];
     assert_eq!((row.agent.as_str(), row.rank), ("a", None));
@@ -131,7 +131,7 @@ fn an_agent_that_fails_more_than_half_of_its_attempts_is_not_ranked() {
 }
 
 #[test]
-fn an_agent_that_always_crashes_has_a_row_and_what_others_caused_is_no_attempt() {
+fn an_agent_that_always_crashes_has_a_row_and_failures_of_others_are_no_attempts() {
     let runs = [
         failed("crash", 1, "agent"),
         failed("crash", 2, "agent"),
@@ -155,16 +155,16 @@ fn an_agent_that_always_crashes_has_a_row_and_what_others_caused_is_no_attempt()
     );
 }
 
-/// A standard normal draw (Box and Muller).
+/// Returns a standard normal draw (Box and Muller).
 fn normal(draw: &mut ChaCha20Rng) -> f64 {
     let mut share = || f64::from(draw.next_u32()).mul_add(1.0, 0.5) / 4_294_967_296.0;
     let (radius, angle) = (share(), share());
     (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
 
-/// Two thousand boards over three pull requests with ten trials each, with the spreads that
-/// `membreak plan` assumes (0.15 between pull requests, 0.14 between trials) around 0.5. Taken for
-/// independent, the thirty sessions would cover 0.5 in 54 % of cases.
+/// Two thousand leaderboards over three pull requests with ten trials each, with the spreads that
+/// `membreak plan` assumes (0.15 between pull requests, 0.14 between trials) around 0.5. As
+/// independent sessions, the thirty would cover 0.5 in 54 % of cases.
 #[test]
 fn the_interval_over_three_pull_requests_covers_the_truth() {
     let mut draw = ChaCha20Rng::seed_from_u64(1);
@@ -195,7 +195,7 @@ fn the_interval_over_three_pull_requests_covers_the_truth() {
 }
 
 #[test]
-fn on_one_pull_request_sessions_are_resampled_and_the_row_says_so() {
+fn on_one_pull_request_sessions_are_resampled_and_the_row_states_it() {
     let board = leaderboard(
         &[
             run("a", 1, 0.4, None),
@@ -212,9 +212,9 @@ fn on_one_pull_request_sessions_are_resampled_and_the_row_says_so() {
     assert!((row.score.low.expect("three") - 0.251_586).abs() < 1e-6);
 }
 
-/// Two pull requests that are each alike within: sixteen sessions say as much as two.
+/// Two pull requests without variation inside: sixteen sessions have the information of two.
 #[test]
-fn the_design_effect_of_pull_requests_is_told() {
+fn the_design_effect_of_pull_requests_is_reported() {
     let runs: Vec<RunResult> = (0..16)
         .map(|at| RunResult {
             pull_request: (at % 2).to_string(),
@@ -250,7 +250,7 @@ fn every_two_ranked_agents_are_compared_by_their_sessions() {
 }
 
 #[test]
-fn what_differs_in_a_row_and_between_rows_is_told() {
+fn differences_in_a_row_and_between_rows_are_reported() {
     let with = |run: RunResult, manifest: &[(&str, &str)]| RunResult {
         manifest: manifest
             .iter()

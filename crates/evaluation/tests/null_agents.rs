@@ -1,4 +1,4 @@
-//! Agents who know nothing and answer all the same: no retention comes out of it.
+//! Agents that know nothing and answer anyway must get no retention.
 
 #[path = "fixtures/mod.rs"]
 mod fixtures;
@@ -12,7 +12,7 @@ use crate::fixtures::MADE;
 
 type Agent = fn(&Probe) -> String;
 
-/// Those that say nothing that could be right.
+/// Agents whose answers cannot be right.
 const SILENT: [(&str, Agent); 4] = [
     ("empty", |_| String::new()),
     ("empty after the marker", |_| "ANSWER:".to_owned()),
@@ -24,7 +24,7 @@ const SILENT: [(&str, Agent); 4] = [
     ("never recalls", |_| format!("ANSWER: {ABSTENTION}")),
 ];
 
-/// Those that always say the same sort of thing.
+/// Agents that always give the same kind of answer.
 const FIXED: [(&str, Agent); 4] = [
     ("a plausible wrong answer", |probe| {
         format!("ANSWER: {}", probe.distractors[0])
@@ -56,18 +56,18 @@ fn run(set: &ProbeSet, cold: Agent, agent: Agent) -> RunScore {
 }
 
 #[test]
-fn who_says_nothing_scores_nothing_and_has_no_retention() {
+fn a_silent_agent_scores_nothing_and_has_no_retention() {
     for made in MADE.iter() {
         for (name, agent) in SILENT {
             let run = run(&made.set, agent, agent);
             for (dimension, score) in &run.dimensions {
-                let told = format!("{name} {} {dimension:?}", made.name);
-                assert!(score.n >= 3, "{told}");
-                assert_eq!(score.post, Some(0.0), "{told}");
+                let reported = format!("{name} {} {dimension:?}", made.name);
+                assert!(score.n >= 3, "{reported}");
+                assert_eq!(score.post, Some(0.0), "{reported}");
                 assert_eq!(
                     (score.retention, score.item_retention),
                     (None, None),
-                    "{told}"
+                    "{reported}"
                 );
             }
             assert_eq!((run.overall_score, run.passed), (Some(0.0), Some(false)));
@@ -76,7 +76,7 @@ fn who_says_nothing_scores_nothing_and_has_no_retention() {
 }
 
 #[test]
-fn who_always_says_the_same_has_no_retention() {
+fn a_fixed_answer_has_no_retention() {
     for made in MADE.iter() {
         for (name, agent) in FIXED {
             let run = run(&made.set, agent, agent);
@@ -88,10 +88,10 @@ fn who_always_says_the_same_has_no_retention() {
     }
 }
 
-/// The cold arm is usually the same agent. Where it says nothing at all, which favours the agent
-/// most, what a fixed answer earns by luck is still far from passing.
+/// The cold arm usually uses the same agent. If it answers nothing, which favours the agent most, a
+/// fixed answer is still far from passing by luck.
 #[test]
-fn who_always_says_the_same_does_not_pass_beside_a_silent_cold_arm() {
+fn a_fixed_answer_does_not_pass_beside_a_silent_cold_arm() {
     let mut best: f64 = 0.0;
     let mut all = Vec::new();
     for made in MADE.iter() {

@@ -1,4 +1,4 @@
-//! Replies to several questions of one prompt: each question gets its own part, and nobody else's.
+//! Replies to several questions of one prompt: each question gets its own part only.
 
 use domain::vocabulary::Verdict;
 use evaluation::grading::{confidence, grade, numbered_parts};
@@ -38,7 +38,7 @@ fn a_missing_part_is_unreadable_and_borrows_nothing() {
         assert_eq!(grade(&exact("7"), &parts[1]).verdict, Verdict::Unreadable);
         assert_eq!(confidence(&parts[1]), None);
     }
-    // What stands under no number is not the first answer's either.
+    // Text without a number does not belong to the first answer either.
     let parts = numbered_parts("ANSWER 1: 9\nANSWER: 7", 1);
     assert_eq!(grade(&exact("7"), &parts[0]).verdict, Verdict::Wrong);
     let parts = numbered_parts("ANSWER 1: 9\n2. ANSWER: 7", 2);
@@ -68,8 +68,7 @@ fn an_answer_given_twice_is_the_last_one() {
 }
 
 proptest! {
-    /// Whatever is answered, in whatever order, with whatever missing: what a question gets is what was
-    /// written under its number.
+    /// For any answers in any order, with any missing: a question gets the text under its number.
     #[test]
     fn parts_are_never_mixed(
         answers in prop::collection::vec(prop::option::of("[a-z]{1,8}"), 1..20),
@@ -104,9 +103,10 @@ proptest! {
         }
     }
 
-    /// Any text at all: as many parts as questions, each made of lines of the text, and no line in two.
+    /// For any text: as many parts as questions, each made of lines of the text, and no line in two
+    /// parts.
     #[test]
-    fn any_reply_can_be_taken_apart(
+    fn any_reply_can_be_split(
         lines in prop::collection::vec(
             prop_oneof![
                 "\\PC{0,20}",
@@ -116,9 +116,9 @@ proptest! {
         ),
         questions in 1_usize..21,
     ) {
-        // A line tells by its end which one it is.
-        let told: Vec<String> = lines.iter().enumerate().map(|(at, line)| format!("{line} <{at}>")).collect();
-        let parts = numbered_parts(&told.join("\n"), questions);
+        // The end of a line identifies it.
+        let reported: Vec<String> = lines.iter().enumerate().map(|(at, line)| format!("{line} <{at}>")).collect();
+        let parts = numbered_parts(&reported.join("\n"), questions);
         prop_assert_eq!(parts.len(), questions);
         let mut ends: Vec<&str> = parts
             .iter()

@@ -1,4 +1,4 @@
-//! Sheets with names that nobody expects: the generator may ask less of them, never unfairly.
+//! Sheets with unusual names: the generator may ask less about them, but never unfairly.
 
 mod support;
 
@@ -212,7 +212,7 @@ fn sheet() -> impl Strategy<Value = FactSheet> {
         )
 }
 
-/// What must hold of every set, whatever it was made from.
+/// Checks properties of every set, whatever its source.
 fn is_fair(set: &ProbeSet) {
     let mut questions = BTreeSet::new();
     for probe in &set.probes {

@@ -9,7 +9,7 @@ use domain::vocabulary::{Dimension, Verdict};
 use evaluation::facts::FactSheet;
 use evaluation::grading::{ABSTENTION, grade};
 use evaluation::probe::{Grader, Key, Probe, ProbeKind, ProbeSet, Version};
-use evaluation::probes::{ProbePlan, generate, of_dimensions};
+use evaluation::probes::{ProbePlan, generate, only_dimensions};
 
 const KINDS: [ProbeKind; 14] = [
     ProbeKind::ChangedFiles,
@@ -44,7 +44,7 @@ static MANY: LazyLock<Vec<ProbeSet>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Many seeds, on a full sheet and on the smallest.
+/// Returns sets for many seeds, of a full sheet and of the smallest.
 fn many() -> impl Iterator<Item = &'static ProbeSet> {
     MANY.iter()
 }
@@ -145,7 +145,7 @@ fn labels_are_unique_and_numbered_within_their_dimension() {
 }
 
 #[test]
-fn who_holds_all_evidence_is_right_everywhere() {
+fn a_reader_with_all_evidence_is_right_everywhere() {
     for set in many() {
         for probe in &set.probes {
             let grade = grade(&probe.grader, &reply(probe.key.answer(|_| true)));
@@ -159,7 +159,7 @@ fn who_holds_all_evidence_is_right_everywhere() {
 }
 
 #[test]
-fn who_holds_only_first_versions_is_stale_in_selective_forgetting_and_right_elsewhere() {
+fn a_reader_with_first_versions_only_is_stale_in_selective_forgetting_and_right_elsewhere() {
     for set in many() {
         for probe in &set.probes {
             let first: Vec<Version> = probe.key.versions.iter().take(1).cloned().collect();
@@ -185,7 +185,7 @@ fn who_holds_only_first_versions_is_stale_in_selective_forgetting_and_right_else
 }
 
 #[test]
-fn who_holds_nothing_abstains() {
+fn a_reader_without_evidence_abstains() {
     for set in many() {
         for probe in &set.probes {
             let answer = probe.key.answer(|_| false);
@@ -197,7 +197,7 @@ fn who_holds_nothing_abstains() {
 }
 
 #[test]
-fn who_sees_only_the_question_cannot_use_the_key() {
+fn a_reader_with_the_question_only_cannot_use_the_key() {
     for set in many() {
         for probe in &set.probes {
             assert_eq!(
@@ -282,7 +282,7 @@ fn choices_are_lettered_lines_and_different() {
 }
 
 #[test]
-fn taught_evidence_stands_word_for_word_in_its_own_lesson_and_nowhere_else() {
+fn taught_evidence_is_word_for_word_in_its_own_lesson_and_nowhere_else() {
     for set in many() {
         let taught: Vec<&Probe> = set
             .probes
@@ -382,7 +382,7 @@ fn no_fact_is_both_corrected_and_retracted() {
 }
 
 #[test]
-fn no_question_stands_in_another() {
+fn no_question_is_part_of_another() {
     for set in many() {
         for (at, probe) in set.probes.iter().enumerate() {
             let mut others = set
@@ -398,8 +398,8 @@ fn no_question_stands_in_another() {
     }
 }
 
-/// Stored sets must stay what they were: who changes what is drawn or asked raises
-/// [`evaluation::INSTRUMENT_VERSION`] and puts the new hash here.
+/// Stored sets must not change. A change of the draws or questions raises
+/// [`evaluation::INSTRUMENT_VERSION`] and updates the hash here.
 #[test]
 fn the_probes_of_a_seed_are_the_same_in_every_build() {
     assert_eq!(
@@ -425,7 +425,7 @@ fn only_the_dimensions_of_the_plan_are_asked() {
 }
 
 #[test]
-fn a_set_that_is_narrowed_teaches_and_reports_only_what_it_asks() {
+fn a_narrowed_set_teaches_and_reports_only_its_own_probes() {
     let asked = BTreeSet::from([Dimension::Ar, Dimension::Sf]);
     for set in many() {
         let kinds = |set: &ProbeSet| {
@@ -435,7 +435,7 @@ fn a_set_that_is_narrowed_teaches_and_reports_only_what_it_asks() {
             }
             kinds
         };
-        let narrow = of_dimensions(set.clone(), &asked);
+        let narrow = only_dimensions(set.clone(), &asked);
         assert!(narrow.probes.len() < set.probes.len() && !narrow.probes.is_empty());
         assert!(
             narrow
@@ -456,7 +456,7 @@ fn a_set_that_is_narrowed_teaches_and_reports_only_what_it_asks() {
         let by_kind: usize = dropped.flat_map(BTreeMap::values).sum();
         let dropped: usize = narrow.report.dropped.values().sum();
         assert_eq!(dropped, by_kind);
-        let all = of_dimensions(set.clone(), &Dimension::ALL.into());
+        let all = only_dimensions(set.clone(), &Dimension::ALL.into());
         assert_eq!(&all, set);
     }
 }
@@ -480,7 +480,7 @@ fn a_change_of_one_file_without_symbols_still_has_probes_of_three_dimensions() {
 }
 
 #[test]
-fn a_dimension_without_probes_is_told_with_its_reason() {
+fn a_dimension_without_probes_is_reported_with_its_reason() {
     let plan = ProbePlan::standard(1, &Dimension::ALL);
     let set = generate(&support::smallest_sheet(), &plan);
     let without: Vec<(&str, &str)> = set
@@ -493,7 +493,7 @@ fn a_dimension_without_probes_is_told_with_its_reason() {
         without,
         [("LRU", "the diff shows nothing of what it asks about")]
     );
-    // A single use whose symbol has a name that means two things.
+    // A single use of a symbol whose name has two meanings.
     let mut sheet = support::sheet();
     sheet.flows.clear();
     sheet.hunks.clear();
@@ -521,7 +521,7 @@ fn a_rule_has_to_be_applied_to_a_case_that_its_lesson_does_not_tell() {
             let lesson = &lesson.expect("a rule is taught").text;
             let says = |answer: &String| lesson.contains(answer.as_str());
             let answer = probe.key.answer(|_| true).expect("an answer");
-            // Either the answer is made of the lesson and the case, or the case decides between two.
+            // Either the answer combines the lesson and the case, or the case decides between two.
             assert_eq!(
                 says(&answer),
                 probe.distractors.iter().any(says),
@@ -582,7 +582,7 @@ fn a_flow_leads_on_into_the_file_that_defines_a_step() {
 }
 
 #[test]
-fn a_hunk_is_asked_for_by_what_it_does_and_not_by_what_it_defines() {
+fn a_hunk_is_described_by_its_uses_and_not_by_its_definitions() {
     for seed in 0..10 {
         for probe in made(seed).probes {
             if probe.kind == ProbeKind::BehaviourHunk {
@@ -602,7 +602,7 @@ fn a_hunk_is_asked_for_by_what_it_does_and_not_by_what_it_defines() {
 }
 
 #[test]
-fn names_that_nobody_gave_are_among_the_wrong_answers_about_signatures() {
+fn invented_names_are_among_the_wrong_answers_about_signatures() {
     let sheet = support::sheet();
     let json = serde_json::to_string(&sheet).expect("a sheet is JSON");
     let mut seen = 0;

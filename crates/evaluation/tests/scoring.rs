@@ -3,7 +3,7 @@
 use domain::vocabulary::{Arm, Dimension, Verdict};
 use evaluation::scoring::{Graded, RunScore, score_run};
 
-/// Answers of one dimension and arm, in order of their probes.
+/// Returns answers of one dimension and arm, in order of their probes.
 fn answers(dimension: Dimension, arm: Arm, verdicts: &[Verdict]) -> Vec<Graded> {
     let grade = |verdict| match verdict {
         Verdict::Right => 1.0,
@@ -22,7 +22,7 @@ fn answers(dimension: Dimension, arm: Arm, verdicts: &[Verdict]) -> Vec<Graded> 
         .collect()
 }
 
-/// A run of one dimension.
+/// Returns the score of a run of one dimension.
 fn scored(cold: &[Verdict], baseline: &[Verdict], post: &[Verdict]) -> RunScore {
     let mut all = answers(Dimension::Sf, Arm::Cold, cold);
     all.extend(answers(Dimension::Sf, Arm::Baseline, baseline));
@@ -83,7 +83,7 @@ fn the_rates_and_the_right_answers_are_all_answers() {
 }
 
 #[test]
-fn what_was_never_known_has_no_retention() {
+fn unknown_facts_have_no_retention() {
     let run = scored(&[Right, Wrong], &[Right, Wrong], &[Wrong, Wrong]);
     assert_eq!(run.dimensions[&Dimension::Sf].retention, None);
     let run = scored(&[Wrong, Wrong], &[Wrong, Wrong], &[Wrong, Wrong]);

@@ -1,4 +1,4 @@
-//! What is read out of one source file, a fixture per language.
+//! The symbols of one source file, a fixture per language.
 
 use evaluation::symbols::{Definition, DefinitionKind, Symbols, read};
 use proptest::prelude::*;
@@ -90,7 +90,7 @@ fn sum(left: u8, right: u8) -> u8 { left + right }
 #[cfg(test)]
 mod tests {
     #[tokio::test]
-    // A comment between.
+    // A comment in between.
     #[serial]
     async fn a_ledger_opens() { open_ledger(); }
     fn no_test() {}
@@ -476,7 +476,7 @@ fn other_languages_are_read_line_by_line() {
 }
 
 #[test]
-fn names_in_tests_that_cannot_be_read_are_known() {
+fn names_in_tests_that_cannot_be_parsed_are_collected() {
     let hidden = |path: &str, text: &str| symbols(path, text).hidden.contains("charge_card");
     assert!(hidden(
         "a.rs",
@@ -501,7 +501,7 @@ fn names_in_tests_that_cannot_be_read_are_known() {
 }
 
 #[test]
-fn what_a_syntax_error_hides_is_not_told() {
+fn facts_hidden_by_a_syntax_error_are_left_out() {
     let read = symbols(
         "a.rs",
         "fn whole(a: u8) -> u8 { a }\n\nfn broken(a: u8, -> { ) }\n",

@@ -1,4 +1,4 @@
-//! The facts that open questions are held against.
+//! The facts for grading open questions.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use domain::pull_request::{ChangedFile, Content, FileStatus, PullRequest, parse_patch};
@@ -106,7 +106,7 @@ fn every_topic_gets_the_facts_that_bear_on_it() {
             "What the pull request is for is, in the words of its title: `Open the gate for visitors`.",
         ]
     );
-    // `SPAN` changed its type too: what it was is not known.
+    // `SPAN` changed its type too, so its earlier value is unknown.
     assert_eq!(
         statements(&facts, OpenTopic::Risks),
         [
@@ -176,7 +176,7 @@ fn the_draw_is_fixed_by_its_seed_and_keeps_a_topic_within_one_request() {
             .collect();
         assert!(ids.len() <= 8 && ids[0] == "F01", "{ids:?}");
     }
-    // Of every kind, however many files there are.
+    // Facts of every kind, however many files there are.
     let purpose = statements(&drawn, OpenTopic::Purpose);
     assert!(
         purpose.iter().any(|text| text.contains("its title")),

@@ -1,4 +1,4 @@
-//! The artifact store: what is recorded is there, what was replaced is not.
+//! The artifact store: recorded bytes exist, replaced bytes do not.
 
 mod support;
 
@@ -19,7 +19,7 @@ struct Store {
     store: ArtifactStore,
 }
 
-/// A store in a folder that it has to make itself.
+/// A store in a folder that does not exist yet.
 fn store() -> Store {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("not/yet/there");

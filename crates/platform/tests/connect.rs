@@ -1,4 +1,4 @@
-//! The platform put together from settings.
+//! Connections made from settings.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn read(source: &impl Source) -> Result<PlatformSettings, SettingErrors> {
     reader.finish(settings)
 }
 
-/// The variables that are refused.
+/// Returns the refused variables.
 fn refused(source: &impl Source) -> Vec<&'static str> {
     match read(source) {
         Ok(_) => Vec::new(),
@@ -222,7 +222,7 @@ async fn redis_that_does_not_answer_is_no_error_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/a.db?mode=rwc", folder.path().display());
     let mut settings = settings(folder.path(), &url);
-    // Port 1 of this host: nobody listens.
+    // Port 1 of this host has no listener.
     settings.redis_url = Some(platform::settings::SecretString::from(
         "redis://127.0.0.1:1/",
     ));
@@ -232,7 +232,7 @@ async fn redis_that_does_not_answer_is_no_error_at_the_start() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_connected_to_is_named_without_its_password() {
+async fn a_failed_connection_is_named_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -241,7 +241,7 @@ async fn what_cannot_be_connected_to_is_named_without_its_password() {
     let error = chain(&failed.err().expect("a file is no folder"));
     assert!(error.contains("file/a.db"), "{error}");
 
-    // Somebody is there, but no PostgreSQL.
+    // A server that is not PostgreSQL.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let hang_up = async { while listener.accept().await.is_ok() {} };

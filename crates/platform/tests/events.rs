@@ -314,7 +314,7 @@ async fn a_reader_of_many_writers_sees_every_number_in_its_turn() {
         let mut seen = Vec::new();
         while seen.len() < usize::try_from(WRITERS * EACH * 2).unwrap() {
             let after = i64::try_from(seen.len()).unwrap();
-            // Were a number seen before a smaller one, the reader would have a gap here.
+            // A number that became visible before a smaller one would leave a gap here.
             let next = read_after(&database, task, after, 7).await.unwrap();
             for (seq, row) in (after + 1..).zip(&next) {
                 assert_eq!(row.seq, seq);
@@ -340,7 +340,7 @@ async fn an_event_is_stored_without_secrets() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let task = builders::stored_task(&database).await.unwrap();
-        // A secret that is also a word of ours does not damage the tag.
+        // A secret with the same text as a tag does not damage the tag.
         let secrets = ["correct horse".to_owned(), "files_dropped".to_owned()];
         let event = new(Event::FilesDropped {
             count: 1,
@@ -357,7 +357,7 @@ async fn an_event_is_stored_without_secrets() {
 }
 
 #[tokio::test]
-async fn every_reader_of_this_process_is_woken() {
+async fn every_reader_of_this_process_is_notified() {
     let event_notifier = LocalEventNotifier::new();
     let task = TaskId::new();
     event_notifier.notify(task).await;

@@ -1,4 +1,4 @@
-//! The queue: who may work on a job, and who may not any more.
+//! Leases: claiming, renewing, losing and finishing jobs.
 
 mod support;
 
@@ -19,7 +19,7 @@ use sea_orm::{
 use support::{at_once, leased_job, no_lease, pool, row, task_and_run, waiting_job};
 use testkit::database::{TestDatabase, on_both_engines};
 
-/// Writes the task's repository on behalf of a job.
+/// Writes the task's repository for a job.
 async fn write(database: &DatabaseConnection, lease: &Lease, text: &str) -> Result<(), FenceError> {
     let transaction = database.begin().await?;
     lease.fence(&transaction).await?;
@@ -38,7 +38,7 @@ async fn written(database: &DatabaseConnection, lease: &Lease) -> String {
     task.expect("tasks are not deleted").repo
 }
 
-/// The second claim of a job whose first lease has run out.
+/// Claims a job again after its first lease has expired.
 async fn take_over(database: &DatabaseConnection, lease: &Lease, owner: &str) -> Lease {
     let notification = Notification {
         queue: lease.work.queue(),
@@ -95,7 +95,7 @@ async fn work_enqueued_in_a_transaction_that_fails_was_never_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_twenty_claimants_one_wins() {
+async fn exactly_one_of_twenty_workers_claims_a_job() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let (work, notification) = waiting_job(&database).await;
@@ -123,7 +123,7 @@ async fn of_twenty_claimants_one_wins() {
 }
 
 #[tokio::test]
-async fn what_is_not_to_be_claimed_is_not() {
+async fn jobs_that_are_not_claimable_are_not_claimed() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let (_, notification) = waiting_job(&database).await;
@@ -152,7 +152,7 @@ async fn what_is_not_to_be_claimed_is_not() {
 }
 
 #[tokio::test]
-async fn a_lease_that_has_run_out_can_be_claimed_until_the_attempts_are_used_up() {
+async fn an_expired_lease_can_be_claimed_while_attempts_are_left() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let (_, mut notification) = waiting_job(&database).await;
@@ -193,9 +193,9 @@ async fn a_lost_lease_cannot_write() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let mine = leased_job(&database, "me", &no_lease()).await;
-        // It has run out, but nobody has taken it.
+        // The lease has expired, but no other worker has claimed the job.
         write(&database, &mine, "mine").await.unwrap();
-        // The same worker's next lease is another lease all the same.
+        // The next lease of the same worker is another lease.
         let taken = take_over(&database, &mine, "me").await;
         let refused = write(&database, &mine, "too late").await;
         assert!(
@@ -249,7 +249,7 @@ async fn a_fenced_transaction_keeps_others_out_until_it_commits() {
 }
 
 #[tokio::test]
-async fn a_renewal_says_how_every_lease_stands() {
+async fn a_renewal_returns_the_state_of_every_lease() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let held = leased_job(&database, "me", &at_once()).await;
@@ -384,7 +384,7 @@ async fn a_failed_attempt_of_cancelled_work_is_its_last() {
 }
 
 #[tokio::test]
-async fn cancelling_ends_what_waits_and_marks_what_runs() {
+async fn cancelling_ends_queued_jobs_and_marks_leased_ones() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let lease = leased_job(&database, "me", &at_once()).await;
@@ -414,7 +414,7 @@ async fn cancelling_ends_what_waits_and_marks_what_runs() {
 }
 
 #[tokio::test]
-async fn work_handed_back_can_be_claimed_at_once_and_costs_no_attempt() {
+async fn released_work_can_be_claimed_at_once_and_costs_no_attempt() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let lease = leased_job(&database, "me", &QueueSettings::default()).await;

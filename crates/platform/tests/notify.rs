@@ -1,4 +1,4 @@
-//! The notifiers, on the real thing.
+//! Notifiers with a real Redis.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -148,7 +148,7 @@ fn notification(queue: &str) -> Notification {
     }
 }
 
-/// Rings until the subscription has received: an embedded subscription may not be there yet.
+/// Repeats a notification until it is received, because the local subscription may not exist yet.
 async fn notify_until_received(
     notifier: &impl Notifier,
     subscription: &mut Subscription,
@@ -171,7 +171,7 @@ async fn notify_until_received(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_embedded_bell_is_heard_by_its_queue() {
+async fn a_local_notification_reaches_its_queue() {
     let notifier = LocalNotifier::new();
     let mut subscription = listen(&notifier, &["prepare", "judge"], 2);
     notify_until_received(&notifier, &mut subscription, &notification("prepare")).await;
@@ -180,7 +180,7 @@ async fn an_embedded_bell_is_heard_by_its_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_embedded_bell_waits_for_a_free_slot() {
+async fn a_local_notification_waits_for_a_free_slot() {
     let notifier = LocalNotifier::new();
     let mut subscription = listen(&notifier, &["prepare"], 1);
     notify_until_received(&notifier, &mut subscription, &notification("prepare")).await;
@@ -202,7 +202,7 @@ async fn an_embedded_bell_waits_for_a_free_slot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_bell_over_redis_is_heard_once_by_one_of_two_workers() {
+async fn one_of_two_workers_receives_each_notification_through_redis() {
     let redis = Redis::start();
     let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
     let other = RedisNotifier::connect(&redis.url(), "test").expect("an address");
@@ -226,7 +226,7 @@ async fn every_bell_over_redis_is_heard_once_by_one_of_two_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bell_over_redis_waits_for_a_free_slot_and_leaves_it_to_others() {
+async fn a_busy_worker_leaves_notifications_to_others() {
     let redis = Redis::start();
     let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
     let mut busy = listen(&notifier, &["prepare"], 0);
@@ -244,7 +244,7 @@ async fn a_bell_over_redis_waits_for_a_free_slot_and_leaves_it_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bells_are_heard_again_after_a_flush_and_after_a_restart_of_redis() {
+async fn notifications_work_after_a_flush_and_a_restart_of_redis() {
     let mut redis = Redis::start();
     let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
     let mut subscription = listen(&notifier, &["prepare"], 4);
@@ -274,7 +274,7 @@ async fn bells_are_heard_again_after_a_flush_and_after_a_restart_of_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ringing_without_redis_is_an_error_within_seconds() {
+async fn notifying_without_redis_fails_within_seconds() {
     let notifier = RedisNotifier::connect(&SecretString::from("redis://127.0.0.1:1/"), "test")
         .expect("an address");
     let begun = Instant::now();
@@ -285,7 +285,7 @@ async fn ringing_without_redis_is_an_error_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trimming_leaves_nothing_of_bells_that_were_heard() {
+async fn trimming_removes_processed_notifications() {
     let redis = Redis::start();
     let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
     let mut subscription = listen(&notifier, &["prepare"], 4);
@@ -328,7 +328,7 @@ async fn trimming_leaves_nothing_of_bells_that_were_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_more_than_a_thousand_bells_wait_in_redis() {
+async fn at_most_a_thousand_notifications_are_pending_in_redis() {
     let redis = Redis::start();
     let notifier = RedisNotifier::connect(&redis.url(), "test").expect("an address");
     let notifications: Vec<Notification> = (0..1_500).map(|_| notification("prepare")).collect();
@@ -354,7 +354,7 @@ async fn no_more_than_a_thousand_bells_wait_in_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wake_up_reaches_the_other_process() {
+async fn an_event_notification_reaches_the_other_process() {
     let redis = Redis::start();
     let here = RedisEventNotifier::connect(&redis.url(), "test").expect("an address");
     let there = RedisEventNotifier::connect(&redis.url(), "test").expect("an address");

@@ -1,4 +1,4 @@
-//! Redaction: secrets go, everything else stays.
+//! Redaction removes secrets and nothing else.
 
 use platform::redaction::{REDACTED, Redactor};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ fn redacted(text: &str) -> String {
 }
 
 #[test]
-fn what_looks_like_a_key_goes() {
+fn text_that_looks_like_a_key_is_removed() {
     let random = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8";
     let keys = [
         format!("sk-{random}"),
@@ -100,7 +100,7 @@ fn innocent_text_stays_as_it_is() {
 }
 
 #[test]
-fn a_known_secret_goes_in_every_writing() {
+fn a_known_secret_is_removed_in_every_encoding() {
     let redactor = Redactor::new(["p\"a s/s\\wörd".to_owned(), "short".to_owned()]);
     for (text, expected) in [
         ("x p\"a s/s\\wörd y", "x [redacted] y"),

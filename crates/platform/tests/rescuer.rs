@@ -1,4 +1,4 @@
-//! The rescuer: whatever is lost comes back.
+//! The rescuer recovers lost work.
 
 mod support;
 
@@ -26,7 +26,7 @@ async fn rescued(database: &DatabaseConnection, settings: &QueueSettings) -> Res
 }
 
 #[tokio::test]
-async fn a_bell_nobody_heard_is_rung_again_after_a_while_and_not_before() {
+async fn a_lost_notification_is_repeated_after_a_while() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let patient = QueueSettings {
@@ -42,7 +42,7 @@ async fn a_bell_nobody_heard_is_rung_again_after_a_while_and_not_before() {
 }
 
 #[tokio::test]
-async fn work_that_is_not_due_is_not_rung_for() {
+async fn no_notification_is_sent_for_work_that_is_not_due() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let settings = QueueSettings {
@@ -66,7 +66,7 @@ async fn work_that_is_not_due_is_not_rung_for() {
 }
 
 #[tokio::test]
-async fn work_of_a_worker_that_died_comes_back() {
+async fn work_of_a_dead_worker_returns_to_the_queue() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let lease = leased_job(&database, "dead", &no_lease()).await;
@@ -168,7 +168,7 @@ async fn work_to_be_cancelled_ends_even_if_its_worker_died() {
 }
 
 #[tokio::test]
-async fn no_queue_is_rung_for_more_than_a_thousand_times() {
+async fn at_most_a_thousand_notifications_are_repeated_per_queue() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         let mut works = Vec::new();
@@ -194,7 +194,7 @@ async fn no_queue_is_rung_for_more_than_a_thousand_times() {
             .iter()
             .filter(|notification| notification.queue == "judge");
         assert_eq!((judge.count(), rescued_notifications.len()), (1000, 1001));
-        // The oldest stay first in line: nobody behind them is notified for before they are gone.
+        // The oldest jobs stay first: later ones are notified only after the oldest are claimed.
         let mut again = rescued(&database, &at_once()).await.notify;
         again.sort_by_key(|notification| notification.job_id);
         let mut first = rescued_notifications.clone();
@@ -212,7 +212,7 @@ async fn no_queue_is_rung_for_more_than_a_thousand_times() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_sweepers_take_every_job_once() {
+async fn many_rescuers_process_every_job_once() {
     on_both_engines(async |test: &TestDatabase| {
         let database = pool(test).await;
         for _ in 0..10 {
@@ -232,7 +232,7 @@ async fn many_sweepers_take_every_job_once() {
         for rescuer in rescuers {
             notified.extend(rescuer.await.unwrap().unwrap().notify);
         }
-        // What one of them skipped while another held it, the next rescue finds.
+        // The next pass finds jobs that were skipped because another one had locked them.
         notified.extend(rescued(&database, &settings).await.notify);
         notified.sort_by_key(|notification| notification.job_id);
         let all = notified.len();
@@ -243,7 +243,7 @@ async fn many_sweepers_take_every_job_once() {
 }
 
 #[tokio::test]
-async fn a_sweep_does_not_wait_for_a_job_that_is_being_written() {
+async fn a_rescuer_skips_locked_jobs() {
     // SQLite has one writer at a time, so there is nothing to skip.
     let Some(test) = TestDatabase::postgres().await.unwrap() else {
         return;

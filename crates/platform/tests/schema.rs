@@ -1,4 +1,4 @@
-//! The schema that the migrations make, and the entities that read it.
+//! The migrated schema, and the entities that read it.
 
 use std::fmt::Debug;
 
@@ -280,7 +280,7 @@ async fn what_must_be_unique_is() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_a_task_goes_with_it() {
+async fn rows_of_a_task_are_deleted_with_it() {
     on_both_engines(async |test: &TestDatabase| {
         let database = test.connection();
         every_entity_is_written_and_read(database).await;

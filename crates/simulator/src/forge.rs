@@ -1,8 +1,8 @@
-//! A forge on the loopback interface: repositories that git can fetch, and the part of a forge's API that
-//! describes pull requests.
+//! A forge on the loopback interface: repositories that git can fetch, and the part of a forge's
+//! API that describes pull requests.
 //!
-//! Repositories are served as static files with git's "dumb" protocol. No process runs per request, and
-//! requests for anything but refs and objects fail.
+//! Repositories are served as static files with git's "dumb" protocol. No process runs per request,
+//! and requests for anything but refs and objects fail.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -97,8 +97,8 @@ impl Forge {
         self.shared.root.join(owner).join(format!("{name}.git"))
     }
 
-    /// Commits `base` to branch `main` of a repository, and opens a pull request with `head` on top of it.
-    /// Creates the repository if needed. Returns the ids of both commits.
+    /// Commits `base` to branch `main` of a repository, and opens a pull request with `head` on top
+    /// of it. Creates the repository if needed. Returns the ids of both commits.
     pub async fn add_pull_request(
         &self,
         owner: &str,

@@ -1,10 +1,12 @@
-//! A peer that behaves like the recorded iFlow CLI 0.5.19. The program itself is no longer in the registry.
+//! A peer that behaves like the recorded iFlow CLI 0.5.19. The program itself is no longer in the
+//! registry.
 //!
-//! `iflow-peer --experimental-acp --port N` opens the socket. `iflow-peer --acp` exchanges the same messages
-//! over its standard streams, for the generic adapter. The peer stores its sessions in HOME like the real
-//! program, uses an `OpenAI`-compatible provider, and reads files with a tool. It compacts by command and by
-//! itself, with two recorded properties: the turn that announces an automatic compaction still uses the old
-//! conversation and is missing afterwards, and the last ten messages stay word for word.
+//! `iflow-peer --experimental-acp --port N` opens the socket. `iflow-peer --acp` exchanges the same
+//! messages over its standard streams, for the generic adapter. The peer stores its sessions in
+//! HOME like the real program, uses an `OpenAI`-compatible provider, and reads files with a tool.
+//! It compacts by command and by itself, with two recorded properties: the turn that announces an
+//! automatic compaction still uses the old conversation and is missing afterwards, and the last ten
+//! messages stay word for word.
 
 mod engine;
 
@@ -54,7 +56,8 @@ async fn print(line: &str) -> anyhow::Result<()> {
     Ok(out.flush().await?)
 }
 
-/// Answers one question: prints the answer among lines of the program, and writes a report to a file.
+/// Answers one question: prints the answer among lines of the program, and writes a report to a
+/// file.
 async fn answer_once(args: &[String]) -> anyhow::Result<()> {
     let value = |name: &str| {
         let at = args.iter().position(|arg| arg == name)?;

@@ -1,16 +1,17 @@
 //! A model without knowledge: it answers only from the text of each request.
 //!
 //! It stands behind a real program that was given material for an answer key. A probe is answered
-//! correctly if its evidence is, word for word, in the request. So facts that the program forgot are missing
-//! from the answer. The control agents answer by the same rule from their bounded memory.
+//! correctly if its evidence is, word for word, in the request. So facts that the program forgot
+//! are missing from the answer. The control agents answer by the same rule from their bounded
+//! memory.
 //!
-//! The stub supports Anthropic Messages, Gemini, `OpenAI` chat completions and `OpenAI` Responses, streaming
-//! or not. It can fail in the ways of real providers. It records every request, so its memory grows with
-//! them.
+//! The stub supports Anthropic Messages, Gemini, `OpenAI` chat completions and `OpenAI` Responses,
+//! streaming or not. It can fail in the ways of real providers. It records every request, so its
+//! memory grows with them.
 //!
-//! Besides probes it follows three directives, each on a line of its own in a prompt: `REPEAT: text`,
-//! `RECALL: prefix` (every word of the request with this prefix) and `READ: path` (calls the program's
-//! reading tool and repeats the result).
+//! Besides probes it follows three directives, each on a line of its own in a prompt: `REPEAT:
+//! text`, `RECALL: prefix` (every word of the request with this prefix) and `READ: path` (calls the
+//! program's reading tool and repeats the result).
 
 mod protocol;
 mod configuration;

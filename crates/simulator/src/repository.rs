@@ -72,7 +72,8 @@ pub async fn build_repository(
     }
 }
 
-/// Creates a repository in `folder` with these commits, without checking out files. Returns their ids.
+/// Creates a repository in `folder` with these commits, without checking out files. Returns their
+/// ids.
 pub async fn build_history(folder: &Path, commits: &[Commit]) -> anyhow::Result<Vec<String>> {
     tokio::fs::create_dir_all(folder)
         .await

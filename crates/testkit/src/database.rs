@@ -1,8 +1,8 @@
 //! A fresh, migrated database for every test, on each engine.
 //!
-//! SQLite is always available. PostgreSQL is used if `TEST_DATABASE_URL` names a server: every test gets its own
-//! schema in that database. [`TestDatabase::url`] names the schema, so that other processes with this address
-//! use the same tables.
+//! SQLite is always available. PostgreSQL is used if `TEST_DATABASE_URL` names a server: every test
+//! gets its own schema in that database. [`TestDatabase::url`] names the schema, so that other
+//! processes with this address use the same tables.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A judge on the loopback interface. It supports the APIs of three providers, and a test decides on its
-//! answers.
+//! A judge on the loopback interface. It supports the APIs of three providers, and a test decides
+//! on its answers.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

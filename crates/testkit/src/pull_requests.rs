@@ -1,8 +1,8 @@
 //! Twenty small pull requests in six languages, for measuring the instrument itself.
 //!
-//! Each is a plan: modules, constants, types and functions with their calls, before and after the change.
-//! The plans are in `plans/`, their grammar is described in [`mod@plan`], and [`mod@writing`] turns a plan into
-//! source files. The same plan always gives the same bytes.
+//! Each is a plan: modules, constants, types and functions with their calls, before and after the
+//! change. The plans are in `plans/`, their grammar is described in [`mod@plan`], and
+//! [`mod@writing`] turns a plan into source files. The same plan always gives the same bytes.
 
 mod language;
 mod plan;
@@ -30,8 +30,8 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Creates a repository in `folder` with both states, as [`build_repository`] does. Returns the ids of the
-    /// commits before and after the change.
+    /// Creates a repository in `folder` with both states, as [`build_repository`] does. Returns the
+    /// ids of the commits before and after the change.
     ///
     /// # Errors
     ///

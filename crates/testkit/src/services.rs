@@ -1,5 +1,5 @@
-//! Real services for tests: a private Redis and a private PostgreSQL, each on a free port of the loopback
-//! interface and with its own folder. They end when the value is dropped, also in a panic.
+//! Real services for tests: a private Redis and a private PostgreSQL, each on a free port of the
+//! loopback interface and with its own folder. They end when the value is dropped, also in a panic.
 
 mod process;
 mod postgres;

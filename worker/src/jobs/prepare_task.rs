@@ -11,7 +11,7 @@ use entity::{ProbeId, TaskId, agent_run, probe, task};
 use evaluation::claims::{OpenFact, open_facts};
 use evaluation::facts::fact_sheet;
 use evaluation::probe::ProbeSet;
-use evaluation::probes::{ProbePlan, generate, of_dimensions, prove, without};
+use evaluation::probes::{ProbePlan, generate, only_dimensions, prove, without};
 use evaluation::question_bank::QuestionBank;
 use platform::events::{Event, NewEvent};
 use platform::queue::{self, Work, lease};
@@ -250,7 +250,7 @@ fn imported_probes(
         )));
     }
     let asked = plan.at_most.keys().copied().collect();
-    Ok(of_dimensions(bank.probes, &asked))
+    Ok(only_dimensions(bank.probes, &asked))
 }
 
 /// Stores the documents, before the transaction that publishes them: that one holds a lock, and an

@@ -106,7 +106,7 @@ impl ReadingPlan {
             .collect();
         // The context is in tokens of about four bytes.
         let turn_bytes = context_tokens / 2;
-        let terms = Terms::of(pull_request);
+        let terms = Terms::from_pull_request(pull_request);
         let found = tokio::task::spawn_blocking(move || readable(&repo, paths, turn_bytes, &terms))
             .await
             .map_err(|error| JobError::harness(format!("could not read the files: {error}")))?;

@@ -9,7 +9,7 @@ use domain::vocabulary::{Arm, OpenTopic, Topic};
 use entity::{RecallId, agent_run, recall, task};
 use evaluation::claims::{AtomicFact, Finding, OpenFact, Recall, atomic_facts};
 use evaluation::facts::FactSheet;
-use evaluation::judging::{LeftOut, aliases, left_out, majority, strip_identity};
+use evaluation::judging::{Exclusion, aliases, exclusion, majority, strip_identity};
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ pub(crate) struct VoteLine {
     #[serde(default)]
     pub(crate) left_out: bool,
     #[serde(default)]
-    pub(crate) why_left_out: Option<LeftOut>,
+    pub(crate) why_left_out: Option<Exclusion>,
     /// Fact → finding, null if there is no readable verdict.
     pub(crate) findings: BTreeMap<String, Option<Finding>>,
     /// Replies of the judge and error responses of its provider, verbatim.
@@ -204,7 +204,8 @@ pub(crate) async fn judge_recalls(
                     continue;
                 }
                 let mut line = recall_text.line(judge.as_ref());
-                let kept_out = juror.and_then(|juror| left_out(juror, agent, run.model.as_deref()));
+                let kept_out =
+                    juror.and_then(|juror| exclusion(juror, agent, run.model.as_deref()));
                 if kept_out.is_some() {
                     line.left_out = true;
                     line.why_left_out = kept_out;
@@ -268,7 +269,7 @@ impl RecallText<'_> {
     }
 
     fn row(&self, judge: &str, findings: &[Option<Finding>]) -> recall::ActiveModel {
-        let figures = Recall::of(findings);
+        let figures = Recall::from_findings(findings);
         let count = |figure: usize| i32::try_from(figure).unwrap_or(i32::MAX);
         recall::ActiveModel {
             id: Set(RecallId::new()),

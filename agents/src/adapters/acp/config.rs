@@ -25,22 +25,23 @@ pub struct ConfiguredAgent {
     pub command: String,
     #[serde(default)]
     pub args: Vec<String>,
-    /// Additional arguments that remove the tools of a sealed session. Without them the tools stay, and
-    /// the seal depends on the sandbox and on refused permissions.
+    /// Additional arguments that remove the tools of a sealed session. Without them the tools stay,
+    /// and the seal depends on the sandbox and on refused permissions.
     #[serde(default)]
     pub sealed_args: Option<Vec<String>>,
     /// Variables for the program. `${NAME}` is the worker's own variable of that name.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Variables that make the program use models at another address. `{url}` and `{key}` are filled
-    /// in.
+    /// Variables that make the program use models at another address. `{url}` and `{key}` are
+    /// filled in.
     #[serde(default)]
     pub endpoint_env: BTreeMap<String, String>,
     /// Prompt that makes the program compact, such as `/compress`.
     #[serde(default)]
     pub compact_command: Option<String>,
-    /// Regular expression for the agent's announcement of a compaction. The groups `before`, `after`
-    /// and `summary` are read. Without it the structural detector checks the size of the context.
+    /// Regular expression for the agent's announcement of a compaction. The groups `before`,
+    /// `after` and `summary` are read. Without it the structural detector checks the size of the
+    /// context.
     #[serde(default)]
     pub compaction_pattern: Option<String>,
     /// The program compacts by itself when its context is full.

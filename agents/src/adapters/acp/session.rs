@@ -65,7 +65,8 @@ impl AcpSession {
                         config.name
                     )));
                 }
-                // The program finds a session by its folder. A sealed program cannot read that folder.
+                // The program finds a session by its folder. A sealed program cannot read that
+                // folder.
                 let cwd = match cli.spec.access {
                     Access::Workspace => folder,
                     Access::Sealed => archive.cwd.clone(),

@@ -1,8 +1,8 @@
 //! Requests and answers over a stream of JSON-RPC messages.
 //!
-//! The message types come from the official crate, the connection does not. Ours records every line,
-//! enforces the limits of a turn, and ends the program's process group. iFlow uses the same messages
-//! over a socket.
+//! The message types come from the official crate, the connection does not. Ours records every
+//! line, enforces the limits of a turn, and ends the program's process group. iFlow uses the same
+//! messages over a socket.
 
 use agent_client_protocol::v1::schema::{
     RequestPermissionOutcome, RequestPermissionResponse, SelectedPermissionOutcome,
@@ -80,8 +80,8 @@ impl Rpc {
         }
     }
 
-    /// Calls a method and reads up to its response. Updates that arrive meanwhile go to `on_update`, and
-    /// its events are sent.
+    /// Calls a method and reads up to its response. Updates that arrive meanwhile go to
+    /// `on_update`, and its events are sent.
     pub(in crate::adapters) async fn call(
         &mut self,
         method: &str,
@@ -135,8 +135,8 @@ impl Rpc {
         }
     }
 
-    /// Responds to a request of the program. Reading is allowed while the agent has access. Nothing else
-    /// is ever allowed.
+    /// Responds to a request of the program. Reading is allowed while the agent has access. Nothing
+    /// else is ever allowed.
     fn respond(&self, method: &str, params: &Value) -> Result<Value, Value> {
         if method != "session/request_permission" {
             return Err(json!({"code": -32601, "message": "this client offers no such method"}));
@@ -204,8 +204,8 @@ pub(in crate::adapters) fn check_stop_reason(
     }
 }
 
-/// Returns the failure of a refused request. It is classified by the message, because the protocol has
-/// no codes for providers' errors.
+/// Returns the failure of a refused request. It is classified by the message, because the protocol
+/// has no codes for providers' errors.
 fn failure(agent: &str, method: &str, error: &Value) -> Failure {
     let mut message = error["message"].as_str().unwrap_or_default().to_owned();
     if let Some(data) = error.get("data") {

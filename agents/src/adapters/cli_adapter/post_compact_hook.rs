@@ -1,7 +1,7 @@
 //! The `PostCompact` hook of Claude Code and its descendants.
 //!
-//! After a compaction the program hands the raw summary to a command. The command writes each summary
-//! to its own file in HOME, named after the shell that writes it.
+//! After a compaction the program hands the raw summary to a command. The command writes each
+//! summary to its own file in HOME, named after the shell that writes it.
 
 use std::path::{Path, PathBuf};
 

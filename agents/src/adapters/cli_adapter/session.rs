@@ -42,7 +42,8 @@ impl CliSession {
         }
     }
 
-    /// Returns a fork with a HOME of its own below this session's HOME. The HOME is not yet created.
+    /// Returns a fork with a HOME of its own below this session's HOME. The HOME is not yet
+    /// created.
     pub(in crate::adapters) fn fork(&self, access: Access) -> Self {
         let number = self.fork_count.fetch_add(1, Ordering::Relaxed);
         Self {

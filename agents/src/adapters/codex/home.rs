@@ -1,7 +1,7 @@
 //! Files of Codex in its HOME. A conversation is one file, its rollout.
 //!
-//! The program's databases and logs are derived from the rollout. They are removed before each turn,
-//! so that a restored or copied session is exactly its rollout.
+//! The program's databases and logs are derived from the rollout. They are removed before each
+//! turn, so that a restored or copied session is exactly its rollout.
 
 use std::path::{Path, PathBuf};
 

@@ -25,8 +25,8 @@ const BUILT_IN_PROVIDER_KEY: &str = "CODEX_API_KEY";
 /// Number of times that the program itself retries failed requests and interrupted answers.
 const RETRIES: (u32, u32) = (2, 1);
 /// Permissions of commands where our own sandbox already protects files. The program cannot apply
-/// its own limits for files inside that sandbox, because they need mounts. Its limits for the network
-/// work.
+/// its own limits for files inside that sandbox, because they need mounts. Its limits for the
+/// network work.
 const PERMISSIONS_IN_SANDBOX: &str = r#"
 [permissions.membreak.filesystem]
 ":root" = "write"
@@ -35,8 +35,8 @@ const PERMISSIONS_IN_SANDBOX: &str = r#"
 enabled = false
 "#;
 
-/// Returns the settings for the size at which the program compacts. It also compacts when its window
-/// is full, whatever the limit.
+/// Returns the settings for the size at which the program compacts. It also compacts when its
+/// window is full, whatever the limit.
 fn compaction_settings(size: CompactionSize) -> String {
     let limit = |tokens: u64| format!("model_auto_compact_token_limit = {tokens}\n");
     match size {
@@ -100,8 +100,8 @@ fn launch(session: &CliSession, args: &[&str], folder: PathBuf, input: Vec<u8>) 
     session.launch(args, folder, environment(session), input)
 }
 
-/// Returns the variables of the program. Only the environment carries the key. The address is in the
-/// settings.
+/// Returns the variables of the program. Only the environment carries the key. The address is in
+/// the settings.
 fn environment(session: &CliSession) -> BTreeMap<String, String> {
     let mut environment = session.environment();
     if environment.remove(BASE_URL).is_none()

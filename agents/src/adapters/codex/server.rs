@@ -1,5 +1,5 @@
-//! The program's own compact command. It is not part of `codex exec`, but of the protocol that editors
-//! use: JSON-RPC, one message per line.
+//! The program's own compact command. It is not part of `codex exec`, but of the protocol that
+//! editors use: JSON-RPC, one message per line.
 
 use std::path::PathBuf;
 

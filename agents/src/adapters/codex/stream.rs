@@ -33,8 +33,8 @@ pub(super) struct StreamReader {
 }
 
 impl StreamReader {
-    /// Reads a line. A line that is not JSON is counted and skipped: the end of the turn shows whether
-    /// it is complete.
+    /// Reads a line. A line that is not JSON is counted and skipped: the end of the turn shows
+    /// whether it is complete.
     pub(super) fn line(&mut self, line: &Line) -> Vec<AgentEvent> {
         match serde_json::from_slice::<Value>(&line.bytes) {
             Ok(event) => self.event(&event),

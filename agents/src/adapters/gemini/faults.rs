@@ -1,8 +1,8 @@
 //! Classification of failed turns by the program's own report.
 //!
-//! For most faults of the provider the exit status is the provider's status modulo 256. For the rest
-//! it is 1. Numbers from 41 on are the program's own. Only texts that the program itself wrote are
-//! searched: its error message and its standard error.
+//! For most faults of the provider the exit status is the provider's status modulo 256. For the
+//! rest it is 1. Numbers from 41 on are the program's own. Only texts that the program itself wrote
+//! are searched: its error message and its standard error.
 
 use std::time::Duration;
 

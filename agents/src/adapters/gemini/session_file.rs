@@ -1,12 +1,12 @@
 //! The program's session file: JSON lines, each a message or a change.
 //!
-//! The program writes a change of all messages (`$set`) when it resumes a session, when a turn fails,
-//! and when it applied a compression. Only an applied compression replaces earlier messages by two
-//! new ones: the summary and the model's acknowledgement.
+//! The program writes a change of all messages (`$set`) when it resumes a session, when a turn
+//! fails, and when it applied a compression. Only an applied compression replaces earlier messages
+//! by two new ones: the summary and the model's acknowledgement.
 //!
-//! The program stores the result of a tool twice, as a message and with the call. When it resumes the
-//! session, it turns each into a result, so every resumption adds another. Gemini's API refuses a
-//! conversation with more results than calls. Hence [`normalized`].
+//! The program stores the result of a tool twice, as a message and with the call. When it resumes
+//! the session, it turns each into a result, so every resumption adds another. Gemini's API refuses
+//! a conversation with more results than calls. Hence [`normalized`].
 
 use std::collections::BTreeSet;
 

@@ -116,8 +116,8 @@ impl Telemetry {
         (last.tokens.input > 0).then_some(last.tokens.input)
     }
 
-    /// Returns the tokens billed for all requests, including compressions. Returns `None` if they are
-    /// incomplete: a request has no counts, or the sums differ from those of the event stream.
+    /// Returns the tokens billed for all requests, including compressions. Returns `None` if they
+    /// are incomplete: a request has no counts, or the sums differ from those of the event stream.
     pub(super) fn billed(&self, stats: Option<Stats>) -> Option<Tokens> {
         let stats = stats?;
         if self
@@ -136,8 +136,8 @@ impl Telemetry {
         (sum.input == stats.input_tokens && output == stats.output_tokens).then_some(sum)
     }
 
-    /// Returns the cost of all requests, each priced by its own size. Returns `None` if the price of
-    /// one is unknown.
+    /// Returns the cost of all requests, each priced by its own size. Returns `None` if the price
+    /// of one is unknown.
     pub(super) fn cost(&self) -> Option<Cost> {
         let mut usd = 0.0;
         for request in &self.requests {

@@ -95,8 +95,8 @@ fn all_requests_of_a_turn_are_billed_and_only_the_conversation_fills_the_context
     let telemetry = Telemetry::parse(TELEMETRY.as_bytes());
     let stats = read(COMPRESSED).0.outcome.expect("an end").stats;
     let billed = telemetry.billed(stats).expect("a complete sum");
-    // Two requests for compressions and one of the conversation, each with 8 output tokens, three of
-    // them thoughts.
+    // Two requests for compressions and one of the conversation, each with 8 output tokens, three
+    // of them thoughts.
     assert_eq!(billed.output, 24);
     assert_eq!(billed.cached, 30);
     assert_eq!(Some(billed.input), stats.map(|stats| stats.input_tokens));

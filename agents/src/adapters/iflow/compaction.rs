@@ -11,8 +11,8 @@ use crate::event::{Compaction, CompactionTrigger, Proof};
 static ANNOUNCEMENT: LazyLock<Result<Regex, regex::Error>> =
     LazyLock::new(|| Regex::new(r"_Context auto-compressed: (\d+) → (\d+) tokens"));
 
-/// Returns the compaction that an answer reports, automatic or requested. Returns `None` for one that
-/// was not applied.
+/// Returns the compaction that an answer reports, automatic or requested. Returns `None` for one
+/// that was not applied.
 pub(super) fn reported(answer: &str) -> Option<Compaction> {
     requested(answer).or_else(|| automatic(answer))
 }

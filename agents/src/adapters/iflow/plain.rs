@@ -47,8 +47,8 @@ pub fn parse_report(text: &str) -> Option<Report> {
     })
 }
 
-/// Asks one question in a conversation of its own. Returns the answer, and the report if the program
-/// wrote one.
+/// Asks one question in a conversation of its own. Returns the answer, and the report if the
+/// program wrote one.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Connection to iFlow: messages of the Agent Client Protocol over a `WebSocket` that the program opens
-//! on a port of our choice.
+//! Connection to iFlow: messages of the Agent Client Protocol over a `WebSocket` that the program
+//! opens on a port of our choice.
 
 use std::time::Duration;
 

@@ -17,8 +17,8 @@ use crate::failure::{Cause, Failure};
 use crate::prices;
 use crate::process;
 
-/// Number of refusals of the provider that end a turn. The program repeats a request for minutes, and
-/// reports it only in its session file.
+/// Number of refusals of the provider that end a turn. The program repeats a request for minutes,
+/// and reports it only in its session file.
 const MAX_REFUSALS: usize = 4;
 /// Interval at which the session file is checked during a turn.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,8 +49,8 @@ impl QwenSession {
         session_file::read(&self.cli.spec.home, &folder, &self.id).await
     }
 
-    /// Runs a turn in a process of its own. If it fails, the session is restored to its state before
-    /// the turn.
+    /// Runs a turn in a process of its own. If it fails, the session is restored to its state
+    /// before the turn.
     async fn turn(
         &self,
         prompt: &str,

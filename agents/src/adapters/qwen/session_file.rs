@@ -15,8 +15,8 @@ const APPLIED: u64 = 1;
 /// Messages at the start of a compressed history: the summary and an acknowledgement.
 const HEAD: usize = 2;
 
-/// Returns the path of the session file for a working folder. The program names it after the folder's
-/// real path, with a dash for each character that is not an ASCII letter or digit.
+/// Returns the path of the session file for a working folder. The program names it after the
+/// folder's real path, with a dash for each character that is not an ASCII letter or digit.
 fn path(home: &Path, real_folder: &Path, id: &str) -> PathBuf {
     let name: String = real_folder
         .to_string_lossy()
@@ -52,8 +52,8 @@ pub(super) async fn restore(
     }
 }
 
-/// Returns the session file for another working folder. The program accepts only sessions whose lines
-/// name its working folder. A line that cannot be parsed stays unchanged.
+/// Returns the session file for another working folder. The program accepts only sessions whose
+/// lines name its working folder. A line that cannot be parsed stays unchanged.
 pub(super) fn for_folder(state: &[u8], folder: &Path) -> Vec<u8> {
     let folder = folder.to_string_lossy();
     let mut adapted = Vec::with_capacity(state.len());

@@ -33,8 +33,8 @@ impl StreamReader {
         }
     }
 
-    /// Reads a line. A line that is not JSON is skipped: the result at the end shows whether the turn is
-    /// complete.
+    /// Reads a line. A line that is not JSON is skipped: the result at the end shows whether the
+    /// turn is complete.
     pub(super) fn line(&mut self, line: &Line) -> Result<Vec<AgentEvent>, Failure> {
         let Ok(event) = serde_json::from_slice::<Value>(&line.bytes) else {
             return Ok(Vec::new());
@@ -129,8 +129,8 @@ impl StreamReader {
     }
 }
 
-/// Returns the error of the provider that the program printed in place of an answer. It exits with 0
-/// then.
+/// Returns the error of the provider that the program printed in place of an answer. It exits with
+/// 0 then.
 fn refusal(answer: &str) -> Option<Failure> {
     let error = api_error(answer)?;
     let status = error

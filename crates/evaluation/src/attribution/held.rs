@@ -1,27 +1,27 @@
-//! Whether a text holds the lines that prove an answer.
+//! Decides whether a text contains the lines that prove an answer.
 //!
-//! Lines are compared apart from spaces and the signs of a diff, and found behind line numbers. A
-//! file that the program read again comes without the diff's lines: it is told by a line that names
-//! it, `file: src/store.py`, or by a heading of the summary. What stands from there to the next such
-//! line is of that file.
+//! Lines are compared without spaces and the signs of a diff, and are also found behind line
+//! numbers. A file that the program read again comes without the lines of the diff. It is
+//! identified by a line that names it, such as `file: src/store.py`, or by a heading of the
+//! summary. All text up to the next such line belongs to that file.
 
 use super::words::{has_word, is_path, plain};
 use crate::probe::Part;
 
 const OPENING: &str = "diff --git ";
 
-/// A text, by lines.
-pub(super) struct Held {
+/// A text as lines.
+pub(super) struct TextLines {
     lines: Vec<Line>,
 }
 
 struct Line {
     text: String,
-    /// What the last line before it that names a file names.
+    /// The file that the last such line before it names.
     file: Option<String>,
 }
 
-impl Held {
+impl TextLines {
     pub(super) fn new(text: &str) -> Self {
         let mut file = None;
         let lines = text
@@ -39,16 +39,16 @@ impl Held {
         Self { lines }
     }
 
-    /// Whether the text holds all evidence of a part.
+    /// Returns whether the text contains all evidence of a part.
     pub(super) fn part(&self, part: &Part) -> bool {
         if part.evidence.is_empty() {
             return false;
         }
-        let all = |line: &String| stands(self.lines.iter(), line);
+        let all = |line: &String| contains_line(self.lines.iter(), line);
         part.evidence.iter().all(all) || self.under_its_name(part)
     }
 
-    /// Whether the text holds the code of a part below the name of its file.
+    /// Returns whether the text contains the code of a part below the name of its file.
     fn under_its_name(&self, part: &Part) -> bool {
         let (openings, code): (Vec<&String>, Vec<&String>) = part
             .evidence
@@ -65,11 +65,11 @@ impl Held {
                 .iter()
                 .filter(|line| line.file.as_deref().is_some_and(|file| is_at(file, path)))
         };
-        code.iter().all(|line| stands(within(), line))
+        code.iter().all(|line| contains_line(within(), line))
     }
 }
 
-fn stands<'a>(mut lines: impl Iterator<Item = &'a Line>, evidence: &str) -> bool {
+fn contains_line<'a>(mut lines: impl Iterator<Item = &'a Line>, evidence: &str) -> bool {
     let evidence = plain(evidence);
     let bare = evidence
         .strip_prefix(['+', '-'])
@@ -78,21 +78,21 @@ fn stands<'a>(mut lines: impl Iterator<Item = &'a Line>, evidence: &str) -> bool
     lines.any(|line| has_word(&line.text, &evidence) || has_word(&line.text, bare))
 }
 
-/// The path after the change in a line `diff --git a/… b/…`.
+/// Returns the path after the change in a line `diff --git a/… b/…`.
 fn path_of(opening: &str) -> Option<&str> {
     let (_, path) = opening.rsplit_once(" b/")?;
     (!path.is_empty()).then_some(path)
 }
 
-/// Whether a name, which may begin at the root of the machine, is that of the repository's file.
+/// Returns whether a name, which may be an absolute path, refers to a file of the repository.
 fn is_at(name: &str, path: &str) -> bool {
     let name = name.strip_prefix("./").unwrap_or(name);
     let inside = name.strip_suffix(path);
     name == path || inside.is_some_and(|root| root.starts_with('/') && root.ends_with('/'))
 }
 
-/// The file that a line names, if that is what the line is for: `file: PATH` with whatever follows,
-/// or a heading or emphasis of a path alone.
+/// Returns the file that a line names, if that is the purpose of the line: `file: PATH` with any
+/// further text, or a heading or emphasis of a path alone.
 fn named_file(line: &str) -> Option<String> {
     let is_frame = |letter: char| "#*`>\"'".contains(letter) || letter.is_whitespace();
     let inner = line.trim_start_matches(is_frame);
@@ -109,7 +109,7 @@ fn named_file(line: &str) -> Option<String> {
         return None;
     };
     let name = name.trim_end_matches(|letter| is_frame(letter) || letter == ':');
-    // What `file:` names is a file whatever it looks like, such as `Makefile`.
+    // Any name after `file:` is a file, also without a folder or extension, such as `Makefile`.
     let is_name = if is_said {
         !name.is_empty()
     } else {
@@ -123,7 +123,7 @@ mod tests {
     use super::named_file;
 
     #[test]
-    fn a_line_that_names_a_file_is_told_from_one_that_speaks_of_it() {
+    fn a_heading_with_a_file_is_distinguished_from_a_mention() {
         for (line, file) in [
             ("file: src/store.py", "src/store.py"),
             ("File: `src/store.py` (lines 1 to 9)", "src/store.py"),

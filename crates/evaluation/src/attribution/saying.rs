@@ -1,9 +1,10 @@
-//! Whether a text says a right answer in words of its own, as summaries do.
+//! Decides whether a text states a right answer in its own words, as summaries do.
 //!
-//! One line must name everything that the question puts in backticks, and the whole right answer.
-//! Only a set may be told over several lines: an item on each, each of them naming the subject, or
-//! as a list below the line that names it. Which files a diff changes is told by a list of just those. Strict on purpose: a paraphrase that is missed is shown
-//! as [`super::Attribution::Model`], which claims nothing.
+//! One line must name all names that the question puts in backticks, and the whole right answer.
+//! Only a set may span several lines: one item per line, where each line names the subject, or as a
+//! list below a line that names it. The files that a diff changes must be a list of exactly those
+//! files. The rules are strict on purpose: a missed paraphrase becomes
+//! [`super::Attribution::Model`], which claims nothing.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +12,17 @@ use super::words::{has_word, is_part, is_path, plain};
 use crate::probe::{Grader, Probe, ProbeKind};
 use crate::probes::stem;
 
-/// What a text says of a probe's subject.
-pub(super) struct Said<'a> {
+/// Statements of a text about the subject of a probe.
+pub(super) struct Statements<'a> {
     probe: &'a Probe,
     subjects: Vec<String>,
-    /// Every line; a line of a list together with the line above the list.
+    /// All lines. A line of a list includes the line above the list.
     lines: Vec<String>,
-    /// Lines together with the list below them.
+    /// Lines with the list below them.
     blocks: Vec<String>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> Statements<'a> {
     pub(super) fn new(text: &str, probe: &'a Probe) -> Self {
         let values = values(&probe.grader);
         let is_answer = |subject: &String| values.iter().any(|value| value == subject);
@@ -53,21 +54,21 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// Whether a line says the whole answer.
+    /// Returns whether a line states the whole answer.
     pub(super) fn answer(&self) -> bool {
         let about = || {
             let whole = self.lines.iter().filter(|line| self.is_about(line));
             whole.map(String::as_str)
         };
         match &self.probe.grader {
-            // Which of the labels is right follows from the hunk; a label by itself tells nothing.
+            // The hunk decides which label is right. A label alone proves nothing.
             Grader::Choice { .. } if self.probe.kind == ProbeKind::HunkLabel => false,
             Grader::Choice { choices, right } => about().any(|line| {
                 let named = |choice: &String| has_value(line, &plain(choice));
                 let mut others = (0..choices.len()).filter(|at| at != right);
                 choices.get(*right).is_some_and(named) && !others.any(|at| named(&choices[at]))
             }),
-            // A rule is carried, not its outcome for a case that only the question tells.
+            // A text carries the rule, not its result for a case that only the question describes.
             Grader::Exact { accept } if self.probe.kind == ProbeKind::TaughtRule => {
                 let coined = coined(accept.first(), &self.probe.question);
                 !coined.is_empty() && about().any(|line| coined.is_subset(&tokens(line)))
@@ -79,14 +80,14 @@ impl<'a> Said<'a> {
             Grader::Set { items } => {
                 self.probe.kind == ProbeKind::ChangedFiles && self.lists_just(items)
             }
-            // Words on a line do not show an order.
+            // Words on one line do not show an order.
             Grader::Sequence { .. } => false,
         }
     }
 
-    /// Whether a line says that this is one of the items.
+    /// Returns whether a line states that this is one of the items.
     pub(super) fn item(&self, value: &str) -> bool {
-        // That a path is named does not say that the diff touches it: only a whole list does.
+        // Naming a path does not state that the diff touches it. Only a complete list does.
         if self.probe.kind == ProbeKind::ChangedFiles {
             return false;
         }
@@ -100,8 +101,8 @@ impl<'a> Said<'a> {
         !self.subjects.is_empty() && self.subjects.iter().all(named)
     }
 
-    /// Whether a list of several paths names these, and no other of the folder or the ending that
-    /// the question speaks of.
+    /// Returns whether a list of several paths names exactly these, apart from paths outside the
+    /// folder or extension of the question.
     fn lists_just(&self, items: &[String]) -> bool {
         let wanted: BTreeSet<&str> = items.iter().map(String::as_str).collect();
         let fits = |path: &&str| {
@@ -124,7 +125,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The ways to say the right answer of a question that has one value.
+/// Returns the spellings of the right answer of a question with one value.
 fn values(grader: &Grader) -> Vec<String> {
     let texts: &[String] = match grader {
         Grader::Exact { accept } => accept,
@@ -136,7 +137,7 @@ fn values(grader: &Grader) -> Vec<String> {
     texts.iter().map(|text| plain(text)).collect()
 }
 
-/// A choice that is a plain word, such as `added`, may open a sentence.
+/// A choice that is a plain word, such as `added`, may begin a sentence.
 fn has_value(line: &str, value: &str) -> bool {
     if value.chars().all(|letter| letter.is_ascii_lowercase()) {
         return has_word(&line.to_lowercase(), value);
@@ -144,7 +145,7 @@ fn has_value(line: &str, value: &str) -> bool {
     has_word(line, value)
 }
 
-/// The words of an answer that its question does not say.
+/// Returns the words of an answer that do not occur in its question.
 fn coined(answer: Option<&String>, question: &str) -> BTreeSet<String> {
     let asked = tokens(question);
     let mut coined = answer.map(|answer| tokens(answer)).unwrap_or_default();

@@ -1,12 +1,12 @@
-//! When a word, a path or a line stands in another line.
+//! Matches words, paths and lines in other lines.
 
-/// One space for any run of spaces.
+/// Replaces each run of spaces by one space.
 pub(super) fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether `word` stands in `line` with nothing of a word directly beside it: `LIMIT = 7` does not
-/// stand in `RETRY_LIMIT = 75`, nor `7` in `7.5`, nor `store.py` in `src/store.py`.
+/// Returns whether `word` occurs in `line` as a whole word. `LIMIT = 7` does not occur in
+/// `RETRY_LIMIT = 75`, nor `7` in `7.5`, nor `store.py` in `src/store.py`.
 pub(super) fn has_word(line: &str, word: &str) -> bool {
     !word.is_empty()
         && line.match_indices(word).any(|(at, _)| {
@@ -26,11 +26,11 @@ fn grows_before(before: &str, word: &str) -> bool {
         && (is_part(last)
             || (is_path(word) && "/-".contains(last))
             || (last == '.' && second.is_some_and(is_part) && first.is_ascii_digit()));
-    // `a/` and `b/` are git's, not the repository's.
+    // `a/` and `b/` are prefixes of git, not folders of the repository.
     is_joined && !(last == '/' && ["a/", "b/"].into_iter().any(|side| has_end(before, side)))
 }
 
-/// Whether a text ends in this as a word.
+/// Returns whether a text ends with a whole word.
 fn has_end(text: &str, end: &str) -> bool {
     text.strip_suffix(end)
         .is_some_and(|rest| !rest.ends_with(|letter| is_part(letter) || "/-.".contains(letter)))
@@ -53,7 +53,7 @@ pub(super) fn is_part(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
-/// Whether a text reads like a path: no spaces, and a folder or an ending.
+/// Returns whether a text looks like a path: no spaces, and a folder or an extension.
 pub(super) fn is_path(text: &str) -> bool {
     let ending = text
         .rsplit_once('.')
@@ -67,7 +67,7 @@ mod tests {
     use super::{has_word, is_path};
 
     #[test]
-    fn only_whole_words_numbers_and_paths_stand_in_a_line() {
+    fn only_whole_words_numbers_and_paths_match() {
         for (line, word) in [
             ("LIMIT = 7", "LIMIT = 7"),
             ("12\tLIMIT = 7", "LIMIT = 7"),

@@ -1,17 +1,18 @@
-//! Atomic facts from the fact sheet and from what was taught.
+//! Atomic facts of the fact sheet and of the teaching.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AtomicFact, FactKind, has_word};
+use super::atomic_fact::{AtomicFact, FactKind};
+use super::word_match::has_word;
 use crate::draw::Draw;
 use crate::facts::FactSheet;
 use crate::probe::{Grader, Probe, ProbeSet};
 use domain::pull_request::FileStatus;
 
-/// The facts that a free recall is held against: of every kind in turn, in an order drawn by `seed`.
+/// Returns the facts for grading a free recall: all kinds in turn, in an order drawn by `seed`.
 ///
-/// A fact whose wrong values cannot be told from its right one, or from its subject, is left out; so
-/// is what has no wrong values, because nothing could be said wrongly of it.
+/// A fact is left out if its wrong values cannot be distinguished from its right value or its
+/// subject, or if it has no wrong values.
 pub fn atomic_facts(
     sheet: &FactSheet,
     probes: &ProbeSet,
@@ -57,7 +58,7 @@ pub fn atomic_facts(
     chosen
 }
 
-/// The fact without wrong values that clash with it; none where nothing wrong is left.
+/// Returns the fact without conflicting wrong values. Returns `None` if no wrong value remains.
 fn usable(mut fact: AtomicFact) -> Option<AtomicFact> {
     let AtomicFact {
         subjects, values, ..
@@ -72,7 +73,7 @@ fn usable(mut fact: AtomicFact) -> Option<AtomicFact> {
     {
         return None;
     }
-    // A name that says its value would be a right claim by itself.
+    // A name that contains its value would be a right claim by itself.
     if values
         .iter()
         .any(|value| subjects.iter().any(|subject| has_word(subject, value)))
@@ -113,7 +114,7 @@ fn fact(
     }
 }
 
-/// The words that tell a file's status, as people and diffs write them.
+/// Returns the words for the status of a file, as people and diffs write them.
 fn words(status: FileStatus) -> &'static [&'static str] {
     match status {
         FileStatus::Added => &["added", "adds", "Added", "created"],
@@ -146,7 +147,7 @@ fn files(sheet: &FactSheet) -> Vec<AtomicFact> {
         .collect()
 }
 
-/// Every file in which a name of the sheet is defined or used.
+/// Returns every file that defines or uses a name of the sheet.
 fn places<'a>(sheet: &'a FactSheet, symbol: &str) -> BTreeSet<&'a str> {
     let defined = sheet.symbols.iter().filter(|one| one.name == symbol);
     let used = sheet.uses.iter().filter(|one| one.symbol == symbol);
@@ -176,7 +177,7 @@ fn also_true(sheet: &FactSheet, symbol: &str) -> Vec<String> {
         .collect()
 }
 
-/// The values of all constants of a name: two files may each have their own.
+/// Returns the values of all constants with a name. Two files may define the same name.
 fn namesakes(sheet: &FactSheet, name: &str) -> Vec<String> {
     let of_name = sheet.constants.iter().filter(|one| one.name == name);
     of_name.map(|one| one.value.clone()).collect()
@@ -225,7 +226,7 @@ fn constants(sheet: &FactSheet) -> Vec<AtomicFact> {
 }
 
 fn returns(sheet: &FactSheet) -> Vec<AtomicFact> {
-    let told = |name: &str| {
+    let count = |name: &str| {
         let of_name = sheet.symbols.iter().filter(|one| one.name == name);
         of_name.filter_map(|one| one.returns.as_deref()).count()
     };
@@ -239,7 +240,7 @@ fn returns(sheet: &FactSheet) -> Vec<AtomicFact> {
                 .iter()
                 .filter_map(|other| other.returns.clone());
             let statement = format!("`{}` returns `{returns}`.", symbol.name);
-            (told(&symbol.name) == 1).then(|| {
+            (count(&symbol.name) == 1).then(|| {
                 fact(
                     FactKind::Returns,
                     statement,
@@ -260,7 +261,7 @@ fn tests(sheet: &FactSheet) -> Vec<AtomicFact> {
     of_symbol
         .iter()
         .filter_map(|(symbol, tests)| {
-            // Which of several is meant would be open.
+            // With several tests, the question would be ambiguous.
             let [test] = tests.as_slice() else {
                 return None;
             };
@@ -288,7 +289,7 @@ fn uses(sheet: &FactSheet) -> Vec<AtomicFact> {
         .collect()
 }
 
-/// What only the conversation defines, in its current version.
+/// Returns the facts that only the conversation defines, in their current version.
 fn taught(probes: &ProbeSet) -> Vec<AtomicFact> {
     probes
         .probes
@@ -332,7 +333,7 @@ fn current(grader: &Grader) -> Option<(Vec<String>, Vec<String>)> {
     }
 }
 
-/// What the question puts in backticks, without what it lists as answers.
+/// Returns the names that the question puts in backticks, except those in its list of answers.
 fn subjects(probe: &Probe, values: &[String], replaced: &[String]) -> Vec<String> {
     let answers: Vec<&String> = values
         .iter()

@@ -1,25 +1,26 @@
-//! What a sentence says of a name: that it is defined somewhere, used, tested, that it returns or
-//! takes something. `b.rs` in "`f` is defined in `b.rs`" is no word on where `f` is used.
+//! Relations that a sentence states about a name: where it is defined, used or tested, and which
+//! values it returns or takes. In "`f` is defined in `b.rs`", `b.rs` is not a statement about the
+//! use of `f`.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::FactKind;
+use super::atomic_fact::FactKind;
 use super::shapes::Shape;
 
-/// A relation between a subject and a value, told by a word.
+/// A relation between a subject and a value, expressed by a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Relation {
     Home,
     Use,
     Test,
     Returns,
-    /// Parameters: there is no fact of this kind, so that what is told by it is never one.
+    /// Parameters. No fact has this kind, so a value with this relation is never a claim.
     Takes,
 }
 
-/// Where the value stands, seen from the word.
+/// Position of the value relative to the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     /// `is defined in VALUE`.
@@ -28,7 +29,7 @@ enum Side {
     Before,
 }
 
-/// A word that tells a relation.
+/// A word that expresses a relation.
 pub(super) struct Word {
     start: usize,
     end: usize,
@@ -44,8 +45,8 @@ static WORDS: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 impl Relation {
-    /// The relation that a fact of this kind tells; none where no word has to tell it.
-    pub(super) fn of(kind: FactKind) -> Option<Self> {
+    /// Returns the relation of a kind of fact. Returns `None` if no word has to express it.
+    pub(super) fn for_kind(kind: FactKind) -> Option<Self> {
         match kind {
             FactKind::Home => Some(Self::Home),
             FactKind::Use => Some(Self::Use),
@@ -55,8 +56,8 @@ impl Relation {
         }
     }
 
-    /// Whether a word of this relation can speak of a value of this shape: "`f`, defined in `a.rs`,
-    /// returns `T`" says nothing of where `T` is.
+    /// Returns whether a word of this relation can refer to a value of this shape. "`f`, defined in
+    /// `a.rs`, returns `T`" does not state where `T` is.
     fn speaks_of(self, shape: Shape) -> bool {
         match shape {
             Shape::Path => matches!(self, Self::Home | Self::Use),
@@ -66,8 +67,8 @@ impl Relation {
     }
 }
 
-/// The words of a sentence that tell a relation of values of this shape. `plain` is the sentence
-/// without what is quoted and without paths, of the same length.
+/// Returns the words of a sentence that express a relation to values of this shape. `plain` is the
+/// sentence without quotes and paths, with the same length.
 pub(super) fn words(plain: &str, shape: Shape) -> Vec<Word> {
     WORDS
         .find_iter(plain)
@@ -103,7 +104,7 @@ fn meaning(word: &str, shape: Shape) -> (Relation, Side) {
         }
         _ if word.starts_with("cover") => (Relation::Test, side(passive)),
         _ if word.starts_with("test") => (Relation::Test, Side::After),
-        // An arrow only after parameters: `a -> b -> c` is an order.
+        // An arrow counts only after parameters: `a -> b -> c` is an order.
         _ if word.starts_with("return") || word == "yields" || word.ends_with("->") => {
             (Relation::Returns, Side::After)
         }
@@ -111,12 +112,12 @@ fn meaning(word: &str, shape: Shape) -> (Relation, Side) {
     }
 }
 
-/// By which relation the text from `start` to `end` is told; none where no word tells one.
+/// Returns the relation of the text from `start` to `end`. Returns `None` if no word expresses one.
 ///
-/// It is the nearer of the last word before it that has its value after it and the first word after
-/// it that has its value before it; where there is neither, as in a question and its answer, the
-/// nearest word.
-pub(super) fn told_by(words: &[Word], start: usize, end: usize) -> Option<Relation> {
+/// Candidates are the last word before the text whose value follows it, and the first word after
+/// the text whose value precedes it. The nearer one decides. If there is neither, as in a question
+/// and its answer, the nearest word decides.
+pub(super) fn relation_between(words: &[Word], start: usize, end: usize) -> Option<Relation> {
     let distance = |word: &Word| {
         if word.end <= start {
             start - word.end

@@ -1,14 +1,15 @@
-//! The shapes that values have, and what in a sentence has one: a wrong value needs not be one that
-//! the repository has.
+//! Shapes of values, and the parts of a sentence with a shape: a wrong value need not be one that
+//! the repository contains.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{AtomicFact, FactKind, has_word};
+use super::atomic_fact::{AtomicFact, FactKind};
+use super::word_match::has_word;
 
-/// What a value looks like.
+/// Shape of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Number,
@@ -17,7 +18,7 @@ pub(super) enum Shape {
     Path,
     /// A name or a type.
     Code,
-    /// Anything else: only what is quoted can be told apart from the sentence around it.
+    /// Any other text. Only quoted text can be distinguished from the sentence around it.
     Text,
 }
 
@@ -40,7 +41,7 @@ static PATH: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 static QUOTED: LazyLock<Regex> = LazyLock::new(|| pattern("`([^`]+)`|\"([^\"]+)\""));
-/// Names and types that nobody takes for English.
+/// Names and types that are not English words.
 static CODE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"\b[A-Za-z]\w*(?:::\w+)+(?:<[\w:<>, &']*>)?|\b[A-Za-z]\w*<[\w:<>, &']*>|\b[A-Za-z][A-Za-z0-9]*_\w+|\b[A-Za-z]*[a-z][A-Z]\w*",
@@ -59,7 +60,7 @@ fn pattern(text: &str) -> Regex {
 }
 
 impl Shape {
-    pub(super) fn of(fact: &AtomicFact) -> Self {
+    pub(super) fn for_fact(fact: &AtomicFact) -> Self {
         let value = fact.values.first().map_or("", String::as_str);
         match fact.kind {
             FactKind::Home | FactKind::Use => Self::Path,
@@ -82,7 +83,7 @@ impl Shape {
     }
 }
 
-/// Everything in a sentence that has the shape of a value, by its place.
+/// Returns all parts of a sentence with the shape of a value, by position.
 pub(super) fn candidates(sentence: &str, shape: Shape) -> Vec<Range<usize>> {
     match shape {
         Shape::Number => NUMBER
@@ -127,7 +128,7 @@ pub(super) fn candidates(sentence: &str, shape: Shape) -> Vec<Range<usize>> {
     }
 }
 
-/// What stands in backticks or double quotes, without them.
+/// Returns the texts in backticks or double quotes, without these.
 pub(super) fn quoted(sentence: &str) -> Vec<Range<usize>> {
     QUOTED
         .captures_iter(sentence)
@@ -136,7 +137,7 @@ pub(super) fn quoted(sentence: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// A sentence with everything that is quoted or a path blanked: what is left are words.
+/// Returns a sentence with all quoted texts and paths blanked, so that only words remain.
 pub(super) fn plain(sentence: &str) -> String {
     let mut plain = sentence.to_owned();
     for pattern in [&QUOTED, &PATH] {
@@ -153,7 +154,7 @@ fn is_path(text: &str) -> bool {
     PATH.find(text).is_some_and(|found| found.as_str() == text)
 }
 
-/// Whether nothing of a name, a path or a longer number stands beside it. A unit may: `30s`.
+/// Returns whether no part of a name, a path or a longer number is adjacent. A unit may be: `30s`.
 fn stands_alone(sentence: &str, range: &Range<usize>) -> bool {
     let before = sentence[..range.start].chars().next_back();
     let mut after = sentence[range.end..].chars();
@@ -167,8 +168,8 @@ fn stands_alone(sentence: &str, range: &Range<usize>) -> bool {
     !before.is_some_and(joins) && !goes_on
 }
 
-/// Whether a value that stands in a sentence is neither right nor wrong for a fact: it is a part of
-/// what is right, says the same, or belongs to the subject.
+/// Returns whether a value in a sentence is neither right nor wrong for a fact: it is a part of the
+/// right value, means the same, or belongs to the subject.
 pub(super) fn is_neutral(candidate: &str, fact: &AtomicFact) -> bool {
     let known = fact.values.iter().chain(&fact.also_true);
     let mut known = known.chain(&fact.subjects);
@@ -185,14 +186,14 @@ pub(super) fn is_neutral(candidate: &str, fact: &AtomicFact) -> bool {
     })
 }
 
-/// A wrong value of the same shape that the repository does not have.
+/// Returns a wrong value of the same shape that the repository does not contain.
 pub fn invented(fact: &AtomicFact) -> Option<String> {
     let value = fact.values.first()?;
     if fact.kind == FactKind::Status {
-        // All words that tell a status are known.
+        // All words for a status are known.
         return None;
     }
-    let invented = match Shape::of(fact) {
+    let invented = match Shape::for_fact(fact) {
         Shape::Number => {
             let number = WHOLE_NUMBER.find(value)?;
             let digits: String = number

@@ -1,36 +1,38 @@
-//! What open questions are held against: facts of the diff that bear on the purpose of the change, on
-//! what it puts at risk, and on what has to be undone to take it back.
+//! Facts for grading open questions: facts of the diff about the purpose of the change, its risks,
+//! and the steps of a rollback.
 //!
-//! A reader may rightly say more than these facts; only they can be proved. No literal reader judges
-//! them, because an answer in free words need not use the words of a fact, so they have no wrong values.
+//! An answer may correctly say more than these facts, but only they can be proved. No literal judge
+//! grades them, because an answer in free words need not use the words of a fact. So they have no
+//! wrong values.
 
 use std::collections::BTreeSet;
 
 use domain::vocabulary::OpenTopic;
 use serde::{Deserialize, Serialize};
 
-use super::{AtomicFact, has_word};
+use super::atomic_fact::AtomicFact;
+use super::word_match::has_word;
 use crate::draw::Draw;
 use crate::facts::{ConstantFact, FactSheet, FileFact, SymbolFact};
 use domain::pull_request::{Change, FileStatus, PullRequest};
 
-/// Facts of one topic, at most: what a judge is asked about in one request.
+/// Maximum number of facts per topic: the facts of one request to a judge.
 const MOST_FACTS: usize = 8;
-/// The longest old value that is told, in bytes.
+/// Maximum length of an old value in a statement, in bytes.
 const LONGEST_VALUE: usize = 200;
 
-/// A fact that bears on a topic.
+/// A fact about a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFact {
     pub topic: OpenTopic,
-    /// Numbered within its topic.
+    /// The fact, numbered within its topic.
     pub fact: AtomicFact,
-    /// Lines of the diff, or the title, that it follows from.
+    /// Lines of the diff, or the title, from which it follows.
     pub evidence: Vec<String>,
 }
 
-/// The facts of every topic: of every kind in turn, in an order drawn by `seed`. A topic on which
-/// nothing bears has none, and need not be asked about.
+/// Returns the facts of every topic: all kinds in turn, in an order drawn by `seed`. A topic
+/// without facts need not be asked about.
 pub fn open_facts(pull_request: &PullRequest, sheet: &FactSheet, seed: u64) -> Vec<OpenFact> {
     OpenTopic::ALL
         .into_iter()
@@ -45,7 +47,7 @@ pub fn open_facts(pull_request: &PullRequest, sheet: &FactSheet, seed: u64) -> V
         .collect()
 }
 
-/// A fact of a topic that has no number yet, with its evidence.
+/// A fact of a topic without a number, and its evidence.
 type Bare = (AtomicFact, Vec<String>);
 
 fn drawn(topic: OpenTopic, kinds: Vec<Vec<Bare>>, seed: u64) -> Vec<OpenFact> {
@@ -82,7 +84,7 @@ fn drawn(topic: OpenTopic, kinds: Vec<Vec<Bare>>, seed: u64) -> Vec<OpenFact> {
     chosen
 }
 
-/// Whether names and values can stand in backticks in a sentence.
+/// Returns whether names and values can be in backticks in a sentence.
 fn usable(fact: &AtomicFact, evidence: &[String]) -> bool {
     let mut texts = fact.subjects.iter().chain(&fact.values);
     let shown = texts.all(|text| !text.trim().is_empty() && !text.contains(['\n', '`']));
@@ -103,7 +105,7 @@ fn fact(statement: String, subject: &str, value: &str, evidence: &[String]) -> B
 }
 
 fn purpose(pull_request: &PullRequest, sheet: &FactSheet) -> Vec<Vec<Bare>> {
-    // One word says nothing of a purpose.
+    // A single word does not state a purpose.
     let title = pull_request
         .title
         .iter()
@@ -208,8 +210,8 @@ fn rollback(pull_request: &PullRequest, sheet: &FactSheet) -> Vec<Vec<Bare>> {
     ]
 }
 
-/// Whether the change brings a symbol into the repository: it is defined on an added line, and no line
-/// that is taken away names it. What only moved or got another signature is not added.
+/// Returns whether the change adds a symbol to the repository: an added line defines it, and no
+/// removed line names it. A moved symbol, or one with a new signature, is not added.
 fn adds(pull_request: &PullRequest, symbol: &SymbolFact) -> bool {
     let mut lines = pull_request
         .files
@@ -230,14 +232,14 @@ fn adds(pull_request: &PullRequest, symbol: &SymbolFact) -> bool {
     defined && !taken_away
 }
 
-/// What a constant was before the change.
+/// The state of a constant before the change.
 struct Old {
     value: String,
-    /// The line before and the line after.
+    /// The lines before and after the change.
     evidence: Vec<String>,
 }
 
-/// The constants of which the diff shows the value before the change.
+/// Returns the constants whose value before the change is in the diff.
 fn changed<'a>(
     pull_request: &'a PullRequest,
     sheet: &'a FactSheet,
@@ -248,8 +250,8 @@ fn changed<'a>(
         .filter_map(|constant| Some((constant, old_value(pull_request, constant)?)))
 }
 
-/// The value that stood in the place of a constant's own: of the one line that its hunk takes away
-/// and that is the same but for the value. Where the line changed otherwise too, it is not known.
+/// Returns the earlier value of a constant: the value in the only removed line of its hunk that
+/// differs in nothing but the value. If the line changed in other ways, the value is unknown.
 fn old_value(pull_request: &PullRequest, constant: &ConstantFact) -> Option<Old> {
     let ConstantFact { name, value, .. } = constant;
     let file = pull_request
@@ -266,7 +268,7 @@ fn old_value(pull_request: &PullRequest, constant: &ConstantFact) -> Option<Old>
     let mut found = Vec::new();
     for (at, _) in new[named..].match_indices(value.as_str()) {
         let (before, after) = (&new[..named + at], &new[named + at + value.len()..]);
-        // `32` is no value in `u32`.
+        // `32` is not a value in `u32`.
         let part = |c: char| c.is_alphanumeric() || c == '_';
         if before.ends_with(part) || after.starts_with(part) {
             continue;

@@ -1,11 +1,11 @@
-//! Facts about what the diff defines.
+//! Facts about definitions in the diff.
 
 use crate::facts::names::Names;
 use crate::facts::sections::Sections;
-use crate::facts::{ConstantFact, SymbolFact, SymbolKind};
+use crate::facts::sheet::{ConstantFact, SymbolFact, SymbolKind};
 use crate::symbols::DefinitionKind;
 
-/// Functions and types with one meaning whose whole signature the diff shows, by name.
+/// Returns the functions and types with one meaning whose whole signature is in the diff, by name.
 pub(super) fn symbols(sections: &Sections<'_>, names: &Names<'_>) -> Vec<SymbolFact> {
     let mut facts = Vec::new();
     for section in &sections.all {
@@ -14,7 +14,7 @@ pub(super) fn symbols(sections: &Sections<'_>, names: &Names<'_>) -> Vec<SymbolF
                 continue;
             }
             let (first, last) = definition.signature;
-            // A signature that goes on for pages is a misread one.
+            // A signature of several pages was misread.
             if last.saturating_sub(first) > 60 {
                 continue;
             }
@@ -39,7 +39,7 @@ pub(super) fn symbols(sections: &Sections<'_>, names: &Names<'_>) -> Vec<SymbolF
     facts
 }
 
-/// Constants with one meaning and a value on their line, by name.
+/// Returns the constants with one meaning and a value on their line, by name.
 pub(super) fn constants(sections: &Sections<'_>, names: &Names<'_>) -> Vec<ConstantFact> {
     let mut facts = Vec::new();
     for section in &sections.all {

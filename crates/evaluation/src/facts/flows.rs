@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::FlowFact;
-use crate::facts::names::{Names, repeated, tells};
+use crate::facts::names::{Names, identifies, repeated};
 use crate::facts::sections::{Section, Sections};
+use crate::facts::sheet::FlowFact;
 use crate::symbols::{Call, Definition};
 
-/// Every function whose calls the diff shows, and that calls three or more; by file and name.
+/// Returns every function with three or more calls, all in the diff, by file and name.
 pub(super) fn flows(sections: &Sections<'_>, names: &Names<'_>) -> Vec<FlowFact> {
     let mut facts = Vec::new();
     for section in &sections.all {
@@ -18,7 +18,7 @@ pub(super) fn flows(sections: &Sections<'_>, names: &Names<'_>) -> Vec<FlowFact>
                 .map(|definition| definition.name.as_str()),
         );
         for function in definitions {
-            if tells(&function.name) && !several.contains(function.name.as_str()) {
+            if identifies(&function.name) && !several.contains(function.name.as_str()) {
                 facts.extend(flow(section, function, names, sections.head));
             }
         }
@@ -36,13 +36,13 @@ fn flow(
     if function.calls.iter().any(|call| !section.shows(call.line)) {
         return None;
     }
-    let told = |name: &str| tells(name) && name != function.name;
-    let own = first_calls(&function.calls, |name| told(name) && names.defines(name));
+    let is_step = |name: &str| identifies(name) && name != function.name;
+    let own = first_calls(&function.calls, |name| is_step(name) && names.defines(name));
     let steps = if own.len() >= 3 {
         own
     } else {
-        // A name in capitals is mostly a constructor of a type or variant and no step.
-        let step = |name: &str| told(name) && !name.starts_with(char::is_uppercase);
+        // A name in capitals is usually the constructor of a type or variant, not a step.
+        let step = |name: &str| is_step(name) && !name.starts_with(char::is_uppercase);
         first_calls(&function.calls, step)
     };
     if steps.len() < 3 {
@@ -60,8 +60,8 @@ fn flow(
     })
 }
 
-/// The first call of each name, where the order of the text is also the order of time: of
-/// `outer(inner())` only one can be told without an argument about what comes first.
+/// Returns the first call of each name, if the order of the text is also the order of execution.
+/// For `outer(inner())` only one order is beyond dispute.
 fn first_calls(calls: &[Call], wanted: impl Fn(&str) -> bool) -> Vec<&Call> {
     let mut finished: BTreeMap<&str, usize> = BTreeMap::new();
     for call in calls {

@@ -1,10 +1,10 @@
-//! Which names can be asked about: those that mean one thing in all changed files.
+//! Names that can be asked about: those with one meaning in all changed files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::sections::Sections;
 
-/// Names that so many things have that a question about one would be about all; by space.
+/// Names that are too common for a question, separated by spaces.
 const COMMON: &str = "\
     Array Boolean Errorf Number Object String __init__ __new__ __repr__ __str__ abs accept add \
     afterEach all and_then any append apply args as_bytes as_ref as_slice as_str assert async \
@@ -22,7 +22,7 @@ const COMMON: &str = "\
     test then toBe toEqual toString to_owned to_string to_vec trim tuple type unwrap unwrap_or \
     unwrap_or_default unwrap_or_else update upper value valueOf values write";
 
-/// Names of types that many a library also has, so that another file may mean another one.
+/// Names of types that many libraries define, so that another file may mean another type.
 const WIDESPREAD: &str = "\
     action agent app args base block body builder button client command component context \
     controller cursor document element entity entry error event field file form group header id \
@@ -34,7 +34,7 @@ const WIDESPREAD: &str = "\
     style table target task template text theme thread time timer title token tree type user \
     util utils version view window worker";
 
-/// How often the used files define each name.
+/// Number of definitions of each name in the used files.
 pub(super) struct Names<'a> {
     defined: BTreeMap<&'a str, usize>,
     constants: BTreeMap<&'a str, usize>,
@@ -62,7 +62,7 @@ impl<'a> Names<'a> {
         names
     }
 
-    /// All names of functions and types, sorted.
+    /// Returns all names of functions and types, sorted.
     pub(super) fn defined(&self) -> impl Iterator<Item = &'a str> {
         self.defined.keys().copied()
     }
@@ -71,13 +71,13 @@ impl<'a> Names<'a> {
         self.defined.contains_key(name)
     }
 
-    /// Whether one function or type has the name, and nothing else.
+    /// Returns whether exactly one function or type has the name, and nothing else.
     pub(super) fn one_symbol(&self, name: &str) -> bool {
-        self.defined.get(name) == Some(&1) && !self.constants.contains_key(name) && tells(name)
+        self.defined.get(name) == Some(&1) && !self.constants.contains_key(name) && identifies(name)
     }
 
     pub(super) fn one_constant(&self, name: &str) -> bool {
-        self.constants.get(name) == Some(&1) && !self.defined.contains_key(name) && tells(name)
+        self.constants.get(name) == Some(&1) && !self.defined.contains_key(name) && identifies(name)
     }
 
     pub(super) fn one_test(&self, name: &str) -> bool {
@@ -85,15 +85,15 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Whether a name is long and rare enough to tell what it names. In Go `New` is as common as `new`
-/// elsewhere, so the case of letters does not count.
-pub(super) fn tells(name: &str) -> bool {
+/// Returns whether a name is long and rare enough to identify one thing. In Go `New` is as common
+/// as `new` elsewhere, so case does not count.
+pub(super) fn identifies(name: &str) -> bool {
     name.chars().count() >= 3 && !is_among(COMMON, name)
 }
 
-/// Whether the name most likely means the same in every file of a change.
+/// Returns whether the name most likely has the same meaning in every file of a change.
 pub(super) fn is_rare(name: &str) -> bool {
-    tells(name) && !is_among(WIDESPREAD, name)
+    identifies(name) && !is_among(WIDESPREAD, name)
 }
 
 fn is_among(names: &str, name: &str) -> bool {
@@ -102,7 +102,7 @@ fn is_among(names: &str, name: &str) -> bool {
         .any(|other| other.eq_ignore_ascii_case(name))
 }
 
-/// Names that occur more than once.
+/// Returns the names that occur more than once.
 pub(super) fn repeated<'n>(names: impl Iterator<Item = &'n str>) -> BTreeSet<&'n str> {
     let mut seen = BTreeSet::new();
     names.filter(|name| !seen.insert(*name)).collect()

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::names::{is_rare, tells};
+use crate::facts::names::{identifies, is_rare};
 use crate::facts::sections::{Section, Sections, words};
-use crate::facts::{Evidence, FileFact, HunkFact, SymbolFact};
+use crate::facts::sheet::{Evidence, FileFact, HunkFact, SymbolFact};
 use domain::pull_request::{Change, FileStatus};
 
-/// Every file of the diff with the lines that tell what happened to it.
+/// Returns every file of the diff with the lines that show its change.
 pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
     let facts = sections.all.iter().filter_map(|section| {
         let file = section.file;
-        let told = [
+        let prefixes = [
             "new file mode",
             "deleted file mode",
             "rename from",
@@ -21,13 +21,13 @@ pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
             .extended
             .iter()
             .copied()
-            .filter(|line| told.iter().any(|start| line.starts_with(start)))
+            .filter(|line| prefixes.iter().any(|start| line.starts_with(start)))
             .collect();
-        let tells = |start: &str| status.iter().any(|line| line.starts_with(start));
+        let has_line = |start: &str| status.iter().any(|line| line.starts_with(start));
         let proved = match file.status {
-            FileStatus::Added => tells("new file mode"),
-            FileStatus::Deleted => tells("deleted file mode"),
-            FileStatus::Renamed => tells("rename from") && tells("rename to"),
+            FileStatus::Added => has_line("new file mode"),
+            FileStatus::Deleted => has_line("deleted file mode"),
+            FileStatus::Renamed => has_line("rename from") && has_line("rename to"),
             FileStatus::Modified => status.is_empty(),
         };
         let commit = match file.status {
@@ -50,10 +50,10 @@ pub(super) fn files(sections: &Sections<'_>) -> Vec<FileFact> {
     facts.collect()
 }
 
-/// Every hunk of a file that stays, with the symbols that it defines.
+/// Returns every hunk of a remaining file with the symbols that it defines.
 pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<HunkFact> {
     let stays = |section: &&Section<'_>| section.file.status != FileStatus::Deleted;
-    let spoken = spoken(sections);
+    let hunk_counts = hunk_counts(sections);
     let mut facts = Vec::new();
     for section in sections.all.iter().filter(stays) {
         for (at, (hunk, line)) in section.file.hunks.iter().zip(&section.headers).enumerate() {
@@ -91,7 +91,7 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
                 file: section.file.path.clone(),
                 header: header.to_owned(),
                 defines: defined.iter().map(|(_, name)| (*name).to_owned()).collect(),
-                does: does(section, at, &spoken),
+                does: used_names(section, at, &hunk_counts),
                 adds: u32::try_from(count(Change::Added)).unwrap_or(u32::MAX),
                 removes: u32::try_from(count(Change::Removed)).unwrap_or(u32::MAX),
                 evidence: Evidence {
@@ -106,25 +106,29 @@ pub(super) fn hunks(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<Hunk
     facts
 }
 
-/// How many hunks of the diff speak of each word, headings included.
-fn spoken<'a>(sections: &'a Sections<'_>) -> BTreeMap<&'a str, usize> {
-    let mut spoken = BTreeMap::new();
+/// Returns the number of hunks of the diff that contain each word, including headings.
+fn hunk_counts<'a>(sections: &'a Sections<'_>) -> BTreeMap<&'a str, usize> {
+    let mut hunk_counts = BTreeMap::new();
     for section in &sections.all {
         for (hunk, header) in section.file.hunks.iter().zip(&section.headers) {
             let heading = place(header).map_or("", |place| &header[place.len()..]);
             let lines = hunk.lines.iter().map(|line| line.text.as_str());
             let said: BTreeSet<&str> = lines.chain([heading]).flat_map(words).collect();
             for word in said {
-                *spoken.entry(word).or_default() += 1;
+                *hunk_counts.entry(word).or_default() += 1;
             }
         }
     }
-    spoken
+    hunk_counts
 }
 
-/// What the code of a hunk works with, by which it can be told from all others: what it calls; where
-/// it calls nothing of its own, what it uses otherwise.
-fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec<(String, String)> {
+/// Returns the names that the code of a hunk uses and no other hunk contains: the names that it
+/// calls, or, if it calls none, other names that it uses.
+fn used_names(
+    section: &Section<'_>,
+    at: usize,
+    hunk_counts: &BTreeMap<&str, usize>,
+) -> Vec<(String, String)> {
     let symbols = &section.symbols;
     let is_defined = |name: &str| {
         let mut definitions = symbols.definitions.iter();
@@ -135,8 +139,8 @@ fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec
             || tests.any(|other| other.name == name)
     };
     let is_own = |name: &str, line: u32| {
-        let alone = spoken.get(name) == Some(&1) && section.hunk_of(line) == Some(at);
-        alone && tells(name) && !is_defined(name)
+        let alone = hunk_counts.get(name) == Some(&1) && section.hunk_of(line) == Some(at);
+        alone && identifies(name) && !is_defined(name)
     };
     let calls = symbols
         .definitions
@@ -153,7 +157,7 @@ fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec
     }
     let mut seen = BTreeSet::new();
     let fresh = found.into_iter().filter(|(_, _, name)| seen.insert(*name));
-    let told = fresh.filter_map(|(line, _, name)| {
+    let used = fresh.filter_map(|(line, _, name)| {
         let text = section
             .bare_evidence("", &[line])?
             .text
@@ -161,11 +165,11 @@ fn does(section: &Section<'_>, at: usize, spoken: &BTreeMap<&str, usize>) -> Vec
             .next()?;
         Some((name.to_owned(), text))
     });
-    told.collect()
+    used.collect()
 }
 
-/// Whether another hunk of the file could pass for the one that defines a name: it stands in the
-/// hunk's heading, or on a line that the hunk takes away.
+/// Returns whether another hunk of the file could be mistaken for the one that defines a name: the
+/// name is in its heading or on a removed line.
 fn elsewhere(section: &Section<'_>, at: usize, name: &str) -> bool {
     let hunks = section.file.hunks.iter().zip(&section.headers).enumerate();
     let mut others = hunks.filter(|&(other, _)| other != at);
@@ -182,7 +186,7 @@ fn elsewhere(section: &Section<'_>, at: usize, name: &str) -> bool {
     })
 }
 
-/// `@@ -a,b +c,d @@` of a header line, which may go on.
+/// Returns `@@ -a,b +c,d @@` of a header line, which may be longer.
 fn place(line: &str) -> Option<&str> {
     let end = line.get(2..)?.find("@@")? + 4;
     line.get(..end)

@@ -1,8 +1,8 @@
-//! The files of a pull request as their sections of the diff show them.
+//! The files of a pull request as sections of the diff.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::Evidence;
+use crate::facts::sheet::Evidence;
 use crate::symbols::{self, Symbols};
 use domain::pull_request::{Change, ChangedFile, Content, FileStatus, PullRequest, parse_patch};
 
@@ -13,21 +13,20 @@ pub(super) struct Sections<'a> {
     pub(super) all: Vec<Section<'a>>,
 }
 
-/// One file's section.
+/// The section of one file.
 pub(super) struct Section<'a> {
     pub(super) file: &'a ChangedFile,
     /// The `diff --git` line.
     pub(super) opening: &'a str,
     /// The lines between the opening and the first hunk.
     pub(super) extended: Vec<&'a str>,
-    /// The header lines of the hunks, as many as the file has hunks.
+    /// The header lines of the hunks, one per hunk.
     pub(super) headers: Vec<&'a str>,
-    /// Lines of the head commit that the hunks show: number → hunk and text, trimmed.
+    /// Lines of the head commit that the hunks show: number → hunk and trimmed text.
     shown: BTreeMap<u32, (usize, &'a str)>,
-    /// Words of the lines that the change takes away, and of all shown lines where the file
-    /// cannot be read.
+    /// Words of the removed lines, and of all shown lines if the file cannot be parsed.
     pub(super) unclear_words: BTreeSet<&'a str>,
-    /// Nothing for what is deleted, no text or in an unknown language.
+    /// Empty for deleted files, files without text and unknown languages.
     pub(super) symbols: Symbols,
 }
 
@@ -40,7 +39,7 @@ impl<'a> Sections<'a> {
         Self {
             base: &pull_request.base,
             head: &pull_request.head,
-            // A path with two sections (a file that became a link) has no single answer.
+            // A path with two sections (a file that became a link) is ambiguous.
             all: by_path
                 .into_values()
                 .filter(|files| files.len() == 1)
@@ -70,7 +69,7 @@ impl<'a> Section<'a> {
             unclear_words: BTreeSet::new(),
             symbols: Symbols::default(),
         };
-        // Hunks that are not those of the patch prove nothing.
+        // Hunks that do not match the patch prove nothing.
         if file.content == Content::Text && parse_patch(&file.patch).as_ref() == Ok(&file.hunks) {
             section.read_hunks();
         }
@@ -111,7 +110,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The hunk that shows this line of the head commit.
+    /// Returns the hunk that shows this line of the head commit.
     pub(super) fn hunk_of(&self, line: u32) -> Option<usize> {
         self.shown.get(&line).map(|(hunk, _)| *hunk)
     }
@@ -120,15 +119,15 @@ impl<'a> Section<'a> {
         self.shown.contains_key(&line)
     }
 
-    /// The `diff --git` line and these lines of the head commit; none unless the diff shows every
-    /// one of them.
+    /// Returns the `diff --git` line and these lines of the head commit. Returns `None` unless the
+    /// diff shows all of them.
     pub(super) fn evidence(&self, head: &str, lines: &[u32]) -> Option<Evidence> {
         let mut evidence = self.bare_evidence(head, lines)?;
         evidence.text.insert(0, self.opening.to_owned());
         Some(evidence)
     }
 
-    /// As [`Self::evidence`], without the `diff --git` line.
+    /// Does the same as [`Self::evidence`], without the `diff --git` line.
     pub(super) fn bare_evidence(&self, head: &str, lines: &[u32]) -> Option<Evidence> {
         let texts: Option<Vec<&str>> = lines
             .iter()
@@ -147,7 +146,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The header lines of a patch whose hunks are known.
+/// Returns the header lines of a patch whose hunks are known.
 fn headers(file: &ChangedFile) -> Vec<&str> {
     let mut lines = file.patch.lines();
     let mut headers = Vec::new();

@@ -1,12 +1,12 @@
-//! Facts about where the symbols of the diff are used.
+//! Facts about the use of the symbols of the diff.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::names::{Names, is_rare};
 use crate::facts::sections::{Section, Sections};
-use crate::facts::{Evidence, SymbolFact, TestFact, UseFact};
+use crate::facts::sheet::{Evidence, SymbolFact, TestFact, UseFact};
 
-/// Every symbol that other changed files use, by name.
+/// Returns every symbol that other changed files use, by name.
 pub(super) fn uses(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<UseFact> {
     let lines: Vec<BTreeMap<&str, Vec<u32>>> = sections.all.iter().map(lines_by_name).collect();
     let rare = symbols.iter().filter(|symbol| is_rare(&symbol.name));
@@ -31,11 +31,11 @@ pub(super) fn uses(sections: &Sections<'_>, symbols: &[SymbolFact]) -> Vec<UseFa
     facts.collect()
 }
 
-/// Whether a file uses a symbol of another one.
+/// Whether a file uses a symbol of another file.
 enum Used {
     No,
     Shown(Evidence),
-    /// Two readers of the diff could say different things.
+    /// Two readers of the diff could disagree.
     Unclear,
 }
 
@@ -57,7 +57,7 @@ fn used(section: &Section<'_>, lines: &BTreeMap<&str, Vec<u32>>, name: &str, hea
     }
 }
 
-/// Where a file uses each name.
+/// Returns the lines on which a file uses each name.
 fn lines_by_name<'a>(section: &'a Section<'_>) -> BTreeMap<&'a str, Vec<u32>> {
     let mut lines: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for used in &section.symbols.uses {
@@ -66,10 +66,10 @@ fn lines_by_name<'a>(section: &'a Section<'_>) -> BTreeMap<&'a str, Vec<u32>> {
     lines
 }
 
-/// Every test that uses a symbol of the sheet, by symbol and test.
+/// Returns every test that uses a symbol of the sheet, by symbol and test.
 ///
-/// A symbol that is used by a test which the diff does not show whole enough is left out: who has
-/// read the file would be right to name that one.
+/// A symbol is left out if a test that the diff does not show completely uses it: a reader of the
+/// file would be right to name that test.
 pub(super) fn tests(
     sections: &Sections<'_>,
     names: &Names<'_>,

@@ -1,9 +1,8 @@
-//! Takes apart a reply to several questions of one prompt: `ANSWER 2:` and `CONFIDENCE 2:` are of the
+//! Splits a reply to several questions of one prompt: `ANSWER 2:` and `CONFIDENCE 2:` belong to the
 //! second question.
 //!
-//! A part is told in the words of a reply to a single question, so that one rule reads both. Nothing is
-//! borrowed: a part that is missing is empty, and what stands under no number of a question belongs to
-//! none.
+//! A part has the form of a reply to a single question, so that one rule reads both. Parts are
+//! independent: a missing part is empty, and text without the number of a question belongs to none.
 
 use std::sync::LazyLock;
 
@@ -11,7 +10,7 @@ use regex::Regex;
 
 use super::reading::has_marker;
 
-/// A line that opens with a marker: what stands before the word, the word, its number, and the rest.
+/// A line that starts with a marker: text before the word, the word, its number, and the rest.
 static MARK: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?i)^([\s*_`#>-]*)(answer|confidence)[ \t]*(?:[#(\[]?(\d{1,3})[)\]]?)?([*_`]*[ \t]*[:\u{ff1a}].*)$",
@@ -26,8 +25,8 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the patterns of this file are valid")
 }
 
-/// The part of a reply that answers each of so many questions, in their order. An answer that is given
-/// twice is the last one, as in a reply to one question.
+/// Returns the part of a reply that answers each question, in order. Of repeated answers the last
+/// one counts, as in a reply to one question.
 pub(super) fn parts(reply: &str, questions: usize) -> Vec<String> {
     let mut answers: Vec<Option<String>> = vec![None; questions];
     let mut confidences: Vec<Option<String>> = vec![None; questions];

@@ -1,8 +1,8 @@
 //! Finds the answer in a reply, and in the answer its items, its letter, or the lack of an answer.
 //!
 //! The answer follows the last line with `ANSWER:`, in any case and emphasis, on the same line or,
-//! where that is empty, on the next. Where a line opens with `ANSWER:` a second one in it belongs to
-//! the answer, so that a parameter called `answer:` does no harm.
+//! if that is empty, on the next. If a line starts with `ANSWER:`, a second one in it belongs to
+//! the answer, so that a parameter named `answer:` does no harm.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use regex::Regex;
 
 use crate::grading::sameness::bare;
 
-/// How much of a reply can belong to an answer.
+/// Maximum extent of an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
     /// One line.
@@ -52,7 +52,7 @@ static STEP_BREAK: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"->|=>|[>\u{2192}\u{21d2},;\n]|\s\d{1,3}[.)]\s|\s(?:and\s+)?then\s"));
 static GOES_ON: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?:[,;>\u{2192}]|\band)\s*$"));
 
-/// A line that says how sure the agent is, whatever it is emphasised with.
+/// A line that states the agent's confidence, with any emphasis.
 static CONFIDENCE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(?i)^[\s*_`#>-]*confidence[*_`]*\s*[:：][*_`\s]*(\d{1,3}(?:\.\d+)?)\s*%?[*_`.\s]*$")
 });
@@ -61,9 +61,10 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the patterns of this file are valid")
 }
 
-/// The answer of a reply, trimmed and not empty; none where there is none to be read.
+/// Returns the answer of a reply, trimmed and not empty. Returns `None` if there is no readable
+/// answer.
 pub(super) fn answer(reply: &str, extent: Extent) -> Option<String> {
-    // How sure it is, is no part of the answer.
+    // The confidence is not part of the answer.
     let lines: Vec<&str> = reply
         .lines()
         .filter(|line| !CONFIDENCE.is_match(line))
@@ -108,12 +109,13 @@ pub(super) fn answer(reply: &str, extent: Extent) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Whether a line has an `ANSWER:` in it.
+/// Returns whether a line contains an `ANSWER:`.
 pub(super) fn has_marker(line: &str) -> bool {
     MARKER.is_match(line)
 }
 
-/// How sure a reply says that it is, in `[0, 1]`: its last line that tells a number from 0 to 100.
+/// Returns the confidence that a reply states, in `[0, 1]`: its last line with a number from 0 to
+/// 100.
 pub(super) fn confidence(reply: &str) -> Option<f64> {
     let captures = reply
         .lines()
@@ -123,7 +125,7 @@ pub(super) fn confidence(reply: &str) -> Option<f64> {
     (percent <= 100.0).then_some(percent / 100.0)
 }
 
-/// What a line says after its `ANSWER:`, without the emphasis that the marker stands in.
+/// Returns the text of a line after its `ANSWER:`, without the emphasis around the marker.
 fn after_marker(line: &str) -> Option<&str> {
     let found: Vec<_> = MARKER.captures_iter(line).collect();
     let opens = |captures: &regex::Captures<'_>| {
@@ -157,17 +159,17 @@ fn without_bullet(text: &str) -> &str {
         .map_or(text, |bullet| &text[bullet.end()..])
 }
 
-/// Whether an answer says that it is none, whatever it adds.
+/// Returns whether an answer states that the agent does not know, whatever it adds.
 pub(super) fn abstains(answer: &str) -> bool {
     ABSTENTION.is_match(&plain(answer))
 }
 
-/// Whether an answer is a word that means "I do not know", unless it is the value asked for.
+/// Returns whether an answer is a word that means "I do not know", unless it is the expected value.
 pub(super) fn shrugs(answer: &str) -> bool {
     SHRUG.is_match(&plain(answer))
 }
 
-/// Whether an answer says, in a few words and without hedging, that a fact was taken back.
+/// Returns whether an answer states briefly and without hedging that a fact was withdrawn.
 pub(super) fn says_withdrawn(answer: &str) -> bool {
     let answer = plain(answer);
     let brief = answer.split_whitespace().count() <= 12;
@@ -183,7 +185,7 @@ fn plain(answer: &str) -> String {
         .to_lowercase()
 }
 
-/// The place in the alphabet of the letter that an answer opens with, and what it says after it.
+/// Returns the alphabet position of the letter at the start of an answer, and the text after it.
 pub(super) fn letter(answer: &str) -> Option<(usize, Option<String>)> {
     let bare = bare(answer);
     let bare = bare.trim_start_matches(['*', '`', '"', '\'']);
@@ -195,12 +197,13 @@ pub(super) fn letter(answer: &str) -> Option<(usize, Option<String>)> {
     Some((at, (!rest.is_empty()).then(|| rest.to_owned())))
 }
 
-/// The items of a set, split at commas, semicolons, line ends and "and".
+/// Returns the items of a set, split at commas, semicolons, line ends and "and".
 pub(super) fn set_items(answer: &str) -> Vec<String> {
     items(answer, &SET_BREAK)
 }
 
-/// The items of a sequence, split at arrows, commas, semicolons, line ends, numbers and "then".
+/// Returns the items of a sequence, split at arrows, commas, semicolons, line ends, numbers and
+/// "then".
 pub(super) fn sequence_items(answer: &str) -> Vec<String> {
     items(answer, &STEP_BREAK)
 }

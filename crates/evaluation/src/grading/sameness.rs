@@ -1,11 +1,11 @@
-//! When two texts say the same value.
+//! Decides whether two texts are the same value.
 //!
-//! Both sides are brought to one form: surrounding quotes, backticks and emphasis, a full stop,
-//! comma, semicolon or colon at the end, a leading `./` or `repo/` (the folder in which agents find
-//! the repository) and spaces beside punctuation do not count; other runs of white space are one
-//! space; `\_` is `_`. Case counts.
+//! Both texts are normalized. Surrounding quotes, backticks and emphasis do not count, nor does a
+//! full stop, comma, semicolon or colon at the end, nor a leading `./` or `repo/` (the folder in
+//! which agents find the repository), nor spaces beside punctuation. Other runs of white space are
+//! one space, and `\_` is `_`. Case counts.
 
-/// What may stand around a value without being part of it.
+/// Delimiters that may surround a value.
 const WRAPPERS: [(&str, &str); 7] = [
     ("**", "**"),
     ("*", "*"),
@@ -16,8 +16,8 @@ const WRAPPERS: [(&str, &str); 7] = [
     ("\u{2018}", "\u{2019}"),
 ];
 
-/// Whether an answer says the expected value. The parentheses of a call, right
-/// after a name, are ignored.
+/// Returns whether an answer is the expected value. The parentheses of a call, directly after a
+/// name, are ignored.
 pub(super) fn same(expected: &str, answer: &str) -> bool {
     if normal(expected) == normal(answer) {
         return true;
@@ -29,12 +29,12 @@ pub(super) fn same(expected: &str, answer: &str) -> bool {
             .is_some_and(is_one_group)
 }
 
-/// The form in which values are compared; the bare text where nothing would be left.
+/// Returns the normalized form of a value. Returns the bare text if nothing would remain.
 pub(super) fn normal(text: &str) -> String {
     without_idle_space(&bare(text))
 }
 
-/// A text without what may stand around a value; its inner spaces are kept.
+/// Returns a text without surrounding delimiters. Its inner spaces stay.
 pub(super) fn bare(text: &str) -> String {
     let unescaped = text.replace("\\_", "_");
     let mut rest = unescaped.trim();
@@ -62,12 +62,12 @@ pub(super) fn bare(text: &str) -> String {
     rest.to_owned()
 }
 
-/// As [`normal`], without case.
+/// Does the same as [`normal`], without case.
 pub(super) fn folded(text: &str) -> String {
     normal(text).to_lowercase()
 }
 
-/// Whether a text names a value anywhere, as whole words and without regard to case.
+/// Returns whether a text names a value anywhere, as whole words and ignoring case.
 pub(super) fn names(text: &str, value: &str) -> bool {
     let text = folded(text);
     let value = folded(value);
@@ -92,7 +92,7 @@ fn is_name(text: &str) -> bool {
             .all(|letter| is_word(letter) || letter == ':' || letter == '.')
 }
 
-/// `(…)` whose first parenthesis is closed by its last.
+/// Returns whether the text is `(…)` whose first parenthesis is closed by its last.
 fn is_one_group(text: &str) -> bool {
     let mut depth = 0_u32;
     let mut letters = text.chars().peekable();

@@ -1,9 +1,8 @@
-//! The adversarial battery: texts of which it is known what a judge has to find, most of them made
-//! to be accepted wrongly.
+//! The adversarial battery: texts with known findings, most of them made to be accepted wrongly.
 //!
-//! A judge is tried as it is used: several facts in one request, over one text that speaks of all of
-//! them. In each text every fact is spoken of in another way, so that the verdicts of one request may
-//! not lean on each other.
+//! A judge is tested as it is used: several facts in one request, with one text about all of them.
+//! In each text every fact is treated in a different way, so that the verdicts of one request are
+//! independent.
 
 mod sample;
 
@@ -12,29 +11,30 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{FACTS_AT_ONCE, FALSE_REJECT_LIMIT, UNREAD_LIMIT, majority};
+use super::limits::{FACTS_AT_ONCE, FALSE_REJECT_LIMIT, UNREAD_LIMIT};
+use super::votes::majority;
 use crate::claims::{AtomicFact, FactKind, Finding, invented};
 use crate::draw::Draw;
 use crate::statistics::{Interval, wilson};
 
 pub use sample::sample_facts;
 
-/// What a case tries.
+/// Kind of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatteryKind {
-    /// On the subject, at length, and without the value.
+    /// About the subject, at length, without the value.
     Vague,
-    /// A wrong value of the right shape, which the repository has elsewhere.
+    /// A wrong value of the right shape, which the repository contains elsewhere.
     SpecificButWrong,
-    /// A wrong value of the right shape that was made up.
+    /// An invented wrong value of the right shape.
     Invented,
-    /// The right value, said of something else: used where it is defined.
+    /// The right value in a wrong relation: used instead of defined.
     WrongRelation,
     /// Says that it does not know.
     HonestUnknown,
     Empty,
-    /// Tells the judge what to find.
+    /// Instructs the judge what to find.
     PromptInjecting,
     /// Right and wrong value at once.
     Hedging,
@@ -45,7 +45,7 @@ pub enum BatteryKind {
 }
 
 impl BatteryKind {
-    /// The ways in which one line can speak of a fact among others.
+    /// The kinds in which one line can treat a fact among others.
     const OF_LINES: [Self; 9] = [
         Self::Vague,
         Self::RightVerbatim,
@@ -58,7 +58,7 @@ impl BatteryKind {
         Self::Hedging,
     ];
 
-    /// Whether what such a case says of its fact is right.
+    /// Returns whether the text of such a case is right about its fact.
     fn is_right(self) -> bool {
         match self {
             Self::RightParaphrased | Self::RightVerbatim => true,
@@ -74,27 +74,27 @@ impl BatteryKind {
     }
 }
 
-/// One text, and what is to be found in it: a request to a judge.
+/// One text and its expected findings: a request to a judge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatteryText {
     pub text: String,
-    /// One per fact, at most [`FACTS_AT_ONCE`].
+    /// One case per fact, at most [`FACTS_AT_ONCE`].
     pub cases: Vec<BatteryCase>,
 }
 
 impl BatteryText {
-    /// The facts that the judge is asked for, in the order of the cases.
+    /// Returns the facts that the judge is asked about, in the order of the cases.
     pub fn facts(&self) -> Vec<AtomicFact> {
         self.cases.iter().map(|case| case.fact.clone()).collect()
     }
 }
 
-/// One fact, and whether the text says it rightly.
+/// One fact, and whether the text states it correctly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatteryCase {
     pub kind: BatteryKind,
     pub fact: AtomicFact,
-    /// What `value_right` has to be.
+    /// The expected `value_right`.
     pub right: bool,
 }
 
@@ -103,7 +103,7 @@ pub struct BatteryCase {
 pub struct Rate {
     pub hits: u32,
     pub of: u32,
-    /// None where there were no cases.
+    /// `None` without cases.
     pub share: Option<f64>,
     pub interval: Option<Interval>,
 }
@@ -119,31 +119,30 @@ impl Rate {
     }
 }
 
-/// How a judge did.
+/// Result of a judge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatteryResult {
     /// Wrong texts that it accepts.
     pub false_accept: Rate,
     /// Right texts that it rejects.
     pub false_reject: Rate,
-    /// Cases without a readable verdict. They are in neither rate.
+    /// Cases without a readable verdict. They count in neither rate.
     pub unread: Rate,
-    /// Kind → cases that were judged wrongly.
+    /// Cases that were judged wrongly, by kind.
     pub by_kind: BTreeMap<BatteryKind, Rate>,
 }
 
-/// Whether a judge's figures may rank agents.
+/// Whether the figures of a judge may rank agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
     pub may_rank: bool,
-    /// Why not, for people.
+    /// The reason for a refusal, for people.
     pub why: Option<String>,
 }
 
-/// The texts of a battery: every kind for every fact, the wording drawn by `seed`.
+/// Returns the texts of a battery: every kind for every fact, with a wording drawn by `seed`.
 ///
-/// Texts that speak of nothing are asked for all facts of a request at once; all others mix the
-/// kinds.
+/// Texts without any fact are asked about all facts of a request at once. All others mix the kinds.
 pub fn battery(facts: &[AtomicFact], seed: u64) -> Vec<BatteryText> {
     let mut draw = Draw::new(seed, "battery");
     let mut texts = Vec::new();
@@ -190,7 +189,7 @@ fn case(kind: BatteryKind, fact: &AtomicFact) -> BatteryCase {
     }
 }
 
-/// What a battery is, as SHA-256: the same for the same texts and the same facts.
+/// Returns the version of a battery as SHA-256: the same for the same texts and facts.
 pub fn battery_version(texts: &[BatteryText]) -> String {
     let mut hash = Sha256::new();
     for text in texts {
@@ -208,7 +207,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The ways to say such a thing of a fact, each in one line; none where the fact has no such.
+/// Returns the wordings of a kind for a fact, each in one line. Empty if the fact has none.
 fn wordings(kind: BatteryKind, fact: &AtomicFact, draw: &mut Draw) -> Vec<String> {
     let Some(value) = fact.values.first() else {
         return Vec::new();
@@ -259,7 +258,7 @@ fn wordings(kind: BatteryKind, fact: &AtomicFact, draw: &mut Draw) -> Vec<String
             ],
             FactKind::Returns => vec![format!("`{subject}` takes one argument, a `{value}`.")],
             FactKind::Test => vec![format!("`{subject}` calls `{value}`.")],
-            // What a value or a status is said of cannot be mistaken in this way.
+            // A status or a value cannot be stated in a wrong relation.
             FactKind::Status | FactKind::Value | FactKind::Agreed => Vec::new(),
         },
         BatteryKind::HonestUnknown => vec![
@@ -297,7 +296,7 @@ fn wordings(kind: BatteryKind, fact: &AtomicFact, draw: &mut Draw) -> Vec<String
     }
 }
 
-/// What a jury finds of a battery: per case what most of its members find.
+/// Returns the findings of a jury for a battery: the majority of its members for each case.
 pub fn jury_findings(members: &[&[Option<Finding>]]) -> Vec<Option<Finding>> {
     let cases = members.iter().map(|findings| findings.len()).max();
     (0..cases.unwrap_or_default())
@@ -311,7 +310,7 @@ pub fn jury_findings(members: &[&[Option<Finding>]]) -> Vec<Option<Finding>> {
         .collect()
 }
 
-/// Adds up what a judge found, one finding per case, in the order of the texts and their cases.
+/// Summarises the findings of a judge, one per case, in the order of the texts and their cases.
 pub fn run_result(texts: &[BatteryText], findings: &[Option<Finding>]) -> BatteryResult {
     let cases: Vec<&BatteryCase> = texts.iter().flat_map(|text| &text.cases).collect();
     let (mut accepted, mut wrong, mut rejected, mut right, mut unread) = (0, 0, 0, 0, 0);
@@ -344,8 +343,8 @@ pub fn run_result(texts: &[BatteryText], findings: &[Option<Finding>]) -> Batter
     }
 }
 
-/// Whether a judge with this result may rank agents. `limit` is on the false accepts; what it rejects
-/// and what cannot be read have limits of their own.
+/// Returns whether a judge with this result may rank agents. `limit` applies to false accepts.
+/// False rejects and unreadable verdicts have their own limits.
 pub fn gate(result: &BatteryResult, limit: f64) -> Gate {
     let over = |rate: &Rate, limit: f64, what: &str| match rate.share {
         None => Some(format!("no case of the battery tells {what}")),

@@ -1,9 +1,9 @@
-//! Families of models: a juror may not judge an agent of its own.
+//! Families of models: a juror may not judge an agent of its own family.
 
 use serde::{Deserialize, Serialize};
 
-/// Signs of a family in a model's name. A sign that is short, or a part of other words, counts only
-/// as a whole part of the name (`o3`, `o3-mini`; not `foo3`).
+/// Signs of a family in the name of a model. A sign that is short or a part of other words counts
+/// only as a whole part of the name (`o3`, `o3-mini`, not `foo3`).
 const FAMILIES: [(&str, &str); 40] = [
     ("claude", "claude"),
     ("opus", "claude"),
@@ -47,8 +47,8 @@ const FAMILIES: [(&str, &str); 40] = [
     ("control", "control"),
 ];
 
-/// The family of a model, or of an agent that is named after one, by its name; none where it is not
-/// known.
+/// Returns the family of a model, or of an agent that is named after one. Returns `None` if it is
+/// unknown.
 pub fn family(model: &str) -> Option<&'static str> {
     let name = bare(model);
     let parts: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
@@ -67,54 +67,55 @@ pub fn family(model: &str) -> Option<&'static str> {
         .map(|(_, family)| *family)
 }
 
-/// A model's name without who serves it and without a variant (`z-ai/glm-4.6:free`), in small letters.
+/// Returns the name of a model without its provider and variant (`z-ai/glm-4.6:free`), in lower
+/// case.
 fn bare(model: &str) -> String {
     let model = model.to_lowercase();
     let model = model.rsplit('/').next().unwrap_or_default();
     model.split(':').next().unwrap_or_default().to_owned()
 }
 
-/// Whether two names are of the same model.
+/// Returns whether two names refer to the same model.
 pub fn same_model(a: &str, b: &str) -> bool {
     bare(a) == bare(b)
 }
 
-/// A juror, for the question whom it may judge.
+/// A juror, with the properties that decide which agents it may judge.
 #[derive(Clone, Copy, Debug)]
 pub struct Juror<'a> {
     pub model: &'a str,
-    /// As it was set, or by its name; none where neither tells.
+    /// The configured family, or the family by its name. `None` if neither is known.
     pub family: Option<&'a str>,
 }
 
-/// Why a juror does not judge an agent.
+/// Reason for which a juror does not judge an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LeftOut {
-    /// It is the agent's own model.
+pub enum Exclusion {
+    /// The juror is the agent's own model.
     SameModel,
-    /// It is of the family of the agent's model, or of the agent's maker.
+    /// The juror is of the family of the agent's model or of the agent's maker.
     SameFamily,
-    /// The families of both are not known: they may be one.
+    /// Both families are unknown, so they may be the same.
     FamiliesUnknown,
 }
 
-/// Whether a juror is kept from judging an agent, and why.
+/// Returns the reason for which a juror may not judge an agent, if any.
 ///
-/// What is compared is the model that the agent asks; and, where its name tells no family, what the
-/// agent itself is named after. A juror of unknown family judges agents of known family only: two
-/// unknown ones may be the same.
-pub fn left_out(juror: Juror<'_>, agent: &str, model: Option<&str>) -> Option<LeftOut> {
+/// The model that the agent uses is compared. If its name has no known family, the family that the
+/// agent itself is named after is compared. A juror of an unknown family judges only agents of a
+/// known family: two unknown families may be the same.
+pub fn exclusion(juror: Juror<'_>, agent: &str, model: Option<&str>) -> Option<Exclusion> {
     if model.is_some_and(|model| same_model(model, juror.model)) {
-        return Some(LeftOut::SameModel);
+        return Some(Exclusion::SameModel);
     }
     let of_model = model.and_then(family);
-    // The model is foreign to the agent's maker where its own name tells a family.
+    // If the name of the model has a family, the maker of the agent does not count.
     let of_agent = of_model.or_else(|| family(agent));
     let unknown = of_agent.is_none() || of_model.is_none() && model.is_some();
     match juror.family {
-        Some(own) if of_agent == Some(own) => Some(LeftOut::SameFamily),
-        None if unknown => Some(LeftOut::FamiliesUnknown),
+        Some(own) if of_agent == Some(own) => Some(Exclusion::SameFamily),
+        None if unknown => Some(Exclusion::FamiliesUnknown),
         Some(_) | None => None,
     }
 }

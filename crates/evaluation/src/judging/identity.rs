@@ -1,15 +1,16 @@
-//! A text without who wrote it: a judge is not to know whom it judges.
+//! Removes the identity of the author from a text: a judge must not know which agent it judges.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// What stands for a name that was taken out.
-const NOBODY: &str = "the agent";
+/// Replacement for a removed name.
+const REPLACEMENT: &str = "the agent";
 
-/// Agent, or a part of a model's name; what people and the program itself call it; who makes it.
-const KNOWN: [(&str, &[&str]); 8] = [
+/// For an agent, or a part of a model's name: its names among people and in the program itself, and
+/// its maker.
+const AGENT_NAMES: [(&str, &[&str]); 8] = [
     ("claude", &["Claude Code", "Claude", "Anthropic"]),
     (
         "gemini",
@@ -23,7 +24,7 @@ const KNOWN: [(&str, &[&str]); 8] = [
     ("glm", &["GLM", "Zhipu AI", "Z.ai"]),
 ];
 
-/// Names of these families that are words of other things too, and so count only as they are written.
+/// Names of these families that are also other words, and so count only in this spelling.
 const AS_WRITTEN: [&str; 2] = ["Google", "GPT"];
 
 static INTRODUCTION: LazyLock<Regex> = LazyLock::new(|| {
@@ -32,7 +33,7 @@ static INTRODUCTION: LazyLock<Regex> = LazyLock::new(|| {
     )
     .expect("the pattern is valid")
 });
-/// A sentence that says who wrote the text.
+/// A sentence that names the author of the text.
 static SIGNATURE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?im)(^|[.!?]\s+)[ \t>*_#—–-]*(?:(?:i am|i'm|i’m|this is|my name is|hello, i am|hi, i'm)\s+(?:an? |the )?(?:the agent\b|AI\b|large language model\b|language model\b|coding (?:agent|assistant)\b)|(?:written|answered|generated|reviewed|signed)(?:,|:)?\s+(?:by|with)\s+(?:the agent|an AI)\b|(?:the agent here)\b|co-authored-by:)[^.!?\n`]*(?:[.!?]|$)",
@@ -42,8 +43,8 @@ static SIGNATURE: LazyLock<Regex> = LazyLock::new(|| {
 static FENCED: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?s)```.*?```|`[^`\n]*`").expect("the pattern is valid"));
 
-/// What an agent may be called in a text: its own name, that of its program and its maker, and the
-/// model that it asks.
+/// Returns the names that a text may use for an agent: its own name, those of its program and its
+/// maker, and the model that it uses.
 pub fn aliases(agent: &str, program: Option<&str>, model: Option<&str>) -> Vec<String> {
     let short = agent.split(':').next().unwrap_or(agent);
     let mut aliases: Vec<String> = [Some(short), program, model]
@@ -54,23 +55,23 @@ pub fn aliases(agent: &str, program: Option<&str>, model: Option<&str>) -> Vec<S
     if let Some((_, name)) = model.and_then(|model| model.rsplit_once('/')) {
         aliases.push(name.to_owned());
     }
-    for (sign, names) in KNOWN {
+    for (sign, names) in AGENT_NAMES {
         let of = |name: &str| name.to_lowercase().contains(sign);
         if of(short) || model.is_some_and(of) {
             aliases.extend(names.iter().map(|&name| name.to_owned()));
         }
     }
     aliases.retain(|name| name.len() > 2);
-    // The longer first: "Claude Code" and not "the agent Code".
+    // Longer names first: "Claude Code", not "the agent Code".
     aliases.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
     aliases.dedup();
     aliases
 }
 
-/// A text without the names of its author, and without sentences that say who wrote it.
+/// Returns a text without the names of its author and without sentences that name the author.
 ///
-/// What stands in backticks, and words that are a part of a path or a longer name
-/// (`src/gemini/client.py`, `gemini-client`), are facts and stay.
+/// Texts in backticks, and words that are part of a path or a longer name (`src/gemini/client.py`,
+/// `gemini-client`), are facts and stay.
 pub fn strip_identity(text: &str, names: &[String]) -> String {
     let mut stripped = text.to_owned();
     for name in names.iter().filter(|name| name.len() > 2) {
@@ -97,7 +98,7 @@ pub fn strip_identity(text: &str, names: &[String]) -> String {
                 continue;
             }
             rest.push_str(&stripped[done..range.start]);
-            rest.push_str(NOBODY);
+            rest.push_str(REPLACEMENT);
             done = range.end;
         }
         rest.push_str(&stripped[done..]);
@@ -107,7 +108,7 @@ pub fn strip_identity(text: &str, names: &[String]) -> String {
     INTRODUCTION.replace_all(&stripped, "").into_owned()
 }
 
-/// Whether nothing of a path or of a longer name stands beside it.
+/// Returns whether no part of a path or of a longer name is adjacent.
 fn is_whole(text: &str, range: &Range<usize>) -> bool {
     let before = text[..range.start].chars().next_back();
     let mut after = text[range.end..].chars();

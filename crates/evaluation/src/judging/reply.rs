@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::claims::{AtomicFact, Finding};
 
-/// The JSON Schema of a reply: one finding per fact, in the subset of JSON Schema that the providers'
-/// structured output share.
+/// Returns the JSON Schema of a reply: one finding per fact, in the subset of JSON Schema that the
+/// structured outputs of all providers support.
 pub fn reply_schema() -> Value {
     json!({
         "type": "object",
@@ -46,12 +46,11 @@ struct Line {
     abstained: bool,
 }
 
-/// The findings of a reply, one per fact in the order of `facts`.
+/// Returns the findings of a reply, one per fact in the order of `facts`.
 ///
-/// Read is a JSON object of the schema's form, alone or inside one fenced block of code; nothing else
-/// is looked for. A fact that the reply names twice with different findings, or not at all, has none;
-/// findings for other ids are ignored. `value_right` without `claimed` contradicts itself and is no
-/// finding.
+/// Only a JSON object of the schema's form is read, alone or in one fenced code block. A fact that
+/// the reply names twice with different findings, or not at all, has no finding. Findings for other
+/// ids are ignored. `value_right` without `claimed` is a contradiction and not a finding.
 pub fn read_reply(reply: &str, facts: &[AtomicFact]) -> Vec<Option<Finding>> {
     let Ok(reply) = serde_json::from_str::<Reply>(unfenced(reply)) else {
         return vec![None; facts.len()];

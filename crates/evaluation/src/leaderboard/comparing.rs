@@ -1,27 +1,30 @@
-//! Ranked agents held against each other: rank intervals, and every two of them by their sessions.
+//! Compares ranked agents: rank intervals, and all pairs by their sessions.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Estimate, Row, RunResult};
+use super::estimate::Estimate;
+use super::row::Row;
+use super::run_result::RunResult;
 use crate::statistics::{Figure, Unit, compared, rank_intervals};
 
-/// Two agents by the overall scores of the sessions that both have.
+/// Two agents, compared by the overall scores of their common sessions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Comparison {
     pub a: String,
     pub b: String,
-    /// Sessions that both have.
+    /// Number of common sessions.
     pub sessions: usize,
-    /// What is resampled, and how many of it there are.
+    /// The resampled unit, and the number of clusters.
     pub unit: Unit,
     pub clusters: usize,
     /// The overall score of `a` minus that of `b`.
     pub difference: Estimate,
     /// The interval covers 0, or there is none.
     pub tie: bool,
-    /// The smallest difference that so many clusters could have shown (two-sided 5 %, power 80 %).
+    /// The smallest difference that this number of clusters could have shown (two-sided 5 %, power
+    /// 80 %).
     pub smallest_detectable: Option<f64>,
 }
 
@@ -37,7 +40,7 @@ fn figures(runs: &[&RunResult]) -> Vec<Figure> {
         .collect()
 }
 
-/// Gives rank intervals, by overall score, to agents with more than one run.
+/// Sets rank intervals, by overall score, for agents with more than one run.
 pub(super) fn rank(rows: &mut [Row], runs: &[Vec<&RunResult>], seed: u64) {
     let figures: Vec<Vec<Figure>> = runs.iter().map(|own| figures(own)).collect();
     let found = rank_intervals(&figures, seed);
@@ -46,7 +49,7 @@ pub(super) fn rank(rows: &mut [Row], runs: &[Vec<&RunResult>], seed: u64) {
     }
 }
 
-/// Every two agents, in the order of the board.
+/// Returns the comparisons of all pairs of agents, in the order of the leaderboard.
 pub(super) fn compare(rows: &[Row], runs: &[Vec<&RunResult>], seed: u64) -> Vec<Comparison> {
     let agents: Vec<(&str, Vec<Figure>)> = rows
         .iter()

@@ -1,27 +1,27 @@
-//! Whose verdict on free recall stands on a board.
+//! Decides which judge's verdict on free recall is on a leaderboard.
 
 use serde::Deserialize;
 
 use crate::grading::GRADER;
 
-/// What must be known of a judge.
+/// Properties of a judge.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Judge {
     pub name: String,
-    /// None for the deterministic judge.
+    /// `None` for the deterministic judge.
     pub model: Option<String>,
-    /// Whether its figures on the adversarial battery let it rank agents.
+    /// Whether its figures on the adversarial battery allow it to rank agents.
     pub may_rank: bool,
-    /// SHA-256 of the templates that it is asked with.
+    /// SHA-256 of its prompt templates.
     #[serde(default)]
     pub prompt_version: Option<String>,
 }
 
-/// The name, in what is compared of runs, of who judged their free recall.
+/// Name of the manifest entry for the judge of free recall.
 pub const RECALL_JUDGE: &str = "free_recall_judge";
 
-/// The judge whose recall is on the board, with what makes it another one: its models and prompts. Of a
-/// jury those of all jurors that may rank.
+/// Returns the identity of the judge whose recall is on the leaderboard: its models and prompts.
+/// For a jury, those of all jurors that may rank.
 pub fn ranking_identity(judges: &[Judge]) -> Option<String> {
     let ranking = ranking_judge(judges.iter().cloned())?;
     let mut of: Vec<String> = judges
@@ -45,14 +45,14 @@ pub fn ranking_identity(judges: &[Judge]) -> Option<String> {
     })
 }
 
-/// The verdicts of several models together.
+/// Name of the joint verdicts of several models.
 pub const JURY: &str = "jury";
 
-/// The judge whose recall is on the board: the jury where models judge, and the deterministic judge
-/// where none does. None where the jury may not rank.
+/// Returns the judge whose recall is on the leaderboard: the jury if models judge, otherwise the
+/// deterministic judge. Returns `None` if the jury may not rank.
 ///
-/// A jury is of one juror or more, so that an agent of whose family one of two jurors is has figures
-/// of the other. Judgings before there were juries of one are ranked by their one member.
+/// A jury has one juror or more, so that an agent of the same family as one of two jurors has
+/// figures of the other. Older judgings without juries of one are ranked by their only member.
 pub fn ranking_judge(judges: impl IntoIterator<Item = Judge>) -> Option<String> {
     let judges: Vec<Judge> = judges.into_iter().collect();
     if let Some(jury) = judges.iter().find(|judge| judge.name == JURY) {
@@ -78,7 +78,7 @@ mod tests {
     use super::{Judge, ranking_identity, ranking_judge};
 
     #[test]
-    fn only_who_may_rank_is_heard() {
+    fn only_judges_that_may_rank_count() {
         let judge = |name: &str, model: bool, may_rank| Judge {
             name: name.to_owned(),
             model: model.then(|| name.to_owned()),

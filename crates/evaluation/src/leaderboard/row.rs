@@ -1,17 +1,69 @@
-//! One agent: what its measurements say, and what became of its other runs.
+//! One agent: the figures of its measurements, and the outcome of its other runs.
 
 use std::collections::BTreeMap;
 
 use domain::vocabulary::Dimension;
 
-use super::{AGENT, Estimate, Outcome, Row, RunResult, differs, is_measured, within};
-use crate::scoring::{RunScore, passes};
-use crate::statistics::{Unit, by_unit, design_effect, mean, wilson};
+use serde::{Deserialize, Serialize};
 
-/// The largest retention there is.
+use super::estimate::{Estimate, within};
+use super::manifest::differs;
+use super::run_result::{AGENT, Outcome, RunResult, is_measured};
+use crate::scoring::{RunScore, passes};
+use crate::statistics::{DesignEffect, RankInterval, Unit, by_unit, design_effect, mean, wilson};
+
+/// The maximum retention.
 const MOST_RETENTION: f64 = 1.25;
 
-/// The line of an agent, without its rank.
+/// One line of the leaderboard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Rank from 1. Agents with equal scores share a rank. `None` for an agent that is not ranked.
+    pub rank: Option<usize>,
+    /// Reason for which it is not ranked.
+    pub why_unranked: Option<String>,
+    pub agent: String,
+    /// Number of measurements.
+    pub trials: usize,
+    /// Measurements and failures that the agent caused. Other runs are not attempts of the agent.
+    pub attempts: usize,
+    /// Failures that the agent caused, as a share of its attempts, with Wilson's interval.
+    pub failure_rate: Estimate,
+    /// Number of pull requests of the measurements.
+    pub pull_requests: usize,
+    /// The resampled unit of the intervals.
+    pub unit: Unit,
+    /// Loss of information because sessions share their pull requests. `None` for one pull request.
+    pub design_effect: Option<DesignEffect>,
+    pub overall_score: Option<f64>,
+    /// The overall score with its interval.
+    pub score: Estimate,
+    /// Ranks that the data do not exclude. `None` for a single trial.
+    pub ranks: Option<RankInterval>,
+    /// Mean post-break score per dimension.
+    pub scores: BTreeMap<Dimension, Option<f64>>,
+    /// Requested dimensions without a probe in any run. They count neither in the overall score nor
+    /// among the dimensions to pass.
+    pub dimensions_without_probes: Vec<Dimension>,
+    pub retention: Estimate,
+    /// P(right after | right before) over all probes of all runs.
+    pub item_retention: Estimate,
+    /// Recall of free recall, over the runs whose judge may rank.
+    pub recall: Estimate,
+    /// Runs that failed without a measurement, by cause. Only the cause [`AGENT`] is the agent's
+    /// fault.
+    pub failures: BTreeMap<String, usize>,
+    /// Finished runs that are not measurements, by reason. They are neither attempts nor scores.
+    /// The measurements are a selection, and this shows what was excluded.
+    pub void: BTreeMap<String, usize>,
+    /// Manifest entries that differ between the averaged runs.
+    pub differs: Vec<String>,
+    pub passed: bool,
+    /// Mean wall time of the measurements.
+    pub duration_ms: Option<u64>,
+}
+
+/// Returns the row of an agent, without its rank.
 pub(super) fn row(agent: &str, runs: &[&RunResult], pass_mark: f64, seed: u64) -> Row {
     let counted: Vec<&RunResult> = runs
         .iter()
@@ -68,7 +120,7 @@ pub(super) fn row(agent: &str, runs: &[&RunResult], pass_mark: f64, seed: u64) -
     }
 }
 
-/// The mean of what each run has, resampled by what stands and falls together.
+/// Returns the mean of a figure of each run, with the resampled interval.
 fn estimated(
     runs: &[&RunResult],
     seed: u64,
@@ -82,8 +134,8 @@ fn estimated(
     within(&clusters, seed, most)
 }
 
-/// The mean of one share of what was known per session (its pull request, its shares), with its
-/// interval. As a retention it ends at 1.25.
+/// Returns the mean of a share of the known probes per session, with its interval. A session is a
+/// pull request with its shares. As a retention, the maximum is 1.25.
 pub fn retention_estimate<'a>(
     sessions: impl IntoIterator<Item = (&'a str, Vec<f64>)>,
     seed: u64,
@@ -92,7 +144,7 @@ pub fn retention_estimate<'a>(
     within(&clusters, seed, MOST_RETENTION)
 }
 
-/// More failures than measurements: the rest is a selection of what went well.
+/// With more failures than measurements, the rest is a selection of successes.
 fn why_unranked(
     measured: usize,
     failed: usize,
@@ -109,8 +161,8 @@ fn why_unranked(
         .iter()
         .map(|(cause, count)| format!("{count} failed ({cause})"));
     let void = void.iter().map(|(why, count)| format!("{count}: {why}"));
-    let told: Vec<String> = failures.chain(void).collect();
-    Some(format!("no run is a measurement ({})", told.join("; ")))
+    let reasons: Vec<String> = failures.chain(void).collect();
+    Some(format!("no run is a measurement ({})", reasons.join("; ")))
 }
 
 fn failure_rate(failed: usize, attempts: usize) -> Estimate {
@@ -132,7 +184,7 @@ fn pull_requests(runs: &[&RunResult]) -> usize {
     names.len()
 }
 
-/// The mean per dimension, and the dimensions that no run has a probe of.
+/// Returns the mean per dimension, and the dimensions without a probe in any run.
 fn scores(runs: &[&RunResult]) -> (BTreeMap<Dimension, Option<f64>>, Vec<Dimension>) {
     let mut posts: BTreeMap<Dimension, (usize, Vec<f64>)> = BTreeMap::new();
     for run in runs {
@@ -149,7 +201,7 @@ fn scores(runs: &[&RunResult]) -> (BTreeMap<Dimension, Option<f64>>, Vec<Dimensi
     (scores.collect(), without)
 }
 
-/// The mean retention of a run's dimensions; none where no dimension has one.
+/// Returns the mean retention of the dimensions of a run. Returns `None` if no dimension has one.
 pub fn run_retention(score: &RunScore) -> Option<f64> {
     let defined: Vec<f64> = score
         .dimensions
@@ -159,7 +211,8 @@ pub fn run_retention(score: &RunScore) -> Option<f64> {
     mean(&defined)
 }
 
-/// Per probe that was right before the break: 1 where it is right after it, else 0.
+/// Returns a value for each probe that was right before the break: 1 if it is right afterwards,
+/// else 0.
 fn items(score: &RunScore) -> Vec<f64> {
     let mut items = Vec::new();
     for dimension in score.dimensions.values() {

@@ -1,4 +1,4 @@
-//! A probe in the making, and the reasons for which one is not used.
+//! A draft of a probe, and the reasons to drop it.
 
 use domain::vocabulary::Verdict;
 
@@ -8,23 +8,23 @@ use crate::grading::grade;
 use crate::probe::{Combine, Grader, Key, Part, ProbeKind, Version};
 use crate::probes::likeness::{is_about_places, sounds_like, stands_out};
 
-/// Answers longer than this are no fair question.
+/// Maximum length of an answer. Longer answers are not a fair question.
 const LONGEST_ANSWER: usize = 160;
 
-/// Fewer wrong answers than this make guessing too easy.
+/// Minimum number of wrong answers. With fewer, guessing is too easy.
 pub(super) const FEWEST_DISTRACTORS: usize = 2;
 
-/// A probe without its label, or the reason why a fact gives none.
+/// A probe without its label, or the reason why a fact has none.
 pub(super) type Candidate = Result<Draft, &'static str>;
 
 /// A probe without its label.
 pub(super) struct Draft {
     pub(super) kind: ProbeKind,
-    /// What it is about: of two drafts of a kind with the same subject only one is used.
+    /// The subject. Of two drafts of a kind with the same subject only one is used.
     pub(super) subject: String,
-    /// The question without the choices or the items to be ordered.
+    /// The question without choices or items to order.
     pub(super) stem: String,
-    /// The choices, or the items to be ordered, each as a line.
+    /// The choices, or the items to order, each as a line.
     pub(super) listing: Vec<String>,
     pub(super) grader: Grader,
     pub(super) distractors: Vec<String>,
@@ -33,13 +33,13 @@ pub(super) struct Draft {
     pub(super) lessons: Vec<Lesson>,
 }
 
-/// Something that must be said in the deep dive.
+/// A statement that must be made in the deep dive.
 pub(super) struct Lesson {
     pub(super) when: When,
     pub(super) text: String,
 }
 
-/// The teaching turns, in order. What stands in `First` is corrected in `Correction`.
+/// The teaching turns, in order. Statements of `First` are corrected in `Correction`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     First,
@@ -60,7 +60,7 @@ impl When {
 }
 
 impl Draft {
-    /// The whole question.
+    /// Returns the whole question.
     pub(super) fn question(&self) -> String {
         if self.listing.is_empty() {
             return self.stem.clone();
@@ -68,12 +68,12 @@ impl Draft {
         format!("{}\n\n{}", self.stem, self.listing.join("\n"))
     }
 
-    /// The right answer, as somebody says it who holds all evidence; empty where there is none.
+    /// Returns the right answer of a reader that holds all evidence. Empty if there is none.
     pub(super) fn right(&self) -> String {
         self.key.answer(|_| true).unwrap_or_default()
     }
 
-    /// The strings that prove the answer, over all versions.
+    /// Returns the texts that prove the answer, over all versions.
     pub(super) fn evidence(&self) -> impl Iterator<Item = &str> {
         self.key
             .versions
@@ -82,8 +82,8 @@ impl Draft {
             .flat_map(|part| part.evidence.iter().map(String::as_str))
     }
 
-    /// Takes out distractors that would be right, or that are there twice; then tells why the
-    /// draft cannot be used, if so.
+    /// Removes distractors that would be right or are repeated. Then returns the reason for which
+    /// the draft cannot be used, if any.
     pub(super) fn examine(&mut self) -> Option<&'static str> {
         let mut seen = Vec::new();
         self.distractors.retain(|distractor| {
@@ -149,7 +149,8 @@ impl Draft {
         None
     }
 
-    /// Whether a choice can be taken for another: `Makefile` and `makefile`, or a file called `B`.
+    /// Returns whether a choice can be mistaken for another: `Makefile` and `makefile`, or a file
+    /// named `B`.
     fn choices_clash(&self) -> bool {
         let Grader::Choice { choices, right } = &self.grader else {
             return false;
@@ -157,7 +158,7 @@ impl Draft {
         let says = |answer: &str| {
             grade(&self.grader, &format!("ANSWER: {answer}")).verdict == Verdict::Right
         };
-        // A choice that would not count as wrong was taken out of the distractors.
+        // A choice that would not count as wrong was removed from the distractors.
         let lost = self.distractors.len() + 1 != choices.len();
         lost || ('A'..='Z')
             .zip(choices)
@@ -168,13 +169,13 @@ impl Draft {
             })
     }
 
-    /// Every spelling of the right answer that must not stand in the stem.
+    /// Returns every spelling of the right answer that must not be in the stem.
     fn answers(&self) -> Vec<&str> {
         let texts: &[String] = match &self.grader {
             Grader::Exact { accept } => accept,
             Grader::Set { items } => items,
             Grader::Choice { choices, right } => choices.get(*right..=*right).unwrap_or_default(),
-            // Its steps are listed on purpose; the answer is their order.
+            // Its steps are listed on purpose. The answer is their order.
             Grader::Sequence { .. } => &[],
             Grader::Current { current, .. } => current.as_deref().unwrap_or_default(),
         };
@@ -182,7 +183,7 @@ impl Draft {
     }
 }
 
-/// The key of one value.
+/// Returns a key of one value.
 pub(super) fn single(value: impl Into<String>, evidence: Vec<String>) -> Key {
     Key {
         combine: Combine::Single,
@@ -190,7 +191,7 @@ pub(super) fn single(value: impl Into<String>, evidence: Vec<String>) -> Key {
     }
 }
 
-/// A version of one value.
+/// Returns a version of one value.
 pub(super) fn version(value: impl Into<String>, evidence: Vec<String>) -> Version {
     let value = value.into();
     Version {
@@ -198,7 +199,7 @@ pub(super) fn version(value: impl Into<String>, evidence: Vec<String>) -> Versio
     }
 }
 
-/// A key of several values.
+/// Returns a key of several values.
 pub(super) fn several(combine: Combine, parts: Vec<Part>) -> Key {
     Key {
         combine,
@@ -206,7 +207,7 @@ pub(super) fn several(combine: Combine, parts: Vec<Part>) -> Key {
     }
 }
 
-/// Makes a draft a choice between its right answer and wrong ones, in a drawn order.
+/// Turns a draft into a choice between its right answer and wrong ones, in a drawn order.
 pub(super) fn offer(draft: &mut Draft, draw: &mut Draw, right: &str, wrong: Vec<String>) {
     let mut choices = wrong.clone();
     choices.push(right.to_owned());
@@ -220,7 +221,7 @@ pub(super) fn offer(draft: &mut Draft, draw: &mut Draw, right: &str, wrong: Vec<
     draft.grader = Grader::Choice { choices, right };
 }
 
-/// The choices as lines: `A) …`.
+/// Returns the choices as lines: `A) …`.
 fn lettered(choices: &[String]) -> Vec<String> {
     (b'A'..=b'Z')
         .zip(choices)
@@ -228,7 +229,7 @@ fn lettered(choices: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Whether a text says a value as a whole word or path, without regard to case.
+/// Returns whether a text contains a value as a whole word or path, ignoring case.
 pub(super) fn mentions(text: &str, value: &str) -> bool {
     let text = text.to_lowercase();
     let value = value.trim().to_lowercase();

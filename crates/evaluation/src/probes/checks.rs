@@ -1,11 +1,10 @@
-//! What every probe has to pass before it is used, whether it was just generated or comes from a
-//! question bank: its answer is proved again at the recorded commit, and nothing else that an agent
-//! is told gives it away.
+//! Checks that every probe must pass, generated or from a question bank: its answer is proved again
+//! at the recorded commit, and nothing else that an agent reads reveals it.
 //!
-//! Two things are proved apart from each other. The answer is come to again from a fact sheet that is
-//! made anew; for what was just generated that finds mistakes of the generators, not of the reading.
-//! The lines of the source are looked up, by number, in the text of the file: git's at the recorded
-//! commit, which is what [`domain::pull_request::ChangedFile::head_text`] holds.
+//! Two things are proved separately. The answer is derived again from a new fact sheet. For
+//! generated probes this finds mistakes of the generators, not of the fact extraction. The lines of
+//! the source are looked up by number in the text of the file: the text of git at the recorded
+//! commit, in [`domain::pull_request::ChangedFile::head_text`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,24 +14,24 @@ use crate::facts::{Evidence, FactSheet, fact_sheet};
 use crate::grading::grade;
 use crate::probe::{Combine, Grader, Probe, ProbeKind, ProbeSet};
 use crate::probes::candidate::FEWEST_DISTRACTORS;
-use crate::probes::dimension_of;
+use crate::probes::kinds::dimension_of;
 use crate::probes::leaks::{Leak, Questions, stem, subjects};
 use crate::probes::likeness::folded;
 use crate::probes::rederiving::follows;
 use domain::pull_request::{Change, ChangedFile, Line, PullRequest};
 
-/// Questions with more of their words in common than this ask the same.
+/// Questions with a larger share of common words ask the same.
 const NEARLY_THE_SAME: f64 = 0.9;
 
-/// The set without the probes that fail, each counted in the report with its reason; and without the
-/// teaching that is for them alone.
+/// Returns the set without the probes that fail, each counted in the report with its reason, and
+/// without the teaching for these alone.
 pub fn prove(set: ProbeSet, pull_request: &PullRequest) -> ProbeSet {
     let failed = failures(&set, pull_request);
     without(set, &failed)
 }
 
-/// The set without these probes, each counted in the report with its reason; and without the teaching
-/// that is for them alone.
+/// Returns the set without these probes, each counted in the report with its reason, and without
+/// the teaching for these alone.
 pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> ProbeSet {
     let asked: BTreeSet<Dimension> = set.probes.iter().map(|probe| probe.dimension).collect();
     let report = &mut set.report;
@@ -49,16 +48,16 @@ pub fn without(mut set: ProbeSet, failed: &BTreeMap<String, &'static str>) -> Pr
         false
     });
     set.report.made.retain(|_, made| *made > 0);
-    teach_no_more(&mut set, |label| failed.contains_key(label));
+    remove_teaching(&mut set, |label| failed.contains_key(label));
     for dimension in asked {
-        set.tell_why_without(dimension);
+        set.explain_missing(dimension);
     }
     set
 }
 
-/// Leaves out the probes of other dimensions, with the teaching that is for them alone and what the
-/// report says of them: as if they had not been asked for.
-pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet {
+/// Removes the probes of other dimensions, the teaching for these alone, and their part of the
+/// report, as if they had not been requested.
+pub fn only_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet {
     let mut others = BTreeSet::new();
     set.probes.retain(|probe| {
         let is_asked = asked.contains(&probe.dimension);
@@ -67,7 +66,7 @@ pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet
         }
         is_asked
     });
-    teach_no_more(&mut set, |label| others.contains(label));
+    remove_teaching(&mut set, |label| others.contains(label));
     let report = &mut set.report;
     let is_asked = |kind: &ProbeKind| asked.contains(&dimension_of(*kind));
     report.made.retain(|kind, _| is_asked(kind));
@@ -91,8 +90,8 @@ pub fn of_dimensions(mut set: ProbeSet, asked: &BTreeSet<Dimension>) -> ProbeSet
     set
 }
 
-/// Takes away what is taught for these probes alone.
-fn teach_no_more(set: &mut ProbeSet, is_gone: impl Fn(&String) -> bool) {
+/// Removes the teaching for these probes alone.
+fn remove_teaching(set: &mut ProbeSet, is_gone: impl Fn(&String) -> bool) {
     for lesson in &mut set.teaching {
         let meant = lesson.probes.len();
         lesson.probes.retain(|label| !is_gone(label));
@@ -103,23 +102,24 @@ fn teach_no_more(set: &mut ProbeSet, is_gone: impl Fn(&String) -> bool) {
     set.teaching.retain(|lesson| !lesson.text.is_empty());
 }
 
-/// Label → why the probe cannot be used.
+/// Returns the reason for each probe that cannot be used, by label.
 pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, &'static str> {
-    // Read anew: a bank may bring probes that were made from another sheet.
+    // Extracted again: a bank may contain probes that were made from another sheet.
     let sheet = fact_sheet(pull_request);
     let mut failed: BTreeMap<String, &'static str> = BTreeMap::new();
     for probe in &set.probes {
-        if let Some(reason) = disproved(probe, set, &sheet, pull_request) {
+        if let Some(reason) = unproved_reason(probe, set, &sheet, pull_request) {
             failed.insert(probe.label.clone(), reason);
         }
     }
-    let questions = Questions::of(&set.probes);
-    // What one question hides among its choices, another may give away once the first is gone.
+    let questions = Questions::from_probes(&set.probes);
+    // An answer that one question hides among its choices may be revealed by another once the first
+    // is removed.
     loop {
         let before = failed.len();
         for (at, probe) in set.probes.iter().enumerate() {
             if !failed.contains_key(&probe.label)
-                && let Some(reason) = given_away(set, at, pull_request, &questions, &failed)
+                && let Some(reason) = unfair_reason(set, at, pull_request, &questions, &failed)
             {
                 failed.insert(probe.label.clone(), reason);
             }
@@ -130,8 +130,9 @@ pub fn failures(set: &ProbeSet, pull_request: &PullRequest) -> BTreeMap<String, 
     }
 }
 
-/// Why a probe is no question beside the title and those others that have not failed, if so.
-fn given_away(
+/// Returns the reason for which a probe is not fair beside the title and the other remaining
+/// probes, if any.
+fn unfair_reason(
     set: &ProbeSet,
     at: usize,
     pull_request: &PullRequest,
@@ -154,14 +155,14 @@ fn given_away(
     }
 }
 
-/// Why the answer of a probe cannot be proved, if so.
-fn disproved(
+/// Returns the reason for which the answer of a probe cannot be proved, if any.
+fn unproved_reason(
     probe: &Probe,
     set: &ProbeSet,
     sheet: &FactSheet,
     pull_request: &PullRequest,
 ) -> Option<&'static str> {
-    if let Some(reason) = malformed(probe) {
+    if let Some(reason) = malformed_reason(probe) {
         return Some(reason);
     }
     let answer = probe.key.answer(|_| true);
@@ -175,7 +176,7 @@ fn disproved(
         return Some("the facts lead to another answer");
     }
     if let Some(source) = &probe.source
-        && !stands(source, pull_request)
+        && !is_at_source(source, pull_request)
     {
         return Some("its source does not stand at the recorded commit");
     }
@@ -190,7 +191,7 @@ fn disproved(
         .iter()
         .filter(|lesson| lesson.probes.contains(&probe.label));
     let shown = |line: &String| {
-        // What the repository defines is proved by the diff, what is taught by its own lesson.
+        // The diff proves facts of the repository, and its own lesson proves a taught fact.
         if is_about_the_repository(probe.dimension) {
             let mut files = pull_request.files.iter();
             return files.any(|file| file.patch.contains(line.as_str()));
@@ -202,8 +203,8 @@ fn disproved(
     (!evidence.all(shown)).then_some("its evidence is shown to no agent")
 }
 
-/// Why a probe is none, whatever it asks.
-fn malformed(probe: &Probe) -> Option<&'static str> {
+/// Returns the reason for which a probe is malformed, whatever it asks, if any.
+fn malformed_reason(probe: &Probe) -> Option<&'static str> {
     if dimension_of(probe.kind) != probe.dimension {
         return Some("its kind belongs to another dimension");
     }
@@ -232,7 +233,8 @@ fn malformed(probe: &Probe) -> Option<&'static str> {
     (choices.len() <= FEWEST_DISTRACTORS).then_some("too few plausible wrong answers")
 }
 
-/// Whether the answers of a dimension stand in the repository; else only the conversation knows them.
+/// Returns whether the answers of a dimension are in the repository. Otherwise only the
+/// conversation defines them.
 fn is_about_the_repository(dimension: Dimension) -> bool {
     match dimension {
         Dimension::Ar | Dimension::Lru => true,
@@ -240,9 +242,9 @@ fn is_about_the_repository(dimension: Dimension) -> bool {
     }
 }
 
-/// Whether the lines of a source stand where it says: at these numbers in the head commit, or, where
-/// that text is not there, in the diff.
-fn stands(source: &Evidence, pull_request: &PullRequest) -> bool {
+/// Returns whether the lines of a source are at the stated place: at these numbers in the head
+/// commit, or, without that text, in the diff.
+fn is_at_source(source: &Evidence, pull_request: &PullRequest) -> bool {
     let Some(file) = pull_request
         .files
         .iter()
@@ -257,14 +259,14 @@ fn stands(source: &Evidence, pull_request: &PullRequest) -> bool {
     } else {
         return false;
     };
-    // Headers of the diff are told beside lines of the file, and stand in the diff alone.
+    // Headers of the diff are listed beside lines of the file, and are only in the diff.
     source.text.iter().all(|wanted| {
         numbered.iter().any(|line| line.trim() == wanted) || is_header(&file.patch, wanted)
     })
 }
 
-/// The lines of a file from one number to another, both included, in the head commit; those that the
-/// diff shows, where the whole text is not there.
+/// Returns the lines of a file between two numbers, both included, in the head commit. Without the
+/// whole text, returns those that the diff shows.
 fn in_head(file: &ChangedFile, (first, last): (u32, u32)) -> Vec<&str> {
     if let Some(text) = &file.head_text {
         return (1..)
@@ -276,7 +278,7 @@ fn in_head(file: &ChangedFile, (first, last): (u32, u32)) -> Vec<&str> {
     shown(file, Change::Removed, |line| line.new_number, first, last)
 }
 
-/// The same in the base commit, of which only the diff is there.
+/// Does the same for the base commit, of which only the diff is available.
 fn in_base(file: &ChangedFile, (first, last): (u32, u32)) -> Vec<&str> {
     shown(file, Change::Added, |line| line.old_number, first, last)
 }
@@ -296,7 +298,8 @@ fn shown(
         .collect()
 }
 
-/// Whether a line of a file's section is a header: all before its first hunk, and those of hunks.
+/// Returns whether a line of a file's section is a header: any line before the first hunk, or the
+/// header of a hunk.
 fn is_header(patch: &str, wanted: &str) -> bool {
     let is_hunk = |line: &&str| line.starts_with("@@");
     let above = patch.lines().take_while(|line| !is_hunk(line));
@@ -305,9 +308,8 @@ fn is_header(patch: &str, wanted: &str) -> bool {
         .any(|line| line.trim() == wanted)
 }
 
-/// Whether two questions ask for the same: about the same things, or in nearly the same words, with
-/// the same right answer. How they are graded, and which choices they offer in which order, does not
-/// matter.
+/// Returns whether two questions ask the same: about the same names, or in nearly the same words,
+/// with the same right answer. Their grading and the order of their choices do not matter.
 fn nearly_the_same(one: &Probe, other: &Probe) -> bool {
     if one.kind != other.kind || right(one) != right(other) {
         return false;
@@ -331,7 +333,7 @@ fn nearly_the_same(one: &Probe, other: &Probe) -> bool {
     any > 0.0 && both / any >= NEARLY_THE_SAME
 }
 
-/// The right answer of a probe; of a set, whatever the order of its items.
+/// Returns the right answer of a probe. The order of a set does not count.
 fn right(probe: &Probe) -> Vec<String> {
     let last = probe.key.versions.last();
     let parts = last.map(|version| version.parts.as_slice());

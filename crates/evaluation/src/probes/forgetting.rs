@@ -1,6 +1,6 @@
-//! Selective forgetting (SF): facts that the conversation states and later corrects or takes back.
+//! Selective forgetting (SF): facts that the conversation states and later corrects or withdraws.
 //!
-//! The question is the same for both, so it does not tell whether there is still a value.
+//! The question is the same for both, so it does not reveal whether there is still a value.
 
 use crate::draw::Draw;
 use crate::facts::FactSheet;
@@ -13,7 +13,7 @@ use crate::probes::words::Words;
 /// A fact about the review that can change.
 struct Topic {
     about: About,
-    /// What the fact is, for questions and corrections.
+    /// Description of the fact, for questions and corrections.
     what: &'static str,
     first: &'static str,
     now: &'static str,
@@ -75,7 +75,7 @@ const TOPICS: [Topic; 6] = [
     },
 ];
 
-/// What may be asked, a list per kind, each in a drawn order. No two are about the same fact.
+/// Returns the candidates, a list per kind, each in a drawn order. No two are about the same fact.
 pub(super) fn candidates(
     sheet: &FactSheet,
     seed: u64,
@@ -88,10 +88,11 @@ pub(super) fn candidates(
     let abouts: Vec<About> = topics.iter().map(|topic| topic.about).collect();
     let mut corrected = Draw::new(seed, "SF/corrected_fact");
     let mut retracted = Draw::new(seed, "SF/retracted_fact");
-    // Two lists of corrections and one of retractions: they take turns.
+    // Two lists of corrections and one of retractions take turns.
     let mut lists = vec![Vec::new(), Vec::new(), Vec::new()];
     for (at, (topic, subject)) in subjects.pairs(&abouts, 2 * most).into_iter().enumerate() {
-        // Every round of topics starts with the other kind, so that no topic always has the same.
+        // Every round of topics starts with the other kind, so that no topic always has the same
+        // kind.
         let turn = (at + at / topics.len()) % 3;
         let withdrawn = turn == 2;
         let topic = topics[topic];
@@ -129,7 +130,7 @@ fn correction(topic: &Topic, subject: &str, draw: &mut Draw, words: &mut Words) 
             combine: Combine::Single,
             versions: vec![version(&old, vec![first]), version(&new, vec![now])],
         },
-        ..asked(&what, wrong.to_vec(), lessons)
+        ..draft(&what, wrong.to_vec(), lessons)
     }
 }
 
@@ -159,12 +160,12 @@ fn retraction(topic: &Topic, subject: &str, draw: &mut Draw, words: &mut Words) 
             combine: Combine::Single,
             versions: vec![version(&old, vec![first]), version(WITHDRAWN, vec![gone])],
         },
-        ..asked(&what, wrong.to_vec(), lessons)
+        ..draft(&what, wrong.to_vec(), lessons)
     }
 }
 
-/// What both kinds have in common. The kind, the grader and the key are filled in by the caller.
-fn asked(what: &str, distractors: Vec<String>, lessons: Vec<Lesson>) -> Draft {
+/// Returns the common parts of both kinds. The caller adds the kind, the grader and the key.
+fn draft(what: &str, distractors: Vec<String>, lessons: Vec<Lesson>) -> Draft {
     Draft {
         kind: ProbeKind::CorrectedFact,
         subject: what.to_owned(),
@@ -196,7 +197,7 @@ impl Value {
         }
     }
 
-    /// The ways to write a value.
+    /// Returns the spellings of a value.
     fn spellings(self, value: &str) -> Vec<String> {
         let mut spellings = vec![value.to_owned()];
         match self {

@@ -1,8 +1,8 @@
-//! Finds questions whose answers somebody could read off who never saw the change: from the
-//! question itself, from the title of the pull request, or from the other questions.
+//! Finds questions that can be answered without knowing the change: from the question itself, from
+//! the title of the pull request, or from the other questions.
 //!
-//! What a program preserves over a break cannot be known here: whether a preserved tail carries an
-//! answer is decided at judging time by [`crate::attribution::carries`].
+//! It is unknown here which texts a program preserves over a break. Whether a preserved tail
+//! carries an answer is decided at judging time by [`crate::attribution::carries`].
 
 use std::collections::BTreeSet;
 
@@ -11,56 +11,56 @@ use crate::probe::{Grader, Probe, ProbeKind, ProbeSet};
 use crate::probes::candidate::mentions;
 use crate::probes::likeness::{in_common, is_about_places, sounds_like, stands_out, words};
 
-/// Who reads more than this of a set off the other questions knows it without having seen the change:
-/// it is what somebody gets who names the whole set among three times as many.
+/// Maximum share of a set that may be derived from other questions. Naming the whole set among
+/// three times as many items gives this much without knowing the change.
 const MOST_HARVESTED: f64 = 0.5;
 
-/// Values shorter than this are in every text.
+/// Shorter values occur in every text.
 const SHORTEST: usize = 3;
 
-/// Where an answer can be read off.
+/// Place from which an answer can be derived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leak {
-    /// The question names its answer, or points to it by its words.
+    /// The question names its answer, or its words point to it.
     OwnQuestion,
     /// Its right choice is the only one of its shape.
     OddOneOut,
     /// The title of the pull request names the answer.
     Title,
-    /// The title sounds like the right choice more than like any other.
+    /// The title has more words in common with the right choice than with any other.
     TitleSound,
     /// Another question, with this label, names subject and answer.
     OtherQuestion(String),
-    /// The other questions together name nearly the whole set that is asked for.
+    /// The other questions together name nearly the whole set.
     OtherQuestions,
 }
 
-/// Label → where the answer can be read off, for every probe of which it can.
+/// Returns the place from which the answer can be derived, for every such probe by label.
 ///
-/// Other probes are taken as they are: where two give each other away, both are told.
+/// All other probes count as used: if two probes reveal each other, both are reported.
 pub fn leaks(set: &ProbeSet, title: Option<&str>) -> Vec<(String, Leak)> {
-    let all = Questions::of(&set.probes);
+    let all = Questions::from_probes(&set.probes);
     set.probes
         .iter()
         .filter_map(|probe| Some((probe.label.clone(), all.leak(probe, title, |_| true)?)))
         .collect()
 }
 
-/// Questions, with what they say of the repository.
+/// Questions with their statements about the repository.
 pub(super) struct Questions<'a> {
     all: Vec<Question<'a>>,
 }
 
 struct Question<'a> {
     probe: &'a Probe,
-    /// What it puts in backticks.
+    /// The texts that it puts in backticks.
     quoted: Vec<&'a str>,
-    /// Its choices; of a hunk, the file.
+    /// Its choices. For a hunk, the file.
     offered: Vec<&'a str>,
 }
 
 impl<'a> Questions<'a> {
-    pub(super) fn of(probes: &'a [Probe]) -> Self {
+    pub(super) fn from_probes(probes: &'a [Probe]) -> Self {
         let all = probes
             .iter()
             .map(|probe| Question {
@@ -72,7 +72,7 @@ impl<'a> Questions<'a> {
         Self { all }
     }
 
-    /// Where the answer of a probe can be read off by somebody who has the title and those other
+    /// Returns the place from which the answer of a probe can be derived, given the title and the
     /// questions whose labels are `used`.
     pub(super) fn leak(
         &self,
@@ -81,12 +81,12 @@ impl<'a> Questions<'a> {
         used: impl Fn(&str) -> bool,
     ) -> Option<Leak> {
         let own = stem(probe);
-        let told = |text: &str| {
+        let reveals = |text: &str| {
             answers(&probe.grader)
                 .iter()
                 .any(|all| all.iter().all(|answer| mentions(text, answer)))
         };
-        if told(own) {
+        if reveals(own) {
             return Some(Leak::OwnQuestion);
         }
         if let Grader::Choice { choices, right } = &probe.grader
@@ -120,13 +120,13 @@ impl<'a> Questions<'a> {
             let text = stem(other.probe);
             !subjects.is_empty()
                 && subjects.iter().all(|subject| mentions(text, subject))
-                && told(text)
+                && reveals(text)
         };
         if let Some(other) = others().find(|other| gives_away(other)) {
             return Some(Leak::OtherQuestion(other.probe.label.clone()));
         }
-        // Three readers: one takes what is asked about as part of the change, one whatever is asked
-        // about, one the choices too.
+        // Three readers: one takes the subjects of questions about the change as changed, one all
+        // subjects, one the choices too.
         let is_of_change = |other: &&Question<'_>| other.probe.source.is_some();
         let known = others().filter(is_of_change).flat_map(Question::quoted);
         let named = others().flat_map(Question::quoted);
@@ -154,7 +154,7 @@ impl<'a> Question<'a> {
     }
 }
 
-/// What a question offers to choose from; of a hunk, its file.
+/// Returns the choices of a question. For a hunk, its file.
 fn offered(grader: &Grader) -> Vec<&str> {
     match grader {
         Grader::Choice { choices, .. } => choices
@@ -168,7 +168,7 @@ fn offered(grader: &Grader) -> Vec<&str> {
     }
 }
 
-/// Every spelling of the right answer that another text must not tell.
+/// Returns every spelling of the right answer that another text must not contain.
 pub(super) fn answers(grader: &Grader) -> Vec<Vec<&str>> {
     match grader {
         Grader::Exact { accept } => accept.iter().map(|text| vec![text.as_str()]).collect(),
@@ -183,14 +183,15 @@ pub(super) fn answers(grader: &Grader) -> Vec<Vec<&str>> {
             current: Some(current),
             ..
         } => current.iter().map(|text| vec![text.as_str()]).collect(),
-        // An order, and what is right by being gone, stand in no other question.
+        // An order, and an answer that is right because the fact is gone, cannot be in another
+        // question.
         Grader::Set { .. } | Grader::Sequence { .. } | Grader::Current { current: None, .. } => {
             Vec::new()
         }
     }
 }
 
-/// The question without its choices, or its items to be ordered.
+/// Returns the question without its choices or items to order.
 pub(crate) fn stem(probe: &Probe) -> &str {
     probe
         .question
@@ -205,13 +206,16 @@ fn told_by_title(probe: &Probe, title: &str) -> bool {
     })
 }
 
-/// Whether the title points to the right one of the choices, or of the paths that come into
-/// question where a file is to be named: no other shares as many words with it.
+/// Returns whether the title points to the right choice, or to the right path if a file is asked
+/// for: no other has as many words in common with it.
 fn title_sounds_like(probe: &Probe, title: &str) -> bool {
-    let told = words(title);
+    let title_words = words(title);
     let points = |answer: &String, others: Vec<&String>| {
-        let own = in_common(answer, &told);
-        own > 0 && others.iter().all(|other| in_common(other, &told) < own)
+        let own = in_common(answer, &title_words);
+        own > 0
+            && others
+                .iter()
+                .all(|other| in_common(other, &title_words) < own)
     };
     match &probe.grader {
         Grader::Choice { choices, right } => choices.get(*right).is_some_and(|answer| {
@@ -228,7 +232,7 @@ fn title_sounds_like(probe: &Probe, title: &str) -> bool {
     }
 }
 
-/// What a question is about: what it puts in backticks, without its own answers.
+/// Returns the subjects of a question: the texts in backticks, without its own answers.
 pub(super) fn subjects(probe: &Probe) -> Vec<&str> {
     let own = answers(&probe.grader);
     stem(probe)
@@ -239,8 +243,8 @@ pub(super) fn subjects(probe: &Probe) -> Vec<&str> {
         .collect()
 }
 
-/// What a reader makes of the paths that other questions speak of, where a set of paths is asked
-/// for: all of them that fit the folder or the ending of which the question speaks.
+/// Returns the answer that a reader derives for a set of paths from the paths in other questions:
+/// all that match the folder or extension of the question.
 fn harvest<'a>(probe: &Probe, quoted: impl Iterator<Item = &'a str>) -> Option<String> {
     let Grader::Set { .. } = &probe.grader else {
         return None;

@@ -1,7 +1,7 @@
 //! Test-time learning (TTL): labels and rules that only the conversation teaches.
 //!
-//! Every probe has sentences of its own, with words made for it: what one probe needs tells nothing
-//! about another.
+//! Every probe has sentences of its own, with words made for it: the sentences of one probe reveal
+//! nothing about another.
 
 use std::collections::BTreeSet;
 
@@ -13,27 +13,27 @@ use crate::probes::schemes::{Hunk, SCHEMES, Scheme};
 use crate::probes::subjects::{About, Subjects, filled};
 use crate::probes::words::Words;
 
-/// A rule of the review, defined in one sentence. Its question tells a case that the lesson does not
-/// speak of, so that the rule must be applied and not only said again.
+/// A rule of the review, defined in one sentence. Its question describes a case that the lesson
+/// does not mention, so that the rule must be applied and not only repeated.
 struct Rule {
     about: About,
     says: &'static str,
     asks: &'static str,
     case: Case,
-    /// What follows or precedes the word that is made for the rule.
+    /// Text before the word that is made for the rule.
     before: &'static str,
     after: &'static str,
-    /// What people put behind the value: `the Velmora desk`.
+    /// The noun after the value: `the Velmora desk`.
     noun: &'static str,
     spelling: Spelling,
 }
 
-/// What a case brings with it, and how the answer follows.
+/// Details of a case, and the way to the answer.
 #[derive(Clone, Copy)]
 enum Case {
-    /// A name or a number, put behind the rule's value and this.
+    /// A name or a number, appended to the rule's value and this text.
     Appended(Detail, &'static str),
-    /// One of two descriptions: the first is for the rule's value, the second for its other one.
+    /// One of two descriptions: the first is for the rule's value, the second for its other value.
     Either([&'static str; 2]),
 }
 
@@ -122,7 +122,7 @@ const RULES: [Rule; 6] = [
     },
 ];
 
-/// What authors call constants.
+/// Names of constants that authors use.
 const CONSTANTS: [&str; 8] = [
     "ROW_LIMIT",
     "CURSOR_STEP",
@@ -134,10 +134,10 @@ const CONSTANTS: [&str; 8] = [
     "TALLY",
 ];
 
-/// Hunks that are shown for each label.
+/// Number of hunks that are shown for each label.
 const EXAMPLES: usize = 2;
 
-/// What may be asked, a list per kind, each in a drawn order.
+/// Returns the candidates, a list per kind, each in a drawn order.
 pub(super) fn candidates(
     sheet: &FactSheet,
     seed: u64,
@@ -211,7 +211,7 @@ fn rules(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) -> 
         .collect()
 }
 
-/// The ways to write a value whose case and company do not matter, the plainest first.
+/// Returns the spellings of a value without regard to case and noun, the plainest first.
 fn spellings(value: &str, noun: &str) -> Vec<String> {
     let mut accept = Vec::new();
     for text in [value.to_owned(), value.to_lowercase()] {
@@ -239,7 +239,8 @@ fn labels(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) ->
                 "For changes of `{file}` this review sorts hunks by what it calls the {name} scale. \
                  {counts} Which label is which, these examples show."
             );
-            // Which class a label is for is told by hunks alone; in turns, so that none stands first.
+            // Only hunks show which class a label belongs to. They take turns, so that none comes
+            // first.
             let calls = |label: &str| format!("On the {name} scale this hunk is called `{label}`:");
             let mut shown = Vec::new();
             for round in 0..EXAMPLES {
@@ -259,7 +260,7 @@ fn labels(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) ->
             let right = labels[class].clone();
             let mut wrong = labels;
             wrong.remove(class);
-            // A label that the scale does not have: who only knows how many there are gains less.
+            // A label that the scale does not have: knowing only the number of labels gains less.
             wrong.push(words.word(draw));
             let mut draft = Draft {
                 kind: ProbeKind::HunkLabel,
@@ -285,7 +286,7 @@ fn labels(sheet: &FactSheet, draw: &mut Draw, most: usize, words: &mut Words) ->
         .collect()
 }
 
-/// A hunk of this class that was not shown.
+/// Returns a hunk of this class that was not shown.
 fn example(
     scheme: &Scheme,
     class: usize,

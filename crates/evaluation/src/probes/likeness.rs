@@ -1,18 +1,18 @@
-//! What can be told from how a choice reads: whether it sounds like the question, and what shape it
-//! has. A right choice that stands out is no question.
+//! Similarity of choices: whether a choice has words in common with the question, and which shape
+//! it has. A right choice that stands out makes the question unfair.
 
 use std::collections::BTreeSet;
 
 use crate::probe::ProbeKind;
-use crate::probes::places::extension;
+use crate::probes::path_parts::extension;
 
-/// Words are compared by their beginnings, so that `weigh` and `weighing` are one.
+/// Number of letters by which words are compared, so that `weigh` and `weighing` are the same.
 const STEM: usize = 5;
 
-/// Shorter words are in every name.
+/// Shorter words occur in every name.
 const SHORTEST: usize = 3;
 
-/// The beginnings of the words that names and paths in a text are made of, in lower case.
+/// Returns the stems of the words in names and paths of a text, in lower case.
 pub(super) fn words(text: &str) -> BTreeSet<String> {
     split(text)
         .filter(|word| word.chars().count() >= SHORTEST)
@@ -20,15 +20,15 @@ pub(super) fn words(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// All words of a text in lower case and byte order: the same for names that differ in case,
-/// underscores or the order of their words.
+/// Returns all words of a text in lower case and byte order: the same for names that differ in
+/// case, underscores or word order.
 pub(super) fn folded(text: &str) -> String {
     let mut words: Vec<String> = split(text).collect();
     words.sort_unstable();
     words.join(" ")
 }
 
-/// The words of a text, in lower case and in its order.
+/// Returns the words of a text, in lower case and in order.
 pub(super) fn split(text: &str) -> impl Iterator<Item = String> {
     let mut spaced = String::with_capacity(text.len());
     let mut lower = false;
@@ -47,12 +47,13 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = String> {
     words.into_iter()
 }
 
-/// How many words a text shares with these.
+/// Returns the number of words that a text has in common with these.
 pub(super) fn in_common(text: &str, asked: &BTreeSet<String>) -> usize {
     words(text).intersection(asked).count()
 }
 
-/// Whether a question sounds like its right answer more than like two of the others.
+/// Returns whether a question has more words in common with its right answer than with two of the
+/// others.
 pub(super) fn sounds_like<'a>(
     stem: &str,
     right: &str,
@@ -67,7 +68,7 @@ pub(super) fn sounds_like<'a>(
             < 2
 }
 
-/// The sorts of letters of a text: those of `snake_case`, of `camelCase`, of a number.
+/// Returns the sorts of letters of a text: those of `snake_case`, of `camelCase`, of a number.
 pub(super) fn shape(text: &str) -> String {
     let mut sorts: Vec<char> = text
         .chars()
@@ -88,7 +89,7 @@ pub(super) fn shape(text: &str) -> String {
     sorts.into_iter().collect()
 }
 
-/// Whether only the right choice has its ending, or its shape, and the others share one.
+/// Returns whether the right choice alone has its extension or its shape, and the others share one.
 pub(super) fn stands_out(right: &str, others: &[String]) -> bool {
     let odd = |sort: &dyn Fn(&str) -> String| {
         let sorts: BTreeSet<String> = others.iter().map(|other| sort(other)).collect();
@@ -100,7 +101,7 @@ pub(super) fn stands_out(right: &str, others: &[String]) -> bool {
     }) || odd(&shape)
 }
 
-/// Whether the choices of a kind are paths, or stand in paths.
+/// Returns whether the choices of a kind are paths, or are in paths.
 pub(super) fn is_about_places(kind: ProbeKind) -> bool {
     match kind {
         ProbeKind::SymbolFile | ProbeKind::ChangeTogether | ProbeKind::BehaviourHunk => true,
@@ -118,7 +119,8 @@ pub(super) fn is_about_places(kind: ProbeKind) -> bool {
     }
 }
 
-/// How much a path differs from the right one at first sight; the smaller the better a wrong answer.
+/// Returns how much a path visibly differs from the right one. A smaller difference makes a better
+/// wrong answer.
 pub(super) fn difference(right: &str, other: &str, asked: &BTreeSet<String>) -> usize {
     let quieter = in_common(other, asked) < in_common(right, asked);
     4 * usize::from(extension(right) != extension(other))
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_sounds_like_one_choice_is_found() {
+    fn a_question_that_sounds_like_one_choice_is_detected() {
         let others = ["src/queue.rs", "src/store.rs", "src/main.rs"];
         let asks = "Which of these files defines the function `retry_later`?";
         assert!(sounds_like(asks, "src/retry.rs", others.into_iter()));

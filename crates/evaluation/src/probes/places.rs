@@ -1,23 +1,24 @@
-//! The paths of a fact sheet: which are changed, what proves it, and which make wrong answers.
+//! The paths of a fact sheet: changed paths, their evidence, and suitable wrong answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::draw::Draw;
 use crate::facts::{Evidence, FactSheet, FileFact, HunkFact};
 use crate::probes::likeness::{difference, words};
+use crate::probes::path_parts::{extension, folder, name};
 
 /// The paths of a sheet.
 pub(super) struct Places<'a> {
     changed: BTreeMap<&'a str, &'a FileFact>,
     others: Vec<&'a str>,
     names: Vec<&'a str>,
-    /// Paths that the change does not touch, some of which nobody ever gave: as few, and so as often
-    /// among the choices, as the changed ones. Who gathers the choices of all questions cannot tell
-    /// by which of them recur what the change touches.
+    /// Paths that the change does not touch, some of them invented. There are as few of them as of
+    /// changed paths, so that they occur as often among the choices. The choices of all questions
+    /// together do not reveal which paths are changed.
     decoys: Vec<String>,
 }
 
-/// The fewest and the most decoys of a change.
+/// Minimum and maximum number of decoys of a change.
 const DECOYS: (usize, usize) = (6, 16);
 
 impl<'a> Places<'a> {
@@ -48,13 +49,14 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// The line of the diff that opens a file's section.
+    /// Returns the line of the diff that starts the section of a file.
     pub(super) fn diff_line(&self, path: &str) -> Option<&'a str> {
         let file = self.changed.get(path)?;
         file.evidence.text.first().map(String::as_str)
     }
 
-    /// Evidence that a line stands in this file: the file's line of the diff, and the lines.
+    /// Returns the evidence that a line is in this file: the file's line of the diff, and the
+    /// lines.
     pub(super) fn located(&self, path: &str, lines: &Evidence) -> Vec<String> {
         let mut text: Vec<String> = self
             .diff_line(path)
@@ -65,7 +67,7 @@ impl<'a> Places<'a> {
         text
     }
 
-    /// Up to `most` paths other than these: changed ones, then those of [`Self::unchanged`].
+    /// Returns up to `most` other paths: changed ones, then those of [`Self::unchanged`].
     pub(super) fn wrong(
         &self,
         draw: &mut Draw,
@@ -98,9 +100,9 @@ impl<'a> Places<'a> {
         decoys
     }
 
-    /// Up to `most` paths other than `right` and those that are `concerned`, like it: of its ending
-    /// and shape, and sounding no less like what is asked about. At least one is changed and one is
-    /// not, where there are such.
+    /// Returns up to `most` paths other than `right` and those that are `concerned`, similar to
+    /// `right`: with its extension and shape, and as many words in common with the subject. At
+    /// least one is changed and one is not, if such paths exist.
     pub(super) fn alike(
         &self,
         draw: &mut Draw,
@@ -134,8 +136,8 @@ impl<'a> Places<'a> {
         wrong
     }
 
-    /// A hunk that the diff does not have, in a file that it leaves alone. As often larger as smaller
-    /// than this one: who takes the largest, since most happens there, must not be right.
+    /// Returns a hunk that the diff does not contain, in an unchanged file. It is larger as often
+    /// as smaller than this one: always choosing the largest hunk must not be right.
     pub(super) fn hunk_elsewhere(&self, draw: &mut Draw, like: &HunkFact) -> Option<String> {
         let near = |path: &&String| extension(path) == extension(&like.file);
         let alike: Vec<&String> = self.decoys.iter().filter(near).collect();
@@ -151,8 +153,9 @@ impl<'a> Places<'a> {
         Some(format!("{path} @@ -{start},{old} +{start},{new} @@"))
     }
 
-    /// Up to `most` paths that the change does not touch. Those that look like one of `like` come
-    /// first; where the repository has too few, names are put into folders that do not have them.
+    /// Returns up to `most` paths that the change does not touch. Those that look like one of
+    /// `like` come first. If the repository has too few, names are put into folders that do not
+    /// have them.
     pub(super) fn unchanged(
         &self,
         draw: &mut Draw,
@@ -176,7 +179,7 @@ impl<'a> Places<'a> {
         wrong
     }
 
-    /// Paths that do not exist and look as if they did.
+    /// Returns plausible paths that do not exist.
     fn invented(&self) -> BTreeSet<String> {
         let taken = |path: &String| {
             self.changed.contains_key(path.as_str()) || self.others.contains(&path.as_str())
@@ -209,7 +212,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Three wrong sets of about the right size, as answers.
+/// Returns three wrong sets of about the right size, as answers.
 pub(super) fn wrong_sets(pool: &[String], size: usize) -> Vec<String> {
     let size = size.min(pool.len().saturating_sub(1)).max(1);
     (0..pool.len().min(3))
@@ -226,31 +229,14 @@ pub(super) fn wrong_sets(pool: &[String], size: usize) -> Vec<String> {
         .collect()
 }
 
-/// Whether these lines are gone in the head commit.
+/// Returns whether these lines are removed in the head commit.
 pub(super) fn was_removed(sheet: &FactSheet, lines: &Evidence) -> bool {
     lines.commit == sheet.base && sheet.base != sheet.head
 }
 
-/// Names that more than one definition has, so that a question about one would be about several.
+/// Returns names with several definitions. A question about such a name would be ambiguous.
 pub(super) fn ambiguous_names(sheet: &FactSheet) -> BTreeSet<&str> {
     let mut seen: BTreeSet<&str> = sheet.other_symbols.iter().map(String::as_str).collect();
     let names = sheet.symbols.iter().map(|symbol| symbol.name.as_str());
     names.filter(|name| !seen.insert(name)).collect()
-}
-
-/// The folder of a path, with its `/`; empty at the top.
-pub(super) fn folder(path: &str) -> &str {
-    path.rfind('/').map_or("", |slash| &path[..=slash])
-}
-
-/// The ending of a path, with its `.`; empty where there is none.
-pub(super) fn extension(path: &str) -> &str {
-    let name = name(path);
-    name.rfind('.')
-        .filter(|&dot| dot > 0)
-        .map_or("", |dot| &name[dot..])
-}
-
-fn name(path: &str) -> &str {
-    &path[folder(path).len()..]
 }

@@ -1,6 +1,6 @@
-//! Comes to the answers of the closed questions about a repository again, from its facts alone.
+//! Derives the answers of the closed questions about a repository again, from its facts alone.
 //!
-//! Knows how each kind of question names its subject, and nothing of how the question was drawn.
+//! It knows how each kind of question names its subject, but not how the question was drawn.
 
 use domain::vocabulary::Verdict;
 
@@ -11,8 +11,8 @@ use crate::probes::leaks::stem;
 use crate::probes::retrieval::{ASKS_PARAMETERS, ASKS_RETURN, file_sets, state};
 use crate::probes::understanding::{ASKS_HUNK, Way};
 
-/// Whether the facts lead to an answer that the probe's grader takes for right. True for what only
-/// the conversation defines.
+/// Returns whether the facts lead to an answer that the probe's grader accepts. True for facts that
+/// only the conversation defines.
 pub(super) fn follows(probe: &Probe, sheet: &FactSheet) -> bool {
     let quoted: Vec<&str> = stem(probe).split('`').skip(1).step_by(2).collect();
     let subject = quoted.first().copied().unwrap_or_default();
@@ -24,8 +24,8 @@ pub(super) fn follows(probe: &Probe, sheet: &FactSheet) -> bool {
         | ProbeKind::TaughtRule
         | ProbeKind::CorrectedFact
         | ProbeKind::RetractedFact => true,
-        // Which files belong to the set is told in words: those of one of the generator's questions,
-        // else nobody can tell whether the set is whole.
+        // Words define the set of files: those of one of the generator's questions. Otherwise it
+        // cannot be decided whether the set is complete.
         ProbeKind::ChangedFiles => file_sets(sheet).iter().any(|(question, files)| {
             let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
             begins(stem(probe), question) && right(&paths.join(", "))
@@ -71,8 +71,8 @@ pub(super) fn follows(probe: &Probe, sheet: &FactSheet) -> bool {
         }),
         ProbeKind::FlowOrder => sheet.flows.iter().any(|flow| {
             let asked = |way: &Way| {
-                let told = |name: &str| quoted[1..].contains(&name);
-                way.through.as_deref().is_none_or(told) && right(&way.names().join(" -> "))
+                let is_quoted = |name: &str| quoted[1..].contains(&name);
+                way.through.as_deref().is_none_or(is_quoted) && right(&way.names().join(" -> "))
             };
             flow.function == subject && Way::all(sheet, flow).any(|way| asked(&way))
         }),
@@ -86,12 +86,12 @@ pub(super) fn follows(probe: &Probe, sheet: &FactSheet) -> bool {
     }
 }
 
-/// Whether a question begins like this, in any case of letters.
+/// Returns whether a question begins with this text, ignoring case.
 fn begins(stem: &str, start: &str) -> bool {
     stem.to_lowercase().starts_with(&start.to_lowercase())
 }
 
-/// What is asked about a signature; none where the question asks for neither.
+/// Returns the part of a signature that a question asks for. Returns `None` if it asks for none.
 fn signature(symbol: &SymbolFact, stem: &str) -> Option<String> {
     if begins(stem, ASKS_RETURN) {
         return symbol.returns.clone();
@@ -100,7 +100,7 @@ fn signature(symbol: &SymbolFact, stem: &str) -> Option<String> {
     begins(stem, ASKS_PARAMETERS).then(|| names.join(", "))
 }
 
-/// A signature's part without the signs that may be written with it.
+/// Returns a part of a signature without optional signs.
 fn bare(text: &str) -> String {
     let text = text.strip_prefix("-> ").unwrap_or(text);
     let inner = text
@@ -109,7 +109,7 @@ fn bare(text: &str) -> String {
     inner.unwrap_or(text).replace(" and ", ", ")
 }
 
-/// Whether everything that counts as right is so.
+/// Returns whether every accepted answer is right.
 fn accepts_only(grader: &Grader, is_right: impl Fn(&String) -> bool) -> bool {
     match grader {
         Grader::Exact { accept } => accept.iter().all(is_right),
@@ -118,7 +118,7 @@ fn accepts_only(grader: &Grader, is_right: impl Fn(&String) -> bool) -> bool {
     }
 }
 
-/// Whether just one of the choices could be taken for right.
+/// Returns whether exactly one of the choices could be right.
 fn offers_one(grader: &Grader, could_be: impl Fn(&String) -> bool) -> bool {
     match grader {
         Grader::Choice { choices, .. } => choices.iter().filter(|text| could_be(text)).count() == 1,

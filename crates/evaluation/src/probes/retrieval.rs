@@ -1,4 +1,4 @@
-//! Accurate retrieval (AR): single facts that stand in the diff. Here those about files.
+//! Accurate retrieval (AR): single facts of the diff. This file has those about files.
 
 mod code;
 
@@ -10,10 +10,11 @@ use crate::facts::{FactSheet, FileFact, SymbolKind};
 use crate::probe::{Combine, Grader, Part, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, offer, several, single};
 use crate::probes::likeness::sounds_like;
-use crate::probes::places::{Places, ambiguous_names, extension, folder, was_removed, wrong_sets};
+use crate::probes::path_parts::{extension, folder};
+use crate::probes::places::{Places, ambiguous_names, was_removed, wrong_sets};
 use domain::pull_request::FileStatus;
 
-/// More files than this are too many for one question.
+/// Maximum number of files in one question.
 const LARGEST_SET: usize = 12;
 
 const STATUSES: [FileStatus; 4] = [
@@ -23,7 +24,7 @@ const STATUSES: [FileStatus; 4] = [
     FileStatus::Renamed,
 ];
 
-/// What may be asked, a list per kind, each in a drawn order.
+/// Returns the candidates, a list per kind, each in a drawn order.
 pub(super) fn candidates(sheet: &FactSheet, seed: u64, most: usize) -> Vec<Vec<Candidate>> {
     let places = Places::new(sheet, seed);
     let draw = |kind: &str| Draw::new(seed, &format!("AR/{kind}"));
@@ -85,7 +86,7 @@ fn changed_files(
         .collect()
 }
 
-/// Every question for a set of changed files, with its answer.
+/// Returns every question for a set of changed files, with its answer.
 pub(super) fn file_sets(sheet: &FactSheet) -> BTreeMap<String, Vec<&FileFact>> {
     let mut groups: BTreeMap<String, Vec<&FileFact>> = BTreeMap::new();
     let mut put = |question: String, file| groups.entry(question).or_default().push(file);
@@ -154,7 +155,7 @@ fn symbol_files(
                 key: single(&symbol.file, places.located(&symbol.file, &symbol.evidence)),
                 lessons: Vec::new(),
             };
-            // Who is to say a path by himself can still choose among those that he heard of.
+            // An agent that must name a path itself can still choose among those that it read.
             let paths = sheet.files.iter().map(|file| file.path.as_str());
             let named = paths.filter(|path| *path != symbol.file);
             let points = sounds_like(&symbol.name, &symbol.file, named);
@@ -167,7 +168,7 @@ fn symbol_files(
         .collect()
 }
 
-/// Files in turns of their status, else nearly all questions would be about modified ones.
+/// Files take turns by status. Otherwise nearly all questions would be about modified files.
 fn statuses(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let mut ranked: Vec<(usize, usize, &FileFact)> = Vec::new();
     for status in STATUSES {

@@ -1,12 +1,12 @@
-//! Ways to sort hunks into classes by something that can be seen in them, and hunks to sort.
+//! Classifications of hunks by visible properties, and hunks to classify.
 
 use crate::draw::Draw;
 
-/// A property of hunks with its classes. Every hunk that [`Hunk::drawn`] makes is in just one.
+/// A property of hunks with its classes. Every hunk that [`Hunk::drawn`] creates is in exactly one.
 pub(super) struct Scheme {
-    /// Completes "what counts is …".
+    /// Completes the sentence "what counts is …".
     pub(super) by: &'static str,
-    /// Each completes "a hunk that …"; told to nobody.
+    /// Each completes "a hunk that …". They are never shown.
     pub(super) classes: &'static [&'static str],
     class: fn(&Hunk) -> usize,
 }
@@ -97,7 +97,7 @@ pub(super) const SCHEMES: [Scheme; 6] = [
     },
 ];
 
-/// A made-up hunk. It belongs to no language, so that it can stand for a file of any.
+/// An invented hunk. It belongs to no language, so that it can be in a file of any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hunk {
     start: usize,
@@ -113,7 +113,7 @@ const NOUNS: [&str; 12] = [
 ];
 
 impl Hunk {
-    /// A hunk of this class; none if the class hardly ever occurs.
+    /// Returns a hunk of this class. Returns `None` if the class hardly ever occurs.
     pub(super) fn of_class(scheme: &Scheme, class: usize, draw: &mut Draw) -> Option<Self> {
         (0..1000)
             .map(|_| Self::drawn(draw))
@@ -148,7 +148,7 @@ impl Hunk {
         hunk
     }
 
-    /// The hunk as a diff in a code block.
+    /// Returns the hunk as a diff in a code block.
     pub(super) fn fenced(&self) -> String {
         let kept = self.before.len() + self.after.len();
         let mut text = format!(

@@ -1,13 +1,14 @@
-//! What of the pull request a taught sentence can be about.
+//! Parts of the pull request that a taught sentence can be about.
 
 use std::collections::BTreeSet;
 
 use crate::draw::Draw;
 use crate::facts::{FactSheet, FileFact};
-use crate::probes::places::{ambiguous_names, folder, was_removed};
+use crate::probes::path_parts::folder;
+use crate::probes::places::{ambiguous_names, was_removed};
 use domain::pull_request::FileStatus;
 
-/// The sort of thing that a sentence is about.
+/// Kind of subject of a sentence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum About {
     File,
@@ -24,7 +25,7 @@ pub(super) struct Subjects {
 
 impl Subjects {
     pub(super) fn new(sheet: &FactSheet, draw: &mut Draw) -> Self {
-        // Nobody agrees on an owner for a file that goes away, unless there is no other.
+        // A deleted file gets no owner, unless there is no other file.
         let stays = |file: &&FileFact| file.status != FileStatus::Deleted;
         let mut files: Vec<&FileFact> = sheet.files.iter().filter(stays).collect();
         if files.is_empty() {
@@ -57,8 +58,8 @@ impl Subjects {
         &self.files
     }
 
-    /// Pairs of a sentence pattern, by its place in `patterns`, and a subject; never one twice.
-    /// Neighbours have different patterns and, where there are enough, different subjects.
+    /// Returns pairs of a sentence pattern, by its index in `patterns`, and a subject. No pair is
+    /// repeated. Neighbours have different patterns and, if possible, different subjects.
     pub(super) fn pairs(&self, patterns: &[About], most: usize) -> Vec<(usize, &str)> {
         let longest = self
             .files
@@ -81,7 +82,7 @@ impl Subjects {
         pairs
     }
 
-    /// A change may lie in no folder and touch no symbol; its files take their place.
+    /// A change may have no folder and no symbol. Its files replace them.
     fn all(&self, about: About) -> &[String] {
         let wanted = match about {
             About::File => &self.files,
@@ -96,8 +97,8 @@ impl Subjects {
     }
 }
 
-/// Changed files and those that the change leaves alone, in turns: that a question speaks of a file
-/// must not tell that the change touches it.
+/// Mixes changed and unchanged files in turns: a question about a file must not reveal that the
+/// change touches it.
 fn mixed(draw: &mut Draw, changed: &[&FileFact], others: &[String]) -> Vec<String> {
     let changed = draw.shuffled(changed.iter().map(|file| file.path.clone()));
     let mut others = draw.shuffled(others.iter().cloned()).into_iter();
@@ -109,7 +110,7 @@ fn mixed(draw: &mut Draw, changed: &[&FileFact], others: &[String]) -> Vec<Strin
     files
 }
 
-/// A pattern with its `{value}` and `{subject}` filled in.
+/// Returns a pattern with its `{value}` and `{subject}` filled in.
 pub(super) fn filled(pattern: &str, subject: &str, value: &str) -> String {
     pattern
         .replace("{value}", value)

@@ -1,4 +1,4 @@
-//! Long-range understanding (LRU): facts that only several places of the diff together tell.
+//! Long-range understanding (LRU): facts that follow only from several places of the diff together.
 
 mod ways;
 
@@ -11,13 +11,13 @@ use crate::probe::{Combine, Grader, Part, ProbeKind};
 use crate::probes::candidate::{Candidate, Draft, offer, several, single};
 use crate::probes::places::{Places, ambiguous_names, wrong_sets};
 
-/// More files than this are too many for one question.
+/// Maximum number of files in one question.
 const LARGEST_SET: usize = 12;
 
-/// Names that tell a hunk.
+/// Maximum number of names that describe a hunk.
 const MOST_NAMES: usize = 2;
 
-/// What may be asked, a list per kind, each in a drawn order.
+/// Returns the candidates, a list per kind, each in a drawn order.
 pub(super) fn candidates(sheet: &FactSheet, seed: u64, most: usize) -> Vec<Vec<Candidate>> {
     let places = Places::new(sheet, seed);
     let draw = |kind: &str| Draw::new(seed, &format!("LRU/{kind}"));
@@ -70,13 +70,13 @@ fn users(sheet: &FactSheet, places: &Places<'_>, draw: &mut Draw, most: usize) -
         .collect()
 }
 
-/// The file that defines a symbol and those that use it.
+/// Returns the file that defines a symbol and those that use it.
 fn concerned(fact: &UseFact) -> BTreeSet<&str> {
     let users = fact.used_in.iter().map(|(path, _)| path.as_str());
     users.chain([fact.defined_in.as_str()]).collect()
 }
 
-/// Those that lead through several files first.
+/// Flows through several files come first.
 fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let mut namesakes: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut called: BTreeMap<&str, usize> = BTreeMap::new();
@@ -88,7 +88,7 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let mut ways: Vec<(&FlowFact, Way)> = draw
         .shuffled(&sheet.flows)
         .into_iter()
-        .map(|flow| (flow, Way::of(sheet, flow)))
+        .map(|flow| (flow, Way::for_flow(sheet, flow)))
         .collect();
     ways.sort_by_key(|(_, way)| way.through.is_none());
     ways.truncate(most);
@@ -102,7 +102,7 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
             }
             let steps = way.names();
             // Neither the order nor its reverse, so that no way to read the list earns more than
-            // another. With three steps or more there are others.
+            // another. With three or more steps there are others.
             let backwards: Vec<String> = steps.iter().rev().cloned().collect();
             let mut shown = draw.shuffled(steps.clone());
             while shown == steps || shown == backwards {
@@ -114,7 +114,8 @@ fn flows(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
                 other.rotate_left(1);
                 wrong.insert(other.join(" -> "));
             }
-            // A question names no file without need: it would tell that the change touches it.
+            // A question names a file only if needed, because naming it reveals that the change
+            // touches it.
             let clear = called.get(flow.function.as_str()) == Some(&1)
                 && !ambiguous.contains(flow.function.as_str());
             let asked = if clear {
@@ -185,7 +186,7 @@ fn together(
         .collect()
 }
 
-/// How the question for a hunk begins.
+/// Beginning of the question for a hunk.
 pub(super) const ASKS_HUNK: &str = "Which hunk of the diff holds the code that works with";
 
 fn hunks(sheet: &FactSheet, places: &Places<'_>, draw: &mut Draw, most: usize) -> Vec<Candidate> {
@@ -196,10 +197,10 @@ fn hunks(sheet: &FactSheet, places: &Places<'_>, draw: &mut Draw, most: usize) -
         .take(most)
         .map(|at| {
             let hunk = &sheet.hunks[at];
-            // What the code does is told by what it works with, and not by a name that it defines.
+            // The names that the code uses describe it, not a name that it defines.
             let does = &hunk.does[..hunk.does.len().min(MOST_NAMES)];
             let names: Vec<String> = does.iter().map(|(name, _)| format!("`{name}`")).collect();
-            // Hunks of the same file first: the path alone shall not give the answer away.
+            // Hunks of the same file come first: the path alone must not reveal the answer.
             let mut others = draw.shuffled((0..sheet.hunks.len()).filter(|&other| other != at));
             others.sort_by_key(|&other| {
                 let other = &sheet.hunks[other];

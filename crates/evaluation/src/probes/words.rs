@@ -1,4 +1,4 @@
-//! Words, names and numbers that nobody can guess, for what only the conversation defines.
+//! Words, names and numbers that cannot be guessed, for facts that only the conversation defines.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const FIRST_NAMES: [&str; 10] = [
     "Maren", "Tobias", "Ines", "Jorun", "Casper", "Leonie", "Anton", "Yara", "Silvan", "Petra",
 ];
 
-/// Makes words that stand neither in the pull request nor in what was made before.
+/// Creates words that are neither in the pull request nor among the earlier words.
 pub(super) struct Words {
     /// Every path, name and value of the sheet, in lower case.
     repository: String,
@@ -45,9 +45,9 @@ impl Words {
         }
     }
 
-    /// A new word in lower case. None of the words is part of another.
+    /// Returns a new word in lower case. No word is part of another.
     pub(super) fn word(&mut self, draw: &mut Draw) -> String {
-        // The loop ends: after every few thousand words in use it makes longer ones.
+        // The loop ends: after every few thousand words it makes longer ones.
         let mut tries = 0;
         loop {
             let syllables = 2 + tries / 50;
@@ -69,18 +69,18 @@ impl Words {
         }
     }
 
-    /// A new word that begins with a capital letter.
+    /// Returns a new word with a capital first letter.
     pub(super) fn proper(&mut self, draw: &mut Draw) -> String {
         let word = self.word(draw);
         word[..1].to_uppercase() + &word[1..]
     }
 
-    /// A person's name.
+    /// Returns the name of a person.
     pub(super) fn person(&mut self, draw: &mut Draw) -> String {
         format!("{} {}", pick(draw, &FIRST_NAMES), self.proper(draw))
     }
 
-    /// A number of two to four digits that was not drawn before while there are any.
+    /// Returns a number of two to four digits that was not drawn before, while there are any.
     pub(super) fn number(&mut self, draw: &mut Draw, first: usize, last: usize) -> String {
         let mut number = draw.between(first, last).to_string();
         for _ in 0..1000 {

@@ -1,29 +1,30 @@
-//! How far judges agree beyond chance.
+//! Agreement of judges beyond chance.
 
 use serde::{Deserialize, Serialize};
 
-use super::Interval;
-use super::bootstrap::of_clusters;
+use super::bootstrap::statistic_interval;
+use super::summary::Interval;
 
-/// A coefficient of agreement: 1 is perfect, 0 is what chance gives.
+/// A coefficient of agreement: 1 is perfect, 0 is chance.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     pub value: f64,
-    /// Bootstrap over whole clusters, 95 %; none with a single one, and where resamples leave it
-    /// undefined. A cluster is a run: what judges say of the facts of one text hangs together.
+    /// Bootstrap over whole clusters, 95 %. `None` with a single one, or if resamples leave it
+    /// undefined. A cluster is a run: verdicts about the facts of one text depend on each other.
     pub interval: Option<Interval>,
-    /// Items that it stands on.
+    /// Number of items.
     pub items: usize,
 }
 
 /// Cohen's kappa of two judges (Cohen 1960): `(p_o - p_e) / (1 - p_e)`.
 ///
-/// None without items, and where both always give the same verdict: chance alone would then agree.
+/// Returns `None` without items, or if both always give the same verdict: chance alone would then
+/// agree.
 pub fn cohens_kappa(clusters: &[Vec<(bool, bool)>], seed: u64) -> Option<Agreement> {
     let all: Vec<&(bool, bool)> = clusters.iter().flatten().collect();
     Some(Agreement {
         value: kappa(&all)?,
-        interval: of_clusters(clusters, seed, kappa),
+        interval: statistic_interval(clusters, seed, kappa),
         items: all.len(),
     })
 }
@@ -42,10 +43,11 @@ fn kappa(votes: &[&(bool, bool)]) -> Option<f64> {
 /// Krippendorff's alpha for nominal votes of any number of judges, some of which may be missing
 /// (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability").
 ///
-/// An item is one list of votes, a vote per judge. Items with fewer than two votes say nothing of
-/// agreement and are left out. None where no such item is left, and where all votes are the same.
+/// An item is one list of votes, a vote per judge. Items with fewer than two votes say nothing
+/// about agreement and are left out. Returns `None` if no such item is left, or if all votes are
+/// the same.
 pub fn krippendorff_alpha(clusters: &[Vec<Vec<Option<bool>>>], seed: u64) -> Option<Agreement> {
-    // Per item: how many votes say yes, and how many no.
+    // For each item: the number of votes for yes and for no.
     let counted = |votes: &Vec<Option<bool>>| {
         let yes = votes.iter().filter(|vote| **vote == Some(true)).count();
         let no = votes.iter().filter(|vote| **vote == Some(false)).count();
@@ -61,7 +63,7 @@ pub fn krippendorff_alpha(clusters: &[Vec<Vec<Option<bool>>>], seed: u64) -> Opt
     let all: Vec<&(usize, usize)> = counts.iter().flatten().collect();
     Some(Agreement {
         value: alpha(&all)?,
-        interval: of_clusters(&counts, seed, alpha),
+        interval: statistic_interval(&counts, seed, alpha),
         items: all.len(),
     })
 }
@@ -85,8 +87,8 @@ fn alpha(items: &[&(usize, usize)]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// The 2 x 2 table of yes/no readings that texts on kappa use: 20 both yes, 15 both no, 5 and 10
-    /// mixed. `p_o = 0.7`, `p_e = 0.5`, so kappa = 0.4.
+    /// The 2 x 2 table of yes/no readings that texts on kappa use: 20 both yes, 15 both no, 5 and
+    /// 10 mixed. `p_o = 0.7`, `p_e = 0.5`, so kappa = 0.4.
     #[test]
     fn kappa_of_a_known_table() {
         let mut votes = vec![(true, true); 20];
@@ -126,7 +128,7 @@ mod tests {
         let (same, together) = width(&[run(20), run(10)]);
         assert!((value - same).abs() < 1e-12);
         assert!(together > apart * 1.5, "{together} and {apart}");
-        // One run alone has nothing to resample.
+        // One run alone cannot be resampled.
         assert_eq!(cohens_kappa(&[run(10)], 1).expect("defined").interval, None);
     }
 
@@ -145,8 +147,8 @@ mod tests {
         assert!((alpha.value - 0.095).abs() < 5e-4, "{}", alpha.value);
     }
 
-    /// The package `krippendorff` 0.9.0 (Python) gives 0.652 605 for these votes of three judges, and
-    /// [0.324, 0.926] over 20,000 resamples of the items by NumPy, with tails of 0.015 9.
+    /// The package `krippendorff` 0.9.0 (Python) gives 0.652 605 for these votes of three judges,
+    /// and [0.324, 0.926] over 20,000 resamples of the items by NumPy, with tails of 0.015 9.
     #[test]
     fn alpha_of_three_judges_as_another_program_has_it() {
         let judges = [

@@ -1,21 +1,21 @@
-//! The cluster bootstrap: whole sessions are drawn again, never single answers.
+//! The cluster bootstrap: whole sessions are resampled, never single answers.
 
 use std::ops::RangeInclusive;
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-use super::{Interval, mean, sum};
+use super::summary::{Interval, mean, sum};
 use crate::draw::Draw;
 
-/// How often the bootstrap resamples.
+/// Number of resamples.
 pub const RESAMPLES: usize = 10_000;
 
-/// The bootstrap 95 % interval of the mean of all values, resampling whole clusters: the percentiles
-/// of the resampled means, expanded for few clusters as Hesterberg (2015) has it.
+/// Returns the bootstrap 95 % interval of the mean of all values, resampling whole clusters: the
+/// percentiles of the resampled means, expanded for few clusters as in Hesterberg (2015).
 ///
-/// A cluster is a session: the answers of one session stand and fall together, so they may not be
-/// drawn one by one. The order of the clusters and of their values does not matter. None with fewer
-/// than two clusters that have values: from one there is nothing to resample.
+/// A cluster is a session: the answers of one session depend on each other, so they must not be
+/// drawn one by one. The order of the clusters and of their values does not matter. Returns `None`
+/// with fewer than two clusters with values, because one cluster cannot be resampled.
 pub fn cluster_bootstrap(clusters: &[Vec<f64>], seed: u64) -> Option<Interval> {
     let means = resampled_means(clusters, seed)?;
     let clusters = clusters
@@ -25,21 +25,22 @@ pub fn cluster_bootstrap(clusters: &[Vec<f64>], seed: u64) -> Option<Interval> {
     Some(between(&means, clusters, 0.05))
 }
 
-/// With fewer clusters than this, resampling says too little: a mean of three sessions never leaves
-/// their range when it is resampled, and one time in four the truth does.
+/// Minimum number of clusters for resampling. A resampled mean of three sessions never leaves their
+/// range, and one time in four the truth does.
 const FEW: usize = 10;
 
 /// Cluster means that differ by less than this differ by rounding only.
 const ROUNDING: f64 = 1e-9;
 
-/// The 95 % interval of the mean of all values, for any number of clusters.
+/// Returns the 95 % interval of the mean of all values, for any number of clusters.
 ///
-/// Student's t over the clusters where there are few, [`cluster_bootstrap`] where there are ten or
-/// more, and what a sample without spread allows ([`without_spread`]) where all clusters say the same.
+/// It uses Student's t over the clusters if there are few, [`cluster_bootstrap`] if there are ten
+/// or more, and the limits of a sample without spread ([`without_spread`]) if all clusters are
+/// equal.
 ///
-/// The standard error is that of a ratio (Cochran, Sampling Techniques, 1977, 6.3), because clusters
-/// may differ in size. `possible` is what a value can be at all; the interval ends there. None with
-/// fewer than two clusters that have values.
+/// The standard error is that of a ratio (Cochran, Sampling Techniques, 1977, 6.3), because
+/// clusters may differ in size. `possible` is the range of a value, and limits the interval.
+/// Returns `None` with fewer than two clusters with values.
 pub fn cluster_interval(
     clusters: &[Vec<f64>],
     seed: u64,
@@ -48,15 +49,14 @@ pub fn cluster_interval(
     interval_at(clusters, seed, 0.05, possible)
 }
 
-/// The interval where every cluster has the same mean.
+/// Returns the interval if every cluster has the same mean.
 ///
-/// That nothing varied in `k` clusters does not say that nothing varies: there is no spread to build
-/// an interval on, and one without width would claim certainty. What `k` equal clusters do show is
-/// that at least the share `q` of all clusters is like them, with `q` the lower limit of Clopper and
-/// Pearson (Biometrika 26, 1934) for `k` of `k`: `q = (alpha / 2)^(1/k)`. The others may be anything
-/// that is possible, so the mean lies between `q · value + (1 - q) · least` and
-/// `q · value + (1 - q) · most`. For differences it excludes 0 only from six clusters on, as a sign
-/// test does.
+/// Equal values in `k` clusters do not show that nothing varies. There is no spread to build an
+/// interval on, and an interval without width would claim certainty. But `k` equal clusters show
+/// that at least the share `q` of all clusters is like them, with `q` the lower limit of Clopper
+/// and Pearson (Biometrika 26, 1934) for `k` of `k`: `q = (alpha / 2)^(1/k)`. The others may have
+/// any possible value, so the mean is between `q · value + (1 - q) · least` and `q · value + (1 -
+/// q) · most`. For differences it excludes 0 only from six clusters on, as a sign test does.
 fn without_spread(
     value: f64,
     clusters: usize,
@@ -71,7 +71,7 @@ fn without_spread(
     }
 }
 
-/// The mean that all clusters have, if they have the same.
+/// Returns the mean of all clusters, if it is the same.
 fn same_mean(clusters: &[&Vec<f64>]) -> Option<f64> {
     let means: Vec<f64> = clusters.iter().filter_map(|one| mean(one)).collect();
     let first = *means.first()?;
@@ -100,7 +100,7 @@ fn of_few(clusters: &[&Vec<f64>], alpha: f64) -> Option<Interval> {
     })
 }
 
-/// The resampled means, ascending; none with fewer than two clusters that have values.
+/// Returns the resampled means, ascending. Returns `None` with fewer than two clusters with values.
 fn resampled_means(clusters: &[Vec<f64>], seed: u64) -> Option<Vec<f64>> {
     let mut sums: Vec<(f64, usize)> = clusters
         .iter()
@@ -128,8 +128,8 @@ fn resampled_means(clusters: &[Vec<f64>], seed: u64) -> Option<Vec<f64>> {
     Some(means)
 }
 
-/// The interval of a mean at another level than 95 %: `alpha` is what is left out at both ends
-/// together.
+/// Returns the interval of a mean at another level than 95 %. `alpha` is the excluded share at both
+/// ends together.
 pub(super) fn interval_at(
     clusters: &[Vec<f64>],
     seed: u64,
@@ -152,9 +152,10 @@ pub(super) fn interval_at(
     })
 }
 
-/// The interval of any statistic of items, resampling whole clusters of them. None with fewer than two
-/// clusters that have items, or where the statistic is not defined for one in ten of the resamples.
-pub(super) fn of_clusters<T>(
+/// Returns the interval of any statistic of items, resampling whole clusters of them. Returns
+/// `None` with fewer than two clusters with items, or if the statistic is undefined for one in ten
+/// of the resamples.
+pub(super) fn statistic_interval<T>(
     clusters: &[Vec<T>],
     seed: u64,
     statistic: impl Fn(&[&T]) -> Option<f64>,
@@ -189,9 +190,9 @@ fn between(sorted: &[f64], clusters: usize, alpha: f64) -> Interval {
     }
 }
 
-/// What is cut off at each end of the resampled means.
+/// Returns the share that is cut off at each end of the resampled means.
 ///
-/// The plain `alpha / 2` is right for many clusters only. With few, resampled means vary too little
+/// The plain `alpha / 2` is right only for many clusters. With few, resampled means vary too little
 /// (by the factor (n-1)/n) and their tails are too thin (normal, not t), so that a "95 %" interval
 /// over 10 runs covers the truth in 90 % of cases. Hesterberg's expanded percentile interval ("What
 /// teachers should know about the bootstrap", The American Statistician 69, 2015) cuts off
@@ -205,7 +206,7 @@ fn tail(clusters: usize, alpha: f64) -> f64 {
     normal.cdf(-(n / (n - 1.0)).sqrt() * student.inverse_cdf(1.0 - alpha / 2.0))
 }
 
-/// With linear interpolation between neighbours (the usual definition of R and `NumPy`).
+/// Interpolates linearly between neighbours (the default definition of R and `NumPy`).
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = place.floor();
@@ -216,7 +217,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mean;
+    use super::super::summary::mean;
     use super::{Interval, cluster_bootstrap, tail};
 
     fn cluster_interval(clusters: &[Vec<f64>], seed: u64) -> Option<Interval> {
@@ -233,8 +234,8 @@ mod tests {
     }
 
     /// The mean of a resample of k ones among n values is binomial, so the percentiles are known
-    /// from its table. For ten clusters 0.855 % are cut off: 1 and 9 of 10 remain for p = 0.5, 5 and
-    /// 10 of 10 for p = 0.8.
+    /// from its table. For ten clusters 0.855 % are cut off: 1 and 9 of 10 remain for p = 0.5, 5
+    /// and 10 of 10 for p = 0.8.
     #[test]
     fn the_bootstrap_of_zeros_and_ones_gives_the_binomial_quantiles() {
         let mut values = vec![0.0; 5];
@@ -255,7 +256,7 @@ mod tests {
         assert!((tail(60) - 0.021_802).abs() < 1e-6);
         assert!((tail(100) - 0.023_064).abs() < 1e-6);
         assert!(tail(31) > tail(30) && tail(100_000) < 0.025);
-        // And for ten and twenty of them: 0.008 551 and 0.015 881.
+        // The same for ten and twenty clusters: 0.008 551 and 0.015 881.
         assert!((tail(10) - 0.008_551).abs() < 1e-6);
         assert!((tail(20) - 0.015_881).abs() < 1e-6);
     }
@@ -271,7 +272,8 @@ mod tests {
     }
 
     /// The lower limit of Clopper and Pearson in scipy 1.17.1: `stats.binomtest(k, k)
-    /// .proportion_ci(0.95, "exact").low` is 0.292 402 for k = 3, 0.691 503 for 10, 0.981 725 for 200.
+    /// .proportion_ci(0.95, "exact").low` is 0.292 402 for k = 3, 0.691 503 for 10, 0.981 725 for
+    /// 200.
     #[test]
     fn sessions_that_are_all_alike_are_not_certain() {
         for (sessions, low) in [(3, 0.292_402), (10, 0.691_503), (200, 0.981_725)] {
@@ -304,7 +306,7 @@ mod tests {
     fn few_sessions_have_the_interval_of_student() {
         let interval = cluster_interval(&single(&[0.4, 0.5, 0.6]), 1).expect("three");
         close(interval, 0.251_586, 0.748_414);
-        // What each session says in several answers changes nothing where sessions are of a size.
+        // Several answers per session change nothing if sessions have equal size.
         let twice = [vec![0.4, 0.4], vec![0.5, 0.5], vec![0.6, 0.6]];
         close(
             cluster_interval(&twice, 1).expect("three"),
@@ -332,7 +334,7 @@ mod tests {
     }
 
     /// Ten thousand samples of three sessions of 28 answers each, half of them right: the interval
-    /// covers the truth about as often as it says.
+    /// covers the truth about as often as it claims.
     #[test]
     fn the_interval_of_three_sessions_covers_the_truth() {
         let mut draw = crate::draw::Draw::new(1, "coverage");

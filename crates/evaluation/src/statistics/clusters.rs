@@ -1,19 +1,19 @@
-//! What stands and falls together, and how much less that says than as much of different kinds.
+//! Clusters of dependent figures, and the information that the dependence costs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{mean, sum};
+use super::summary::{mean, sum};
 
-/// What is resampled as a whole, because what belongs to it stands and falls together.
+/// Unit that is resampled as a whole, because its figures depend on each other.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// One agent on one pull request in one trial. Says nothing of other pull requests.
+    /// One agent on one pull request in one trial. Does not generalise to other pull requests.
     #[default]
     Session,
     /// All sessions of one pull request.
@@ -21,11 +21,11 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// What figures of these pull requests are to be resampled by: the pull request, as soon as
-    /// there are two. Trials of one pull request share what is particular to it; taken for
-    /// independent, an interval of three pull requests with ten trials each would cover the truth in
-    /// half of all cases only.
-    pub fn of<'a>(pull_requests: impl IntoIterator<Item = &'a str>) -> Self {
+    /// Returns the unit by which figures of these pull requests are resampled: the pull request, as
+    /// soon as there are two. Trials of one pull request share its peculiarities. If they counted
+    /// as independent, an interval of three pull requests with ten trials each would cover the
+    /// truth in only half of all cases.
+    pub fn for_pull_requests<'a>(pull_requests: impl IntoIterator<Item = &'a str>) -> Self {
         let different: BTreeSet<&str> = pull_requests.into_iter().collect();
         if different.len() > 1 {
             Self::PullRequest
@@ -42,7 +42,7 @@ impl Unit {
     }
 }
 
-/// The figures of sessions, given with their pull requests, by the unit that they are resampled by.
+/// Groups the figures of sessions, given with their pull requests, by the unit of resampling.
 pub fn by_unit<'a>(
     sessions: impl IntoIterator<Item = (&'a str, Vec<f64>)>,
 ) -> (Unit, Vec<Vec<f64>>) {
@@ -50,7 +50,7 @@ pub fn by_unit<'a>(
         .into_iter()
         .filter(|(_, figures)| !figures.is_empty())
         .collect();
-    let unit = Unit::of(sessions.iter().map(|(pull_request, _)| *pull_request));
+    let unit = Unit::for_pull_requests(sessions.iter().map(|(pull_request, _)| *pull_request));
     let clusters = match unit {
         Unit::Session => sessions.into_iter().map(|(_, figures)| figures).collect(),
         Unit::PullRequest => {
@@ -64,24 +64,24 @@ pub fn by_unit<'a>(
     (unit, clusters)
 }
 
-/// The price of asking many questions of one session, or of running many trials of one pull request.
+/// Cost of asking many questions in one session, or of running many trials of one pull request.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct DesignEffect {
-    /// Intraclass correlation, from the analysis of variance; negative where answers of a session
-    /// are less alike than those of different ones.
+    /// Intraclass correlation, from the analysis of variance. Negative if answers of a session are
+    /// less alike than those of different sessions.
     pub icc: f64,
-    /// How many times larger the variance of the mean is than with independent answers, at least 1.
+    /// Factor by which the variance of the mean exceeds that of independent answers, at least 1.
     pub effect: f64,
-    /// So many independent answers would say as much.
+    /// Number of independent answers with the same information.
     pub effective_n: f64,
 }
 
-/// Kish's design effect `1 + (m - 1) · ICC` (Survey Sampling, 1965), with the one-way random effects
-/// ICC and, for clusters of different size, `m = Σ n² / Σ n`.
+/// Returns Kish's design effect `1 + (m - 1) · ICC` (Survey Sampling, 1965), with the one-way
+/// random effects ICC and, for clusters of different size, `m = Σ n² / Σ n`.
 ///
-/// None with fewer than two clusters that have values, with one value each, or where all values are
-/// the same.
+/// Returns `None` with fewer than two clusters with values, with one value each, or if all values
+/// are the same.
 pub fn design_effect(clusters: &[Vec<f64>]) -> Option<DesignEffect> {
     let clusters: Vec<&Vec<f64>> = clusters.iter().filter(|one| !one.is_empty()).collect();
     let sizes: Vec<f64> = clusters.iter().map(|one| one.len() as f64).collect();
@@ -103,7 +103,7 @@ pub fn design_effect(clusters: &[Vec<f64>]) -> Option<DesignEffect> {
     }
     let (between, within) = (sum(&between) / (k - 1.0), sum(&within) / (n - k));
     let squares: f64 = sizes.iter().map(|size| size * size).sum();
-    // The size that clusters of different size behave like.
+    // The equivalent size of clusters of different size.
     let typical = (n - squares / n) / (k - 1.0);
     let total = between + (typical - 1.0) * within;
     if total <= 0.0 {
@@ -131,8 +131,8 @@ mod tests {
         assert!((effect.effective_n - 3.0).abs() < 1e-12);
     }
 
-    /// Shrout and Fleiss (Psychological Bulletin 86, 1979), table 2: six targets rated by four judges,
-    /// ICC(1,1) = 0.17.
+    /// Shrout and Fleiss (Psychological Bulletin 86, 1979), table 2: six targets rated by four
+    /// judges, ICC(1,1) = 0.17.
     #[test]
     fn the_icc_of_the_published_table() {
         let clusters = [

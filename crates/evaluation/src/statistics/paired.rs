@@ -5,14 +5,15 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Interval, POWER, Unit, cluster_interval, mean, smallest_detectable, standard_deviation,
-};
+use super::bootstrap::cluster_interval;
+use super::clusters::Unit;
+use super::planning::{POWER, smallest_detectable};
+use super::summary::{Interval, mean, standard_deviation};
 
 /// The same probe under two conditions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
-    /// What stands and falls together and is resampled as one, such as pull request × trial.
+    /// Unit that is resampled as one, such as pull request × trial.
     pub cluster: String,
     pub a: f64,
     pub b: f64,
@@ -22,21 +23,23 @@ pub struct Pair {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     pub mean: f64,
-    /// 95 %; none with one cluster.
+    /// 95 % interval. `None` with one cluster.
     pub interval: Option<Interval>,
     pub pairs: usize,
     pub clusters: usize,
     /// There is no interval, or it covers 0: no difference may be claimed.
     pub tie: bool,
-    /// The smallest difference that so many clusters would have shown with a power of 80 %; none
-    /// where all clusters show the same difference: that nothing varied is no measure of how it varies.
+    /// The smallest difference that this number of clusters would have shown with a power of 80 %.
+    /// `None` if all clusters show the same difference: without variation there is no measure of
+    /// it.
     pub smallest_detectable: Option<f64>,
 }
 
-/// Compares two conditions by the differences of the same probes, resampling whole clusters. None
-/// without pairs.
+/// Compares two conditions by the differences of the same probes, resampling whole clusters.
+/// Returns `None` without pairs.
 ///
-/// Paired, because how hard a probe is varies more than agents do, and cancels out in a difference.
+/// The comparison is paired, because the difficulty of probes varies more than agents do, and
+/// cancels out in a difference.
 pub fn paired(pairs: &[Pair], seed: u64) -> Option<Difference> {
     let clusters = differences(pairs);
     let all: Vec<f64> = clusters.iter().flatten().copied().collect();
@@ -58,13 +61,13 @@ pub fn paired(pairs: &[Pair], seed: u64) -> Option<Difference> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     pub pull_request: String,
-    /// What the session shares with that of another agent, such as the task and the trial: figures
-    /// are paired by it.
+    /// The part that the session shares with a session of another agent, such as the task and the
+    /// trial. Figures are paired by it.
     pub session: String,
     pub value: f64,
 }
 
-/// Pairs what two agents have of the same sessions, by the unit that the pairs are resampled by.
+/// Pairs the figures of two agents for the same sessions, by the unit of resampling.
 pub(super) fn pairs(a: &[Figure], b: &[Figure]) -> (Unit, Vec<Pair>) {
     let others: BTreeMap<&str, f64> = b
         .iter()
@@ -74,7 +77,7 @@ pub(super) fn pairs(a: &[Figure], b: &[Figure]) -> (Unit, Vec<Pair>) {
         .iter()
         .filter_map(|figure| Some((figure, *others.get(figure.session.as_str())?)))
         .collect();
-    let unit = Unit::of(
+    let unit = Unit::for_pull_requests(
         shared
             .iter()
             .map(|(figure, _)| figure.pull_request.as_str()),
@@ -93,7 +96,7 @@ pub(super) fn pairs(a: &[Figure], b: &[Figure]) -> (Unit, Vec<Pair>) {
     (unit, pairs)
 }
 
-/// Compares two agents by the sessions that both have. None without such.
+/// Compares two agents by their common sessions. Returns `None` without such.
 pub fn compared(a: &[Figure], b: &[Figure], seed: u64) -> Option<(Unit, Difference)> {
     let (unit, pairs) = pairs(a, b);
     Some((unit, paired(&pairs, seed)?))
@@ -102,10 +105,10 @@ pub fn compared(a: &[Figure], b: &[Figure], seed: u64) -> Option<(Unit, Differen
 /// Grades are from 0 to 1, so their differences are from -1 to 1.
 pub(super) const POSSIBLE: RangeInclusive<f64> = -1.0..=1.0;
 
-/// A spread that is not more than this is rounding.
+/// A spread of at most this is rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// The differences by what is resampled as one.
+/// Returns the differences by the unit of resampling.
 pub(super) fn differences(pairs: &[Pair]) -> Vec<Vec<f64>> {
     let mut clusters: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for pair in pairs {
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hard_for_both_cancels_out() {
+    fn common_difficulty_cancels_out() {
         let hard: Vec<Pair> = [0.1, 0.9, 0.3, 0.7]
             .iter()
             .zip([0.04, 0.06, 0.05, 0.05])
@@ -188,8 +191,8 @@ mod tests {
         assert!(interval.low > 0.03 && interval.high < 0.07 && !found.tie);
     }
 
-    /// Two or three sessions that happen to show the same difference are no proof of it; six of
-    /// them are, by the sign test (2 · 0.5^6 = 0.031), if the difference is as large as can be.
+    /// Two or three sessions with the same difference by chance do not prove it. Six do, by the
+    /// sign test (2 · 0.5^6 = 0.031), if the difference is as large as possible.
     #[test]
     fn equal_differences_of_few_sessions_are_a_tie() {
         for sessions in [2, 3, 5] {

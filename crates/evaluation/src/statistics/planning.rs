@@ -1,23 +1,24 @@
-//! What a design can show, before it is paid for.
+//! Power of a design, before it is paid for.
 
 use statrs::distribution::{ChiSquared, Continuous, ContinuousCDF, Normal, StudentsT};
 
-/// The usual chance of finding a difference that is there.
+/// The usual probability of finding an existing difference.
 pub const POWER: f64 = 0.8;
 
 /// The level of a two-sided test.
 const ALPHA: f64 = 0.05;
 
-/// No design has more sessions than this.
+/// Maximum number of sessions of a design.
 const MOST: usize = 1_000_000;
 
-/// The smallest mean difference that `n` independent differences with this standard deviation show
-/// with the given power in a two-sided test at 5 %.
+/// Returns the smallest mean difference that `n` independent differences with this standard
+/// deviation show with the given power in a two-sided test at 5 %.
 ///
-/// Exact for normal differences: the noncentrality at which the paired t-test has that power (Cohen,
-/// Statistical Power Analysis, 1988), by the noncentral t distribution and not by adding quantiles of
-/// the central one, which is 14 % too small for two sessions. None for fewer than two sessions, a
-/// negative spread, or a power outside of `(0.05, 1)`: 5 % is what no difference at all has.
+/// The result is exact for normal differences: the noncentrality at which the paired t-test has
+/// that power (Cohen, Statistical Power Analysis, 1988), by the noncentral t distribution. Adding
+/// quantiles of the central one would be 14 % too small for two sessions. Returns `None` for fewer
+/// than two sessions, a negative spread, or a power outside of `(0.05, 1)`: without any difference
+/// the power is 5 %.
 pub fn smallest_detectable(standard_deviation: f64, n: usize, power: f64) -> Option<f64> {
     if n < 2 || standard_deviation.is_nan() || standard_deviation < 0.0 {
         return None;
@@ -44,17 +45,17 @@ pub fn smallest_detectable(standard_deviation: f64, n: usize, power: f64) -> Opt
     Some(enough * standard_deviation / (n as f64).sqrt())
 }
 
-/// No difference that can be asked for is so many standard errors large.
+/// Largest noncentrality: no realistic difference has this many standard errors.
 const MOST_NONCENTRAL: f64 = 1e6;
 
-/// Steps of Simpson's rule; the tests compare with R and SciPy.
+/// Steps of Simpson's rule. The tests compare with R and SciPy.
 const STEPS: u32 = 600;
 
-/// The two-sided t-test at 5 % with so many degrees of freedom.
+/// The two-sided t-test at 5 % with a number of degrees of freedom.
 struct Test {
     critical: f64,
     normal: Normal,
-    /// Places of `√(χ²/ν)`, each with its weight in an integral over its distribution.
+    /// Positions of `√(χ²/ν)`, each with its weight in an integral over its distribution.
     weights: Vec<(f64, f64)>,
 }
 
@@ -89,7 +90,7 @@ impl Test {
         })
     }
 
-    /// The chance that the test finds a difference of so many standard errors.
+    /// Returns the probability that the test finds a difference of this many standard errors.
     fn power(&self, noncentral: f64) -> f64 {
         let missed: f64 = self
             .weights
@@ -104,20 +105,20 @@ impl Test {
     }
 }
 
-/// The density of `√(χ²/ν)` at a place.
+/// Returns the density of `√(χ²/ν)` at a position.
 fn density(spread: &ChiSquared, freedom: f64, place: f64) -> f64 {
     if place > 0.0 {
         2.0 * freedom * place * spread.pdf(freedom * place * place)
     } else if freedom > 1.0 {
         0.0
     } else {
-        // That of |z|, where χ² has its pole.
+        // The density of |z|, where χ² has its pole.
         (2.0 / std::f64::consts::PI).sqrt()
     }
 }
 
-/// How many independent differences are needed to show one of this size. None where a million are not
-/// enough, or the question makes no sense.
+/// Returns the number of independent differences that show one of this size. Returns `None` if a
+/// million are not enough, or if the arguments are invalid.
 pub fn sample_size(difference: f64, standard_deviation: f64, power: f64) -> Option<usize> {
     let shows = |n: usize| {
         smallest_detectable(standard_deviation, n, power).is_some_and(|least| least <= difference)
@@ -143,8 +144,8 @@ mod tests {
     use super::*;
 
     /// Cohen (1988) and every table since: a medium effect (d = 0.5) in a paired test at 5 % with a
-    /// power of 80 % takes 34 pairs, a large one (0.8) 15, a small one (0.2) 199; so says statsmodels
-    /// 0.15.0 (`TTestPower().solve_power`: 33.37, 14.30, 198.15), and 8 for 1.2 (7.59).
+    /// power of 80 % takes 34 pairs, a large one (0.8) 15, a small one (0.2) 199; so says
+    /// statsmodels 0.15.0 (`TTestPower().solve_power`: 33.37, 14.30, 198.15), and 8 for 1.2 (7.59).
     #[test]
     fn the_sizes_of_the_tables() {
         for (effect, pairs) in [(0.5, 34), (0.8, 15), (0.2, 199), (1.2, 8)] {

@@ -1,33 +1,33 @@
-//! Between which ranks an agent may be.
+//! Intervals of the ranks of agents.
 
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::interval_at;
-use super::paired::{POSSIBLE, differences, pairs};
-use super::{Figure, Interval};
+use super::paired::{Figure, POSSIBLE, differences, pairs};
+use super::summary::Interval;
 
-/// What the intervals of one agent's comparisons leave out together.
+/// Total error probability of the comparisons of one agent.
 const ALPHA: f64 = 0.05;
 
-/// The ranks that the data do not exclude, from 1 for the best.
+/// Ranks that the data do not exclude, from 1 for the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankInterval {
     pub low: usize,
     pub high: usize,
 }
 
-/// 95 % rank intervals of agents, given for each its figures by session.
+/// Returns 95 % rank intervals of agents, given the figures of each by session.
 ///
-/// After Mogstad, Romano, Shaikh and Wilhelm ("Inference for Ranks", Review of Economic Studies 91,
-/// 2024): an agent may be no better than those that are surely better, and no worse than those that
-/// are surely worse, where *surely* means that the interval of the difference excludes 0 at a level
-/// shared out over its comparisons (Bonferroni). Differences are paired over the sessions that both
-/// agents have, and resampled by pull request where those are of several. None for an agent without
-/// figures; agents that share fewer than two such units cannot be told apart.
+/// The method follows Mogstad, Romano, Shaikh and Wilhelm ("Inference for Ranks", Review of
+/// Economic Studies 91, 2024). An agent ranks below all agents that are surely better, and above
+/// all that are surely worse. *Surely* means that the interval of the difference excludes 0 at a
+/// level shared among its comparisons (Bonferroni). Differences are paired over the common sessions
+/// of two agents, and resampled by pull request if these are several. Returns `None` for an agent
+/// without figures. Agents with fewer than two common units cannot be distinguished.
 pub fn rank_intervals(agents: &[Vec<Figure>], seed: u64) -> Vec<Option<RankInterval>> {
     let ranked = agents.iter().filter(|figures| !figures.is_empty()).count();
     let comparisons = ranked.saturating_sub(1).max(1);
-    // Per agent: how many are surely better, and surely worse.
+    // For each agent: the numbers of surely better and surely worse agents.
     let mut sure = vec![(0, 0); agents.len()];
     for (at, own) in agents.iter().enumerate() {
         for (after, other) in agents.iter().enumerate().skip(at + 1) {
@@ -55,7 +55,7 @@ pub fn rank_intervals(agents: &[Vec<Figure>], seed: u64) -> Vec<Option<RankInter
         .collect()
 }
 
-/// The interval of the mean difference over what both have.
+/// Returns the interval of the mean difference over the common sessions.
 fn difference(a: &[Figure], b: &[Figure], seed: u64, comparisons: usize) -> Option<Interval> {
     let differences = differences(&pairs(a, b).1);
     interval_at(&differences, seed, ALPHA / comparisons as f64, POSSIBLE)
@@ -94,9 +94,9 @@ mod tests {
         assert_eq!(ranks, [one(2), one(1), one(3)]);
     }
 
-    /// scipy 1.17.1, `stats.ttest_rel` of every two: 0.033 for the first two, 0.94 for the last two,
-    /// at most 0.006 for the others. Each agent has three comparisons, so 0.016 7 is the level: at 0.05
-    /// the first would have rank 1 for itself.
+    /// scipy 1.17.1, `stats.ttest_rel` of every two: 0.033 for the first two, 0.94 for the last
+    /// two, at most 0.006 for the others. Each agent has three comparisons, so 0.016 7 is the
+    /// level: at 0.05 the first would have rank 1 for itself.
     #[test]
     fn ranks_are_those_that_paired_tests_at_a_shared_level_leave() {
         let agents = [
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_that_cannot_be_told_apart_share_their_ranks() {
+    fn agents_that_cannot_be_distinguished_share_their_ranks() {
         let agents = [
             agent(&[0.4, 0.7, 0.5]),
             agent(&[0.6, 0.5, 0.6]),

@@ -1,48 +1,48 @@
-//! How errors grow with what an agent claims to know.
+//! Growth of errors with the claimed knowledge of an agent.
 
 use serde::{Deserialize, Serialize};
 
-use super::sum;
+use super::summary::sum;
 
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Claim {
-    /// How sure the agent said it was, in `[0, 1]`.
+    /// The confidence that the agent stated, in `[0, 1]`.
     pub confidence: Option<f64>,
     pub right: bool,
-    /// It claimed to know; an abstention is never covered.
+    /// Whether the answer claims knowledge. An abstention is never covered.
     pub claimed: bool,
 }
 
 /// A risk-coverage curve.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RiskCoverage {
-    /// By growing coverage; empty where nothing is claimed.
+    /// Points by growing coverage. Empty if nothing is claimed.
     pub points: Vec<RiskPoint>,
-    /// The mean risk over the coverage that is reached; none with fewer than two points.
+    /// Mean risk over the reached coverage. `None` with fewer than two points.
     pub area: Option<f64>,
 }
 
-/// One point: what is answered at this confidence or more.
+/// One point: the answers with at least this confidence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RiskPoint {
     /// Share of all questions.
     pub coverage: f64,
-    /// Share of the answered that is not right.
+    /// Share of these answers that are not right.
     pub risk: f64,
-    /// None for answers that state no confidence.
+    /// `None` for answers that state no confidence.
     pub least_confidence: Option<f64>,
 }
 
-/// The risk-coverage curve of answers (El-Yaniv and Wiener, JMLR 11, 2010).
+/// Returns the risk-coverage curve of answers (El-Yaniv and Wiener, JMLR 11, 2010).
 ///
-/// By stated confidence, the surest first; answers that are equally sure are one point, for nothing
-/// orders them. Answers that state no confidence come last, together.
+/// Answers are ordered by stated confidence, highest first. Equally confident answers are one
+/// point, because they have no order. Answers without a stated confidence come last, together.
 ///
 /// The area is the mean of the risk over the coverage, as in Geifman and El-Yaniv (2017).
 pub fn risk_coverage(answers: &[Claim]) -> RiskCoverage {
     let mut claimed: Vec<&Claim> = answers.iter().filter(|answer| answer.claimed).collect();
-    // None is the smallest, and goes last.
+    // `None` is the smallest and comes last.
     claimed.sort_by(|a, b| match (a.confidence, b.confidence) {
         (Some(a), Some(b)) => b.total_cmp(&a),
         (a, b) => b.is_some().cmp(&a.is_some()),

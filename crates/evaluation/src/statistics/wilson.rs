@@ -1,13 +1,15 @@
 //! The interval of one proportion.
 
-use super::Interval;
+use super::summary::Interval;
 
 /// The 97.5 % point of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// The Wilson 95 % interval of `hits` successes in `trials`; the whole line when there are none.
+/// Returns the Wilson 95 % interval of `hits` successes in `trials`. Without trials it is the whole
+/// line.
 ///
-/// Wilson (1927) and not ±1.96 σ: with the 10 to 30 questions of one run the latter leaves `[0, 1]`.
+/// Wilson (1927) instead of ±1.96 σ: with the 10 to 30 questions of one run the latter leaves `[0,
+/// 1]`.
 pub fn wilson(hits: u32, trials: u32) -> Interval {
     if trials == 0 {
         return Interval {
@@ -22,7 +24,7 @@ pub fn wilson(hits: u32, trials: u32) -> Interval {
     let spread = Z * (share * (1.0 - share) / n + square / (4.0 * n * n)).sqrt();
     let scale = 1.0 + square / n;
     Interval {
-        // At the ends the two terms are equal, but for rounding.
+        // At the ends the two terms are equal, except for rounding.
         low: if hits == 0 {
             0.0
         } else {

@@ -1,4 +1,4 @@
-//! What the walker must know of each language: names of nodes and fields of its grammar.
+//! Properties of each language for the walk: names of nodes and fields of its grammar.
 
 use tree_sitter::Language;
 
@@ -18,19 +18,19 @@ pub(super) enum Tests {
     Call(&'static [&'static str]),
 }
 
-/// Where a constant can stand.
+/// Places of constants.
 pub(super) struct Constants {
     /// The node of the statement.
     pub(super) statement: &'static str,
-    /// The node within it that has the name, where it is not the statement itself.
+    /// The node within it that has the name, if it is not the statement itself.
     pub(super) item: Option<&'static str>,
     pub(super) name: &'static str,
     pub(super) value: &'static str,
-    /// One of these words must stand before the item; empty: none needed.
+    /// One of these words must be before the item. Empty if none is needed.
     pub(super) words: &'static [&'static str],
-    /// How many nodes may be around the statement, at most.
+    /// Maximum number of nodes around the statement.
     pub(super) depth: u32,
-    /// Whether only a name in capitals is a constant.
+    /// Whether only names in capitals are constants.
     pub(super) capitals: bool,
 }
 
@@ -42,22 +42,22 @@ pub(super) struct Grammar {
     /// Nodes that name a function which is their value: node, its field for the value.
     pub(super) named_values: &'static [(&'static str, &'static str)],
     pub(super) types: &'static [&'static str],
-    /// Whether a type without a body is a mere mention of it.
+    /// Whether a type without a body is only a mention of it.
     pub(super) types_need_body: bool,
     /// The field of a function's return type.
     pub(super) returns: &'static str,
-    /// Nodes of calls and the field that says what is called.
+    /// Nodes of calls, and the field with the called name.
     pub(super) calls: &'static [(&'static str, &'static str)],
-    /// Nodes whose calls happen at another time than their place says.
+    /// Nodes whose calls are not executed in the order of the text.
     pub(super) elsewhen: &'static [&'static str],
     pub(super) constants: &'static [Constants],
-    /// Nodes and fields that give names to variables and the like.
+    /// Nodes and fields that name variables and the like.
     pub(super) own: &'static [(&'static str, &'static str)],
     pub(super) tests: Tests,
 }
 
-/// The grammar for files with this ending.
-pub(super) fn of(ending: &str) -> Option<Grammar> {
+/// Returns the grammar for files with this extension.
+pub(super) fn for_extension(ending: &str) -> Option<Grammar> {
     match ending {
         "rs" => Some(rust()),
         "py" | "pyi" => Some(python()),
@@ -67,7 +67,7 @@ pub(super) fn of(ending: &str) -> Option<Grammar> {
         "go" => Some(go()),
         "java" => Some(java()),
         "c" => Some(c(tree_sitter_c::LANGUAGE.into())),
-        // A header may be either; the grammar of C++ reads nearly all of C.
+        // A header may be C or C++. The grammar of C++ reads nearly all of C.
         "h" | "cc" | "cpp" | "cxx" | "hh" | "hpp" | "hxx" => {
             Some(c(tree_sitter_cpp::LANGUAGE.into()))
         }

@@ -1,4 +1,4 @@
-//! Parsing any text: within a stack that fits it, and in a bounded number of steps.
+//! Parses any text, with a stack of sufficient size and in a bounded number of steps.
 
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
@@ -9,15 +9,14 @@ use tree_sitter::{Language, ParseOptions, ParseState, Parser, Tree};
 /// Larger files are data or generated.
 const LARGEST_SOURCE: usize = 1 << 20;
 
-/// What the parser's stack gets for every byte of the source. The parser merges readings of
-/// brackets that do not match recursively: `{[(<` twenty thousand times over takes some 30 bytes of
-/// stack for each byte.
+/// Stack of the parser per byte of the source. The parser merges readings of unmatched brackets
+/// recursively: twenty thousand repetitions of `{[(<` take some 30 bytes of stack for each byte.
 const STACK_PER_BYTE: usize = 128;
 
 const SMALLEST_STACK: usize = 2 << 20;
 
-/// Calls `read` with a stack that is large enough to parse the source; none where the source is too
-/// large, or the system has no thread left.
+/// Calls `read` with a stack that is large enough to parse the source. Returns `None` if the source
+/// is too large, or if the system cannot start a thread.
 pub(super) fn with_stack<T: Send>(
     source: &str,
     read: impl FnOnce() -> Option<T> + Send,
@@ -25,7 +24,7 @@ pub(super) fn with_stack<T: Send>(
     if source.len() > LARGEST_SOURCE {
         return None;
     }
-    // A thread of its own, because an overflow of the stack ends the whole process.
+    // A separate thread, because a stack overflow ends the whole process.
     thread::scope(|scope| {
         let reader = thread::Builder::new()
             .stack_size(SMALLEST_STACK + source.len() * STACK_PER_BYTE)
@@ -35,11 +34,12 @@ pub(super) fn with_stack<T: Send>(
     })
 }
 
-/// Parses within a bound that is not a clock's: the same source always gives the same tree.
+/// Parses within a bound that does not depend on a clock: the same source always gives the same
+/// tree.
 pub(super) fn parse(language: &Language, source: &str) -> Option<Tree> {
     let mut parser = Parser::new();
     parser.set_language(language).ok()?;
-    // The parser asks once in a hundred steps; a plain source takes a few steps for each byte.
+    // The parser calls back once in a hundred steps. A plain source takes a few steps per byte.
     let mut left = 1_000 + source.len() / 2;
     let mut go_on = |_: &ParseState| match left.checked_sub(1) {
         Some(fewer) => {

@@ -1,9 +1,9 @@
-//! Pieces of a definition: the names of its parameters, its return type, a literal value.
+//! Parts of a definition: the names of its parameters, its return type, a literal value.
 
 use tree_sitter::Node;
 
-/// The children of a node that have a name in the grammar. Not by index: that would look at every
-/// earlier child again.
+/// Returns the children of a node that have a name in the grammar. Not by index, which would visit
+/// every earlier child again.
 pub(super) fn named<'tree>(node: Node<'tree>) -> Vec<Node<'tree>> {
     node.named_children(&mut node.walk()).collect()
 }
@@ -12,7 +12,7 @@ pub(super) fn text<'a>(node: Node<'_>, source: &'a str) -> &'a str {
     source.get(node.byte_range()).unwrap_or_default()
 }
 
-/// Whether the node is a name.
+/// Returns whether the node is a name.
 pub(super) fn is_name(kind: &str) -> bool {
     kind.ends_with("identifier")
         && kind != "qualified_identifier"
@@ -20,7 +20,8 @@ pub(super) fn is_name(kind: &str) -> bool {
         && kind != "scoped_type_identifier"
 }
 
-/// The one name that a pattern, declarator or parameter gives; none where it gives several or none.
+/// Returns the only name that a pattern, declarator or parameter gives. Returns `None` if it gives
+/// several or none.
 pub(super) fn given_name<'tree>(node: Node<'tree>) -> Option<Node<'tree>> {
     let mut node = node;
     loop {
@@ -43,7 +44,7 @@ pub(super) fn given_name<'tree>(node: Node<'tree>) -> Option<Node<'tree>> {
     }
 }
 
-/// Patterns that add to one name without giving another.
+/// Returns whether a pattern adds to one name without giving another.
 fn is_wrapper(kind: &str) -> bool {
     matches!(
         kind,
@@ -62,17 +63,17 @@ fn is_wrapper(kind: &str) -> bool {
     )
 }
 
-/// All plain names that a pattern or a list of them gives.
+/// Returns all plain names that a pattern or a list of them gives.
 pub(super) fn given_names<'tree>(node: Node<'tree>) -> Vec<Node<'tree>> {
     match given_name(node) {
         Some(name) => vec![name],
-        // `const { foo } = …` mostly takes `foo` from where it is defined.
+        // `const { foo } = …` mostly takes `foo` from its definition.
         None if node.kind() == "object_pattern" => Vec::new(),
         None => named(node).into_iter().filter_map(given_name).collect(),
     }
 }
 
-/// The names of the parameters in order; none where one has no plain name.
+/// Returns the names of the parameters in order. Returns `None` if one has no plain name.
 pub(super) fn parameters(list: Node<'_>, source: &str) -> Option<Vec<String>> {
     if is_name(list.kind()) {
         return Some(vec![text(list, source).to_owned()]);
@@ -116,7 +117,7 @@ pub(super) fn parameters(list: Node<'_>, source: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// The return type as written, whitespace folded.
+/// Returns the return type as written, with folded whitespace.
 pub(super) fn returns(function: Node<'_>, field: &str, source: &str) -> Option<String> {
     let written = match function.child_by_field_name("declarator") {
         None => text(function.child_by_field_name(field)?, source),
@@ -127,7 +128,7 @@ pub(super) fn returns(function: Node<'_>, field: &str, source: &str) -> Option<S
     (!folded.is_empty()).then_some(folded)
 }
 
-/// In C a part of the type stands around the name: `const char *name(…)`.
+/// In C a part of the type is around the name: `const char *name(…)`.
 fn declared_type<'a>(function: Node<'_>, declarator: Node<'_>, source: &'a str) -> Option<&'a str> {
     let inner = function_declarator(declarator)?;
     if let Some(trailing) = named(inner)
@@ -146,7 +147,7 @@ fn declared_type<'a>(function: Node<'_>, declarator: Node<'_>, source: &'a str) 
     source.get(start..inner.start_byte())
 }
 
-/// The declarator that has the parameters, within pointers and references.
+/// Returns the declarator with the parameters, within pointers and references.
 pub(super) fn function_declarator<'tree>(declarator: Node<'tree>) -> Option<Node<'tree>> {
     let mut node = declarator;
     while node.kind() != "function_declarator" {
@@ -159,7 +160,7 @@ pub(super) fn function_declarator<'tree>(declarator: Node<'tree>) -> Option<Node
     Some(node)
 }
 
-/// What is called: the last name of `a.b::c`.
+/// Returns the called name: the last name of `a.b::c`.
 pub(super) fn callee<'tree>(node: Node<'tree>) -> Option<Node<'tree>> {
     let mut node = node;
     while !is_name(node.kind()) {
@@ -178,7 +179,7 @@ pub(super) fn callee<'tree>(node: Node<'tree>) -> Option<Node<'tree>> {
     Some(node)
 }
 
-/// A number as written, or a plain string without its quotes.
+/// Returns a number as written, or a plain string without its quotes.
 pub(super) fn literal(written: &str) -> Option<String> {
     let written = written.trim();
     let quote = written.chars().next()?;

@@ -1,8 +1,8 @@
-//! The fallback: definitions and words of languages without a grammar here, line by line.
+//! The fallback for languages without a grammar: definitions and words, line by line.
 
 use std::collections::BTreeSet;
 
-use crate::symbols::{Definition, DefinitionKind, Symbols, Use};
+use crate::symbols::symbol::{Definition, DefinitionKind, Symbols, Use};
 
 const FUNCTIONS: [&str; 6] = ["def", "fun", "func", "function", "sub", "proc"];
 const TYPES: [&str; 8] = [
@@ -38,7 +38,7 @@ const MODIFIERS: [&str; 20] = [
     "suspend",
 ];
 
-/// Reads a file; none where the ending is not that of a program.
+/// Reads a file. Returns `None` if the extension is not that of a program.
 pub(super) fn read(ending: &str, text: &str) -> Option<Symbols> {
     let comment = match ending {
         "rb" | "sh" | "bash" | "pl" | "pm" | "ex" | "exs" | "jl" | "r" | "tcl" => "#",
@@ -76,7 +76,7 @@ pub(super) fn read(ending: &str, text: &str) -> Option<Symbols> {
     Some(symbols)
 }
 
-/// The words of a line, without its comment and its strings as far as one line shows them.
+/// Returns the words of a line, without its comment and its strings as far as one line shows them.
 fn words<'a>(line: &'a str, comment: &str) -> Vec<&'a str> {
     let mut words = Vec::new();
     let mut quote = None;

@@ -1,8 +1,9 @@
 //! The walk over a syntax tree, the same for every language.
 //!
-//! One loop with stacks of its own: a file can nest deeper than the program's stack.
+//! It is one loop with its own stacks, because a file can nest deeper than the program's stack.
 
 mod constants;
+mod state;
 mod tests;
 
 use std::collections::BTreeSet;
@@ -14,10 +15,11 @@ use crate::symbols::parsing;
 use crate::symbols::pieces::{
     callee, function_declarator, given_names, is_name, named, parameters, returns, text,
 };
+use crate::symbols::symbol::{Call, Definition, DefinitionKind, Symbols, Test, Use};
+use crate::symbols::walk::state::{EnclosingFunction, RawCall, Walk, last_row, row};
 use crate::symbols::walk::tests::Marked;
-use crate::symbols::{Call, Definition, DefinitionKind, Symbols, Test, Use};
 
-/// Reads a file; none where the parser gives up.
+/// Reads a file. Returns `None` if the parser gives up.
 pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
     let tree = parsing::parse(&grammar.language, source)?;
     let mut walk = Walk {
@@ -48,43 +50,6 @@ pub(super) fn read(grammar: &Grammar, source: &str) -> Option<Symbols> {
         }
     }
     Some(walk.finish())
-}
-
-/// A call and where in the text it begins and ends.
-struct RawCall {
-    function: usize,
-    begins: usize,
-    ends: usize,
-    call: Call,
-}
-
-/// A function around the current node.
-struct Around {
-    ends: usize,
-    definition: Option<usize>,
-    /// How many of `elsewhen` are around the function itself.
-    elsewhen: usize,
-}
-
-/// What is known on the way. The stacks hold where the nodes around the current one end.
-struct Walk<'a> {
-    grammar: &'a Grammar,
-    source: &'a str,
-    symbols: Symbols,
-    calls: Vec<RawCall>,
-    functions: Vec<Around>,
-    types: Vec<(usize, &'a str)>,
-    elsewhen: Vec<usize>,
-    errors: Vec<usize>,
-    macros: Vec<usize>,
-    /// Tests that have no plain name.
-    hidden: Vec<usize>,
-    /// Where the value of a named function starts, which is no closure of its own.
-    named_value: Option<usize>,
-    /// Where an attribute ends that makes the next function a test.
-    marked_until: Option<usize>,
-    /// Where the names of what is called begin.
-    callees: BTreeSet<usize>,
 }
 
 impl<'a> Walk<'a> {
@@ -186,7 +151,7 @@ impl<'a> Walk<'a> {
         if in_macro || !self.hidden.is_empty() {
             self.symbols.hidden.insert(name.to_owned());
         }
-        // `row.owner` that is not called is a field, whatever else has the name.
+        // `row.owner` without a call is a field, whatever else has the name.
         let member = matches!(
             cursor.field_name(),
             Some("field" | "property" | "attribute")
@@ -194,7 +159,7 @@ impl<'a> Walk<'a> {
         if member && !self.callees.contains(&node.start_byte()) {
             self.symbols.own.insert(name.to_owned());
         }
-        // Inside a macro nothing is parsed: a name with a bracket behind it is a call.
+        // The content of a macro is not parsed: a name followed by a bracket is a call.
         let bracket = self.source.as_bytes().get(node.end_byte()) == Some(&b'(');
         if !self.macros.is_empty() && bracket {
             let mut next = cursor.clone();
@@ -204,7 +169,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What stands behind `#define NAME` is one node; its words are names all the same.
+    /// Reads the text after `#define NAME`, which is one node. Its words are names, too.
     fn words(&mut self, node: Node<'_>) {
         let line = row(node);
         let words =
@@ -237,10 +202,10 @@ impl<'a> Walk<'a> {
         });
     }
 
-    /// `outer` has the name; `node` has the parameters and the body.
+    /// Reads a function. `outer` has the name, `node` has the parameters and the body.
     fn function(&mut self, outer: Node<'_>, node: Node<'_>) {
         let marked = self.marked_until.take();
-        let mut around = Around {
+        let mut around = EnclosingFunction {
             ends: outer.end_byte(),
             definition: None,
             elsewhen: self.elsewhen.len(),
@@ -381,22 +346,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn row(node: Node<'_>) -> u32 {
-    u32::try_from(node.start_position().row).map_or(u32::MAX, |row| row.saturating_add(1))
-}
-
-/// The line of the node's last character; a node may end with its line end.
-fn last_row(node: Node<'_>) -> u32 {
-    let end = node.end_position();
-    let last = u32::try_from(end.row).map_or(u32::MAX, |row| row.saturating_add(1));
-    if end.column == 0 {
-        last.saturating_sub(1).max(row(node))
-    } else {
-        last
-    }
-}
-
-/// The last line before the body, or of the whole node where it has none.
+/// Returns the last line before the body, or of the whole node without a body.
 fn signature_end(node: Node<'_>, body: Option<Node<'_>>) -> u32 {
     let Some(body) = body else {
         return last_row(node);

@@ -12,7 +12,7 @@ use evaluation::facts::{
     TestFact, UseFact,
 };
 
-/// Lines of a file as evidence.
+/// Returns lines of a file as evidence.
 pub(crate) fn evidence(file: &str, line: u32, text: &[&str]) -> Evidence {
     Evidence {
         file: file.to_owned(),
@@ -123,7 +123,7 @@ fn hunk(path: &str, header: &str, defines: &[&str], does: &[&str]) -> HunkFact {
     }
 }
 
-/// Facts of every kind.
+/// Returns a sheet with facts of every kind.
 pub(crate) fn sheet() -> FactSheet {
     let [retry, queue, api, tests, gone] = [
         "src/retry.rs",
@@ -217,7 +217,7 @@ pub(crate) fn sheet() -> FactSheet {
     }
 }
 
-/// The smallest change: one file in no folder, and nothing known of what is in it.
+/// Returns the smallest change: one file in no folder, and no known facts about its content.
 pub(crate) fn smallest_sheet() -> FactSheet {
     FactSheet {
         base: "b".repeat(40),

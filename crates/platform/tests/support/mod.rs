@@ -1,4 +1,4 @@
-//! What several tests of the platform do.
+//! Helpers of several tests.
 #![allow(
     dead_code,
     clippy::allow_attributes,
@@ -16,7 +16,7 @@ use sea_orm::{DatabaseConnection, EntityTrait as _};
 use testkit::builders;
 use testkit::database::TestDatabase;
 
-/// Settings without any waiting.
+/// Settings without delays.
 pub(crate) fn at_once() -> QueueSettings {
     QueueSettings {
         backoff: Duration::ZERO,
@@ -25,7 +25,7 @@ pub(crate) fn at_once() -> QueueSettings {
     }
 }
 
-/// Settings under which a lease is over when it begins.
+/// Settings under which a lease expires at once.
 pub(crate) fn no_lease() -> QueueSettings {
     QueueSettings {
         lease: Duration::ZERO,
@@ -33,7 +33,7 @@ pub(crate) fn no_lease() -> QueueSettings {
     }
 }
 
-/// A pool as a process makes it.
+/// A connection pool like that of a process.
 pub(crate) async fn pool(test: &TestDatabase) -> DatabaseConnection {
     let settings = DatabaseSettings {
         url: test.url().to_owned(),

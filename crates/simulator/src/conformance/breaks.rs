@@ -12,8 +12,8 @@ use crate::model_stub::{Fault, Purpose};
 
 /// Characters of one filling prompt.
 const FILLER_CHARS: usize = 24_000;
-/// Number of filling prompts that displace everything earlier from the end of a conversation that a program
-/// keeps: ten messages, a third of it, or 80,000 characters of the user's messages.
+/// Number of filling prompts that displace everything earlier from the end of a conversation that a
+/// program keeps: ten messages, a third of it, or 80,000 characters of the user's messages.
 const FULL_FILLING: u32 = 6;
 /// Number of filling prompts after which there is something to compact.
 const SHORT_FILLING: u32 = 2;
@@ -167,8 +167,8 @@ fn triggers(bench: &Bench) -> Vec<CompactionTrigger> {
     .collect()
 }
 
-/// A failed compaction, or one with an empty summary, is not a break: the earlier messages are still
-/// there, and no break is reported.
+/// A failed compaction, or one with an empty summary, is not a break: the earlier messages are
+/// still there, and no break is reported.
 pub(super) async fn failed(bench: &Bench) -> CheckResult {
     let triggers = triggers(bench);
     if triggers.is_empty() {

@@ -48,15 +48,16 @@ impl Check {
 pub struct Subject {
     pub adapter: Arc<dyn AgentAdapter>,
     pub sandbox: Sandbox,
-    /// Folder for HOMEs and workspaces. It must not be below `/tmp`, where some programs behave differently.
+    /// Folder for HOMEs and workspaces. It must not be below `/tmp`, where some programs behave
+    /// differently.
     pub folder: PathBuf,
     /// Time without any output after which a turn fails. It decides how fast a hanging provider is
     /// detected.
     pub stall: Duration,
 }
 
-/// Result of a check. An error describes why it failed, `Some` names a capability that the agent declares
-/// as missing.
+/// Result of a check. An error describes why it failed, `Some` names a capability that the agent
+/// declares as missing.
 pub(super) type CheckResult = anyhow::Result<Option<String>>;
 
 /// Returns the result of a check that needs a missing capability.

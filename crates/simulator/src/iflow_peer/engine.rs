@@ -256,7 +256,8 @@ impl Engine {
             }
             return Ok(done);
         }
-        // The turn that announces it still uses the old conversation, and is not part of the new one.
+        // The turn that announces it still uses the old conversation, and is not part of the new
+        // one.
         let old = self.session.history.clone();
         let full = self
             .threshold()
@@ -396,8 +397,8 @@ impl Engine {
         Ok((message, tokens))
     }
 
-    /// Replaces all but the last messages by a summary. Returns `None` if there is no summary or it does not
-    /// reduce the size.
+    /// Replaces all but the last messages by a summary. Returns `None` if there is no summary or it
+    /// does not reduce the size.
     async fn compress(&mut self) -> Option<(u64, u64, String)> {
         let mut messages = self.session.history.clone();
         messages.push(json!({"role": "user", "content": SUMMARISE}));

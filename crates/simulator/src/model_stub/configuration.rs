@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 pub enum Keep {
     Everything,
     Nothing,
-    /// Keeps each entry with this probability. The draw depends on the seed and the label of the entry, as
-    /// for the lossy control.
+    /// Keeps each entry with this probability. The draw depends on the seed and the label of the
+    /// entry, as for the lossy control.
     Share {
         share: f64,
         seed: u64,

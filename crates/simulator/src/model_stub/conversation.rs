@@ -108,8 +108,8 @@ impl Conversation {
     }
 }
 
-/// Returns whether the program added a text to the user's message. Claude Code and Gemini CLI mark such
-/// texts with tags.
+/// Returns whether the program added a text to the user's message. Claude Code and Gemini CLI mark
+/// such texts with tags.
 fn is_added_by_program(text: &str) -> bool {
     let text = text.trim_start();
     [

@@ -104,8 +104,8 @@ pub(super) fn whole(body: &Value) -> Response {
     built(response.body(Body::from(body.to_string())))
 }
 
-/// Returns a stream of server-sent events with optional names. A `truncated` stream fails after half of
-/// them.
+/// Returns a stream of server-sent events with optional names. A `truncated` stream fails after
+/// half of them.
 pub(super) fn events(events: Vec<(Option<&'static str>, Value)>, truncated: bool) -> Response {
     let count = events.len();
     let sent = if truncated { count / 2 } else { count };

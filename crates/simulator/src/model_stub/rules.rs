@@ -229,7 +229,8 @@ fn read_one(conversation: &Conversation, prompt: usize, path: &str) -> Reply {
     }
 }
 
-/// Calls a reading tool for every file that a list item of the prompt names and that was not yet read.
+/// Calls a reading tool for every file that a list item of the prompt names and that was not yet
+/// read.
 fn read_listed(conversation: &Conversation, prompt: usize, text: &str) -> Reply {
     let read: Vec<String> = conversation.blocks[prompt..]
         .iter()

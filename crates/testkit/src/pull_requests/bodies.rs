@@ -60,7 +60,8 @@ impl Writer<'_> {
         lines
     }
 
-    /// Returns a statement that calls a function with variables in scope, and adds its result to the scope.
+    /// Returns a statement that calls a function with variables in scope, and adds its result to
+    /// the scope.
     fn call(&self, module: &Module, callee: &str, scope: &mut Vec<Variable>) -> String {
         let (function, home) = self.functions[callee];
         let arguments: Vec<String> = function

@@ -10,7 +10,8 @@
 //!   test widens_twice: widen           a test and its calls
 //! ```
 //!
-//! Modules are paths without an extension. Types are `int`, `text`, `flag`, `list` and the plan's own.
+//! Modules are paths without an extension. Types are `int`, `text`, `flag`, `list` and the plan's
+//! own.
 
 /// A program before and after a change.
 pub(super) struct Plan {

@@ -1,4 +1,4 @@
-//! Facts of a made-up repository, so that a battery can be run for any judge, without a task.
+//! Facts of an invented repository, so that a battery can be run for any judge without a task.
 
 use crate::claims::{AtomicFact, FactKind};
 
@@ -127,7 +127,8 @@ const FACTS: [Row; 24] = [
     ),
 ];
 
-/// Facts of every kind, [`FACTS_AT_ONCE`](super::super::FACTS_AT_ONCE) for each of three requests.
+/// Returns facts of every kind, [`FACTS_AT_ONCE`](super::super::limits::FACTS_AT_ONCE) for each of
+/// three requests.
 pub fn sample_facts() -> Vec<AtomicFact> {
     let numbered = FACTS.iter().enumerate();
     numbered

@@ -1,5 +1,4 @@
-//! Accurate retrieval (AR): what functions take and return, what constants hold, which tests there
-//! are.
+//! Accurate retrieval (AR): parameters and results of functions, values of constants, and tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +9,16 @@ use crate::probes::candidate::{Candidate, Draft, single};
 use crate::probes::likeness::split;
 use crate::probes::places::{Places, ambiguous_names, was_removed};
 
-/// How the two questions about a signature begin.
+/// Beginnings of the two questions about a signature.
 pub(in crate::probes) const ASKS_RETURN: &str = "What is the return type of the function";
 pub(in crate::probes) const ASKS_PARAMETERS: &str =
     "What are the names, in order and without types, of the parameters of the function";
 
 pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec<Candidate> {
     let ambiguous = ambiguous_names(sheet);
-    let tells = |symbol: &&SymbolFact| symbol.returns.is_some() || parameters(symbol).is_some();
-    draw.shuffled(sheet.symbols.iter().filter(tells))
+    let has_signature =
+        |symbol: &&SymbolFact| symbol.returns.is_some() || parameters(symbol).is_some();
+    draw.shuffled(sheet.symbols.iter().filter(has_signature))
         .into_iter()
         .take(most)
         .map(|symbol| {
@@ -41,9 +41,9 @@ pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec
                 (None, None) => return Err("the signature is not told"),
             };
             let mut distractors: Vec<String> = draw.shuffled(asked.wrong);
-            distractors.retain(|wrong| asked.made_up.as_ref() != Some(wrong));
-            distractors.truncate(4 - usize::from(asked.made_up.is_some()));
-            distractors.extend(asked.made_up);
+            distractors.retain(|wrong| asked.invented_name.as_ref() != Some(wrong));
+            distractors.truncate(4 - usize::from(asked.invented_name.is_some()));
+            distractors.extend(asked.invented_name);
             Ok(Draft {
                 kind: ProbeKind::SymbolSignature,
                 subject: symbol.name.clone(),
@@ -62,40 +62,40 @@ pub(super) fn signatures(sheet: &FactSheet, draw: &mut Draw, most: usize) -> Vec
 }
 
 /// One of the questions about a signature.
-struct Asked {
+struct SignatureQuestion {
     question: &'static str,
     answer: String,
     accept: Vec<String>,
     wrong: BTreeSet<String>,
-    /// A wrong answer with a name that nobody gave.
-    made_up: Option<String>,
+    /// A wrong answer with an invented name.
+    invented_name: Option<String>,
 }
 
-fn about_return(sheet: &FactSheet, symbol: &SymbolFact, returns: &str) -> Asked {
-    Asked {
+fn about_return(sheet: &FactSheet, symbol: &SymbolFact, returns: &str) -> SignatureQuestion {
+    SignatureQuestion {
         question: ASKS_RETURN,
         answer: returns.to_owned(),
         accept: vec![returns.to_owned(), format!("-> {returns}")],
         wrong: others(sheet, symbol)
             .filter_map(|other| other.returns.clone())
             .collect(),
-        made_up: made_up(sheet, returns),
+        invented_name: invented_name(sheet, returns),
     }
 }
 
-fn about_parameters(sheet: &FactSheet, symbol: &SymbolFact, names: &[String]) -> Asked {
+fn about_parameters(sheet: &FactSheet, symbol: &SymbolFact, names: &[String]) -> SignatureQuestion {
     let listed = names.join(", ");
     let mut accept = vec![listed.clone(), format!("({listed})")];
     if let [first, second] = names {
         accept.push(format!("{first} and {second}"));
     }
-    Asked {
+    SignatureQuestion {
         question: ASKS_PARAMETERS,
         answer: listed,
         accept,
         wrong: wrong_parameters(names, others(sheet, symbol).filter_map(parameters)),
-        made_up: names.split_first().and_then(|(first, rest)| {
-            let first = made_up(sheet, first)?;
+        invented_name: names.split_first().and_then(|(first, rest)| {
+            let first = invented_name(sheet, first)?;
             let names: Vec<String> = [first].into_iter().chain(rest.iter().cloned()).collect();
             Some(names.join(", "))
         }),
@@ -112,9 +112,10 @@ fn others<'a>(
         .filter(|other| other.name != symbol.name)
 }
 
-/// A name that nobody gave, in the shape of this one: its last word is the last of another name. One,
-/// the first that fits, so that the names of the repository are not outnumbered.
-fn made_up(sheet: &FactSheet, like: &str) -> Option<String> {
+/// Returns an invented name in the shape of this one: its last word comes from another name. It
+/// returns only the first that fits, so that invented names do not outnumber those of the
+/// repository.
+fn invented_name(sheet: &FactSheet, like: &str) -> Option<String> {
     let is_name = like
         .chars()
         .all(|letter| letter.is_alphanumeric() || letter == '_');
@@ -145,7 +146,7 @@ fn made_up(sheet: &FactSheet, like: &str) -> Option<String> {
         .find(|name| !given.contains(name.as_str()))
 }
 
-/// The parameters of other functions, and these in another order or number.
+/// Returns the parameters of other functions, and these in another order or number.
 fn wrong_parameters<'a>(
     names: &[String],
     others: impl Iterator<Item = &'a [String]>,
@@ -194,7 +195,8 @@ pub(super) fn constants(
             {
                 return Err("too few plausible wrong answers");
             }
-            // A question names no file without need: it would tell that the change touches it.
+            // A question names a file only if needed, because naming it reveals that the change
+            // touches it.
             let (asked, evidence_text) = if namesakes().count() > 1 {
                 (
                     format!("`{name}` in `{file}`"),
@@ -223,7 +225,7 @@ pub(super) fn constants(
         .collect()
 }
 
-/// Values of other constants, those of the same sort first; then numbers near a number.
+/// Returns values of other constants, those of the same sort first, and then numbers near a number.
 fn wrong_values(sheet: &FactSheet, constant: &ConstantFact, draw: &mut Draw) -> Vec<String> {
     let value = &constant.value;
     let others: BTreeSet<&String> = sheet
@@ -292,8 +294,8 @@ pub(super) fn covering_tests(sheet: &FactSheet, draw: &mut Draw, most: usize) ->
         .collect()
 }
 
-/// Names that nobody gave, in the style of a test: its words with one of another name in the place
-/// of its last. For changes with few tests.
+/// Returns invented names in the style of a test: its words, with the last one replaced by a word
+/// of another name. For changes with few tests.
 fn invented_tests(sheet: &FactSheet, test: &str, all: &BTreeSet<&str>) -> Vec<String> {
     let given: BTreeSet<&str> = sheet
         .symbols

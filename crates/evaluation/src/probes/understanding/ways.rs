@@ -1,33 +1,33 @@
-//! The order of the steps of a flow: through one body, or on into that of a function which it calls
-//! and another file defines.
+//! The order of the steps of a flow: through one body, or through that of a called function in
+//! another file as well.
 
 use crate::facts::{FactSheet, FlowFact};
 use crate::probe::Part;
 use crate::probes::places::ambiguous_names;
 
-/// More steps than this are too many for one question.
+/// Maximum number of steps in one question.
 const MOST_STEPS: usize = 6;
 
-/// Steps before and after those of the other file, at most.
+/// Maximum number of steps before and after those of the other file.
 const BEFORE: usize = 2;
 
-/// Steps of the other file, at most.
+/// Maximum number of steps in the other file.
 const INSIDE: usize = 3;
 
-/// Steps in their order, with the lines that prove each.
+/// Steps in order, with the lines that prove each.
 pub(in crate::probes) struct Way {
     pub(in crate::probes) steps: Vec<Part>,
-    /// The function of another file into which the way goes.
+    /// The function of another file that the flow enters.
     pub(in crate::probes) through: Option<String>,
 }
 
 impl Way {
-    /// Through another file where there is such a way, else through the body alone.
-    pub(in crate::probes) fn of(sheet: &FactSheet, flow: &FlowFact) -> Self {
+    /// Returns a flow through another file if there is one, else the flow through the body alone.
+    pub(in crate::probes) fn for_flow(sheet: &FactSheet, flow: &FlowFact) -> Self {
         Self::across(sheet, flow).unwrap_or_else(|| Self::within(flow))
     }
 
-    /// The names, in order.
+    /// Returns the names, in order.
     pub(in crate::probes) fn names(&self) -> Vec<String> {
         self.steps.iter().map(|step| step.value.clone()).collect()
     }
@@ -39,14 +39,15 @@ impl Way {
         }
     }
 
-    /// Every way that may be asked about.
+    /// Returns every flow that may be asked about.
     pub(in crate::probes) fn all(sheet: &FactSheet, flow: &FlowFact) -> impl Iterator<Item = Self> {
         Self::across(sheet, flow)
             .into_iter()
             .chain([Self::within(flow)])
     }
 
-    /// Only where every step of both bodies has one place: else its first call may be in either.
+    /// Returns a flow only if every step of both bodies has one place. Otherwise its first call may
+    /// be in either.
     fn across(sheet: &FactSheet, flow: &FlowFact) -> Option<Self> {
         let ambiguous = ambiguous_names(sheet);
         let is_clear = |name: &str| {
@@ -76,7 +77,7 @@ impl Way {
     }
 }
 
-/// Whether the evidence has the line of the definition and one for each step.
+/// Returns whether the evidence has the line of the definition and one for each step.
 fn line_each(flow: &FlowFact) -> bool {
     flow.evidence.text.len() == flow.steps.len() + 1
 }

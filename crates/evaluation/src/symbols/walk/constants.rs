@@ -1,11 +1,11 @@
-//! Constants with what is written as their value.
+//! Constants with their written values.
 
 use tree_sitter::Node;
 
-use crate::symbols::Constant;
 use crate::symbols::grammar::Constants;
 use crate::symbols::pieces::{given_name, literal, named, text};
-use crate::symbols::walk::{Walk, last_row, row};
+use crate::symbols::symbol::Constant;
+use crate::symbols::walk::state::{Walk, last_row, row};
 
 impl Walk<'_> {
     pub(super) fn constant(&mut self, statement: Node<'_>, constants: &Constants) {

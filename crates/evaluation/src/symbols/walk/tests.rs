@@ -1,13 +1,13 @@
-//! Which functions and blocks are tests.
+//! Functions and blocks that are tests.
 
 use tree_sitter::Node;
 
-use crate::symbols::Test;
 use crate::symbols::grammar::Tests;
 use crate::symbols::pieces::{callee, literal, named, text};
-use crate::symbols::walk::{Walk, last_row, row};
+use crate::symbols::symbol::Test;
+use crate::symbols::walk::state::{Walk, last_row, row};
 
-/// Whether something marks a function as a test.
+/// Whether a mark makes a function a test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Marked {
     Yes,
@@ -31,7 +31,7 @@ impl Walk<'_> {
             Tests::Attribute => marked
                 .and_then(|end| self.source.get(end..node.start_byte()))
                 .is_some_and(|between| {
-                    // Nothing but further attributes and comments may stand between.
+                    // Only further attributes and comments may be between.
                     between.lines().all(|line| {
                         let line = line.trim();
                         line.is_empty() || line.starts_with('#') || line.starts_with("//")
@@ -105,12 +105,13 @@ impl Walk<'_> {
                 line,
                 end: last_row(node),
             }),
-            // Such as `it.each(rows)("…", …)`.
+            // Calls such as `it.each(rows)("…", …)`.
             None => self.hidden.push(node.end_byte()),
         }
     }
 
-    /// `TEST_CASE("…") { … }` is no valid C++ before the preprocessor, and read as anything.
+    /// Returns whether tests may be hidden from the parser. `TEST_CASE("…") { … }` is not valid C++
+    /// before the preprocessor, and is parsed arbitrarily.
     pub(super) fn has_unread_tests(&self) -> bool {
         match self.grammar.tests {
             Tests::Name { macros, .. } => !macros.is_empty() && self.source.contains("TEST_CASE"),
