@@ -114,7 +114,7 @@ demo() {
 
 check "formatting" cargo fmt --all --check
 check "scripts" shellcheck -x scripts/*.sh .ci/run
-check "duplicates" scripts/duplicates.py --max 60
+check "duplicates" scripts/duplicates.py --max 45
 check "lints" cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
 # The features of the README's demo command.
 check "lints of the default build" cargo clippy --package cli --quiet -- -D warnings

@@ -8,6 +8,7 @@
     reason = "the migration trait is written with an elided lifetime"
 )]
 
+mod keys;
 mod m20261123_000001_create_task;
 mod m20261123_000002_create_agent_run;
 mod m20261123_000003_create_probe;

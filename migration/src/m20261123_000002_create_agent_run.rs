@@ -6,49 +6,47 @@ use sea_orm_migration::schema::{
     timestamp_with_time_zone, timestamp_with_time_zone_null, uuid,
 };
 
+use crate::keys::cascade;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_table(
-                Table::create()
-                    .table("agent_run")
-                    .col(uuid("id").primary_key())
-                    .col(uuid("task_id"))
-                    .col(text("agent"))
-                    .col(integer("trial"))
-                    .col(text("status"))
-                    .col(text_null("phase"))
-                    .col(json_binary("milestones"))
-                    .col(json_binary("stats"))
-                    .col(json_binary("breaks"))
-                    .col(boolean("compression_detected"))
-                    .col(boolean("seal_broken"))
-                    .col(text_null("baseline"))
-                    .col(json_binary_null("checkpoint"))
-                    .col(text_null("agent_version"))
-                    .col(integer("retry_count"))
-                    .col(text_null("failure_cause"))
-                    .col(text_null("error_message"))
-                    .col(double_null("overall_score"))
-                    .col(boolean_null("passed"))
-                    .col(timestamp_with_time_zone("created_at"))
-                    .col(timestamp_with_time_zone("updated_at"))
-                    .col(timestamp_with_time_zone_null("started_at"))
-                    .col(timestamp_with_time_zone_null("completed_at"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("agent_run_task")
-                            .from("agent_run", "task_id")
-                            .to("task", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .to_owned(),
-            )
-            .await?;
+        let table = Table::create()
+            .table("agent_run")
+            .col(uuid("id").primary_key())
+            .col(uuid("task_id"))
+            .col(text("agent"))
+            .col(integer("trial"))
+            .col(text("status"))
+            .col(text_null("phase"))
+            .col(json_binary("milestones"))
+            .col(json_binary("stats"))
+            .col(json_binary("breaks"))
+            .col(boolean("compression_detected"))
+            .col(boolean("seal_broken"))
+            .col(text_null("baseline"))
+            .col(json_binary_null("checkpoint"))
+            .col(text_null("agent_version"))
+            .col(integer("retry_count"))
+            .col(text_null("failure_cause"))
+            .col(text_null("error_message"))
+            .col(double_null("overall_score"))
+            .col(boolean_null("passed"))
+            .col(timestamp_with_time_zone("created_at"))
+            .col(timestamp_with_time_zone("updated_at"))
+            .col(timestamp_with_time_zone_null("started_at"))
+            .col(timestamp_with_time_zone_null("completed_at"))
+            .foreign_key(&mut cascade(
+                "agent_run_task",
+                "agent_run",
+                "task_id",
+                "task",
+            ))
+            .to_owned();
+        manager.create_table(table).await?;
         manager
             .create_index(
                 Index::create()

@@ -3,35 +3,28 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{integer, json_binary, text, timestamp_with_time_zone, uuid};
 
+use crate::keys::cascade;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_table(
-                Table::create()
-                    .table("probe")
-                    .col(uuid("id").primary_key())
-                    .col(uuid("task_id"))
-                    .col(integer("position"))
-                    .col(text("label"))
-                    .col(text("dimension"))
-                    .col(text("kind"))
-                    .col(text("question"))
-                    .col(json_binary("spec"))
-                    .col(timestamp_with_time_zone("created_at"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("probe_task")
-                            .from("probe", "task_id")
-                            .to("task", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .to_owned(),
-            )
-            .await?;
+        let table = Table::create()
+            .table("probe")
+            .col(uuid("id").primary_key())
+            .col(uuid("task_id"))
+            .col(integer("position"))
+            .col(text("label"))
+            .col(text("dimension"))
+            .col(text("kind"))
+            .col(text("question"))
+            .col(json_binary("spec"))
+            .col(timestamp_with_time_zone("created_at"))
+            .foreign_key(&mut cascade("probe_task", "probe", "task_id", "task"))
+            .to_owned();
+        manager.create_table(table).await?;
         for (name, column) in [
             ("probe_task_position", "position"),
             ("probe_task_label", "label"),

@@ -5,46 +5,33 @@ use sea_orm_migration::schema::{
     big_integer, double_null, integer, text, text_null, timestamp_with_time_zone, uuid, uuid_null,
 };
 
+use crate::keys::cascade;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_table(
-                Table::create()
-                    .table("answer")
-                    .col(uuid("id").primary_key())
-                    .col(uuid("run_id"))
-                    .col(uuid("probe_id"))
-                    .col(text("arm"))
-                    .col(integer("break_index"))
-                    .col(text("text"))
-                    .col(double_null("grade"))
-                    .col(text_null("verdict"))
-                    .col(text_null("grader"))
-                    // No foreign key, because the copy outlives the original run.
-                    .col(uuid_null("copied_from"))
-                    .col(big_integer("duration_ms"))
-                    .col(timestamp_with_time_zone("created_at"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("answer_run")
-                            .from("answer", "run_id")
-                            .to("agent_run", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("answer_probe")
-                            .from("answer", "probe_id")
-                            .to("probe", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .to_owned(),
-            )
-            .await?;
+        let table = Table::create()
+            .table("answer")
+            .col(uuid("id").primary_key())
+            .col(uuid("run_id"))
+            .col(uuid("probe_id"))
+            .col(text("arm"))
+            .col(integer("break_index"))
+            .col(text("text"))
+            .col(double_null("grade"))
+            .col(text_null("verdict"))
+            .col(text_null("grader"))
+            // No foreign key, because the copy outlives the original run.
+            .col(uuid_null("copied_from"))
+            .col(big_integer("duration_ms"))
+            .col(timestamp_with_time_zone("created_at"))
+            .foreign_key(&mut cascade("answer_run", "answer", "run_id", "agent_run"))
+            .foreign_key(&mut cascade("answer_probe", "answer", "probe_id", "probe"))
+            .to_owned();
+        manager.create_table(table).await?;
         manager
             .create_index(
                 Index::create()

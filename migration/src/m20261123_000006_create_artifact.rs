@@ -3,42 +3,34 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, text, timestamp_with_time_zone, uuid, uuid_null};
 
+use crate::keys::cascade;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_table(
-                Table::create()
-                    .table("artifact")
-                    .col(uuid("id").primary_key())
-                    .col(uuid("task_id"))
-                    .col(uuid_null("run_id"))
-                    .col(text("name"))
-                    .col(text("key"))
-                    .col(text("media_type"))
-                    .col(big_integer("size"))
-                    .col(text("sha256"))
-                    .col(timestamp_with_time_zone("created_at"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("artifact_task")
-                            .from("artifact", "task_id")
-                            .to("task", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("artifact_run")
-                            .from("artifact", "run_id")
-                            .to("agent_run", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .to_owned(),
-            )
-            .await?;
+        let table = Table::create()
+            .table("artifact")
+            .col(uuid("id").primary_key())
+            .col(uuid("task_id"))
+            .col(uuid_null("run_id"))
+            .col(text("name"))
+            .col(text("key"))
+            .col(text("media_type"))
+            .col(big_integer("size"))
+            .col(text("sha256"))
+            .col(timestamp_with_time_zone("created_at"))
+            .foreign_key(&mut cascade("artifact_task", "artifact", "task_id", "task"))
+            .foreign_key(&mut cascade(
+                "artifact_run",
+                "artifact",
+                "run_id",
+                "agent_run",
+            ))
+            .to_owned();
+        manager.create_table(table).await?;
         // Two unique indexes, because a null run id is not equal to another null.
         manager
             .create_index(

@@ -5,36 +5,34 @@ use sea_orm_migration::schema::{
     big_integer, big_pk_auto, json_binary, text, timestamp_with_time_zone, uuid, uuid_null,
 };
 
+use crate::keys::cascade;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_table(
-                Table::create()
-                    .table("task_event")
-                    .col(big_pk_auto("id"))
-                    .col(uuid("task_id"))
-                    .col(big_integer("seq"))
-                    // No foreign key: this saves one check per event, and runs are deleted with
-                    // their task.
-                    .col(uuid_null("run_id"))
-                    .col(timestamp_with_time_zone("at"))
-                    .col(text("kind"))
-                    .col(text("level"))
-                    .col(json_binary("payload"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("task_event_task")
-                            .from("task_event", "task_id")
-                            .to("task", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .to_owned(),
-            )
-            .await?;
+        let table = Table::create()
+            .table("task_event")
+            .col(big_pk_auto("id"))
+            .col(uuid("task_id"))
+            .col(big_integer("seq"))
+            // No foreign key: this saves one check per event, and runs are deleted with
+            // their task.
+            .col(uuid_null("run_id"))
+            .col(timestamp_with_time_zone("at"))
+            .col(text("kind"))
+            .col(text("level"))
+            .col(json_binary("payload"))
+            .foreign_key(&mut cascade(
+                "task_event_task",
+                "task_event",
+                "task_id",
+                "task",
+            ))
+            .to_owned();
+        manager.create_table(table).await?;
         manager
             .create_index(
                 Index::create()

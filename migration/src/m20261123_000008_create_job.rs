@@ -6,53 +6,40 @@ use sea_orm_migration::schema::{
     timestamp_with_time_zone_null, uuid, uuid_null,
 };
 
+use crate::keys::cascade;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_table(
-                Table::create()
-                    .table("job")
-                    .col(uuid("id").primary_key())
-                    .col(uuid("task_id"))
-                    .col(uuid_null("run_id"))
-                    .col(text("kind"))
-                    .col(text("queue"))
-                    .col(text("work_key"))
-                    .col(json_binary("work"))
-                    .col(text("state"))
-                    .col(integer("attempt"))
-                    .col(integer("max_attempts"))
-                    .col(big_integer("epoch"))
-                    .col(text_null("lease_owner"))
-                    .col(timestamp_with_time_zone_null("lease_until"))
-                    .col(timestamp_with_time_zone("available_at"))
-                    .col(timestamp_with_time_zone_null("rung_at"))
-                    .col(boolean("cancel_requested"))
-                    .col(text_null("last_error"))
-                    .col(timestamp_with_time_zone("created_at"))
-                    .col(timestamp_with_time_zone("updated_at"))
-                    .col(timestamp_with_time_zone_null("finished_at"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("job_task")
-                            .from("job", "task_id")
-                            .to("task", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .foreign_key(
-                        ForeignKey::create()
-                            .name("job_run")
-                            .from("job", "run_id")
-                            .to("agent_run", "id")
-                            .on_delete(ForeignKeyAction::Cascade),
-                    )
-                    .to_owned(),
-            )
-            .await?;
+        let table = Table::create()
+            .table("job")
+            .col(uuid("id").primary_key())
+            .col(uuid("task_id"))
+            .col(uuid_null("run_id"))
+            .col(text("kind"))
+            .col(text("queue"))
+            .col(text("work_key"))
+            .col(json_binary("work"))
+            .col(text("state"))
+            .col(integer("attempt"))
+            .col(integer("max_attempts"))
+            .col(big_integer("epoch"))
+            .col(text_null("lease_owner"))
+            .col(timestamp_with_time_zone_null("lease_until"))
+            .col(timestamp_with_time_zone("available_at"))
+            .col(timestamp_with_time_zone_null("rung_at"))
+            .col(boolean("cancel_requested"))
+            .col(text_null("last_error"))
+            .col(timestamp_with_time_zone("created_at"))
+            .col(timestamp_with_time_zone("updated_at"))
+            .col(timestamp_with_time_zone_null("finished_at"))
+            .foreign_key(&mut cascade("job_task", "job", "task_id", "task"))
+            .foreign_key(&mut cascade("job_run", "job", "run_id", "agent_run"))
+            .to_owned();
+        manager.create_table(table).await?;
         manager
             .create_index(
                 Index::create()

@@ -9,21 +9,18 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .create_table(
-                Table::create()
-                    .table("worker")
-                    .col(text("name").primary_key())
-                    .col(text("host"))
-                    .col(timestamp_with_time_zone("started_at"))
-                    .col(timestamp_with_time_zone("seen_at"))
-                    .col(json_binary("queues"))
-                    .col(integer("slots"))
-                    .col(integer("busy"))
-                    .col(json_binary("agents"))
-                    .to_owned(),
-            )
-            .await?;
+        let table = Table::create()
+            .table("worker")
+            .col(text("name").primary_key())
+            .col(text("host"))
+            .col(timestamp_with_time_zone("started_at"))
+            .col(timestamp_with_time_zone("seen_at"))
+            .col(json_binary("queues"))
+            .col(integer("slots"))
+            .col(integer("busy"))
+            .col(json_binary("agents"))
+            .to_owned();
+        manager.create_table(table).await?;
         manager
             .create_index(
                 Index::create()

@@ -6,6 +6,8 @@ use sea_orm_migration::schema::{
     timestamp_with_time_zone, timestamp_with_time_zone_null, uuid,
 };
 
+use crate::keys::cascade;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -57,13 +59,7 @@ fn judging_table() -> TableCreateStatement {
         .col(text_null("created_by"))
         .col(timestamp_with_time_zone("created_at"))
         .col(timestamp_with_time_zone_null("completed_at"))
-        .foreign_key(
-            ForeignKey::create()
-                .name("judging_task")
-                .from("judging", "task_id")
-                .to("task", "id")
-                .on_delete(ForeignKeyAction::Cascade),
-        )
+        .foreign_key(&mut cascade("judging_task", "judging", "task_id", "task"))
         .take()
 }
 
@@ -83,13 +79,7 @@ fn recall_table() -> TableCreateStatement {
         .col(double_null("precision"))
         .col(double_null("recall"))
         .col(timestamp_with_time_zone("created_at"))
-        .foreign_key(
-            ForeignKey::create()
-                .name("recall_run")
-                .from("recall", "run_id")
-                .to("agent_run", "id")
-                .on_delete(ForeignKeyAction::Cascade),
-        )
+        .foreign_key(&mut cascade("recall_run", "recall", "run_id", "agent_run"))
         .take()
 }
 

@@ -23,6 +23,7 @@ const CONTROLS: [&str; 8] = [
 ];
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::output::GLOSSARY)]
 pub(crate) struct Options {
     /// Agents, comma-separated. By default all control agents.
     #[arg(long, value_delimiter = ',')]

@@ -12,6 +12,7 @@ use crate::model_stub_session::StubOptions;
 use crate::usage_error::UsageError;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::output::GLOSSARY)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["pr_url", "repo"]))]
 pub(crate) struct Options {
     /// URL of the pull request, such as <https://github.com/OWNER/REPO/pull/1>.

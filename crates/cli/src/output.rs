@@ -12,6 +12,13 @@ use results::document::{ResultDocument, RowPart, RunPart};
 
 use crate::usage_error::UsageError;
 
+/// Explanation of abbreviations and terms, under every table and in the help.
+pub(crate) const GLOSSARY: &str = "\
+AR accurate retrieval · TTL test-time learning · LRU long-range understanding · SF selective forgetting
+break: one compaction · cold: a session that never saw the pull request
+baseline: just before the break · post: after it · score: post
+retention: share of the knowledge from before the break that is left · –: not defined";
+
 /// Shown for a figure that is not defined.
 const UNDEFINED: &str = "–";
 
@@ -84,14 +91,7 @@ pub(crate) fn print_result(document: &ResultDocument) {
             print(&format!("{} is not ranked: {why}", row.agent));
         }
     }
-    print(
-        "AR accurate retrieval · TTL test-time learning · LRU long-range understanding · SF selective \
-         forgetting\n\
-         break: one compaction · cold: a session that never saw the pull request · baseline: just \
-         before the break · post: after it\n\
-         score: post · retention: share of the knowledge from before the break that is left · –: not \
-         defined",
-    );
+    print(GLOSSARY);
 }
 
 fn short(commit: Option<&str>) -> &str {

@@ -19,6 +19,7 @@ const PULL_REQUESTS: [usize; 10] = [1, 2, 3, 5, 8, 12, 20, 30, 50, 100];
 const TRIALS: [usize; 5] = [1, 2, 3, 5, 10];
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::output::GLOSSARY)]
 pub(crate) struct Options {
     /// Difference of two agents' scores (from 0 to 1) that should be detected.
     #[arg(long)]

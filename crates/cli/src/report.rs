@@ -29,6 +29,7 @@ enum Format {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::output::GLOSSARY)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["task", "across"]))]
 pub(crate) struct Options {
     /// Id of the task.
