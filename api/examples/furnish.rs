@@ -1,6 +1,5 @@
-//! Fills a database with what a service has that has worked for a while: tasks in every state, runs,
-//! scores, files, events, judgings, dead jobs, a worker. For `scripts/check-api.sh`, so that what is
-//! checked is not an empty service.
+//! Fills a database with sample data for `scripts/check-api.sh`: tasks in every state, runs,
+//! scores, files, events, judgings, dead jobs and a worker.
 //!
 //! Prints the ids as JSON: `{"tasks": […], "jobs": […]}`.
 
@@ -63,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
         {"name": "control-lossy", "control": true, "available": true, "version": "1"},
         {"name": "gemini", "available": false, "problem": "gemini is not installed",
          "fix": "scripts/install-agents.sh"}]);
-    // It is not there and never will be; it is heard of for as long as the check takes.
+    // A worker that does not exist. Its heartbeat lasts for the duration of the check.
     let seen = Utc::now() + TimeDelta::hours(2);
     rows.worker("host-5f2c", seen, agents).await;
     println!("{}", json!({"tasks": tasks, "jobs": dead}));
@@ -135,7 +134,7 @@ async fn finished(rows: &Rows<'_>, number: i32) -> anyhow::Result<TaskId> {
     Ok(task)
 }
 
-/// A task of which a run failed by nobody's fault, and the job that did.
+/// A task with a run that failed because of the harness, and its dead job.
 async fn failed(rows: &Rows<'_>) -> (TaskId, Work) {
     let task = TaskId::new();
     rows.task(task, TaskStatus::Error, &["claude"]).await;

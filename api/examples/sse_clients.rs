@@ -1,7 +1,7 @@
-//! Follows one task with many clients and tells what each costs and how late it hears of an event:
+//! Follows one task with many clients, and measures the memory per client and the delay of events:
 //! `sse_clients --api 127.0.0.1:8000 --pid 123 --database postgres://… --clients 10000`.
 //!
-//! Used by `scripts/bench-api.sh`; prints one JSON document.
+//! Used by `scripts/bench-api.sh`. Prints one JSON document.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,19 +35,19 @@ const THREADS: usize = 2;
 struct Arguments {
     #[arg(long)]
     api: String,
-    /// Of the API, whose memory is looked at.
+    /// Process id of the API, whose memory is measured.
     #[arg(long)]
     pid: u32,
     #[arg(long)]
     database: String,
-    /// Over which the API hears of events, as it does of a worker's.
+    /// Redis for notifications, as workers use it.
     #[arg(long)]
     redis: String,
     #[arg(long, default_value_t = 10_000)]
     clients: usize,
 }
 
-/// What all clients share.
+/// State shared by all clients.
 struct Hall {
     api: String,
     task: TaskId,
@@ -55,10 +55,10 @@ struct Hall {
     connected: Barrier,
     /// Connections that may still be made at once.
     room: Semaphore,
-    /// Events that were heard, of all clients together.
+    /// Number of received events of all clients.
     heard: AtomicUsize,
     cut_off: AtomicUsize,
-    /// Nobody leaves before all have heard everything: ten thousand clients that go are work too.
+    /// All clients stay until the end, because closing ten thousand connections costs time, too.
     over: Barrier,
     rung: Notify,
 }
@@ -200,7 +200,7 @@ async fn write_event(
     Ok(Instant::now())
 }
 
-/// Clients on a thread of their own: they are to leave the processors to what is measured.
+/// Clients run on their own thread, so that they leave the processors to the API.
 fn clients(hall: &Arc<Hall>, count: usize) -> anyhow::Result<Vec<Vec<Instant>>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -227,7 +227,7 @@ fn clients(hall: &Arc<Hall>, count: usize) -> anyhow::Result<Vec<Vec<Instant>>> 
     })
 }
 
-/// One client: when it heard of each event.
+/// One client. Records the time of each event.
 async fn follow(hall: &Hall) -> anyhow::Result<Vec<Instant>> {
     let permit = hall.room.acquire().await?;
     let (api, task) = (&hall.api, hall.task);
@@ -250,7 +250,7 @@ async fn follow(hall: &Hall) -> anyhow::Result<Vec<Instant>> {
         ensure!(count > 0, "cut off");
         let at = Instant::now();
         seen.extend_from_slice(&buffer[..count]);
-        // Not taken for heard before it is there whole.
+        // An event counts when it is complete.
         while contains(&seen, format!("event-{}.", heard.len()).as_bytes()) {
             heard.push(at);
             let before = hall.heard.fetch_add(1, Ordering::Relaxed);

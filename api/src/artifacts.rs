@@ -1,4 +1,4 @@
-//! Files of a task: reports, transcripts and bundles.
+//! TaskFiles of a task: reports, transcripts and bundles.
 
 pub(crate) mod bundle;
 pub(crate) mod routes;

@@ -1,11 +1,12 @@
-//! Finds out who sends a request, before any route sees it.
+//! Authenticates callers before any handler runs.
 //!
-//! * A token of ours (`Authorization: Bearer mbk_…`) speaks for itself; what else is offered as proof
-//!   must be right all the same.
-//! * Else, with single sign-on, the gateway in front tells who it is, in the headers `X-User-ID`,
-//!   `X-User-Email`, `X-Org-ID`, `X-Team-ID` and `X-User-Role`, and proves that it is the gateway.
-//!   Without proof these headers are worth nothing.
-//! * Else it is the local user.
+//! * An API token (`Authorization: Bearer mbk_…`) identifies its caller. Any gateway proof beside
+//!   it
+//!   must be valid, too.
+//! * Otherwise, with single sign-on, the gateway names the caller in `X-User-ID`, `X-User-Email`,
+//!   `X-Org-ID`, `X-Team-ID` and `X-User-Role`, and proves that it is the gateway. Headers without
+//!   proof are ignored.
+//! * Otherwise the caller is the local user.
 
 mod bearer;
 pub(crate) mod failed_attempts;
@@ -20,30 +21,30 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use sea_orm::DatabaseConnection;
 
-use crate::auth::failed_attempts::Refusals;
+use crate::auth::failed_attempts::FailedAttempts;
 use crate::caller::Caller;
 use crate::http::error::ApiError;
 use crate::settings::AuthSettings;
 use bearer::bearer_token;
 use jwks::Keys;
 
-/// What proving takes while the service runs.
+/// State of authentication.
 pub(crate) struct Auth {
     keys: Option<Keys>,
-    refusals: Refusals,
+    failed_attempts: FailedAttempts,
 }
 
 impl Auth {
-    /// So many refused proofs of one address are answered in a minute; 0: any number.
-    pub(crate) fn new(settings: &AuthSettings, refusals_per_minute: u32) -> Arc<Self> {
+    /// `max_failures` is the number of failed attempts per address and minute. 0 means no limit.
+    pub(crate) fn new(settings: &AuthSettings, max_failures: u32) -> Arc<Self> {
         Arc::new(Self {
             keys: settings.jwt.clone().map(Keys::new),
-            refusals: Refusals::new(refusals_per_minute),
+            failed_attempts: FailedAttempts::new(max_failures),
         })
     }
 }
 
-/// Whoever sends a request, from `peer`.
+/// Returns the caller of a request from `peer`.
 pub(crate) async fn caller_of(
     auth: &Auth,
     settings: &AuthSettings,
@@ -51,28 +52,31 @@ pub(crate) async fn caller_of(
     headers: &HeaderMap,
     peer: Option<SocketAddr>,
 ) -> Result<Caller, ApiError> {
-    let found = if let Some(token) = bearer_token(headers).filter(|token| tokens::is_ours(token)) {
-        auth.refusals.may_try(peer, token)?;
-        let found = match gateway::check(settings, auth.keys.as_ref(), headers).await {
-            Ok(()) => tokens::caller_of(database, token).await,
-            Err(why) => Err(why),
+    let found =
+        if let Some(token) = bearer_token(headers).filter(|token| tokens::is_api_token(token)) {
+            auth.failed_attempts.check(peer, token)?;
+            let found = match gateway::verify_proofs(settings, auth.keys.as_ref(), headers).await {
+                Ok(()) => tokens::caller_of(database, token).await,
+                Err(error) => Err(error),
+            };
+            if found.is_ok() {
+                auth.failed_attempts.record_valid(token);
+            }
+            found
+        } else if settings.enabled {
+            gateway::caller_of(settings, auth.keys.as_ref(), headers, peer).await
+        } else {
+            Ok(Caller::local())
         };
-        if found.is_ok() {
-            auth.refusals.was_good(token);
-        }
-        found
-    } else if settings.enabled {
-        gateway::caller_of(settings, auth.keys.as_ref(), headers, peer).await
-    } else {
-        Ok(Caller::local())
-    };
     match found {
-        Err(why @ ApiError::Unauthorized(_)) => Err(auth.refusals.refuse(peer, why)),
+        Err(error @ ApiError::Unauthorized(_)) => {
+            Err(auth.failed_attempts.record_failure(peer, error))
+        }
         found => found,
     }
 }
 
-/// How many keys the sign-on service publishes; none where tokens of a gateway are no proof here.
+/// Returns the number of published signing keys, or `None` if gateway tokens are not configured.
 pub(crate) async fn count_keys(settings: &AuthSettings) -> Option<Result<usize, String>> {
     let keys = Keys::new(settings.jwt.clone()?);
     Some(keys.count().await)

@@ -1,4 +1,4 @@
-//! Who asks.
+//! The authenticated caller of a request.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -7,15 +7,15 @@ use domain::vocabulary::{ActorKind, Role};
 use crate::admin::audit_log::{Actor, LOCAL};
 use crate::http::error::ApiError;
 
-/// Whoever sent a request. A handler that takes one cannot be reached without one.
+/// The sender of a request. A handler with this parameter is unreachable without authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// Whose tasks may be seen.
+    /// Organisation whose tasks the caller can access.
     pub(crate) org: String,
     /// Only those of this team, where one is set.
     pub(crate) team: Option<String>,
     pub(crate) kind: ActorKind,
-    /// Who it is within the organisation: the user's id, or the token's; none for the local user.
+    /// Id of the user or the token within the organisation. `None` for the local user.
     pub(crate) id: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) role: Role,
@@ -37,7 +37,7 @@ impl Caller {
         }
     }
 
-    /// Whoever does what is written down.
+    /// Returns the actor for the audit log.
     pub(crate) fn actor(&self) -> Actor {
         Actor {
             org: self.org.clone(),
@@ -53,7 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        // Put there by `auth::identify`, around every route below /api.
+        // Inserted by `middleware::authenticate` for every route below /api.
         parts
             .extensions
             .get::<Self>()
@@ -62,7 +62,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A caller who may manage the organisation.
+/// A caller with the role `admin`.
 pub(crate) struct Admin(pub(crate) Caller);
 
 impl<S: Send + Sync> FromRequestParts<S> for Admin {
@@ -71,7 +71,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, state).await?;
         if caller.role < Role::Admin {
-            return Err(ApiError::Forbidden("This takes the role admin"));
+            return Err(ApiError::MissingRole {
+                needed: Role::Admin,
+                role: caller.role,
+            });
         }
         Ok(Self(caller))
     }

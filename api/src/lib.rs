@@ -1,5 +1,5 @@
-//! The HTTP interface. It starts no process, calls no model and writes no score: it stores tasks,
-//! rings the bell and reads rows.
+//! The HTTP API. It creates tasks, notifies workers and serves results. It starts no process, calls
+//! no model and writes no score.
 
 pub mod settings;
 pub mod state;
@@ -33,22 +33,21 @@ pub use agents::registry::KnownAgent;
 use settings::AuthSettings;
 use state::ApiDependencies;
 
-/// How many keys the sign-on service publishes, for whoever looks whether it can be reached; none
-/// where tokens of a gateway are no proof here.
+/// Returns the number of keys that the sign-on service publishes, as a connection check. `None` if
+/// gateway tokens are not configured.
 pub async fn count_sign_on_keys(settings: &AuthSettings) -> Option<Result<usize, String>> {
     auth::count_keys(settings).await
 }
 
-/// How long requests may take to end once the server is to stop: a client that reads a large file
-/// slowly cannot hold it up for ever.
+/// Time for open requests after a stop. A slow download cannot delay the stop any longer.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves until `shutdown`, then lets requests end, for ten seconds at most; streams of events end
-/// at once.
+/// Serves until `shutdown`. Then event streams end at once, and other requests have ten seconds to
+/// finish.
 ///
 /// # Errors
-/// [`settings::BindError`], as [`std::io::ErrorKind::PermissionDenied`], before the first request is
-/// accepted; otherwise what the socket says.
+/// Returns [`settings::BindError`], as [`std::io::ErrorKind::PermissionDenied`], before the first
+/// request is accepted. Otherwise returns the error of the socket.
 pub async fn serve(
     listener: TcpListener,
     state: ApiDependencies,
@@ -62,14 +61,14 @@ pub async fn serve(
     let limits = state.settings.limits;
     let app = router(state, stopping.clone());
     tracing::info!("listening on http://{address}");
-    let broken_off = CancellationToken::new();
-    let serving = http::server::serve(listener, app, limits, stopping.clone(), broken_off.clone());
+    let abort = CancellationToken::new();
+    let serving = http::server::serve(listener, app, limits, stopping.clone(), abort.clone());
     let stop = async {
         shutdown.await;
         stopping.cancel();
         tokio::time::sleep(DRAIN).await;
-        tracing::warn!("requests that do not end are broken off");
-        broken_off.cancel();
+        tracing::warn!("aborted requests that did not finish in time");
+        abort.cancel();
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -79,7 +78,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// The whole interface as a router. Streams of events end when `stopping` is cancelled.
+/// The whole interface as a router. StreamQuota of events end when `stopping` is cancelled.
 pub fn router(state: ApiDependencies, stopping: CancellationToken) -> Router {
     router::router(state, stopping)
 }

@@ -1,4 +1,4 @@
-//! The API as a process of its own: settings, connections, serving until told to stop.
+//! The API as a separate process.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,8 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The HTTP interface of Memory-Break Orchestrator. Everything else is set by environment
-/// variables.
+/// HTTP API of Memory-Break Orchestrator. Other settings are environment variables.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -52,7 +51,7 @@ fn main() -> ExitCode {
 
 #[expect(
     clippy::print_stderr,
-    reason = "the one place that speaks before and after the log does"
+    reason = "prints errors before the log starts and after it ends"
 )]
 fn complain(error: &anyhow::Error) {
     eprintln!("api: {error:#}");
@@ -68,7 +67,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("starting the runtime")?
+        .context("could not start the runtime")?
         .block_on(run(settings))
 }
 
@@ -92,14 +91,12 @@ fn read_settings(arguments: Arguments) -> anyhow::Result<Settings> {
 async fn run(settings: Settings) -> anyhow::Result<()> {
     platform::telemetry::init(&settings.telemetry)?;
     if settings.platform.redis_url.is_none() {
-        tracing::warn!(
-            "REDIS_URL is not set: workers hear of new tasks only when they sweep the ledger"
-        );
+        tracing::warn!("REDIS_URL is not set; workers find new tasks only by polling the database");
     }
     let address = (settings.api.host.as_str(), settings.api.port);
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("listening on {}:{}", address.0, address.1))?;
+        .with_context(|| format!("could not listen on {}:{}", address.0, address.1))?;
     settings.api.may_listen(listener.local_addr()?)?;
     let platform = Platform::connect(&settings.platform).await?;
     let state = ApiDependencies {
@@ -125,8 +122,7 @@ fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-/// The agents that may be asked for before any worker told of them: names only, for this process
-/// knows nothing else of agents.
+/// Agents that tasks can name before a worker has reported them. Only their names are known here.
 fn known_agents() -> Arc<[KnownAgent]> {
     const AGENTS: [(&str, &str, bool); 12] = [
         ("iflow", "iFlow CLI", false),

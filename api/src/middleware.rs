@@ -5,37 +5,91 @@ use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::error_handling::HandleErrorLayer;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use axum::middleware::Next;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn, map_request};
 use axum::response::{IntoResponse, Response};
 use domain::vocabulary::Role;
+use tower::{BoxError, ServiceBuilder};
+use tower_http::request_id::{
+    MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
+};
+use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::Instrument;
-use uuid::Uuid;
 
 use crate::auth;
 use crate::http::error::{ApiError, render};
 use crate::state::ApiState;
 
-/// Carries the correlation id both ways.
+/// Carries the correlation id in requests and responses.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
-/// The correlation id of a request, for whoever writes it down.
-#[derive(Clone, Debug)]
-pub(crate) struct CorrelationId(pub(crate) String);
+/// Paths that need a caller.
+const GUARDED: &str = "/api/";
 
-/// The outermost layer. `limit`: until the head of a response; what streams may go on for longer.
-pub(crate) async fn around(
-    State(limit): State<Duration>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let correlation_id = correlation_id(request.headers());
+/// Headers for browsers. A header of the response itself takes precedence.
+const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-site",
+    ),
+];
+
+/// Adds the outermost layers: the correlation id, the log line, the rendering of errors, security
+/// headers, and a limit of the time until the response headers. StreamQuota may last longer.
+pub(crate) fn add_outer_layers(router: Router, timeout: Duration) -> Router {
+    let too_slow = HandleErrorLayer::new(async |_: BoxError| ApiError::TooSlow);
+    let timeout = ServiceBuilder::new().layer(too_slow).timeout(timeout);
+    let router =
+        SECURITY_HEADERS
+            .into_iter()
+            .fold(router.layer(timeout), |router, (name, value)| {
+                let value = HeaderValue::from_static(value);
+                router.layer(SetResponseHeaderLayer::if_not_present(name, value))
+            });
+    router
+        .layer(from_fn(log_and_render))
+        .layer(PropagateRequestIdLayer::new(CORRELATION_ID))
+        .layer(SetRequestIdLayer::new(CORRELATION_ID, MakeRequestUuid))
+        .layer(map_request(remove_unsafe_id))
+}
+
+/// Removes a correlation id that could forge a log line. A new one replaces it.
+async fn remove_unsafe_id(mut request: Request) -> Request {
+    let id = request.headers().get(CORRELATION_ID);
+    if !id.is_some_and(is_safe_id) {
+        request.headers_mut().remove(CORRELATION_ID);
+    }
     request
-        .extensions_mut()
-        .insert(CorrelationId(correlation_id.clone()));
+}
+
+fn is_safe_id(id: &HeaderValue) -> bool {
+    (1..=128).contains(&id.len())
+        && id
+            .as_bytes()
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+}
+
+/// Returns the correlation id of a request.
+fn correlation_id(request: &Request) -> Option<String> {
+    let id = request.extensions().get::<RequestId>()?;
+    id.header_value().to_str().ok().map(str::to_owned)
+}
+
+async fn log_and_render(request: Request, next: Next) -> Response {
+    let correlation_id = correlation_id(&request).unwrap_or_default();
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
     let route = request
@@ -49,18 +103,12 @@ pub(crate) async fn around(
         http.method = %method,
         http.route = route,
     );
-    let id = correlation_id.clone();
     async move {
         let started = Instant::now();
-        let answered = tokio::time::timeout(limit, next.run(request)).await;
-        let response = answered.unwrap_or_else(|_| ApiError::TooSlow.into_response());
-        let mut response = render(response, &path, &id);
-        if let Ok(value) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(CORRELATION_ID, value);
-        }
+        let response = render(next.run(request).await, &path, &correlation_id);
         let status = response.status().as_u16();
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // Probes ask every few seconds; they would drown everything else.
+        // Health checks arrive every few seconds and would flood the log.
         if route.starts_with("/health") {
             tracing::debug!(
                 http.status = status,
@@ -80,9 +128,9 @@ pub(crate) async fn around(
     .await
 }
 
-/// Refuses requests under a foreign name, while only this machine may ask: a page of a browser
-/// could otherwise let its own name point here and do as the local user does.
-pub(crate) async fn from_here(
+/// Refuses requests under a foreign host name if only this machine may send requests. Otherwise a
+/// web page could point its own name here and act as the local user (DNS rebinding).
+pub(crate) async fn check_host(
     State(state): State<ApiState>,
     request: Request,
     next: Next,
@@ -93,21 +141,20 @@ pub(crate) async fn from_here(
     }
     let host = request.uri().authority().cloned().or_else(|| {
         let host = request.headers().get(HOST)?.to_str().unwrap_or("");
-        // What cannot be a host is a foreign one.
+        // An invalid host counts as a foreign one.
         Some(
             host.parse()
                 .unwrap_or_else(|_| Authority::from_static("invalid")),
         )
     });
-    let own = host.is_none_or(|host| is_own(host.host(), &settings.host));
-    if own {
+    if host.is_none_or(|host| is_own(host.host(), &settings.host)) {
         next.run(request).await
     } else {
         ApiError::WrongHost.into_response()
     }
 }
 
-/// Whether a name means this machine: `localhost`, a loopback address, or what `HOST` says.
+/// Returns whether a name means this machine: `localhost`, a loopback address, or the setting `HOST`.
 fn is_own(host: &str, configured: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let address: Option<IpAddr> = bare.parse().ok();
@@ -116,24 +163,10 @@ fn is_own(host: &str, configured: &str) -> bool {
         || address.is_some_and(|address| address.is_loopback())
 }
 
-/// The caller's own id if it is harmless in a log line, else a new one.
-fn correlation_id(headers: &HeaderMap) -> String {
-    headers
-        .get(CORRELATION_ID)
-        .and_then(|value| value.to_str().ok())
-        .filter(|id| {
-            (1..=128).contains(&id.len())
-                && id
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
-        })
-        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
-}
-
-/// What is left of a request that panicked.
+/// Converts a panic of a handler into an error response.
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "the layer hands the payload over"
+    reason = "the signature is given by the layer"
 )]
 pub(crate) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
     let message = payload
@@ -144,11 +177,9 @@ pub(crate) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
     ApiError::Panicked(message.to_owned()).into_response()
 }
 
-/// What it lets in.
-const GUARDED: &str = "/api/";
-
-/// The layer. It is the only place that makes a [`crate::caller::Caller`] known to a route.
-pub(crate) async fn identify(
+/// Authenticates requests below `/api` and checks their role and rate limit. Other paths are open.
+/// Only this layer provides a [`crate::caller::Caller`] to handlers.
+pub(crate) async fn authenticate(
     State(state): State<ApiState>,
     mut request: Request,
     next: Next,
@@ -162,32 +193,31 @@ pub(crate) async fn identify(
         .map(|peer| peer.0);
     let settings = &state.settings.auth;
     let database = &state.platform.database;
-    let found = auth::caller_of(&state.auth, settings, database, request.headers(), peer).await;
-    let mut caller = match found {
+    let caller = auth::caller_of(&state.auth, settings, database, request.headers(), peer).await;
+    let mut caller = match caller {
         Ok(caller) => caller,
-        Err(refused) => return refused.into_response(),
+        Err(error) => return error.into_response(),
     };
     let path = request.uri().path();
-    if let Err(refused) = state.rates.admit(&caller, peer, path).await {
-        return refused.into_response();
+    if let Err(error) = state.rate_limit.admit(&caller, peer, path).await {
+        return error.into_response();
     }
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     if !reads && caller.role < Role::Member {
-        return ApiError::Forbidden("This takes the role member").into_response();
+        return ApiError::MissingRole {
+            needed: Role::Member,
+            role: caller.role,
+        }
+        .into_response();
     }
-    caller.correlation_id = request
-        .extensions()
-        .get::<CorrelationId>()
-        .map(|id| id.0.clone());
+    caller.correlation_id = correlation_id(&request);
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::Router;
     use axum::body::{Body, to_bytes};
-    use axum::middleware::from_fn_with_state;
     use axum::routing::get;
     use tower::ServiceExt;
     use tower_http::catch_panic::CatchPanicLayer;
@@ -199,11 +229,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_panics_is_an_error_in_our_shape_that_tells_nothing() {
+    async fn a_panic_is_an_error_that_reveals_nothing() {
         let router = Router::new()
             .route("/boom", get(boom))
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn_with_state(Duration::from_secs(5), around));
+            .layer(CatchPanicLayer::custom(panicked));
+        let router = add_outer_layers(router, Duration::from_secs(5));
         let request = Request::builder().uri("/boom").body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         assert_eq!(response.status(), 500);
@@ -216,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_this_machine_are_its_own() {
+    fn only_names_of_this_machine_are_accepted() {
         for own in [
             "localhost",
             "LOCALHOST",
@@ -232,20 +262,18 @@ mod tests {
         }
     }
 
-    fn taken_over(id: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(CORRELATION_ID, HeaderValue::from_str(id).unwrap());
-        correlation_id(&headers) == id
+    fn is_kept(id: &str) -> bool {
+        is_safe_id(&HeaderValue::from_str(id).unwrap())
     }
 
     #[test]
-    fn a_harmless_correlation_id_is_taken_over() {
-        assert!(taken_over("build-17.step_2:a"));
+    fn a_harmless_correlation_id_is_is_kept() {
+        assert!(is_kept("build-17.step_2:a"));
     }
 
     #[test]
     fn a_correlation_id_that_could_forge_a_log_line_is_replaced() {
-        assert!(!taken_over("a b\" level=error"));
-        assert!(!taken_over(&"x".repeat(129)));
+        assert!(!is_kept("a b\" level=error"));
+        assert!(!is_kept(&"x".repeat(129)));
     }
 }

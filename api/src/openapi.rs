@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::http::error::{ErrorBody, InvalidBody, Problem};
 use crate::state::ApiState;
+use crate::tasks::options;
 
 const TOKEN: &str = "token";
 const GATEWAY_SECRET: &str = "gateway_secret";
@@ -21,45 +22,50 @@ const GATEWAY_TOKEN: &str = "gateway_token";
 #[openapi(
     info(
         title = "Memory-Break Orchestrator",
-        description = "Measures what coding agents still know of a pull request after their \
-                       context was compacted.",
+        description = "Measures how much a coding agent remembers of a pull request after its context \
+             was compacted. The four dimensions are AR (accurate retrieval), TTL (test-time \
+             learning), LRU (long-range understanding) and SF (selective forgetting). \
+             Probes are asked in three arms: cold (a session that never saw the pull \
+             request), baseline (just before the break) and post (after the break). A break \
+             is a compaction of the agent's context. Retention is (post − cold) / (baseline \
+             − cold).",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     components(schemas(ErrorBody, InvalidBody, Problem)),
     tags(
-        (name = "tasks", description = "Measuring agents on a pull request"),
-        (name = "agents", description = "Which agents there are"),
-        (name = "logs", description = "What happens, as it happens"),
-        (name = "artifacts", description = "What is left behind"),
-        (name = "leaderboard", description = "Agents over all tasks"),
-        (name = "queues", description = "What waits, who works, and what nobody could do"),
-        (name = "administration", description = "Tokens, webhooks, and who changed what"),
-        (name = "health", description = "How the service is")
+        (name = "tasks", description = "Tasks: evaluations of agents on a pull request"),
+        (name = "agents", description = "Available agents"),
+        (name = "logs", description = "Event streams and log files"),
+        (name = "artifacts", description = "Artifacts: files of a task"),
+        (name = "leaderboard", description = "Leaderboard over all tasks"),
+        (name = "queues", description = "Queue depths, workers and dead jobs"),
+        (name = "administration", description = "Tokens, webhooks and the audit log"),
+        (name = "health", description = "Health checks and metrics")
     )
 )]
 struct Head;
 
-/// A router whose document has its head.
+/// Returns a router whose document has the common head.
 pub(crate) fn head() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Head::openapi())
 }
 
-/// Adds what is the same for many routes, so that no route can forget it: refusals that any of them
-/// may give, and how callers prove who they are.
+/// Adds the common parts of all operations, so that no route lacks them: errors and security.
 pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
+    options::describe(&mut document);
     let components = document.components.get_or_insert_default();
     let header = |name: &str, what: &str| {
         SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, what)))
     };
     let token = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token that an administrator made (`mbk_…`)"))
+        .description(Some("API token, created by an administrator (`mbk_…`)"))
         .build();
     components.add_security_scheme(TOKEN, SecurityScheme::Http(token));
-    let what = "With single sign-on: the gateway's secret, beside `X-User-ID`, `X-Org-ID`, \
-                `X-User-Role`, `X-Team-ID` and `X-User-Email`";
+    let what = "With single sign-on: the secret of the gateway, together with `X-User-ID`, \
+         `X-Org-ID`, `X-User-Role`, `X-Team-ID` and `X-User-Email`";
     components.add_security_scheme(GATEWAY_SECRET, header("X-Gateway-Secret", what));
-    let what = "With single sign-on: a token that the gateway signed";
+    let what = "With single sign-on: a token signed by the gateway";
     components.add_security_scheme(GATEWAY_TOKEN, header("X-Gateway-Token", what));
     for (path, item) in &mut document.paths.paths {
         let guarded = path.starts_with("/api/");
@@ -69,7 +75,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             (true, item.delete.as_mut()),
         ] {
             let Some(operation) = operation else { continue };
-            // What is not sent is not null: a header or a query knows no such thing.
+            // An absent header or query parameter is not null.
             for parameter in operation.parameters.iter_mut().flatten() {
                 if let RefOr::T(parameter) = parameter {
                     parameter.schema = parameter.schema.take().map(without_null);
@@ -80,27 +86,27 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                 (
                     true,
                     "400",
-                    "It cannot be done, or was asked under a foreign name",
+                    "The request cannot be executed, or has a foreign host name",
                 ),
-                (guarded, "401", "Who asks does not prove who it is"),
-                (guarded && changes, "403", "Who asks may not"),
-                (takes_body, "413", "The body is too large"),
-                (takes_body, "415", "The body is no JSON"),
-                (guarded, "422", "The request is not valid"),
+                (guarded, "401", "Missing or invalid authentication"),
                 (
-                    guarded,
-                    "429",
-                    "Too many requests, or too many tasks at once",
+                    guarded && changes,
+                    "403",
+                    "The role does not allow this request",
                 ),
+                (takes_body, "413", "The body is too large"),
+                (takes_body, "415", "The body is not JSON"),
+                (guarded, "422", "The request is invalid"),
+                (guarded, "429", "Too many requests or open tasks"),
                 (
                     true,
                     "500",
-                    "A fault of the service; the log has its cause under the correlation id",
+                    "Defect of the service. The log has the cause under the correlation id",
                 ),
                 (
                     guarded,
                     "503",
-                    "The database does not answer, or not in time",
+                    "The database is unavailable, or the request timed out",
                 ),
             ];
             for (may_be, status, description) in refusals {

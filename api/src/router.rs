@@ -1,12 +1,11 @@
-//! The table of contents of the interface.
+//! All routes of the API and the layers around them.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header,
 };
-use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::Response;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get};
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
@@ -25,7 +24,7 @@ use crate::state::{ApiDependencies, ApiState};
 use crate::{agents, artifacts, events, health, home, judgings, leaderboards, queues, runs, tasks};
 use crate::{middleware, openapi};
 
-/// Everything, with what happens around every request.
+/// Returns the complete router with its middleware.
 pub(crate) fn router(dependencies: ApiDependencies, stopping: CancellationToken) -> Router {
     let state = ApiState::start(dependencies, stopping);
     let cors = cors(&state.settings);
@@ -39,29 +38,25 @@ pub(crate) fn router(dependencies: ApiDependencies, stopping: CancellationToken)
         .fallback(async || ApiError::NoSuchRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(state.clone())
-        .layer(from_fn_with_state(state.clone(), middleware::identify))
-        .layer(from_fn_with_state(state.clone(), middleware::from_here))
+        .layer(from_fn_with_state(state.clone(), middleware::authenticate))
+        .layer(from_fn_with_state(state.clone(), middleware::check_host))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(cors)
-        .layer(map_response(security_headers))
-        .layer(from_fn_with_state(
-            limits.request_timeout,
-            middleware::around,
-        ))
+        .layer(cors);
+    let router = middleware::add_outer_layers(router, limits.request_timeout)
         .layer(from_fn_with_state(state, metrics::count_requests))
         .layer(
             CompressionLayer::new()
                 .gzip(true)
                 .br(true)
-                .compress_when(may_be_compressed()),
+                .compress_when(is_compressible()),
         );
     Router::new().fallback_service(MapRequestLayer::new(without_trailing_slash).layer(router))
 }
 
-/// Leaves streams of events alone, what is small or compressed already, and files: an `ETag` is that
-/// of the bytes as they are stored, and a client goes on with a download at a place in those.
-fn may_be_compressed() -> impl Predicate + Send + Sync + 'static {
+/// Excludes event streams, small or compressed responses, and files. The `ETag` of a file refers to
+/// its stored bytes, and a client resumes a download at an offset in them.
+fn is_compressible() -> impl Predicate + Send + Sync + 'static {
     let has_no_etag = |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
         !headers.contains_key(header::ETAG)
     };
@@ -70,7 +65,7 @@ fn may_be_compressed() -> impl Predicate + Send + Sync + 'static {
         .and(has_no_etag)
 }
 
-/// What the OpenAPI document describes.
+/// Returns the routes that the OpenAPI document describes.
 pub(crate) fn described() -> OpenApiRouter<ApiState> {
     openapi::head()
         .merge(tasks::routes::router())
@@ -92,36 +87,13 @@ pub(crate) fn described() -> OpenApiRouter<ApiState> {
         .merge(metrics::router())
 }
 
-/// There is nothing to administrate here, and nothing to find.
+/// Refuses paths of administration pages, which do not exist here.
 async fn forbidden() -> ApiError {
     ApiError::Forbidden("Forbidden")
 }
 
-/// What browsers are told about every answer; what an answer says of itself goes before it.
-async fn security_headers(mut response: Response) -> Response {
-    const HEADERS: [(HeaderName, &str); 5] = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-        ),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-site",
-        ),
-    ];
-    for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// `/tasks/` is `/tasks`. The pages of `/docs` name their files relative to `/docs/`.
+/// Removes trailing slashes: `/tasks/` is `/tasks`. Paths below `/docs` keep theirs, because the page
+/// refers to its files relative to `/docs/`; the layer of tower-http has no exceptions.
 fn without_trailing_slash(mut request: Request) -> Request {
     let path = request.uri().path();
     let short = path.trim_end_matches('/');
@@ -132,7 +104,7 @@ fn without_trailing_slash(mut request: Request) -> Request {
         Some(query) => format!("{short}?{query}"),
         None => short.to_owned(),
     };
-    // What does not parse stays as it came, and is not found.
+    // An invalid URI stays unchanged and matches no route.
     if let Ok(uri) = short.parse::<Uri>() {
         *request.uri_mut() = uri;
     }

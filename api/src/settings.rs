@@ -1,4 +1,4 @@
-//! What the API can be told.
+//! Settings of the API.
 
 pub mod auth;
 pub mod limits;
@@ -29,7 +29,7 @@ pub enum BindError {
     NoProof,
 }
 
-/// How the API behaves.
+/// Settings of the API.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
     /// `HOST`, `127.0.0.1`.
@@ -42,13 +42,13 @@ pub struct ApiSettings {
     pub limits: LimitSettings,
     /// `ALLOW_PUBLIC_BIND`: without single sign-on, listen on more than loopback all the same.
     pub allow_public_bind: bool,
-    /// `MAX_FILES_PER_TASK`, 50: what a request that names no `max_files` gets.
+    /// `MAX_FILES_PER_TASK`, 50: default of the option `max_files`.
     pub default_max_files: u32,
     /// `FORGE_URLS`, comma-separated; `https://github.com`.
     pub forge_urls: Vec<String>,
     /// `LOCAL_REPOSITORIES`, `:`-separated; empty: no local repositories by HTTP.
     pub local_roots: Vec<PathBuf>,
-    /// `WEBHOOK_PRIVATE_ADDRESSES`: webhooks may be in this network, and without TLS.
+    /// `WEBHOOK_PRIVATE_ADDRESSES`: webhooks may have private addresses and no TLS.
     pub webhook_private_addresses: bool,
     /// `QUEUE_ENABLED`
     pub queue_enabled: bool,
@@ -66,8 +66,8 @@ impl ApiSettings {
                 reader.refuse(
                     "FORGE_URLS",
                     format!(
-                        "number {number} of the list is no base address such as \
-                         https://github.com, without user name and path"
+                        "entry {number} is not a base URL such as https://github.com (without user name \
+                             and path)"
                     ),
                 );
             }
@@ -84,7 +84,7 @@ impl ApiSettings {
             if !is_plain(root) {
                 reader.refuse(
                     "LOCAL_REPOSITORIES",
-                    format!("{} is no absolute path without `..`", root.display()),
+                    format!("{} is not an absolute path without `..`", root.display()),
                 );
             }
         }
@@ -112,11 +112,10 @@ impl ApiSettings {
         }
     }
 
-    /// Whether it is safe to listen at `address`.
+    /// Checks whether the API may listen at `address`.
     ///
     /// # Errors
-    /// [`BindError`] where requests could come from other machines without proof of who sends
-    /// them.
+    /// Returns [`BindError`] if other machines could send requests without authentication.
     pub fn may_listen(&self, address: SocketAddr) -> Result<(), BindError> {
         if self.auth.enabled {
             return if self.auth.has_proof() {
@@ -132,8 +131,8 @@ impl ApiSettings {
         }
     }
 
-    /// Whether a repository at `path` may be named in a request. Looks at the words only: the
-    /// worker, which has the disk, follows links and looks again.
+    /// Returns whether a request may name the repository at `path`. Only the text is checked. The
+    /// worker, which has the disk, resolves links and checks again.
     pub(crate) fn allows_local(&self, path: &Path) -> bool {
         is_plain(path) && self.local_roots.iter().any(|root| path.starts_with(root))
     }
@@ -154,8 +153,8 @@ fn read_origins(reader: &mut Reader<'_>, single_sign_on: bool) -> Vec<String> {
         if text == "*" && !single_sign_on {
             reader.refuse(
                 "ALLOWED_ORIGINS",
-                "would let every page of a browser do what the local user may: name the origins, or \
-                 use SSO_ENABLED=true",
+                "* lets every web page act as the local user. List the origins, or set \
+                     SSO_ENABLED=true",
             );
         } else if text == "*" {
             origins.push(text);
@@ -165,15 +164,15 @@ fn read_origins(reader: &mut Reader<'_>, single_sign_on: bool) -> Vec<String> {
             let shown = without_credentials(&text);
             reader.refuse(
                 "ALLOWED_ORIGINS",
-                format!("{shown:?} is no origin such as http://localhost:3000"),
+                format!("{shown:?} is not an origin such as http://localhost:3000"),
             );
         }
     }
     origins
 }
 
-/// A web address that is nothing but scheme, host and port, as browsers write it: in small letters,
-/// names of other scripts encoded, and without the port that goes without saying.
+/// Returns the origin of a URL without path, as browsers send it: lower case, encoded names, no
+/// default port.
 fn origin(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_open_the_service_to_everybody_is_refused() {
+    fn settings_that_open_the_service_to_everyone_are_refused() {
         for net in ["0.0.0.0/0", "::/0", "10.0.0.7, 0.0.0.0/0"] {
             let refused = read([("TRUSTED_GATEWAYS", net)]).unwrap_err();
             assert!(refused.contains("TRUSTED_GATEWAYS"), "{net}: {refused}");
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_tells_the_value_unless_it_may_be_secret() {
+    fn a_refusal_repeats_the_value_unless_it_may_be_secret() {
         let refused = read([("MAX_BODY_BYTES", "7"), ("GATEWAY_SECRET", "quokka")]).unwrap_err();
         assert!(refused.contains("7\\\" must be from 1024"), "{refused}");
         assert!(!refused.contains("quokka"), "{refused}");
@@ -338,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_open_without_being_told() {
+    fn only_loopback_is_open_by_default() {
         let settings = read([]).unwrap();
         assert!(settings.may_listen(([127, 0, 0, 1], 8000).into()).is_ok());
         assert!(settings.may_listen(([0, 0, 0, 0], 8000).into()).is_err());

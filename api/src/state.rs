@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agents::registry::{AgentCache, KnownAgent};
 use crate::auth::Auth;
-use crate::auth::rate_limit::Rates;
-use crate::events::live::Tail;
-use crate::events::stream_quota::Streams;
-use crate::health::request_counters::Requests;
-use crate::health::snapshot::Figures;
-use crate::queues::depths::EndedJobs;
+use crate::auth::rate_limit::RequestRateLimit;
+use crate::events::live::LiveEvents;
+use crate::events::stream_quota::StreamQuota;
+use crate::health::request_counters::RequestCounters;
+use crate::health::snapshot::CountsCache;
+use crate::queues::depths::JobCounts;
 use crate::settings::ApiSettings;
-use crate::tasks::total_count::Totals;
+use crate::tasks::total_count::TaskCounts;
 
 /// Everything that the composition root passes to the API.
 #[derive(Clone)]
@@ -34,15 +34,15 @@ pub(crate) struct ApplicationState {
     pub(crate) platform: Platform,
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) known_agents: Arc<[KnownAgent]>,
-    pub(crate) tail: Tail,
+    pub(crate) live_events: LiveEvents,
     pub(crate) auth: Arc<Auth>,
-    pub(crate) rates: Arc<Rates>,
+    pub(crate) rate_limit: Arc<RequestRateLimit>,
     pub(crate) agents: AgentCache,
-    pub(crate) totals: Totals,
-    pub(crate) ended_jobs: EndedJobs,
-    pub(crate) requests: Requests,
-    pub(crate) figures: Figures,
-    pub(crate) streams: Streams,
+    pub(crate) task_counts: TaskCounts,
+    pub(crate) job_counts: JobCounts,
+    pub(crate) request_counters: RequestCounters,
+    pub(crate) counts: CountsCache,
+    pub(crate) stream_quota: StreamQuota,
     /// Cancelled when the server stops.
     pub(crate) stopping: CancellationToken,
 }
@@ -57,19 +57,19 @@ impl ApiState {
         } = dependencies;
         let limits = settings.limits;
         Self(Arc::new(ApplicationState {
-            tail: Tail::start(
+            live_events: LiveEvents::start(
                 platform.database.clone(),
                 platform.event_notifier.as_ref(),
                 stopping.clone(),
             ),
             agents: AgentCache::new(platform.database.clone(), Arc::clone(&known_agents)),
-            totals: Totals::new(),
-            ended_jobs: EndedJobs::new(),
-            requests: Requests::new(),
-            figures: Figures::default(),
-            streams: Streams::new(limits.streams_per_caller),
+            task_counts: TaskCounts::new(),
+            job_counts: JobCounts::new(),
+            request_counters: RequestCounters::new(),
+            counts: CountsCache::default(),
+            stream_quota: StreamQuota::new(limits.streams_per_caller),
             auth: Auth::new(&settings.auth, limits.requests_per_minute),
-            rates: Arc::new(Rates::new(
+            rate_limit: Arc::new(RequestRateLimit::new(
                 limits.requests_per_minute,
                 platform.rate_limit.clone(),
             )),

@@ -1,12 +1,13 @@
 //! Tasks: creation, listing, cancellation and retries.
 
+pub mod options;
 pub(crate) mod quota;
 pub mod create;
-pub(crate) mod cancel;
+mod cancel;
 pub(crate) mod retry;
 pub(crate) mod view;
 pub(crate) mod total_count;
-pub(crate) mod request;
+mod request;
 pub(crate) mod question_bank;
 pub(crate) mod retry_routes;
 pub(crate) mod routes;

@@ -1,5 +1,5 @@
-//! Scoped access to rows: tasks through the caller's organisation, everything else through a task
-//! that was found there. `clippy.toml` of this crate forbids every other way to build a query.
+//! Scoped access to rows: tasks through the caller's organisation, other rows through an accessible
+//! task. `clippy.toml` of this crate forbids unscoped queries.
 
 use std::sync::OnceLock;
 
@@ -21,15 +21,15 @@ use crate::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::validation;
 
-/// How long a worker that was not heard of counts as alive.
+/// Time without a heartbeat after which a worker counts as dead.
 const ALIVE: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 
-/// The tasks that a caller may see: of its organisation and, where it has one, its team.
+/// The tasks that a caller can access: those of its organisation and, if it has one, its team.
 pub(crate) fn tasks(caller: &Caller) -> Select<task::Entity> {
     task::Entity::visible_to(&caller.org).filter(of_team(caller, task::Column::TeamId))
 }
 
-/// Where a caller belongs to a team, only what is that team's.
+/// Restricts a query to the team of the caller, if it has one.
 fn of_team(caller: &Caller, column: impl ColumnTrait) -> Condition {
     match &caller.team {
         Some(team) => Condition::all().add(column.eq(team.as_str())),
@@ -60,7 +60,7 @@ pub(crate) async fn task_as<T: TaskColumns>(
             let wanted = tasks(caller).filter(task::Column::Id.eq(id)).select_only();
             T::select_cols(wanted).build(backend).sql
         });
-    // In the order of the filters above: this is what holds callers to their own tasks.
+    // In the order of the filters above, which restrict callers to their own tasks.
     let mut values: Vec<sea_orm::Value> = vec![caller.org.as_str().into()];
     values.extend(caller.team.as_deref().map(sea_orm::Value::from));
     values.push(id.into());
@@ -118,7 +118,7 @@ pub(crate) fn measured_runs_of(task: &TaskSummary) -> Select<agent_run::Entity> 
         .order_by_asc(agent_run::Column::Trial)
 }
 
-/// The runs of all tasks that a caller may see.
+/// The runs of all tasks that a caller can access.
 #[expect(
     clippy::disallowed_methods,
     reason = "joined with the tasks of the caller's organisation"
@@ -130,8 +130,7 @@ pub(crate) fn all_runs(caller: &Caller) -> Select<agent_run::Entity> {
         .filter(of_team(caller, task::Column::TeamId))
 }
 
-/// The scores of the first break of runs, of the judging that is shown. The runs were found within
-/// the caller's organisation.
+/// The scores of the first break and of the shown judging, for the tasks that a caller can access.
 #[expect(
     clippy::disallowed_methods,
     reason = "joined with the tasks of the caller's organisation"
@@ -149,8 +148,7 @@ pub(crate) fn all_scores(caller: &Caller) -> Select<score::Entity> {
         .filter(score::Column::BreakIndex.eq(1))
 }
 
-/// What free recall after the first break recovered, by run and judge, of the judging that is shown
-/// and with what its judges are.
+/// Free recall after the first break, by run and judge, of the shown judging and with its judges.
 #[expect(
     clippy::disallowed_methods,
     reason = "joined with the tasks of the caller's organisation"
@@ -216,7 +214,8 @@ pub(crate) fn recalls_of_judging(task: &TaskSummary, number: i32) -> Select<reca
         .order_by_asc(recall::Column::Judge)
 }
 
-/// The files of a task that a client may have. Names that begin with a dot are the workers' own.
+/// The files of a task that clients can access. Names that begin with a dot are internal to
+/// workers.
 #[expect(
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
@@ -270,7 +269,7 @@ pub(crate) async fn newest_event_of(
     Ok(newest.flatten().unwrap_or_default())
 }
 
-/// How many jobs of a task may still do something.
+/// Returns the number of open jobs of a task, without follow-up jobs.
 #[expect(
     clippy::disallowed_methods,
     reason = "the task was found within the caller's organisation"
@@ -287,10 +286,10 @@ pub(crate) async fn open_jobs(
         .await
 }
 
-/// The workers that were heard of lately.
+/// The workers with a recent heartbeat.
 #[expect(
     clippy::disallowed_methods,
-    reason = "workers belong to the installation, not to an organisation"
+    reason = "workers belong to the installation"
 )]
 pub(crate) fn live_workers() -> Select<worker::Entity> {
     worker::Entity::find()
@@ -301,13 +300,13 @@ pub(crate) fn live_workers() -> Select<worker::Entity> {
 /// All jobs, for figures about the installation as a whole.
 #[expect(
     clippy::disallowed_methods,
-    reason = "only counts of the whole installation are made of it"
+    reason = "used only for counts of the whole installation"
 )]
 pub(crate) fn jobs_of_all() -> Select<job::Entity> {
     job::Entity::find()
 }
 
-/// The jobs of tasks that a caller may see.
+/// The jobs of the tasks that a caller can access.
 #[expect(
     clippy::disallowed_methods,
     reason = "joined with the tasks of the caller's organisation"
@@ -319,11 +318,10 @@ pub(crate) fn jobs(caller: &Caller) -> Select<job::Entity> {
         .filter(of_team(caller, task::Column::TeamId))
 }
 
-/// How tasks stand and how many events they have. The tasks were found within the organisation of
-/// whoever follows them.
+/// Returns the status and the number of events of some tasks, which their followers can access.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the tasks were found within the organisations of whoever follows them"
+    reason = "the tasks were found within the organisations of their followers"
 )]
 pub(crate) async fn task_states(
     database: &DatabaseConnection,
@@ -342,10 +340,10 @@ pub(crate) async fn task_states(
         .await
 }
 
-/// How the runs of tasks stand.
+/// Returns the statuses of the runs of some tasks.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the tasks were found within the organisations of whoever follows them"
+    reason = "the tasks were found within the organisations of their followers"
 )]
 pub(crate) async fn run_states(
     database: &DatabaseConnection,
@@ -364,21 +362,21 @@ pub(crate) async fn run_states(
         .await
 }
 
-/// A token by its id: what it is allowed to see is what it tells itself.
+/// A token by its id. The token itself determines the access of its bearer.
 #[expect(
     clippy::disallowed_methods,
-    reason = "whoever shows a token is known by it; its secret is compared afterwards"
+    reason = "the token identifies its caller; its secret is verified afterwards"
 )]
 pub(crate) fn token_by_id(id: TokenId) -> Select<api_token::Entity> {
     api_token::Entity::find_by_id(id)
 }
 
-/// The tokens that an administrator may see.
+/// The tokens that an administrator can access.
 pub(crate) fn tokens(caller: &Caller) -> Select<api_token::Entity> {
     api_token::Entity::of_org(&caller.org).filter(of_team(caller, api_token::Column::TeamId))
 }
 
-/// The webhooks that an administrator may see.
+/// The webhooks that an administrator can access.
 pub(crate) fn webhooks(caller: &Caller) -> Select<webhook::Entity> {
     webhook::Entity::of_org(&caller.org).filter(of_team(caller, webhook::Column::TeamId))
 }
@@ -394,13 +392,13 @@ pub(crate) fn deliveries_of(webhook: &webhook::Model) -> Select<webhook_delivery
         .order_by_desc(webhook_delivery::Column::Id)
 }
 
-/// What was done in a caller's organisation.
+/// The audit entries of a caller's organisation.
 pub(crate) fn audit(caller: &Caller) -> Select<audit_event::Entity> {
     audit_event::Entity::of_org(&caller.org).filter(of_team(caller, audit_event::Column::TeamId))
 }
 
-/// What routes need to know of the task that they are about. A question bank or a report of the
-/// generator can be megabytes.
+/// The columns of a task that most handlers need. Question banks and generator reports are left
+/// out, because they can be megabytes.
 #[derive(Clone, Debug, DerivePartialModel)]
 #[sea_orm(entity = "task::Entity")]
 pub(crate) struct TaskSummary {
@@ -435,7 +433,7 @@ impl TaskColumns for TaskSummary {
     }
 }
 
-/// The text of one statement, made once: to make it takes longer than to run it.
+/// SQL text of a statement, built once. Building takes longer than executing.
 #[derive(Default)]
 pub(crate) struct StatementCache([OnceLock<String>; 4]);
 

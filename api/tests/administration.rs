@@ -1,4 +1,4 @@
-//! Tokens of machines, webhooks, and who did what.
+//! API tokens, webhooks and the audit log.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -9,7 +9,7 @@ use sea_orm::{ActiveModelTrait, Set};
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
 
-use crate::support::{GATEWAY, TestApi, from_gateway, request};
+use crate::support::{GATEWAY, TestApi, from_gateway, request, with_api};
 
 fn with_token(method: Method, path: &str, body: &Value, token: &str) -> Request<Body> {
     let mut request = request(method, path, Body::from(body.to_string()));
@@ -31,7 +31,7 @@ async fn new_token(api: &TestApi, body: &Value) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_token_does_what_its_role_says_until_it_is_revoked() {
+async fn a_token_has_the_rights_of_its_role_until_it_is_revoked() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let (id, viewer) = new_token(&api, &json!({"name": "board", "role": "viewer"})).await;
@@ -84,7 +84,7 @@ async fn a_token_is_shown_once_and_no_other_is_as_good() {
             let asking = with_token(Method::GET, "/api/v1/tasks", &json!({}), bad);
             let answer = api.send(asking).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{bad}");
-            assert_eq!(answer.json()["error"], "The token is not valid");
+            assert_eq!(answer.json()["error"], "Invalid token");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         }
         let expired = api_token::ActiveModel {
@@ -129,8 +129,7 @@ async fn a_team_makes_nothing_that_sees_more_than_the_team() {
 
 #[tokio::test]
 async fn webhooks_are_made_listed_and_removed_and_lead_outside_only() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         for inside in [
             "http://hooks.example.com/",
             "https://127.0.0.1/",
@@ -157,7 +156,7 @@ async fn webhooks_are_made_listed_and_removed_and_lead_outside_only() {
             .to_owned();
         let messages = api.get(&format!("/api/v1/webhooks/{id}/deliveries")).await;
         assert_eq!(messages.json()["deliveries"], json!([]));
-        // Whatever ends, a message waits in the ledger.
+        // Every end of a task queues a message.
         let task =
             json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
         let task = api.created(&task).await;
@@ -179,7 +178,7 @@ async fn webhooks_are_made_listed_and_removed_and_lead_outside_only() {
 }
 
 #[tokio::test]
-async fn a_token_makes_no_tokens_whatever_its_role() {
+async fn a_token_cannot_create_tokens_with_any_role() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let (id, admin) = new_token(&api, &json!({"name": "robot", "role": "admin"})).await;
@@ -202,9 +201,8 @@ async fn a_token_makes_no_tokens_whatever_its_role() {
 }
 
 #[tokio::test]
-async fn what_is_no_id_is_told_by_the_name_of_its_part_of_the_path() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn an_invalid_id_is_reported_with_the_name_of_its_parameter() {
+    with_api(async |api| {
         for (method, path, name) in [
             (Method::GET, "/api/v1/tasks/x", "task_id"),
             (Method::DELETE, "/api/v1/tokens/x", "token_id"),
@@ -220,7 +218,7 @@ async fn what_is_no_id_is_told_by_the_name_of_its_part_of_the_path() {
 }
 
 #[tokio::test]
-async fn what_administrators_do_is_written_down_too() {
+async fn changes_of_administrators_are_recorded() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let who = ("acme", None, "admin");
@@ -271,7 +269,7 @@ async fn what_administrators_do_is_written_down_too() {
 }
 
 #[tokio::test]
-async fn every_change_is_written_down_with_who_made_it() {
+async fn every_change_is_recorded_with_its_actor() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let who = ("acme", None, "admin");

@@ -1,15 +1,14 @@
-//! Which agents there are, as living workers tell.
+//! Agents, as live workers report them.
 
 use axum::http::StatusCode;
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
-use testkit::database::on_both_engines;
 
-use crate::support::TestApi;
+use crate::support::{TestApi, with_api};
 
 const AGENTS: &str = "/api/v1/agents";
 
-/// Claude Code as a worker tells of it, with more than is of concern here.
+/// A worker's report about Claude Code, with additional fields.
 fn claude(version: &str) -> Value {
     json!({
         "name": "claude", "display_name": "Claude Code", "control": false,
@@ -40,9 +39,8 @@ fn named<'a>(agents: &'a [Value], name: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn before_any_worker_told_of_it_no_agent_is_installed() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn before_a_worker_reports_it_no_agent_is_installed() {
+    with_api(async |api| {
         let agents = listed(&api).await;
         let names: Vec<&Value> = agents.iter().map(|agent| &agent["name"]).collect();
         assert_eq!(
@@ -69,9 +67,8 @@ async fn before_any_worker_told_of_it_no_agent_is_installed() {
 }
 
 #[tokio::test]
-async fn an_agent_is_shown_as_the_workers_that_have_it_tell() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn an_agent_is_shown_as_its_workers_report_it() {
+    with_api(async |api| {
         let rows = api.rows();
         rows.worker(
             "a",
@@ -108,8 +105,7 @@ async fn an_agent_is_shown_as_the_workers_that_have_it_tell() {
 
 #[tokio::test]
 async fn an_agent_that_only_a_worker_knows_is_listed_and_can_be_asked_for() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let own = json!([{"name": "in-house", "display_name": "Our own", "available": true,
             "version": "3", "default_model": "m"}]);
         api.rows().worker("one", Utc::now(), own).await;
@@ -127,9 +123,8 @@ async fn an_agent_that_only_a_worker_knows_is_listed_and_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn what_a_dead_or_an_odd_worker_tells_does_not_count() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn reports_of_dead_or_unreadable_workers_do_not_count() {
+    with_api(async |api| {
         let rows = api.rows();
         let long_ago = Utc::now() - TimeDelta::minutes(5);
         rows.worker("dead", long_ago, json!([claude("2.1.197")]))

@@ -1,4 +1,4 @@
-//! What a task leaves behind.
+//! Artifacts of a task.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,9 @@ use entity::TaskId;
 use futures::io::Cursor;
 use futures::{AsyncReadExt, StreamExt};
 use serde_json::json;
-use testkit::database::on_both_engines;
 use tower::ServiceExt;
 
-use crate::support::{RunRow, TestApi, request};
+use crate::support::{RunRow, TestApi, request, with_api};
 
 /// A task with a report, and a transcript of each of two trials.
 async fn with_files(api: &TestApi) -> TaskId {
@@ -53,8 +52,7 @@ async fn with_files_of(api: &TestApi, status: TaskStatus) -> TaskId {
 
 #[tokio::test]
 async fn files_are_listed_by_agent_and_name_without_a_path_of_the_server() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = with_files(&api).await;
         let answer = api.get(&format!("/api/v1/artifacts/{task}/list")).await;
         assert!(!answer.text().contains(api.storage()), "{}", answer.text());
@@ -77,8 +75,7 @@ async fn files_are_listed_by_agent_and_name_without_a_path_of_the_server() {
 
 #[tokio::test]
 async fn a_file_is_fetched_from_the_newest_trial_or_the_one_asked_for() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = with_files(&api).await;
         let path = format!("/api/v1/artifacts/{task}/claude/transcript");
         let newest = api.get(&path).await;
@@ -96,9 +93,8 @@ async fn a_file_is_fetched_from_the_newest_trial_or_the_one_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_of_the_task_is_not_found_whatever_it_looks_like() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn a_name_that_is_not_a_file_of_the_task_is_not_found() {
+    with_api(async |api| {
         let task = with_files(&api).await;
         for name in [
             "nope",
@@ -136,8 +132,7 @@ async fn what_is_no_file_of_the_task_is_not_found_whatever_it_looks_like() {
 
 #[tokio::test]
 async fn a_bundle_is_a_whole_archive_of_all_files() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = with_files(&api).await;
         // Larger than every buffer on the way.
         let large: String = (0..200_000).map(|number| format!("{number}\n")).collect();
@@ -175,8 +170,7 @@ async fn a_bundle_is_a_whole_archive_of_all_files() {
 
 #[tokio::test]
 async fn a_bundle_that_cannot_be_finished_breaks_off() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = with_files(&api).await;
         let mut gone: entity::artifact::ActiveModel = {
             use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -206,8 +200,7 @@ async fn a_bundle_that_cannot_be_finished_breaks_off() {
 
 #[tokio::test]
 async fn the_log_files_are_those_that_people_read_along() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = with_files(&api).await;
         let answer = api
             .get(&format!("/api/v1/logs/{task}/artifacts/logs"))
@@ -237,12 +230,11 @@ async fn the_log_files_are_those_that_people_read_along() {
 }
 
 #[tokio::test]
-async fn until_a_task_has_ended_nothing_tells_an_agent_what_it_is_asked() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn until_a_task_has_ended_nothing_reveals_its_questions() {
+    with_api(async |api| {
         for status in TaskStatus::ALL {
             let task = with_files_of(&api, status).await;
-            // As preparing leaves them, and something that nobody thought of yet.
+            // The files of the preparation, and an unknown one.
             for name in ["probes.json", "fact_sheet.json", "pull_request.diff", "new"] {
                 api.rows().file(task, None, name, "{}").await;
             }
@@ -279,9 +271,8 @@ async fn until_a_task_has_ended_nothing_tells_an_agent_what_it_is_asked() {
 }
 
 #[tokio::test]
-async fn what_is_kept_back_says_why_and_comes_when_the_task_ends() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn a_locked_file_names_the_reason_and_opens_when_the_task_ends() {
+    with_api(async |api| {
         let task = with_files_of(&api, TaskStatus::Running).await;
         let path = format!("/api/v1/artifacts/{task}/claude/transcript");
         let kept_back = api.get(&path).await;
@@ -293,7 +284,7 @@ async fn what_is_kept_back_says_why_and_comes_when_the_task_ends() {
         for word in ["transcript", "running", "task.log", "manifest.json"] {
             assert!(error.contains(word), "{error}");
         }
-        // What is not there is not there, whatever the task does.
+        // A missing file is not found in any state of the task.
         let missing = api
             .get(&format!("/api/v1/artifacts/{task}/claude/nope"))
             .await;
@@ -305,9 +296,8 @@ async fn what_is_kept_back_says_why_and_comes_when_the_task_ends() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_file_can_be_fetched_and_what_is_known_is_not_sent_again() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn a_range_of_a_file_can_be_fetched_and_a_cached_file_is_not_sent_again() {
+    with_api(async |api| {
         let task = TaskId::new();
         let rows = api.rows();
         rows.task(task, TaskStatus::Done, &["claude"]).await;
@@ -371,8 +361,7 @@ async fn a_part_of_a_file_can_be_fetched_and_what_is_known_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_file_is_sent_as_it_is_stored_so_that_a_download_can_go_on() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Done, &["claude"]).await;
@@ -400,7 +389,7 @@ async fn a_file_is_sent_as_it_is_stored_so_that_a_download_can_go_on() {
         let bundle = ask(format!("/api/v1/artifacts/{task}/bundle"), &[]).await;
         assert_eq!(bundle.header("content-encoding"), None);
         assert!(bundle.bytes.starts_with(b"PK"));
-        // What is no file is compressed all the same.
+        // Responses other than files are compressed.
         let list = ask(format!("/api/v1/artifacts/{task}/list"), &[]).await;
         assert_eq!(list.header("content-encoding"), Some("br"));
     })

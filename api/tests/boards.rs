@@ -4,9 +4,8 @@ use domain::vocabulary::{RunStatus, TaskStatus};
 use entity::{TaskId, task};
 use sea_orm::ActiveValue::Set;
 use serde_json::{Value, json};
-use testkit::database::on_both_engines;
 
-use crate::support::{RunRow, TestApi};
+use crate::support::{RunRow, TestApi, with_api};
 
 /// A task with one run of an agent.
 async fn measured(api: &TestApi, org: &str, agent: &'static str, score: f64) -> TaskId {
@@ -36,8 +35,7 @@ fn agents(board: &Value) -> Vec<(&str, u64)> {
 
 #[tokio::test]
 async fn agents_are_ranked_over_all_tasks_of_the_organisation() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         for score in [0.75, 0.5, 1.0] {
             measured(&api, "local", "claude", score).await;
         }
@@ -93,8 +91,7 @@ async fn agents_are_ranked_over_all_tasks_of_the_organisation() {
 
 #[tokio::test]
 async fn intervals_are_over_pull_requests_and_imported_probes_stay_out() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         for (number, score) in [(1, 0.5), (2, 0.75), (3, 1.0)] {
             for agent in ["claude", "gemini"] {
                 let task = measured(&api, "local", agent, score).await;
@@ -118,7 +115,7 @@ async fn intervals_are_over_pull_requests_and_imported_probes_stay_out() {
             (&row["unit"], &row["pull_requests"]),
             (&json!("pull_request"), &json!(3))
         );
-        // Student's interval of 0.5, 0.75 and 1 is wider than what is possible above.
+        // Student's interval of 0.5, 0.75 and 1 exceeds the possible maximum.
         let low = row["score"]["low"].as_f64().expect("three");
         assert!((low - 0.128_966).abs() < 1e-5, "{low}");
         let why = "its probes are those of an imported question bank";
@@ -133,8 +130,7 @@ async fn intervals_are_over_pull_requests_and_imported_probes_stay_out() {
 
 #[tokio::test]
 async fn a_period_that_is_none_is_refused() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let answer = api
             .get("/api/v1/leaderboard?from=yesterday&pass_mark=2")
             .await;

@@ -9,16 +9,14 @@ use platform::events::{self, Event, NewEvent};
 use platform::queue::{self, Notification, Work, lease};
 use sea_orm::{ActiveModelTrait, Set, TransactionTrait};
 use serde_json::json;
-use testkit::database::on_both_engines;
 
-use crate::support::TestApi;
+use crate::support::with_api;
 
 const BODY: &str = "https://github.com/acme/widgets/pull/1";
 
 #[tokio::test]
-async fn what_only_waits_is_cancelled_at_once() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn a_queued_task_is_cancelled_at_once() {
+    with_api(async |api| {
         let body = json!({"pr_url": BODY, "agents": ["claude"], "trials": 2});
         let id = api.created(&body).await;
         let task: TaskId = id.parse().unwrap();
@@ -50,18 +48,22 @@ async fn what_only_waits_is_cancelled_at_once() {
 }
 
 #[tokio::test]
-async fn what_a_worker_holds_is_left_for_it_to_end() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn runs_of_a_worker_are_left_for_it_to_end() {
+    with_api(async |api| {
         let id = api
             .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
             .await;
         let task: TaskId = id.parse().unwrap();
         let platform = &api.state.platform;
-        let ring = api.doorbell.rung().remove(0);
-        let lease = lease::claim(&platform.database, &ring, "a worker", &platform.queue)
-            .await
-            .unwrap();
+        let notification = api.notifier.sent().remove(0);
+        let lease = lease::claim(
+            &platform.database,
+            &notification,
+            "a worker",
+            &platform.queue,
+        )
+        .await
+        .unwrap();
         assert!(lease.is_some());
         let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK);
@@ -81,17 +83,21 @@ async fn what_a_worker_holds_is_left_for_it_to_end() {
 
 #[tokio::test]
 async fn a_worker_in_the_middle_of_a_write_and_a_cancellation_do_not_wait_for_each_other() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body = json!({"pr_url": BODY, "agents": ["claude"]});
         let id = api.created(&body).await;
         let task: TaskId = id.parse().unwrap();
         let platform = &api.state.platform;
-        let ring = api.doorbell.rung().remove(0);
-        let lease = lease::claim(&platform.database, &ring, "a worker", &platform.queue)
-            .await
-            .unwrap()
-            .unwrap();
+        let notification = api.notifier.sent().remove(0);
+        let lease = lease::claim(
+            &platform.database,
+            &notification,
+            "a worker",
+            &platform.queue,
+        )
+        .await
+        .unwrap()
+        .unwrap();
         let transaction = platform.database.begin().await.unwrap();
         lease.fence(&transaction).await.unwrap();
         let path = format!("/api/v1/tasks/{id}");
@@ -117,8 +123,7 @@ async fn a_worker_in_the_middle_of_a_write_and_a_cancellation_do_not_wait_for_ea
 
 #[tokio::test]
 async fn the_run_that_a_worker_holds_stays_as_it_is() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body = json!({"pr_url": BODY, "agents": ["claude"], "trials": 2});
         let id = api.created(&body).await;
         let task: TaskId = id.parse().unwrap();
@@ -136,9 +141,8 @@ async fn the_run_that_a_worker_holds_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_over_cannot_be_cancelled() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn a_finished_task_cannot_be_cancelled() {
+    with_api(async |api| {
         for status in [TaskStatus::Done, TaskStatus::Error, TaskStatus::Cancelled] {
             let task = TaskId::new();
             api.rows().task(task, status, &["claude"]).await;
@@ -156,9 +160,8 @@ async fn what_is_over_cannot_be_cancelled() {
 }
 
 #[tokio::test]
-async fn of_two_who_cancel_only_one_does() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn of_two_concurrent_cancellations_one_succeeds() {
+    with_api(async |api| {
         let id = api
             .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
             .await;
@@ -174,11 +177,10 @@ async fn of_two_who_cancel_only_one_does() {
     .await;
 }
 
-/// A task that was tried again may be called off while the end before that is still told of.
+/// A retried task can be cancelled while the message about its earlier end is pending.
 #[tokio::test]
 async fn messages_about_an_earlier_end_are_sent_all_the_same() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let id = api
             .created(&json!({"pr_url": BODY, "agents": ["claude"]}))
             .await;
@@ -188,23 +190,31 @@ async fn messages_about_an_earlier_end_are_sent_all_the_same() {
             task,
             delivery: DeliveryId::new(),
         });
-        let rings = queue::enqueue_all(&platform.database, &messages)
+        let notifications = queue::enqueue_all(&platform.database, &messages)
             .await
             .unwrap();
-        let lease = lease::claim(&platform.database, &rings[0], "a worker", &platform.queue)
-            .await
-            .unwrap();
+        let lease = lease::claim(
+            &platform.database,
+            &notifications[0],
+            "a worker",
+            &platform.queue,
+        )
+        .await
+        .unwrap();
         assert!(lease.is_some());
         let answer = api.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK);
-        let state_of = async |ring: &Notification| {
+        let state_of = async |notification: &Notification| {
             let jobs = api.rows().jobs_of(task).await;
-            let job = jobs.into_iter().find(|job| job.id == ring.job_id).unwrap();
+            let job = jobs
+                .into_iter()
+                .find(|job| job.id == notification.job_id)
+                .unwrap();
             (job.state, job.cancel_requested)
         };
-        assert_eq!(state_of(&rings[0]).await, (JobState::Leased, false));
-        assert_eq!(state_of(&rings[1]).await, (JobState::Queued, false));
-        // Nobody holds work of the task, so its log is closed.
+        assert_eq!(state_of(&notifications[0]).await, (JobState::Leased, false));
+        assert_eq!(state_of(&notifications[1]).await, (JobState::Queued, false));
+        // No worker holds a run, so the log is complete.
         let kinds = api.rows().kinds_of(task).await;
         assert_eq!(kinds.last().unwrap(), "completed");
     })

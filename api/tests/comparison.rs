@@ -3,14 +3,12 @@
 use domain::vocabulary::{RunStatus, TaskStatus};
 use entity::TaskId;
 use serde_json::Value;
-use testkit::database::on_both_engines;
 
-use crate::support::{RunRow, TestApi};
+use crate::support::{RunRow, with_api};
 
 #[tokio::test]
 async fn the_best_score_wins_and_nothing_else() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Done, &["claude", "gemini", "iflow"])
@@ -18,7 +16,7 @@ async fn the_best_score_wins_and_nothing_else() {
         for (agent, score, broke) in [
             ("claude", 0.4, true),
             ("gemini", 0.8, true),
-            // Never broke: whatever it scored is no measurement.
+            // A run without a break is not a measurement, regardless of its score.
             ("iflow", 0.9, false),
         ] {
             let row = RunRow {
@@ -45,9 +43,8 @@ async fn the_best_score_wins_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn where_nothing_was_measured_nobody_wins() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn without_measurements_there_is_no_winner() {
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Running, &["claude", "gemini"])
@@ -71,8 +68,7 @@ async fn where_nothing_was_measured_nobody_wins() {
 
 #[tokio::test]
 async fn equals_share_the_first_place() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Done, &["claude", "gemini"])

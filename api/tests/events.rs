@@ -15,7 +15,7 @@ use serde_json::Value;
 use testkit::database::on_both_engines;
 use tower::ServiceExt;
 
-use crate::support::{RunRow, TestApi, request};
+use crate::support::{RunRow, TestApi, request, with_api};
 
 /// One event as a client of the stream sees it.
 #[derive(Clone, Debug)]
@@ -55,13 +55,9 @@ fn stream_of(task: TaskId) -> String {
 }
 
 #[tokio::test]
-async fn a_stream_tells_everything_from_connected_to_completed() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows()
-            .task(task, TaskStatus::Running, &["claude"])
-            .await;
+async fn a_stream_has_all_events_from_connected_to_completed() {
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Running).await;
         api.rows()
             .happened(task, None, vec![Event::TaskStarted {}, progress(1)])
             .await;
@@ -93,14 +89,10 @@ async fn a_stream_tells_everything_from_connected_to_completed() {
 }
 
 #[tokio::test]
-async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
+async fn a_reconnecting_client_receives_every_event_exactly_once() {
     const EVENTS: usize = 1200;
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows()
-            .task(task, TaskStatus::Running, &["claude"])
-            .await;
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Running).await;
         let rows = api.rows();
         let writing = async {
             for start in (0..EVENTS).step_by(7) {
@@ -154,12 +146,8 @@ async fn who_comes_back_misses_nothing_and_hears_nothing_twice() {
 #[tokio::test]
 async fn events_arrive_while_the_stream_is_open_and_sooner_than_by_looking() {
     const EVENTS: usize = 20;
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows()
-            .task(task, TaskStatus::Running, &["claude"])
-            .await;
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Running).await;
         let asking = request(Method::GET, &stream_of(task), Body::empty());
         let response = api.router.clone().oneshot(asking).await.unwrap();
         let mut pieces = response.into_body().into_data_stream();
@@ -183,13 +171,9 @@ async fn events_arrive_while_the_stream_is_open_and_sooner_than_by_looking() {
 }
 
 #[tokio::test]
-async fn who_has_seen_the_end_is_told_not_to_come_back() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows()
-            .task(task, TaskStatus::Running, &["claude"])
-            .await;
+async fn a_client_that_received_the_end_is_told_to_stop() {
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Running).await;
         api.rows().completed(task).await;
         let answer = api.get(&format!("{}?after=1", stream_of(task))).await;
         assert_eq!(answer.status, StatusCode::NO_CONTENT);
@@ -201,12 +185,8 @@ async fn who_has_seen_the_end_is_told_not_to_come_back() {
 
 #[tokio::test]
 async fn a_number_that_is_none_is_refused() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows()
-            .task(task, TaskStatus::Running, &["claude"])
-            .await;
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Running).await;
         let answer = api.get(&format!("{}?after=latest", stream_of(task))).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
         for bad in ["-3", "", " ", "9223372036854775808"] {
@@ -230,9 +210,8 @@ async fn a_number_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn a_stream_of_one_agent_tells_of_that_agent_and_ends_with_its_runs() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn a_stream_of_one_agent_has_its_events_and_ends_with_its_runs() {
+    with_api(async |api| {
         let task = TaskId::new();
         let agents = ["claude", "gemini"];
         api.rows().task(task, TaskStatus::Running, &agents).await;
@@ -271,7 +250,7 @@ async fn a_stream_of_one_agent_tells_of_that_agent_and_ends_with_its_runs() {
         assert_eq!(seen[2].data["status"], "done");
         let ids: Vec<_> = seen.iter().map(|event| event.id).collect();
         assert_eq!(ids, [Some(0), Some(1), Some(3)]);
-        // Who has heard the last event of the run but not the end is told the end.
+        // A client that received the last event of the run, but not the end, receives the end.
         let rest = parse(&api.get(&format!("{path}?after=1")).await.text());
         assert_eq!(
             rest.last().map(|end| end.kind.as_str()),
@@ -294,18 +273,56 @@ async fn a_stream_of_one_agent_tells_of_that_agent_and_ends_with_its_runs() {
 }
 
 #[tokio::test]
-async fn a_task_that_ended_and_that_nobody_works_on_ends_its_stream_without_its_last_event() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
+async fn the_stream_of_an_agent_whose_run_failed_ends_with_its_error() {
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Running).await;
+        let failed = RunRow {
+            status: RunStatus::Error,
+            score: None,
+            ..RunRow::default()
+        };
+        let run = api.rows().run(task, failed).await;
         api.rows()
-            .task(task, TaskStatus::Cancelled, &["claude"])
+            .happened(task, Some(run.id), vec![progress(1)])
             .await;
+        // A client of the whole task makes the events known to the process, but not the statuses of
+        // runs.
+        let mut whole = api
+            .router
+            .clone()
+            .oneshot(request(Method::GET, &stream_of(task), Body::empty()))
+            .await
+            .expect("an answer")
+            .into_body()
+            .into_data_stream();
+        let mut text = String::new();
+        while !text.contains("step 1") {
+            let piece = whole.next().await.expect("a piece").expect("bytes");
+            text.push_str(&String::from_utf8_lossy(&piece));
+        }
+        api.rows().completed(task).await;
+        while !text.contains("event: completed") {
+            let piece = whole.next().await.expect("a piece").expect("bytes");
+            text.push_str(&String::from_utf8_lossy(&piece));
+        }
+        let path = format!("/api/v1/logs/{task}/agent/claude/stream");
+        let seen = parse(&api.get(&path).await.text());
+        let last = seen.last().expect("an end");
+        assert_eq!(last.kind, "agent_completed");
+        assert_eq!(last.data["status"], "error");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_finished_task_without_a_worker_ends_its_stream_without_a_last_event() {
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Cancelled).await;
         let seen = parse(&api.get(&stream_of(task)).await.text());
         let kinds: Vec<_> = seen.iter().map(|event| event.kind.as_str()).collect();
         assert_eq!(kinds, ["connected", "completed"]);
         assert_eq!(seen[1].data["status"], "cancelled");
-        // No event has that number: who comes back with it has seen this end.
+        // No event has this number. A client that sends it has received the end.
         assert_eq!(seen[1].id, Some(1));
         let path = format!("{}?after=1", stream_of(task));
         assert_eq!(api.get(&path).await.status, StatusCode::NO_CONTENT);
@@ -315,12 +332,8 @@ async fn a_task_that_ended_and_that_nobody_works_on_ends_its_stream_without_its_
 
 #[tokio::test]
 async fn a_stream_ends_when_the_server_stops() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows()
-            .task(task, TaskStatus::Running, &["claude"])
-            .await;
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Running).await;
         // A worker still has something to do, so the task is not over.
         let stream = stream_of(task);
         let asking = api.get(&stream);
@@ -339,7 +352,7 @@ async fn a_stream_ends_when_the_server_stops() {
 }
 
 #[tokio::test]
-async fn a_client_hears_only_what_it_asks_for_and_always_the_end() {
+async fn a_client_receives_only_requested_events_and_always_the_end() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         let rows = api.rows();
@@ -385,8 +398,7 @@ async fn a_client_hears_only_what_it_asks_for_and_always_the_end() {
 
 #[tokio::test]
 async fn a_task_that_was_tried_again_is_followed_to_its_second_end() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Running, &["claude"]).await;
@@ -445,7 +457,7 @@ async fn a_number_that_no_event_has_yet_leads_to_the_next_event_and_the_end() {
 }
 
 #[tokio::test]
-async fn who_comes_late_shares_what_others_have_read_of_older_events() {
+async fn late_clients_share_pages_of_older_events() {
     const EVENTS: usize = 1200;
     on_both_engines(async |database| {
         let api = TestApi::on(database);
@@ -468,7 +480,7 @@ async fn who_comes_late_shares_what_others_have_read_of_older_events() {
             (ids, pieces)
         };
         let (first, open) = follow().await;
-        // What the second one hears of them, it cannot have from the database.
+        // The second client cannot receive these events from the database.
         task_event::Entity::delete_many()
             .filter(task_event::Column::TaskId.eq(task))
             .filter(task_event::Column::Seq.lte(500))

@@ -1,4 +1,4 @@
-//! How the service tells that it is well.
+//! Health checks and metrics.
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
@@ -8,12 +8,11 @@ use serde_json::json;
 use testkit::database::on_both_engines;
 use tower::ServiceExt;
 
-use crate::support::{Breakage, TestApi};
+use crate::support::{Breakage, TestApi, with_api};
 
 #[tokio::test]
 async fn health_answers_with_and_without_a_slash() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         for path in ["/health", "/health/"] {
             let answer = api.get(path).await;
             assert_eq!(answer.status, StatusCode::OK);
@@ -24,12 +23,12 @@ async fn health_answers_with_and_without_a_slash() {
 }
 
 #[tokio::test]
-async fn readiness_asks_the_doorbell() {
+async fn readiness_checks_the_notifier() {
     on_both_engines(async |database| {
         let api = TestApi::on(database);
         assert_eq!(api.get("/health/readiness").await.status, StatusCode::OK);
         for how in [Breakage::Fails, Breakage::NeverAnswers] {
-            api.doorbell.break_down(how);
+            api.notifier.break_down(how);
             let answer = api.get("/health/readiness").await;
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(answer.json()["ready"], false);
@@ -66,8 +65,7 @@ async fn readiness_asks_the_database() {
 
 #[tokio::test]
 async fn figures_come_from_rows() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1"});
         api.created(&body).await;
         api.created(&body).await;
@@ -97,8 +95,7 @@ async fn figures_come_from_rows() {
 
 #[tokio::test]
 async fn nothing_is_connected_to_a_redis_that_is_not_there() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let health = api.get("/health/detailed").await.json();
         let queue = &health["components"]["queue"];
         assert_eq!(queue["status"], "healthy");
@@ -108,9 +105,8 @@ async fn nothing_is_connected_to_a_redis_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn whoever_asks_for_figures_again_and_again_has_them_counted_once() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn repeated_requests_for_figures_are_counted_once() {
+    with_api(async |api| {
         let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1"});
         api.created(&body).await;
         let length = async || {
@@ -137,9 +133,8 @@ async fn whoever_asks_for_figures_again_and_again_has_them_counted_once() {
 }
 
 #[tokio::test]
-async fn figures_are_told_in_the_format_of_prometheus() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn metrics_have_the_format_of_prometheus() {
+    with_api(async |api| {
         let rows = api.rows();
         rows.worker("worker-1", Utc::now(), json!([])).await;
         let body =
@@ -181,9 +176,8 @@ async fn figures_are_told_in_the_format_of_prometheus() {
 }
 
 #[tokio::test]
-async fn anybody_may_ask_and_nobody_is_told_where_programs_are() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn health_is_public_and_reveals_no_paths_of_programs() {
+    with_api(async |api| {
         let problem = "/home/ada/bin/gemini: permission denied";
         let agents = json!([{"name": "gemini", "available": false, "problem": problem}]);
         api.rows().worker("one", Utc::now(), agents).await;

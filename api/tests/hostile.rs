@@ -1,9 +1,8 @@
-//! What an attacker would send.
+//! Requests of an attacker.
 //!
-//! Here: names, addresses, bodies and heads. [`callers`]: who claims to be somebody else, and who asks
-//! for what is another's. [`streams`]: who sends or takes nothing. A forge that redirects is met by
-//! workers, for this process fetches nothing of a pull request: `worker/tests/source_forge.rs`; a
-//! receiver of webhooks that does, in `worker/tests/webhooks.rs`.
+//! This file: names, URLs, bodies and headers. [`callers`]: forged identities and foreign
+//! resources. [`streams`]: clients that send or read nothing. Redirecting forges are tested with
+//! the workers, because this process fetches nothing of a pull request.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,13 +26,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use crate::support::{Answer, TestApi, request};
+use crate::support::{Answer, TestApi, request, with_api};
 
 fn create(body: String) -> Request<Body> {
     request(Method::POST, "/api/v1/tasks", Body::from(body))
 }
 
-/// It is refused as the client's mistake, and tells nothing of the inside.
+/// The request is refused as a client error and reveals no internals.
 fn refused(answer: &Answer, what: &str) {
     assert!(
         answer.status.is_client_error(),
@@ -48,8 +47,7 @@ fn refused(answer: &Answer, what: &str) {
 
 #[tokio::test]
 async fn no_name_of_an_artifact_leads_to_another_file() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = TaskId::new();
         let rows = api.rows();
         rows.task(task, TaskStatus::Done, &["claude"]).await;
@@ -97,8 +95,7 @@ async fn no_name_of_an_artifact_leads_to_another_file() {
 
 #[tokio::test]
 async fn names_in_an_archive_stay_inside_wherever_it_is_unpacked() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = TaskId::new();
         let rows = api.rows();
         rows.task(task, TaskStatus::Done, &["claude"]).await;
@@ -133,8 +130,7 @@ async fn names_in_an_archive_stay_inside_wherever_it_is_unpacked() {
 
 #[tokio::test]
 async fn no_address_of_a_pull_request_leads_elsewhere() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         for url in [
             // User names that look like hosts.
             "https://github.com@evil.example/a/b/pull/1",
@@ -184,7 +180,7 @@ async fn no_address_of_a_pull_request_leads_elsewhere() {
             refused(&answer, url);
         }
         assert_eq!(api.get("/api/v1/tasks").await.json()["total"], 0);
-        assert!(api.doorbell.rung().is_empty());
+        assert!(api.notifier.sent().is_empty());
     })
     .await;
 }
@@ -239,8 +235,7 @@ async fn no_name_becomes_an_option_of_git() {
 
 #[tokio::test]
 async fn json_that_is_giant_deep_or_twisted_is_refused() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let url = "https://github.com/a/b/pull/1";
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let nested = format!("{}1{}", "{\"a\":".repeat(50_000), "}".repeat(50_000));
@@ -269,7 +264,7 @@ async fn json_that_is_giant_deep_or_twisted_is_refused() {
         ] {
             let answer = api.send(create(body)).await;
             refused(&answer, what);
-            // What was sent is not sent back at length.
+            // The response does not repeat long input.
             assert!(
                 answer.bytes.len() < 2_500_000,
                 "{what}: {}",
@@ -317,8 +312,7 @@ async fn json_that_is_giant_deep_or_twisted_is_refused() {
 
 #[tokio::test]
 async fn control_characters_get_nowhere() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let url = "https://github.com/a/b/pull/1";
         for letter in [
             '\u{0}', '\u{1}', '\u{7}', '\u{1b}', '\u{7f}', '\u{85}', '\n', '\r',
@@ -356,8 +350,7 @@ async fn control_characters_get_nowhere() {
 
 #[tokio::test]
 async fn texts_that_are_looked_for_are_no_statements() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         api.rows()
             .task(TaskId::new(), TaskStatus::Done, &["claude"])
             .await;

@@ -7,7 +7,7 @@ use axum::http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use testkit::database::on_both_engines;
 
-use crate::support::{TestApi, request};
+use crate::support::{TestApi, request, with_api};
 
 fn keyed(key: &str, body: &Value) -> Request<Body> {
     let mut request = request(Method::POST, "/api/v1/tasks", Body::from(body.to_string()));
@@ -18,8 +18,7 @@ fn keyed(key: &str, body: &Value) -> Request<Body> {
 
 #[tokio::test]
 async fn a_request_that_is_sent_again_is_answered_with_its_task() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body =
             json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
         let first = api.send(keyed("build-17", &body)).await;
@@ -63,8 +62,7 @@ const OTHERWISE: [(&str, &str); 15] = [
 
 #[tokio::test]
 async fn a_request_that_differs_in_any_field_is_another_request() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let description = api.get("/openapi.json").await.json();
         let described = &description["components"]["schemas"]["CreateTask"]["properties"];
         // Where the commits come from otherwise than from `pr_url`.
@@ -118,8 +116,7 @@ async fn of_many_equal_requests_at_once_one_makes_a_task() {
 
 #[tokio::test]
 async fn a_key_that_is_none_is_refused() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1"});
         for bad in ["", " ", "a b", &"x".repeat(256), "\u{e9}"] {
             let answer = api.send(keyed(bad, &body)).await;
@@ -131,7 +128,7 @@ async fn a_key_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn what_was_taken_once_is_answered_the_same_whatever_is_allowed_now() {
+async fn a_repeated_request_is_answered_before_validation() {
     on_both_engines(async |database| {
         let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1",
             "agents": ["claude", "gemini"]});

@@ -3,16 +3,13 @@
 use domain::vocabulary::{JobKind, TaskStatus};
 use entity::TaskId;
 use serde_json::json;
-use testkit::database::on_both_engines;
 
-use crate::support::{RunRow, TestApi};
+use crate::support::{RunRow, with_api};
 
 #[tokio::test]
 async fn a_finished_task_is_judged_again_once_at_a_time() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Done, &["claude"]).await;
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Done).await;
         let path = format!("/api/v1/tasks/{task}/judge");
         let answer = api.post(&path, &json!({})).await;
         assert_eq!(answer.status, 202, "{}", answer.text());
@@ -46,8 +43,7 @@ async fn a_finished_task_is_judged_again_once_at_a_time() {
 
 #[tokio::test]
 async fn every_judging_shows_the_figures_that_it_found() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = TaskId::new();
         let rows = api.rows();
         rows.task(task, TaskStatus::Done, &["claude"]).await;
@@ -94,9 +90,8 @@ async fn every_judging_shows_the_figures_that_it_found() {
 }
 
 #[tokio::test]
-async fn what_is_not_done_or_not_ones_own_is_not_judged() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn unfinished_and_foreign_tasks_are_not_judged() {
+    with_api(async |api| {
         let running = TaskId::new();
         api.rows()
             .task(running, TaskStatus::Running, &["claude"])
@@ -115,12 +110,8 @@ async fn what_is_not_done_or_not_ones_own_is_not_judged() {
 
 #[tokio::test]
 async fn questions_are_kept_back_until_the_task_has_ended() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows()
-            .task(task, TaskStatus::Running, &["claude"])
-            .await;
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Running).await;
         let path = format!("/api/v1/tasks/{task}/question-bank");
         assert_eq!(api.get(&path).await.status, 409);
         let ended = TaskId::new();
@@ -133,8 +124,7 @@ async fn questions_are_kept_back_until_the_task_has_ended() {
 
 #[tokio::test]
 async fn a_bank_that_is_none_is_refused_with_its_line() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         for (bank, problem) in [
             ("", "it is empty"),
             ("{\"question_bank\": 9}", "line 1"),

@@ -3,14 +3,12 @@
 use domain::vocabulary::{FailureCause, RunStatus, TaskStatus};
 use entity::TaskId;
 use serde_json::{Value, json};
-use testkit::database::on_both_engines;
 
-use crate::support::{RunRow, TestApi};
+use crate::support::{RunRow, with_api};
 
 #[tokio::test]
 async fn only_measurements_are_ranked_and_the_others_say_why_not() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = TaskId::new();
         let agents = ["claude", "gemini", "iflow"];
         api.rows().task(task, TaskStatus::Done, &agents).await;
@@ -100,8 +98,7 @@ async fn only_measurements_are_ranked_and_the_others_say_why_not() {
 
 #[tokio::test]
 async fn an_agent_that_mostly_fails_is_shown_and_not_ranked() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = TaskId::new();
         let agents = ["claude", "gemini"];
         api.rows().task(task, TaskStatus::Done, &agents).await;
@@ -165,8 +162,7 @@ async fn an_agent_that_mostly_fails_is_shown_and_not_ranked() {
 
 #[tokio::test]
 async fn a_figure_that_is_not_known_is_null_and_never_zero() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1",
             "agents": ["claude"]});
         let task = api.created(&body).await;

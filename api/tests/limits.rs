@@ -1,4 +1,4 @@
-//! What one caller may ask for, and how often.
+//! Limits and rate limits per caller.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use crate::support::{GATEWAY, RunRow, TestApi, from_gateway};
 
 #[tokio::test]
-async fn who_asks_too_often_is_told_when_to_come_back() {
+async fn a_caller_over_the_rate_limit_learns_when_to_retry() {
     on_both_engines(async |database| {
         let settings = [GATEWAY[0], GATEWAY[1], ("RATE_LIMIT_PER_MINUTE", "3")];
         let api = TestApi::with(database, settings);
@@ -43,7 +43,7 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
         assert_eq!(refused.json()["error"], "Too many requests");
         let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=20).contains(&wait), "{wait}");
-        // Somebody of the same name elsewhere is somebody else.
+        // The same user id in another organisation is another caller.
         assert_eq!(ask("umbrella").await.status, StatusCode::OK);
         assert_eq!(api.get("/health").await.status, StatusCode::OK);
     })
@@ -118,7 +118,7 @@ async fn an_organisation_has_only_so_many_tasks_at_once() {
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_to_take_care_and_large_ones_are_compressed() {
+async fn every_response_has_security_headers_and_large_ones_are_compressed() {
     let database = TestDatabase::sqlite().await.unwrap();
     let api = TestApi::on(&database);
     for path in ["/", "/health", "/api/v1/tasks", "/api/v1/nowhere"] {
@@ -156,7 +156,7 @@ async fn of_many_tasks_at_once_no_more_are_opened_than_there_is_room_for() {
         for status in refused {
             assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
         }
-        // What was refused left nothing behind.
+        // A refused request stored nothing.
         assert_eq!(api.get("/api/v1/tasks").await.json()["total"], 3);
         let queues = api.get("/api/v1/queues").await.json();
         assert_eq!(queues["queues"][0]["depth"], 3, "{queues}");
@@ -165,7 +165,7 @@ async fn of_many_tasks_at_once_no_more_are_opened_than_there_is_room_for() {
 }
 
 #[tokio::test]
-async fn what_is_tried_again_needs_room_too() {
+async fn a_retry_counts_against_the_quota() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, [("MAX_ACTIVE_TASKS", "1")]);
         let rows = api.rows();
@@ -202,7 +202,7 @@ async fn what_is_tried_again_needs_room_too() {
 }
 
 #[tokio::test]
-async fn whoever_guesses_tokens_is_stopped_and_whoever_has_one_is_not() {
+async fn guessing_tokens_is_limited_and_a_valid_token_is_not() {
     on_both_engines(async |database| {
         let settings = [GATEWAY[0], GATEWAY[1], ("RATE_LIMIT_PER_MINUTE", "5")];
         let api = TestApi::with(database, settings);
@@ -295,7 +295,7 @@ async fn a_caller_follows_only_so_many_streams_at_once() {
 }
 
 #[tokio::test]
-async fn the_local_user_follows_any_number_unless_told_otherwise() {
+async fn the_local_user_has_no_stream_limit_unless_it_is_set() {
     let database = TestDatabase::sqlite().await.unwrap();
     let task = TaskId::new();
     let path = format!("/api/v1/logs/{task}/stream");
@@ -366,7 +366,7 @@ async fn the_streams_of_a_token_end_when_it_does() {
         // Nothing says that the task is over, because it is not.
         assert!(!told.contains("completed"), "{told}");
     }
-    // The third token is as good as before, and hears of what happens now.
+    // The third token still works and receives new events.
     rows.completed(task).await;
     let told = tokio::time::timeout(
         Duration::from_secs(60),

@@ -1,4 +1,4 @@
-//! Listing tasks: what is wanted of them, and turning pages while others add tasks.
+//! Listing tasks: filters, and pages while other tasks are added.
 
 use axum::http::StatusCode;
 use chrono::{SubsecRound, TimeDelta, Utc};
@@ -7,9 +7,8 @@ use entity::TaskId;
 use entity::task;
 use sea_orm::Set;
 use serde_json::Value;
-use testkit::database::on_both_engines;
 
-use crate::support::{RunRow, TestApi};
+use crate::support::{RunRow, with_api};
 
 fn ids(answer: &Value) -> Vec<String> {
     let tasks = answer["tasks"].as_array().expect("tasks");
@@ -18,9 +17,8 @@ fn ids(answer: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn tasks_are_found_by_what_they_are() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn tasks_are_found_by_their_fields() {
+    with_api(async |api| {
         let rows = api.rows();
         let (done, failed, other) = (TaskId::new(), TaskId::new(), TaskId::new());
         rows.task(done, TaskStatus::Done, &["claude:opus"]).await;
@@ -86,9 +84,8 @@ async fn tasks_are_found_by_what_they_are() {
 }
 
 #[tokio::test]
-async fn who_turns_pages_by_cursor_sees_every_task_once_whatever_is_added() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn pages_by_cursor_have_every_task_once_while_tasks_are_added() {
+    with_api(async |api| {
         let rows = api.rows();
         let mut there = Vec::new();
         let at = Utc::now().trunc_subsecs(6) - TimeDelta::hours(1);
@@ -108,7 +105,7 @@ async fn who_turns_pages_by_cursor_sees_every_task_once_whatever_is_added() {
         loop {
             let answer = api.get(&path).await.json();
             seen.extend(ids(&answer));
-            // Somebody creates a task between any two pages.
+            // A task is created between any two pages.
             rows.task(TaskId::new(), TaskStatus::Queued, &["claude"])
                 .await;
             match answer["next_cursor"].as_str() {
@@ -125,11 +122,9 @@ async fn who_turns_pages_by_cursor_sees_every_task_once_whatever_is_added() {
 }
 
 #[tokio::test]
-async fn a_text_is_found_whatever_letters_it_has() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Error, &["claude"]).await;
+async fn a_text_is_found_with_any_letters() {
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Error).await;
         let change = task::ActiveModel {
             error_message: Set(Some("\u{c4}RGER 100% of_it!".to_owned())),
             ..Default::default()

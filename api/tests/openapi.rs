@@ -29,7 +29,7 @@ async fn the_document_changes_only_on_purpose() {
 }
 
 #[tokio::test]
-async fn every_page_brings_what_it_needs_with_it() {
+async fn every_page_loads_nothing_from_other_hosts() {
     let database = TestDatabase::sqlite().await.unwrap();
     let api = TestApi::on(&database);
     let redoc = api.get("/redoc").await;
@@ -74,7 +74,8 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
-/// What of a value is not as a schema says; of schemas, as much as this document uses.
+/// Returns the parts of a value that violate a schema. Supports the schema features of this
+/// document.
 fn problems(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
     let schema = resolved(document, schema);
     if let Some(any) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
@@ -168,7 +169,7 @@ async fn every_answer_has_an_example_that_is_as_its_schema_says() {
 }
 
 #[tokio::test]
-async fn what_any_operation_may_answer_is_described_with_its_headers() {
+async fn all_responses_are_described_with_their_headers() {
     let database = TestDatabase::sqlite().await.unwrap();
     let document = TestApi::on(&database).get("/openapi.json").await.json();
     for (path, item) in document["paths"].as_object().unwrap() {

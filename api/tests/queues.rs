@@ -1,4 +1,4 @@
-//! What waits, and what nobody could do.
+//! Queue depths and dead jobs.
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
@@ -7,9 +7,8 @@ use entity::{JobId, TaskId, task};
 use platform::queue::Work;
 use sea_orm::Set;
 use serde_json::{Value, json};
-use testkit::database::on_both_engines;
 
-use crate::support::{RunRow, TestApi, request};
+use crate::support::{RunRow, request, with_api};
 
 fn queue<'a>(answer: &'a Value, name: &str) -> &'a Value {
     let queues = answer["queues"].as_array().expect("queues");
@@ -20,9 +19,8 @@ fn queue<'a>(answer: &'a Value, name: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn it_is_told_what_waits_and_who_serves() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn queues_are_listed_with_depths_and_workers() {
+    with_api(async |api| {
         let rows = api.rows();
         rows.worker("worker-1", chrono::Utc::now(), json!([])).await;
         let body =
@@ -33,6 +31,7 @@ async fn it_is_told_what_waits_and_who_serves() {
         assert_eq!(prepare["depth"], 1);
         assert_eq!(prepare["workers"], 1);
         assert!(prepare["oldest_age_seconds"].as_f64().unwrap() >= 0.0);
+        assert_eq!(prepare["notifications"], Value::Null);
         assert_eq!(prepare["doorbells"], Value::Null);
         assert_eq!(answer["workers"][0]["name"], "worker-1");
         assert_eq!(answer["leases"], json!([]));
@@ -42,8 +41,7 @@ async fn it_is_told_what_waits_and_who_serves() {
 
 #[tokio::test]
 async fn a_dead_job_is_tried_again_or_taken_off_the_list() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Error, &["claude"]).await;
@@ -94,9 +92,8 @@ async fn a_dead_job_is_tried_again_or_taken_off_the_list() {
 }
 
 #[tokio::test]
-async fn of_many_who_try_a_dead_job_again_at_once_one_does() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn of_many_concurrent_retries_of_a_dead_job_one_succeeds() {
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Done, &["claude"]).await;
@@ -115,7 +112,7 @@ async fn of_many_who_try_a_dead_job_again_at_once_one_does() {
                 .count()
         };
         assert_eq!(done(StatusCode::NO_CONTENT), 1);
-        // Whoever had found it before it was gone, and whoever came after that.
+        // Concurrent and later requests.
         assert_eq!(
             done(StatusCode::CONFLICT) + done(StatusCode::NOT_FOUND),
             7,
@@ -133,9 +130,8 @@ async fn of_many_who_try_a_dead_job_again_at_once_one_does() {
 }
 
 #[tokio::test]
-async fn what_is_done_is_counted_now_and_then_and_what_waits_at_once() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn finished_jobs_are_counted_periodically_and_queued_ones_at_once() {
+    with_api(async |api| {
         let body =
             json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
         api.created(&body).await;
@@ -156,8 +152,7 @@ async fn what_is_done_is_counted_now_and_then_and_what_waits_at_once() {
 
 #[tokio::test]
 async fn of_the_judgings_that_died_only_the_newest_is_tried_again() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Done, &["claude"]).await;
@@ -199,8 +194,7 @@ async fn of_the_judgings_that_died_only_the_newest_is_tried_again() {
 
 #[tokio::test]
 async fn a_judging_is_not_tried_again_while_runs_are_made_again() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Done, &["claude"]).await;

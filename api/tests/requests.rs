@@ -1,15 +1,14 @@
-//! What is the same for every request.
+//! Rules for all requests.
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};
 use testkit::database::{TestDatabase, on_both_engines};
 
-use crate::support::{TestApi, request};
+use crate::support::{TestApi, request, with_api};
 
 #[tokio::test]
 async fn every_answer_carries_a_correlation_id() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         for path in ["/", "/nowhere", "/api/v1/tasks", "/health", "/openapi.json"] {
             let answer = api.get(path).await;
             let id = answer.header("x-correlation-id");
@@ -28,9 +27,8 @@ async fn every_answer_carries_a_correlation_id() {
 }
 
 #[tokio::test]
-async fn a_method_that_is_not_there_is_told_which_are() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn a_wrong_method_is_answered_with_the_right_ones() {
+    with_api(async |api| {
         let answer = api
             .send(request(Method::PUT, "/api/v1/tasks", Body::from("{}")))
             .await;
@@ -47,8 +45,7 @@ async fn a_method_that_is_not_there_is_told_which_are() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body = Body::from(vec![b' '; 1024 * 1024 + 1]);
         let answer = api.send(request(Method::POST, "/api/v1/tasks", body)).await;
         assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -80,8 +77,7 @@ async fn only_pages_of_allowed_origins_may_ask() {
 
 #[tokio::test]
 async fn a_foreign_name_that_points_here_is_refused() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         for (host, status) in [
             ("evil.example", StatusCode::BAD_REQUEST),
             ("evil.example:8000", StatusCode::BAD_REQUEST),
@@ -97,7 +93,7 @@ async fn a_foreign_name_that_points_here_is_refused() {
 }
 
 #[tokio::test]
-async fn pages_of_allowed_origins_may_resume_what_they_fetch() {
+async fn pages_of_allowed_origins_may_resume_downloads() {
     let database = TestDatabase::sqlite().await.unwrap();
     // Written as people do; browsers send it otherwise.
     let settings = [("ALLOWED_ORIGINS", "HTTPS://Board.Example.com:443/")];

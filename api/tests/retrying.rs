@@ -7,9 +7,8 @@ use entity::task;
 use platform::queue::Work;
 use sea_orm::{ActiveModelTrait, IntoActiveModel, Set};
 use serde_json::json;
-use testkit::database::on_both_engines;
 
-use crate::support::{RunRow, TestApi};
+use crate::support::{RunRow, TestApi, with_api};
 
 fn run_of(agent: &'static str) -> RunRow {
     RunRow {
@@ -34,9 +33,8 @@ async fn prepared(api: &TestApi, status: TaskStatus) -> TaskId {
 }
 
 #[tokio::test]
-async fn only_what_was_not_the_agents_fault_is_made_again() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn only_runs_without_a_fault_of_the_agent_are_retried() {
+    with_api(async |api| {
         let rows = api.rows();
         let task = prepared(&api, TaskStatus::Done).await;
         let by_provider = rows.run(task, run_of("claude")).await;
@@ -66,7 +64,7 @@ async fn only_what_was_not_the_agents_fault_is_made_again() {
         assert_eq!(status(by_provider.id), RunStatus::Queued);
         let retries = |id| runs.iter().find(|run| run.id == id).unwrap().retry_count;
         assert_eq!((retries(by_provider.id), retries(done.id)), (1, 0));
-        // Nothing of the lost try is shown but what it cost.
+        // Only the cost of the earlier attempt is shown.
         let again = runs.iter().find(|run| run.id == by_provider.id).unwrap();
         assert_eq!(again.stats, json!({ "bill": bill }));
         assert_eq!(
@@ -85,7 +83,7 @@ async fn only_what_was_not_the_agents_fault_is_made_again() {
         assert_eq!(jobs[0].state, JobState::Queued);
         let kinds = rows.kinds_of(task).await;
         assert_eq!(kinds, ["completed", "task_retried", "run_queued"]);
-        assert_eq!(api.doorbell.rung().len(), 1);
+        assert_eq!(api.notifier.sent().len(), 1);
         // It runs now.
         assert_eq!(
             api.post(&path, &json!({})).await.status,
@@ -96,9 +94,8 @@ async fn only_what_was_not_the_agents_fault_is_made_again() {
 }
 
 #[tokio::test]
-async fn what_only_agents_failed_stands() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn failures_of_agents_are_not_retried() {
+    with_api(async |api| {
         let rows = api.rows();
         let task = prepared(&api, TaskStatus::Done).await;
         let run = rows.run(task, run_of("claude")).await;
@@ -120,8 +117,7 @@ async fn what_only_agents_failed_stands() {
 
 #[tokio::test]
 async fn a_task_that_could_not_be_prepared_is_prepared_again() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let rows = api.rows();
         let task = TaskId::new();
         rows.task(task, TaskStatus::Error, &["claude"]).await;
@@ -141,8 +137,7 @@ async fn a_task_that_could_not_be_prepared_is_prepared_again() {
 
 #[tokio::test]
 async fn a_task_that_waits_is_rung_for() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body =
             json!({"pr_url": "https://github.com/acme/widgets/pull/1", "agents": ["claude"]});
         let id = api.created(&body).await;
@@ -150,9 +145,9 @@ async fn a_task_that_waits_is_rung_for() {
             .post(&format!("/api/v1/tasks/{id}/run"), &json!({}))
             .await;
         assert_eq!(answer.status, StatusCode::OK);
-        let rung = api.doorbell.rung();
-        assert_eq!(rung.len(), 2);
-        assert_eq!(rung[0], rung[1]);
+        let sent = api.notifier.sent();
+        assert_eq!(sent.len(), 2);
+        assert_eq!(sent[0], sent[1]);
     })
     .await;
 }

@@ -4,14 +4,12 @@ use axum::http::StatusCode;
 use domain::vocabulary::TaskStatus;
 use entity::TaskId;
 use serde_json::{Value, json};
-use testkit::database::on_both_engines;
 
-use crate::support::{RunRow, TestApi};
+use crate::support::{RunRow, with_api};
 
 #[tokio::test]
 async fn runs_come_in_the_order_of_the_agents_asked_for() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let task = TaskId::new();
         let agents = ["gemini", "claude"];
         api.rows().task(task, TaskStatus::Done, &agents).await;
@@ -48,10 +46,8 @@ async fn runs_come_in_the_order_of_the_agents_asked_for() {
 
 #[tokio::test]
 async fn an_agent_is_shown_by_its_newest_trial_or_the_one_asked_for() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Done, &["claude"]).await;
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Done).await;
         for trial in [1, 2, 10] {
             let row = RunRow {
                 trial,
@@ -72,10 +68,8 @@ async fn an_agent_is_shown_by_its_newest_trial_or_the_one_asked_for() {
 
 #[tokio::test]
 async fn a_run_shows_its_figures_and_its_files_but_not_the_workers_own() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
-        let task = TaskId::new();
-        api.rows().task(task, TaskStatus::Done, &["claude"]).await;
+    with_api(async |api| {
+        let task = api.task(TaskStatus::Done).await;
         let run = api.rows().run(task, RunRow::default()).await;
         api.rows()
             .file(task, Some(run.id), "transcript", "hello")
@@ -108,8 +102,7 @@ async fn a_run_shows_its_figures_and_its_files_but_not_the_workers_own() {
 
 #[tokio::test]
 async fn an_agent_with_a_parameter_can_be_shown() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let body = json!({"pr_url": "https://github.com/acme/widgets/pull/1",
             "agents": ["control-lossy:0.3"]});
         let task = api.created(&body).await;

@@ -1,20 +1,19 @@
-//! The exchanges that clients of the first service had with it, had again: all of the recording, as it
-//! was recorded.
+//! Replays all recorded exchanges of clients with the first service.
 //!
-//! Compared are the status, every header that was recorded, and of every body all fields, their types
-//! and their values; of a stream, every event. Only what cannot be the same is looked at more loosely:
+//! The test compares the status, all recorded headers, and all fields of every body with their types
+//! and values. Of a stream it compares every event. These values are compared loosely:
 //!
-//! * ids that the service made up: the first time one is met, it stands for the one of then from there
-//!   on ([`Ids`]);
-//! * times: both must be times; `created_at` of rows that were there before must be the same time;
+//! * ids that the service generates: the first occurrence maps the recorded id to the new one
+//!   ([`Ids`]);
+//! * times: both must be times. `created_at` of rows that existed before must be equal;
 //! * `correlation_id`, `modified`: only their types;
-//! * `Retry-After`: a number of seconds, at most as many, for some may have gone by;
-//! * `total`: the recording had 10,000 tasks beside those that it speaks of, and this test has not;
-//! * bodies that were cut off when they were recorded end where they were cut off ([`whole`]);
-//! * the log file that the recorded stream was read from names its task `x`.
+//! * `Retry-After`: at most the recorded number of seconds;
+//! * `total`: the recording had 10,000 additional tasks;
+//! * truncated bodies: they end where the recording ends ([`whole`]);
+//! * the log file of the recorded stream names its task `x`.
 //!
-//! Whatever else is not as it was is a [`Difference`], which says in which words of `docs/api.md` it is
-//! told. One that does not stand there, or that there is no more, fails the test.
+//! Every other difference must be a [`Difference`], which quotes `docs/reference/api.md`. A difference
+//! that the document does not contain, or that no longer exists, fails the test.
 
 mod compare;
 mod differences;
@@ -60,7 +59,7 @@ const RECORDING: &str = include_str!("seed/exchanges.jsonl");
 const DONE: &str = "d60f51b8-f0dc-e877-d170-8438f166a39b";
 const FAILED: &str = "fe5321ba-d788-e36f-f5c4-798dc0b37490";
 const RUNNING: &str = "00000000-0000-4000-8000-0000000000aa";
-/// The runs of the first of these tasks, and the sizes of what each left.
+/// The runs of the first of these tasks, and the sizes of their files.
 const RUNS: [(&str, &str, usize, usize); 3] = [
     ("9586afc6-2599-9920-8736-447118bd7438", "iflow", 20, 124),
     ("2d3fb4c9-e4ba-50cf-e553-e92ade64de25", "claude", 21, 125),
@@ -77,7 +76,7 @@ async fn every_exchange_of_the_first_service_still_works() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, [("ALLOWED_ORIGINS", "http://localhost:3000")]);
         prepare(&api).await;
-        // The last ones were had by somebody who had asked too often.
+        // The last exchanges were recorded after the rate limit was reached.
         let limited = TestApi::with(database, [("RATE_LIMIT_PER_MINUTE", "1")]);
         limited.get("/api/v1/tasks").await;
         let mut ids = Ids::default();
@@ -85,10 +84,10 @@ async fn every_exchange_of_the_first_service_still_works() {
         for exchange in &exchanges {
             if exchange.name == "list_default" {
                 // Until then there was a worker, which could not clone.
-                fail_what_waits(&api).await;
+                fail_queued_jobs(&api).await;
             }
             let asked = if exchange.name.contains("limited") {
-                // What files there are, the service that keeps them has to tell.
+                // The files depend on the service that stores them.
                 if exchange.name == "not_limited_artifacts" {
                     &api
                 } else {
@@ -123,16 +122,22 @@ async fn every_exchange_of_the_first_service_still_works() {
 }
 
 #[test]
-fn every_difference_is_told_to_clients() {
-    let told = include_str!("../../docs/api.md");
-    let (_, told) = told.split_once("## Deliberate differences").unwrap();
+fn every_difference_is_documented() {
+    let reference = include_str!("../../docs/reference/api.md");
+    let (_, documented) = reference.split_once("## Deliberate differences").unwrap();
+    // The document wraps its lines.
+    let documented: Vec<&str> = documented.split_whitespace().collect();
+    let documented = documented.join(" ");
     for difference in DIFFERENCES {
-        let words = difference.told;
-        assert!(told.contains(words), "docs/api.md does not say: {words}");
+        let words = difference.documented_as;
+        assert!(
+            documented.contains(words),
+            "docs/reference/api.md does not contain: {words}"
+        );
     }
 }
 
-/// Has an exchange again, and tells what is not as it was.
+/// Replays an exchange and returns its differences.
 async fn had_again(api: &TestApi, exchange: &Exchange, ids: &mut Ids) -> Vec<compare::Found> {
     let path = ids.in_place_of(&exchange.request.path);
     let request = replayed(&exchange.request, &path);
@@ -372,7 +377,7 @@ async fn measure(api: &TestApi, run: RunId) {
 }
 
 /// Ends the tasks that were made, as a worker that finds no repository does.
-async fn fail_what_waits(api: &TestApi) {
+async fn fail_queued_jobs(api: &TestApi) {
     let listed = api.get("/api/v1/tasks?status=queued").await.json();
     for task in listed["tasks"].as_array().expect("it is there") {
         let change = task::ActiveModel {

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::vocabulary::TaskStatus;
-use entity::TaskId;
 use testkit::database::TestDatabase;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -22,7 +21,7 @@ use tokio::sync::oneshot;
 use crate::support::TestApi;
 
 #[tokio::test]
-async fn it_does_not_listen_to_other_machines_without_being_told() {
+async fn it_does_not_listen_to_other_machines_by_default() {
     let database = TestDatabase::sqlite().await.unwrap();
     let state = TestApi::on(&database).state;
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
@@ -51,13 +50,10 @@ async fn it_does_not_run_open_where_single_sign_on_is_asked_for() {
 }
 
 #[tokio::test]
-async fn it_stops_although_somebody_follows_a_task() {
+async fn it_stops_although_a_client_follows_a_task() {
     let database = TestDatabase::sqlite().await.unwrap();
     let api = TestApi::on(&database);
-    let task = TaskId::new();
-    api.rows()
-        .task(task, TaskStatus::Running, &["claude"])
-        .await;
+    let task = api.task(TaskStatus::Running).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -78,7 +74,7 @@ async fn it_stops_although_somebody_follows_a_task() {
     assert!(stream.chunk().await.unwrap().is_none());
 }
 
-/// The service as a process that is to refuse its settings, and what it says then.
+/// Starts the service with invalid settings and returns its output.
 fn refused(folder: &Path, variables: &[(&str, &OsStr)]) -> String {
     let mut process = Command::new(env!("CARGO_BIN_EXE_api"))
         .current_dir(folder)
@@ -103,7 +99,7 @@ fn refused(folder: &Path, variables: &[(&str, &OsStr)]) -> String {
 }
 
 #[test]
-fn a_bad_line_of_the_file_stops_the_start_rather_than_what_follows_it() {
+fn a_bad_line_of_the_file_stops_the_start_before_its_consequences() {
     let folder = tempfile::tempdir().unwrap();
     let file = "LOG_LEVEL=warn\nGATEWAY_SECRET=quokka and kiwi\nSSO_ENABLED=true\n";
     std::fs::write(folder.path().join(".env"), file).unwrap();
@@ -117,7 +113,7 @@ fn a_value_that_is_no_text_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = OsStr::from_bytes(b"true\xff");
     let told = refused(folder.path(), &[("SSO_ENABLED", bytes)]);
-    assert!(told.contains("SSO_ENABLED: is set to bytes"), "{told}");
+    assert!(told.contains("SSO_ENABLED: is not valid UTF-8"), "{told}");
     // Nor does the file go before it.
     std::fs::write(folder.path().join(".env"), "SSO_ENABLED=false\n").unwrap();
     let told = refused(folder.path(), &[("SSO_ENABLED", bytes)]);

@@ -1,4 +1,4 @@
-//! Behind a gateway: who a request comes from, and what proves it.
+//! Single sign-on: identities and proofs of a gateway.
 
 #![expect(
     clippy::unwrap_used,
@@ -49,7 +49,7 @@ pub(crate) async fn status(api: &TestApi, headers: &[(&'static str, &str)]) -> S
 }
 
 #[tokio::test]
-async fn what_a_client_says_of_itself_counts_for_nothing_without_proof() {
+async fn identity_headers_without_proof_are_ignored() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let ada = [
@@ -92,7 +92,7 @@ async fn what_a_client_says_of_itself_counts_for_nothing_without_proof() {
 }
 
 #[tokio::test]
-async fn what_stands_there_twice_or_is_no_role_is_refused() {
+async fn duplicate_headers_and_unknown_roles_are_refused() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let secret = ("x-gateway-secret", SECRET);
@@ -121,7 +121,7 @@ async fn what_stands_there_twice_or_is_no_role_is_refused() {
 }
 
 #[tokio::test]
-async fn who_is_not_said_to_may_change_nothing() {
+async fn a_caller_without_a_role_cannot_change_anything() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, GATEWAY);
         let body =
@@ -293,7 +293,7 @@ async fn a_token_of_the_gateway_is_verified_in_every_respect() {
         status(&api, &[("authorization", &bearer)]).await,
         StatusCode::OK
     );
-    // The gateway's headers may repeat what the token says, and not contradict it.
+    // The headers of the gateway may repeat the token's claims, but not contradict them.
     assert_eq!(
         with_jwt(&api, &good, &[("x-org-id", "acme")]).await,
         StatusCode::OK
@@ -400,7 +400,7 @@ async fn a_sign_on_service_that_does_not_answer_is_no_way_in() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.header("retry-after").is_some());
     sign_on.keys.lock().unwrap().push(key.jwk());
-    // Asked again only after a pause; until then nobody knows whether the token is good.
+    // Keys are fetched again only after a pause. Until then the token cannot be verified.
     assert_eq!(
         with_jwt(&api, &token, &[]).await,
         StatusCode::SERVICE_UNAVAILABLE
@@ -408,7 +408,7 @@ async fn a_sign_on_service_that_does_not_answer_is_no_way_in() {
 }
 
 #[tokio::test]
-async fn where_a_token_proves_it_only_the_token_tells_who_calls() {
+async fn with_a_token_as_the_only_proof_only_its_claims_count() {
     let database = TestDatabase::sqlite().await.unwrap();
     let key = Key::new("a");
     let sign_on = SignOn::start(vec![key.jwk()]).await;
@@ -516,7 +516,7 @@ async fn of_two_proofs_both_must_be_right() {
         let answer = status(&api, &headers).await;
         assert_eq!(answer.as_u16(), expected, "{headers:?}");
     }
-    // The secret proves the headers, which may then say what the token does not.
+    // The secret proves the headers, which may then supply missing claims.
     let no_role = key.sign(&sign_on.claims(&json!({"role": null})));
     let token = ("x-gateway-token", no_role.as_str());
     let admin = ("x-user-role", "admin");
@@ -528,7 +528,7 @@ async fn of_two_proofs_both_must_be_right() {
 }
 
 #[tokio::test]
-async fn rs256_is_what_is_meant_where_nothing_is_said() {
+async fn rs256_is_the_default_algorithm() {
     let database = TestDatabase::sqlite().await.unwrap();
     let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap();
     let signing = EncodingKey::from_rsa_der(key.to_pkcs1_der().unwrap().as_bytes());
@@ -575,7 +575,7 @@ async fn a_key_that_comes_new_is_taken_after_the_pause() {
         .await
         .expect("keys are fetched again within the pause");
     assert_eq!(sign_on.asked.load(Ordering::SeqCst), 2);
-    // What is published no more is good no more.
+    // A withdrawn key is no longer valid.
     assert_eq!(
         with_jwt(&api, &of(&old), &[]).await,
         StatusCode::UNAUTHORIZED
@@ -583,7 +583,7 @@ async fn a_key_that_comes_new_is_taken_after_the_pause() {
 }
 
 #[tokio::test]
-async fn beside_a_token_of_ours_what_is_offered_must_be_right_too() {
+async fn proofs_beside_an_api_token_must_be_valid() {
     let database = TestDatabase::sqlite().await.unwrap();
     let (key, foreign) = (Key::new("a"), Key::new("a"));
     let sign_on = SignOn::start(vec![key.jwk()]).await;

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use testkit::database::on_both_engines;
 use tokio::net::TcpListener;
 
-use crate::support::{Breakage, TestApi, request};
+use crate::support::{Breakage, TestApi, request, with_api};
 
 const TASKS: &str = "/api/v1/tasks";
 const PULL_REQUEST: &str = "https://github.com/acme/widgets/pull/1";
 
 #[tokio::test]
-async fn a_new_task_has_its_runs_its_job_its_events_and_its_bell() {
+async fn a_new_task_has_its_runs_job_events_and_notification() {
     on_both_engines(async |database| {
         // Without a limit it is written in another way, where the engine can.
         for most in ["1000", "0"] {
@@ -48,9 +48,9 @@ async fn a_new_task_has_its_runs_its_job_its_events_and_its_bell() {
                 (jobs[0].kind, jobs[0].queue.as_str()),
                 (JobKind::PrepareTask, "prepare")
             );
-            let rung = api.doorbell.rung();
-            assert_eq!(rung.len(), 1);
-            assert_eq!(rung[0].job_id, jobs[0].id);
+            let sent = api.notifier.sent();
+            assert_eq!(sent.len(), 1);
+            assert_eq!(sent[0].job_id, jobs[0].id);
             assert_eq!(
                 api.rows().kinds_of(task).await,
                 [
@@ -67,7 +67,7 @@ async fn a_new_task_has_its_runs_its_job_its_events_and_its_bell() {
 }
 
 #[tokio::test]
-async fn what_is_not_asked_for_is_filled_in() {
+async fn missing_options_have_defaults() {
     on_both_engines(async |database| {
         let api = TestApi::with(database, [("MAX_FILES_PER_TASK", "7")]);
         let answer = api.post(TASKS, &json!({"pr_url": PULL_REQUEST})).await;
@@ -91,11 +91,10 @@ async fn what_is_not_asked_for_is_filled_in() {
 }
 
 #[tokio::test]
-async fn a_broken_doorbell_does_not_stop_a_task_from_being_created() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn a_broken_notifier_does_not_stop_a_task_from_being_created() {
+    with_api(async |api| {
         for how in [Breakage::Fails, Breakage::NeverAnswers] {
-            api.doorbell.break_down(how);
+            api.notifier.break_down(how);
             let started = Instant::now();
             let task = api.created(&json!({"pr_url": PULL_REQUEST})).await;
             assert!(started.elapsed() < Duration::from_secs(10));
@@ -109,14 +108,14 @@ async fn a_broken_doorbell_does_not_stop_a_task_from_being_created() {
 #[tokio::test]
 async fn a_task_is_created_while_redis_is_down() {
     on_both_engines(async |database| {
-        // Nobody listens at a port that was just given back.
+        // No process listens on a port that was just closed.
         let port = {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.local_addr().unwrap().port()
         };
         let url = SecretString::from(format!("redis://127.0.0.1:{port}/"));
-        let doorbell = RedisNotifier::connect(&url, "test").unwrap();
-        let api = TestApi::on(database).with_doorbell(doorbell);
+        let notifier = RedisNotifier::connect(&url, "test").unwrap();
+        let api = TestApi::on(database).with_notifier(notifier);
         let task = api.created(&json!({"pr_url": PULL_REQUEST})).await;
         let jobs = api.rows().jobs_of(task.parse().unwrap()).await;
         assert_eq!(jobs.len(), 1, "the work waits in the ledger");
@@ -127,9 +126,8 @@ async fn a_task_is_created_while_redis_is_down() {
 }
 
 #[tokio::test]
-async fn everything_that_is_wrong_is_told_at_once() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+async fn all_problems_of_a_request_are_reported_at_once() {
+    with_api(async |api| {
         let body = json!({
             "pr_url": "ftp://github.com/a/b/pull/1",
             "agents": ["claude", "copilot", "control-lossy:2", 7],
@@ -187,8 +185,7 @@ async fn everything_that_is_wrong_is_told_at_once() {
 
 #[tokio::test]
 async fn an_agent_that_only_a_living_worker_knows_may_be_asked_for() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let agents = json!([{"name": "qwen", "available": true, "more": [1]}]);
         let long_ago = Utc::now() - TimeDelta::hours(1);
         api.rows().worker("dead", long_ago, agents.clone()).await;
@@ -203,8 +200,7 @@ async fn an_agent_that_only_a_living_worker_knows_may_be_asked_for() {
 
 #[tokio::test]
 async fn one_request_cannot_fill_the_ledger() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let agents = vec!["claude"; 11];
         let body = json!({"pr_url": PULL_REQUEST, "agents": agents, "trials": 100});
         let answer = api.post(TASKS, &body).await;
@@ -262,8 +258,7 @@ async fn a_local_repository_needs_to_be_allowed() {
 
 #[tokio::test]
 async fn a_page_of_a_browser_cannot_start_a_task_by_a_form() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let mut form = request(
             Method::POST,
             TASKS,
@@ -279,8 +274,7 @@ async fn a_page_of_a_browser_cannot_start_a_task_by_a_form() {
 
 #[tokio::test]
 async fn tasks_are_listed_newest_first_page_by_page() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let mut made = Vec::new();
         for number in 1..=5 {
             let url = format!("https://github.com/acme/widgets/pull/{number}");
@@ -314,8 +308,7 @@ async fn tasks_are_listed_newest_first_page_by_page() {
 
 #[tokio::test]
 async fn a_list_can_be_narrowed_to_one_state() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let done = TaskId::new();
         api.rows().task(done, TaskStatus::Done, &["claude"]).await;
         api.rows()
@@ -330,8 +323,7 @@ async fn a_list_can_be_narrowed_to_one_state() {
 
 #[tokio::test]
 async fn a_page_far_beyond_the_end_is_empty_and_a_huge_one_is_cut() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let far = format!("{TASKS}?page={}&page_size=100000", i64::MAX);
         let answer = api.get(&far).await;
         assert_eq!(answer.status, StatusCode::OK);
@@ -343,8 +335,7 @@ async fn a_page_far_beyond_the_end_is_empty_and_a_huge_one_is_cut() {
 
 #[tokio::test]
 async fn a_task_of_another_organisation_does_not_exist() {
-    on_both_engines(async |database| {
-        let api = TestApi::on(database);
+    with_api(async |api| {
         let theirs = TaskId::new();
         api.rows()
             .task_of("others", theirs, TaskStatus::Running, &["claude"])
@@ -395,7 +386,7 @@ async fn a_pull_request_of_a_forge_that_is_not_known_is_refused_in_words_that_he
         for word in ["https://github.com ", "FORGE_URLS", "https://forge.example"] {
             assert!(told.contains(word), "{word} is missing in {told}");
         }
-        // What is none is told what would be one here.
+        // An invalid URL is answered with an example.
         let body = json!({"pr_url": "https://git.example.com/acme", "agents": ["claude"]});
         let answer = api.post("/api/v1/tasks", &body).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);

@@ -53,6 +53,8 @@ pub struct Model {
     /// Imported probes that replace generated ones, as JSON lines.
     #[sea_orm(column_type = "Text", nullable)]
     pub question_bank: Option<String>,
+    /// Options without a column of their own, by name. `None` if the request gave none of them.
+    pub options: Option<Json>,
     /// Number of probes per kind, and dropped candidates with reasons. `None` until prepared.
     pub generator_report: Option<Json>,
     /// Estimated requests and cost of the runs. `None` until prepared.

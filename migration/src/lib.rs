@@ -26,6 +26,7 @@ mod m20261128_000014_add_open_questions;
 mod m20261128_000015_add_recall_jurors;
 mod m20261128_000016_add_score_rates;
 mod m20261128_000017_add_delivery_ending;
+mod m20261130_000018_add_task_options;
 
 use sea_orm_migration::prelude::{DbErr, MigrationTrait, MigratorTrait, async_trait};
 use sea_orm_migration::sea_orm::{
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000015_add_recall_jurors::Migration),
             Box::new(m20261128_000016_add_score_rates::Migration),
             Box::new(m20261128_000017_add_delivery_ending::Migration),
+            Box::new(m20261130_000018_add_task_options::Migration),
         ]
     }
 }

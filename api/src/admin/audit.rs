@@ -1,4 +1,4 @@
-//! `/api/v1/audit`: who changed what. Only administrators see it.
+//! `/api/v1/audit`: the audit log of an organisation, for administrators.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::caller::Admin;
-use crate::http::cursor::{Cursor, asked_cursor};
+use crate::http::cursor::{Cursor, read_cursor};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::Query;
 use crate::state::ApiState;
@@ -29,16 +29,16 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query; `list_audit` reads it")]
 pub(crate) struct ListAudit {
-    /// Only this action, such as `task.create`.
+    /// Only changes with this action, such as `task.create`.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     action: Option<String>,
-    /// Only what was done to this id.
+    /// Only changes of the resource with this id.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     subject: Option<String>,
-    /// More than 1000 is taken as 1000.
+    /// Entries per page. More than 1000 counts as 1000.
     #[param(minimum = 1, default = 50)]
     page_size: Option<u64>,
-    /// Goes on after the page whose `next_cursor` this was.
+    /// Continues after the page with this `next_cursor`.
     #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct ListAudit {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditPage {
     events: Vec<AuditView>,
-    /// What to give as `cursor` for the page after this one; null on the last.
+    /// `cursor` of the next page. Null on the last page.
     next_cursor: Option<String>,
 }
 
@@ -62,10 +62,11 @@ pub(crate) struct AuditView {
     /// The user's id, or the token's.
     actor: Option<String>,
     team_id: Option<String>,
-    /// Such as `task.create`, `task.cancel`, `task.retry`, `task.judge`, `token.create`,
-    /// `token.revoke`, `webhook.create`, `webhook.delete`, `webhook.disable`, `job.retry`, `job.discard`.
+    /// Action: `task.create`, `task.cancel`, `task.retry`, `task.judge`, `token.create`,
+    /// `token.revoke`, `webhook.create`, `webhook.delete`, `webhook.disable`, `job.retry` or
+    /// `job.discard`.
     action: String,
-    /// The id of what it was done to.
+    /// Id of the changed resource.
     subject: Option<String>,
     #[schema(value_type = Object)]
     details: Value,
@@ -73,12 +74,12 @@ pub(crate) struct AuditView {
     correlation_id: Option<String>,
 }
 
-/// Lists who changed what, newest first.
+/// Lists changes with their actors, newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "administration", params(ListAudit),
     responses(
         (status = 200, description = "The changes", body = AuditPage),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody),
-        (status = 422, description = "The query is not valid", body = ErrorBody)))]
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody),
+        (status = 422, description = "The query is invalid", body = ErrorBody)))]
 async fn list_audit(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -87,7 +88,7 @@ async fn list_audit(
     let action = query.text("action");
     let subject = query.text("subject");
     let size = query.page_size(50);
-    let cursor = asked_cursor(&mut query);
+    let cursor = read_cursor(&mut query);
     query.finish()?;
     let mut wanted = tenancy::audit(&caller);
     if let Some(action) = action {

@@ -1,4 +1,4 @@
-//! Writes down who changed what, in the transaction that changes it.
+//! Writes audit entries in the transaction of the change.
 
 use domain::vocabulary::ActorKind;
 use entity::{AuditId, audit_event};
@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The organisation of the local user.
 pub(crate) const LOCAL: &str = "local";
 
-/// Whoever changes something, and for which organisation.
+/// The actor of a change, with its organisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     pub org: String,
@@ -35,23 +35,24 @@ impl Actor {
             correlation_id: None,
         }
     }
+
+    /// Records that the actor applied `action` (such as `task.create`) to `subject`.
+    pub(crate) async fn record(
+        &self,
+        transaction: &impl ConnectionTrait,
+        action: &'static str,
+        subject: impl ToString,
+        details: Value,
+    ) -> Result<(), DbErr> {
+        let subject = Some(subject.to_string());
+        transaction
+            .execute(&insert(self, action, subject, details))
+            .await?;
+        Ok(())
+    }
 }
 
-/// Notes that `actor` did `action` (such as `task.create`) to `subject`.
-pub(crate) async fn record(
-    transaction: &impl ConnectionTrait,
-    actor: &Actor,
-    action: &'static str,
-    subject: Option<String>,
-    details: Value,
-) -> Result<(), DbErr> {
-    transaction
-        .execute(&insert(actor, action, subject, details))
-        .await?;
-    Ok(())
-}
-
-/// What notes it, to be executed together with the change.
+/// Returns the statement that records a change. Execute it together with the change.
 pub(crate) fn insert(
     actor: &Actor,
     action: &'static str,

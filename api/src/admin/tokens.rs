@@ -18,7 +18,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::admin::audit_log;
 use crate::auth::tokens::new_token;
 use crate::caller::Admin;
 use crate::http::error::{ApiError, ErrorBody};
@@ -29,7 +28,7 @@ use platform::settings::ExposeSecret;
 
 const ROLES: [&str; 3] = ["viewer", "member", "admin"];
 /// No token is good for longer.
-const MOST_DAYS: i64 = 366;
+const MAX_DAYS: i64 = 366;
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -45,7 +44,7 @@ pub(crate) struct TokenView {
     /// `viewer`, `member` or `admin`.
     #[schema(value_type = String)]
     role: Role,
-    /// What it sees; null: the whole organisation.
+    /// Team whose resources the token can read. Null: the whole organisation.
     team_id: Option<String>,
     created_by: Option<String>,
     created_at: DateTime<Utc>,
@@ -99,12 +98,12 @@ pub(crate) struct TokenList {
     tokens: Vec<TokenView>,
 }
 
-/// What a new token may do, and for how long.
+/// A request for a new token.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the body; `create_token` reads it")]
 #[schema(example = json!({"name": "nightly runs", "role": "member", "expires_in_days": 30}))]
 pub(crate) struct CreateToken {
-    /// What people call it.
+    /// Name, for people.
     #[schema(
         min_length = 1,
         max_length = 100,
@@ -114,7 +113,7 @@ pub(crate) struct CreateToken {
     /// `viewer`, `member` or `admin`.
     #[schema(default = "member", pattern = "^(viewer|member|admin)$")]
     role: Option<String>,
-    /// Only what is this team's; the creator's own team, if it has one.
+    /// Team to which the token is limited. By default the team of the creator, if any.
     #[schema(
         min_length = 1,
         max_length = 200,
@@ -129,7 +128,7 @@ pub(crate) struct CreateToken {
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "administration",
     responses(
         (status = 200, description = "The tokens", body = TokenList),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody)))]
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody)))]
 async fn list_tokens(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -148,31 +147,33 @@ async fn list_tokens(
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "administration", request_body = CreateToken,
     responses(
         (status = 201, description = "The token", body = NewTokenView),
-        (status = 403, description = "The caller is no administrator, or is a token itself", body = ErrorBody),
-        (status = 422, description = "The request is not valid", body = ErrorBody)))]
+        (status = 403, description = "The caller is not an administrator, or is a token", body = ErrorBody),
+        (status = 422, description = "The request is invalid", body = ErrorBody)))]
 async fn create_token(
     State(api): State<ApiState>,
     Admin(caller): Admin,
     Body(mut fields): Body,
 ) -> Result<(StatusCode, Json<NewTokenView>), ApiError> {
-    // One that leaks would else outlive its end, and its being revoked, in those that it made.
+    // Otherwise a leaked token could create tokens that outlive its expiry or revocation.
     if caller.kind == ActorKind::Token {
-        return Err(ApiError::Forbidden("A token makes no tokens; people do"));
+        return Err(ApiError::Forbidden(
+            "Tokens cannot create tokens. Sign in as a user",
+        ));
     }
     let name = fields.short_text("name", 100);
-    if fields.given("name").is_none() {
+    if fields.raw("name").is_none() {
         fields.missing("name");
     }
     let role = fields.word("role", &ROLES).unwrap_or(Role::Member);
     let team = fields.short_text("team_id", 200);
-    let days = fields
-        .integer("expires_in_days", 1, MOST_DAYS)
-        .unwrap_or(90);
+    let days = fields.integer("expires_in_days", 1, MAX_DAYS).unwrap_or(90);
     fields.finish()?;
-    // Nobody makes a token that sees more than its maker.
+    // A token cannot read more than its creator.
     let team = match (&caller.team, team) {
         (Some(own), Some(asked)) if *own != asked => {
-            return Err(ApiError::Forbidden("The token would see another team"));
+            return Err(ApiError::Forbidden(
+                "The token would have access to another team. Leave out team_id or use your own team",
+            ));
         }
         (own, asked) => asked.or_else(|| own.clone()),
     };
@@ -196,16 +197,11 @@ async fn create_token(
     let transaction = api.platform.database.begin().await.map_err(creating())?;
     let row = row.insert(&transaction).await.map_err(creating())?;
     let details = json!({ "name": row.name, "role": row.role, "expires_at": row.expires_at });
-    let subject = Some(id.to_string());
-    audit_log::record(
-        &transaction,
-        &caller.actor(),
-        "token.create",
-        subject,
-        details,
-    )
-    .await
-    .map_err(creating())?;
+    caller
+        .actor()
+        .record(&transaction, "token.create", id, details)
+        .await
+        .map_err(creating())?;
     transaction.commit().await.map_err(creating())?;
     let view = NewTokenView {
         token: token.expose_secret().to_owned(),
@@ -218,9 +214,9 @@ async fn create_token(
 #[utoipa::path(delete, path = "/api/v1/tokens/{token_id}", tag = "administration",
     params(("token_id" = Uuid, Path)),
     responses(
-        (status = 204, description = "It is revoked"),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody),
-        (status = 404, description = "There is no such token", body = ErrorBody)))]
+        (status = 204, description = "The token is revoked"),
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody),
+        (status = 404, description = "The token does not exist", body = ErrorBody)))]
 async fn revoke_token(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -245,16 +241,11 @@ async fn revoke_token(
         .await
         .map_err(revoking())?;
     if revoked.rows_affected == 1 {
-        let subject = Some(id.to_string());
-        audit_log::record(
-            &transaction,
-            &caller.actor(),
-            "token.revoke",
-            subject,
-            json!({}),
-        )
-        .await
-        .map_err(revoking())?;
+        caller
+            .actor()
+            .record(&transaction, "token.revoke", id, json!({}))
+            .await
+            .map_err(revoking())?;
     }
     transaction.commit().await.map_err(revoking())?;
     Ok(StatusCode::NO_CONTENT)

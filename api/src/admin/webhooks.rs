@@ -1,5 +1,5 @@
-//! `/api/v1/webhooks`: addresses that are told when a task ends. Only administrators see and make
-//! them; what is sent is the worker's affair.
+//! `/api/v1/webhooks`: webhooks of an organisation, for administrators. Workers deliver the
+//! messages.
 
 use axum::Json;
 use axum::extract::State;
@@ -21,7 +21,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::admin::audit_log;
 use crate::caller::{Admin, Caller};
 use crate::http::error::Problem;
 use crate::http::error::{ApiError, ErrorBody};
@@ -30,9 +29,9 @@ use crate::state::ApiState;
 use crate::tenancy;
 
 /// Of one organisation: every end of a task costs as many messages.
-const MOST_WEBHOOKS: u64 = 20;
+const MAX_WEBHOOKS: u64 = 20;
 /// Messages that are shown.
-const MOST_DELIVERIES: u64 = 100;
+const MAX_DELIVERIES: u64 = 100;
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -41,7 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(list_deliveries))
 }
 
-/// An address that is told when a task ends, without its secret.
+/// A webhook without its secret. It receives a message when a task ends.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookView {
     id: Uuid,
@@ -80,7 +79,7 @@ impl From<webhook::Model> for WebhookView {
 /// A new webhook. The secret is shown this once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewWebhookView {
-    /// What messages are signed with (`webhook-signature`).
+    /// Secret that signs messages (`webhook-signature`).
     secret: String,
     #[serde(flatten)]
     view: WebhookView,
@@ -92,7 +91,7 @@ pub(crate) struct WebhookList {
     webhooks: Vec<WebhookView>,
 }
 
-/// Where to tell of ends of tasks.
+/// A request for a new webhook.
 #[derive(Deserialize, ToSchema)]
 #[expect(dead_code, reason = "describes the body; `create_webhook` reads it")]
 #[schema(example = json!({"url": "https://hooks.example.com/membreak"}))]
@@ -113,7 +112,7 @@ pub(crate) struct CreateWebhook {
 #[utoipa::path(get, path = "/api/v1/webhooks", tag = "administration",
     responses(
         (status = 200, description = "The webhooks", body = WebhookList),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody)))]
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody)))]
 async fn list_webhooks(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -128,36 +127,37 @@ async fn list_webhooks(
     }))
 }
 
-/// Has an address told of every end of a task. Messages follow Standard Webhooks and are tried for
-/// about fifteen hours.
+/// Registers a webhook for the ends of tasks. Messages follow Standard Webhooks and are repeated
+/// for about fifteen hours.
 #[utoipa::path(post, path = "/api/v1/webhooks", tag = "administration", request_body = CreateWebhook,
     responses(
         (status = 201, description = "The webhook", body = NewWebhookView),
-        (status = 400, description = "There are too many", body = ErrorBody),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody),
-        (status = 422, description = "The request is not valid", body = ErrorBody)))]
+        (status = 400, description = "The organisation has too many webhooks", body = ErrorBody),
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody),
+        (status = 422, description = "The request is invalid", body = ErrorBody)))]
 async fn create_webhook(
     State(api): State<ApiState>,
     Admin(caller): Admin,
     Body(mut fields): Body,
 ) -> Result<(StatusCode, Json<NewWebhookView>), ApiError> {
     let text = fields.short_text("url", 2000);
-    if fields.given("url").is_none() {
+    if fields.raw("url").is_none() {
         fields.missing("url");
     }
     if let Some(text) = &text
         && let Err(problem) = parse_url(text, api.settings.webhook_private_addresses)
     {
         let loc = fields.loc("url");
-        let msg = format!("The address cannot be told: {problem}");
-        fields.refuse(Problem::new("url", loc, msg, text.as_str().into()));
+        let msg = format!("Invalid webhook URL: {problem}");
+        fields.add_problem(Problem::new("url", loc, msg, text.as_str().into()));
     }
     let team = fields.short_text("team_id", 200);
     fields.finish()?;
     let team = match (&caller.team, team) {
         (Some(own), Some(asked)) if *own != asked => {
             return Err(ApiError::Forbidden(
-                "The webhook would hear of another team",
+                "The webhook would receive tasks of another team. Leave out team_id or use your \
+                     own team",
             ));
         }
         (own, asked) => asked.or_else(|| own.clone()),
@@ -171,9 +171,9 @@ async fn create_webhook(
         .count(&api.platform.database)
         .await
         .map_err(creating())?;
-    if count >= MOST_WEBHOOKS {
+    if count >= MAX_WEBHOOKS {
         return Err(ApiError::Refused(format!(
-            "The organisation has {count} webhooks; more are not possible"
+            "The organisation has {count} webhooks, which is the maximum. Delete one first"
         )));
     }
     let secret = new_secret();
@@ -189,17 +189,12 @@ async fn create_webhook(
     };
     let transaction = api.platform.database.begin().await.map_err(creating())?;
     let row = row.insert(&transaction).await.map_err(creating())?;
-    let subject = Some(row.id.to_string());
     let details = json!({ "url": row.url });
-    audit_log::record(
-        &transaction,
-        &caller.actor(),
-        "webhook.create",
-        subject,
-        details,
-    )
-    .await
-    .map_err(creating())?;
+    caller
+        .actor()
+        .record(&transaction, "webhook.create", row.id, details)
+        .await
+        .map_err(creating())?;
     transaction.commit().await.map_err(creating())?;
     let view = NewWebhookView {
         secret: secret.expose_secret().to_owned(),
@@ -222,9 +217,9 @@ async fn webhook_of(api: &ApiState, caller: &Caller, id: &str) -> Result<webhook
 #[utoipa::path(delete, path = "/api/v1/webhooks/{webhook_id}", tag = "administration",
     params(("webhook_id" = Uuid, Path)),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody),
-        (status = 404, description = "There is no such webhook", body = ErrorBody)))]
+        (status = 204, description = "It is deleted"),
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody),
+        (status = 404, description = "The webhook does not exist", body = ErrorBody)))]
 async fn delete_webhook(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -238,17 +233,12 @@ async fn delete_webhook(
         .exec(&transaction)
         .await
         .map_err(deleting())?;
-    let subject = Some(webhook.id.to_string());
     let details = json!({ "url": webhook.url });
-    audit_log::record(
-        &transaction,
-        &caller.actor(),
-        "webhook.delete",
-        subject,
-        details,
-    )
-    .await
-    .map_err(deleting())?;
+    caller
+        .actor()
+        .record(&transaction, "webhook.delete", webhook.id, details)
+        .await
+        .map_err(deleting())?;
     transaction.commit().await.map_err(deleting())?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -268,7 +258,7 @@ pub(crate) struct DeliveryView {
     #[schema(value_type = String)]
     status: DeliveryStatus,
     attempts: i32,
-    /// What the receiver answered last; null where it did not.
+    /// Last HTTP status of the receiver. Null without a response.
     status_code: Option<i32>,
     error_message: Option<String>,
     created_at: DateTime<Utc>,
@@ -303,13 +293,13 @@ impl From<webhook_delivery::Model> for DeliveryView {
     }
 }
 
-/// Lists the newest messages to a webhook, and what became of them; 100 at most.
+/// Lists the newest 100 messages to a webhook with their delivery status.
 #[utoipa::path(get, path = "/api/v1/webhooks/{webhook_id}/deliveries", tag = "administration",
     params(("webhook_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The messages", body = DeliveryList),
-        (status = 403, description = "The caller is no administrator", body = ErrorBody),
-        (status = 404, description = "There is no such webhook", body = ErrorBody)))]
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody),
+        (status = 404, description = "The webhook does not exist", body = ErrorBody)))]
 async fn list_deliveries(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -317,7 +307,7 @@ async fn list_deliveries(
 ) -> Result<Json<DeliveryList>, ApiError> {
     let webhook = webhook_of(&api, &caller, &id).await?;
     let rows = tenancy::deliveries_of(&webhook)
-        .limit(MOST_DELIVERIES)
+        .limit(MAX_DELIVERIES)
         .all(&api.platform.database)
         .await
         .map_err(ApiError::database("listing messages"))?;

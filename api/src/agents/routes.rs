@@ -1,7 +1,7 @@
-//! `/api/v1/agents`: which agents there are, and where they can be run.
+//! `/api/v1/agents`: the available agents and the workers that have them.
 //!
-//! Agents are installed on the machines of workers, so what is told here is what living workers
-//! wrote into their rows; this process looks for no program.
+//! Agents are installed on the machines of workers. This process starts no program; it reads the
+//! reports of live workers.
 
 use std::collections::BTreeMap;
 
@@ -19,29 +19,29 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::state::ApiState;
 use crate::tenancy;
 
-/// What is wrong where no living worker tells of an agent, and what helps.
-const UNTOLD: &str = "no living worker tells of it";
-const START_ONE: &str = "start a worker whose version has this agent";
+/// Problem and remedy if no live worker reports an agent.
+const NO_REPORT: &str = "no live worker reports it";
+const START_WORKER: &str = "start a worker whose version has this agent";
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list_agents))
 }
 
-/// The agents that may be asked for.
+/// The agents that a task can name.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AgentList {
     agents: Vec<AgentView>,
 }
 
-/// An agent, as the living workers tell of it. What none of them tells is null.
+/// An agent, as live workers report it. Values that no worker reports are null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AgentView {
-    /// What a task asks for.
+    /// Name in task requests.
     name: String,
     display_name: String,
     /// Built in, to test the instrument.
     control: bool,
-    /// May be asked for with the name of a model: `claude:claude-sonnet-4-5`.
+    /// Whether a request can name a model: `claude:claude-sonnet-4-5`.
     takes_model: bool,
     /// Whether a living worker has it.
     installed: bool,
@@ -50,7 +50,7 @@ pub(crate) struct AgentView {
     capabilities: Option<Capabilities>,
     /// Why it is not installed, where no worker has it.
     problem: Option<String>,
-    /// How to install it, where no worker has it.
+    /// Remedy if no worker has the agent.
     fix: Option<String>,
     /// The workers that have it.
     workers: Vec<AgentWorker>,
@@ -64,11 +64,11 @@ pub(crate) struct AgentWorker {
     version: Option<String>,
 }
 
-/// Lists the agents: first those that the service knows, then those that only workers tell of.
+/// Lists the agents: built-in agents first, then those that only workers report.
 #[utoipa::path(get, path = "/api/v1/agents", tag = "agents",
     responses(
         (status = 200, description = "The agents", body = AgentList),
-        (status = 503, description = "The database does not answer", body = ErrorBody)))]
+        (status = 503, description = "The database does not respond", body = ErrorBody)))]
 async fn list_agents(
     State(api): State<ApiState>,
     _caller: Caller,
@@ -82,27 +82,27 @@ async fn list_agents(
             .into_iter()
             .map(|found| (&worker.name, found))
     });
-    let mut agents: Vec<AgentView> = api.known_agents.iter().map(AgentView::untold).collect();
+    let mut agents: Vec<AgentView> = api.known_agents.iter().map(AgentView::built_in).collect();
     let mut others: BTreeMap<String, AgentView> = BTreeMap::new();
     for (worker, found) in told {
         match agents.iter_mut().find(|agent| agent.name == found.name) {
-            Some(agent) => agent.hear(worker, found),
+            Some(agent) => agent.add_report(worker, found),
             None => others
                 .entry(found.name.clone())
-                .or_insert_with(|| AgentView::told_alone(&found))
-                .hear(worker, found),
+                .or_insert_with(|| AgentView::reported_only(&found))
+                .add_report(worker, found),
         }
     }
     agents.extend(others.into_values());
     for agent in &mut agents {
-        agent.conclude();
+        agent.complete();
     }
     Ok(Json(AgentList { agents }))
 }
 
 impl AgentView {
-    /// An agent that the service knows, before any worker was heard.
-    fn untold(known: &KnownAgent) -> Self {
+    /// Returns a built-in agent without reports of workers.
+    fn built_in(known: &KnownAgent) -> Self {
         let KnownAgent {
             name,
             display_name,
@@ -123,9 +123,9 @@ impl AgentView {
         }
     }
 
-    /// An agent that only workers tell of.
-    fn told_alone(found: &ReportedAgent) -> Self {
-        Self::untold(&KnownAgent {
+    /// Returns an agent that only workers report.
+    fn reported_only(found: &ReportedAgent) -> Self {
+        Self::built_in(&KnownAgent {
             name: found.name.clone(),
             display_name: found.name.clone(),
             control: found.control,
@@ -133,9 +133,9 @@ impl AgentView {
         })
     }
 
-    /// Takes up what one worker tells. One that has the agent knows it better than one that has
-    /// not; among equals the first one counts.
-    fn hear(&mut self, worker: &str, found: ReportedAgent) {
+    /// Adds the report of one worker. A worker that has the agent takes precedence, then the first
+    /// report.
+    fn add_report(&mut self, worker: &str, found: ReportedAgent) {
         let ReportedAgent {
             name: _,
             display_name,
@@ -169,15 +169,15 @@ impl AgentView {
         }
     }
 
-    /// Once all workers were heard: a worker that lacks what another has is no problem, and an
-    /// agent that nobody tells of has one.
-    fn conclude(&mut self) {
+    /// Completes the view after all reports. An agent that some worker has shows no problem. An
+    /// agent without a report gets one.
+    fn complete(&mut self) {
         if self.installed {
             self.problem = None;
             self.fix = None;
         } else if self.problem.is_none() {
-            self.problem = Some(UNTOLD.to_owned());
-            self.fix = Some(START_ONE.to_owned());
+            self.problem = Some(NO_REPORT.to_owned());
+            self.fix = Some(START_WORKER.to_owned());
         }
     }
 }

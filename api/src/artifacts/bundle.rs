@@ -16,15 +16,15 @@ use tokio_util::io::ReaderStream;
 /// Between the writer and the client, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// A file that is to be in an archive.
+/// A file of the archive.
 pub(crate) struct Entry {
     /// Its path in the archive.
     pub(crate) path: String,
     pub(crate) artifact: artifact::Model,
 }
 
-/// The archive, piece by piece. A file that cannot be fetched breaks the stream off, so that no
-/// client takes half an archive for a whole one.
+/// Returns the archive as a stream. An unreadable file aborts the stream, so that no client
+/// mistakes a partial archive for a complete one.
 pub(crate) fn stream(
     store: ArtifactStore,
     entries: Vec<Entry>,
@@ -41,7 +41,7 @@ pub(crate) fn stream(
         if let Err(error) = outcome {
             tracing::error!(
                 error = platform::telemetry::chain(&error),
-                "a bundle could not be written"
+                "could not write a bundle"
             );
             Err(io::Error::other("the bundle could not be written"))?;
         }

@@ -1,10 +1,10 @@
-//! `/api/v1/artifacts/{id}`: what a task leaves behind, file by file or all in one.
+//! `/api/v1/artifacts/{id}`: the files of a task, one by one or as one archive.
 //!
-//! A file is found by its row and never by a path: whatever a name in a request looks like, it
-//! either is the name of a row of that task or it is not there.
+//! A file is found by its database row, never by a path. A name in a request either matches a row
+//! of the task or is not found.
 //!
-//! Until a task has ended its files are kept back: an agent that is being measured and reaches this
-//! interface could read its questions, the right answers and its own transcript in them.
+//! Most files can be read only after the task has ended. Otherwise an agent that reaches this API
+//! could read its questions, the right answers and its own transcript.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, Range};
@@ -29,17 +29,17 @@ use crate::artifacts::bundle::{self, Entry};
 use crate::caller::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::{Path, Query};
-use crate::runs::lookup::{asked_trial, newest_run_of};
+use crate::runs::lookup::{newest_run_of, read_trial};
 use crate::state::ApiState;
 use crate::tenancy;
 use crate::tenancy::TaskSummary;
 
-/// The files that can be fetched at any time: they tell no more than the task and its events do.
-/// This names what is open, not what is closed, so that no file is forgotten.
+/// TaskFiles that can be read at any time. They contain no more than the task and its events. The list
+/// names readable files, so that a new file is protected by default.
 const OPEN: [&str; 2] = ["manifest.json", "task.log"];
-/// Stands for the task itself where an agent is named.
+/// Name that replaces the agent for files of the task itself.
 const TASK: &str = "task";
-/// What may stand in a part of a path as it is.
+/// Characters that need no encoding in a path segment.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -71,7 +71,7 @@ pub(crate) struct ArtifactList {
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct ArtifactView {
     name: String,
-    /// The same as `name`: where the file really is concerns nobody.
+    /// Equal to `name`. Paths of the server are internal.
     path: String,
     exists: bool,
     download_url: String,
@@ -98,13 +98,13 @@ pub(crate) fn download_url(task: TaskId, agent: &str, name: &str, trial: Option<
     }
 }
 
-/// Whether a file of a task is kept back for now.
-fn is_kept_back(task: &TaskSummary, name: &str) -> bool {
+/// Returns whether a file cannot be read yet.
+fn is_locked(task: &TaskSummary, name: &str) -> bool {
     !task.status.is_final() && !OPEN.contains(&name)
 }
 
-/// Refuses what is kept back.
-fn not_yet(task: &TaskSummary, what: &str) -> ApiError {
+/// Returns the error for a file that cannot be read yet.
+fn locked_error(task: &TaskSummary, what: &str) -> ApiError {
     ApiError::NotYet(format!(
         "{what} can be fetched when the task has ended; it is {} now. An agent that is being \
          measured could learn from it what it is asked. Open at any time: {}",
@@ -123,13 +123,13 @@ pub(crate) fn modified(artifact: &artifact::Model) -> f64 {
 }
 
 /// The files of a task, each with the run it belongs to.
-pub(crate) struct Files {
+pub(crate) struct TaskFiles {
     pub(crate) artifacts: Vec<artifact::Model>,
     runs: HashMap<RunId, (String, i32)>,
 }
 
-impl Files {
-    pub(crate) async fn of(api: &ApiState, task: &TaskSummary) -> Result<Self, ApiError> {
+impl TaskFiles {
+    pub(crate) async fn load(api: &ApiState, task: &TaskSummary) -> Result<Self, ApiError> {
         let database = &api.platform.database;
         let artifacts = tenancy::artifacts_of(task)
             .all(database)
@@ -159,7 +159,7 @@ impl Files {
         Some((agent, *trial))
     }
 
-    /// Where a file stands in a bundle.
+    /// Returns the path of a file in a bundle.
     pub(crate) fn path(&self, artifact: &artifact::Model) -> String {
         let name = bundle::safe_name(&artifact.name);
         match self.owner(artifact) {
@@ -176,14 +176,14 @@ impl Files {
     params(("task_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The files", body = ArtifactList),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn list_artifacts(
     State(api): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<ArtifactList>, ApiError> {
     let task = tenancy::task(&api.platform.database, &caller, &id).await?;
-    let files = Files::of(&api, &task).await?;
+    let files = TaskFiles::load(&api, &task).await?;
     let mut views: Vec<ArtifactView> = files
         .artifacts
         .iter()
@@ -220,7 +220,7 @@ fn view(
         download_url: download_url(task.id, agent, &artifact.name, trial),
         size: artifact.size,
         modified: modified(artifact),
-        readable: !is_kept_back(task, &artifact.name),
+        readable: !is_locked(task, &artifact.name),
         agent: agent.to_owned(),
         trial,
         media_type: artifact.media_type.clone(),
@@ -228,32 +228,31 @@ fn view(
     }
 }
 
-/// Fetches one file: of an agent's newest trial, of the trial asked for, or of the task itself
-/// (agent `task`).
+/// Downloads a file: of an agent's newest trial, of a given trial, or of the task itself (agent
+/// `task`).
 #[utoipa::path(get, path = "/api/v1/artifacts/{task_id}/{agent}/{name}", tag = "artifacts",
     params(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path, description = "An agent of the task, or `task`"),
         ("name" = String, Path),
-        ("trial" = Option<i32>, Query, minimum = 1, description = "From 1; the newest if not given"),
+        ("trial" = Option<i32>, Query, minimum = 1, description = "Number of the trial, from 1. By default the newest"),
         ("Range" = Option<String>, Header,
-            description = "One range of bytes, such as `bytes=0-99`; several are answered with the \
-                           whole file"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` that the client has")),
+            description = "One range of bytes, such as `bytes=0-99`. Several ranges yield the whole file"),
+        ("If-None-Match" = Option<String>, Header, description = "`ETag` of the client's file")),
     responses(
         (status = 200, description = "The file", content_type = "*/*",
             body = String, headers(
-                ("ETag" = String, description = "Stands for the file as it is stored"),
+                ("ETag" = String, description = "Identifies the stored file"),
                 ("Accept-Ranges" = String, description = "`bytes`"))),
-        (status = 206, description = "The part of it that was asked for",
+        (status = 206, description = "The requested range",
             content_type = "*/*", body = String, headers(
-                ("ETag" = String, description = "Stands for the whole file"),
-                ("Content-Range" = String, description = "Which part: `bytes 0-99/1234`"))),
-        (status = 304, description = "It is what the client has",
-            headers(("ETag" = String, description = "Stands for the file as it is stored"))),
-        (status = 416, description = "It has no such part", body = ErrorBody),
-        (status = 404, description = "There is no such task, run or file", body = ErrorBody),
-        (status = 409, description = "The file is kept back until the task has ended",
+                ("ETag" = String, description = "Identifies the whole file"),
+                ("Content-Range" = String, description = "The range: `bytes 0-99/1234`"))),
+        (status = 304, description = "The client has the current file",
+            headers(("ETag" = String, description = "Identifies the stored file"))),
+        (status = 416, description = "The range is outside the file", body = ErrorBody),
+        (status = 404, description = "The task, run or file does not exist", body = ErrorBody),
+        (status = 409, description = "The file cannot be read before the task has ended",
             body = ErrorBody)))]
 async fn download_artifact(
     State(api): State<ApiState>,
@@ -262,7 +261,7 @@ async fn download_artifact(
     Query(mut query): Query,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let trial = asked_trial(&mut query);
+    let trial = read_trial(&mut query);
     query.finish()?;
     let task = tenancy::task(&api.platform.database, &caller, &id).await?;
     let run = newest_run_of(&api, &task, &agent, trial).await?;
@@ -272,13 +271,13 @@ async fn download_artifact(
     let artifact = artifact_of(&api, &task, run, &name).await?.ok_or_else(|| {
         ApiError::NotFound(format!("Artifact {name} not found for agent {agent}"))
     })?;
-    if is_kept_back(&task, &name) {
-        return Err(not_yet(&task, &format!("Artifact {name}")));
+    if is_locked(&task, &name) {
+        return Err(locked_error(&task, &format!("Artifact {name}")));
     }
     if is_known(&headers, &artifact) {
         return Ok((StatusCode::NOT_MODIFIED, file_headers(&artifact, None)).into_response());
     }
-    let range = asked_range(&headers, &artifact)?;
+    let range = read_range(&headers, &artifact)?;
     let store = &api.platform.artifacts;
     let content = match &range {
         None => store.stream(&artifact).await,
@@ -327,10 +326,9 @@ fn is_known(headers: &HeaderMap, artifact: &artifact::Model) -> bool {
         .is_some_and(|known| !known.precondition_passes(&etag))
 }
 
-/// The one range that was asked for, if the file is still the one that the client knows. Several
-/// ranges at once, and what is no range of bytes, are answered with the whole file, as RFC 9110
-/// (14.2) allows.
-fn asked_range(
+/// Returns the requested range, if the file is still the one that the client has. Several ranges
+/// and other units yield the whole file, as RFC 9110 (14.2) allows.
+fn read_range(
     headers: &HeaderMap,
     artifact: &artifact::Model,
 ) -> Result<Option<Range<u64>>, ApiError> {
@@ -345,14 +343,14 @@ fn asked_range(
     if !same {
         return Ok(None);
     }
-    // Whether each of several could be had does not matter, for none is looked at.
+    // Several ranges are never served, so they need no validation.
     if headers
         .get(header::RANGE)
         .is_some_and(|asked| asked.as_bytes().contains(&b','))
     {
         return Ok(None);
     }
-    // The last so many bytes of a file that has fewer are all of it.
+    // A suffix longer than the file means the whole file.
     if suffix_length(headers).is_some_and(|length| length > size) && size > 0 {
         return Ok(Some(0..size));
     }
@@ -377,7 +375,7 @@ fn asked_range(
     }
 }
 
-/// How many bytes were asked for, if it is the last ones that were.
+/// Returns the length of a requested suffix.
 fn suffix_length(headers: &HeaderMap) -> Option<u64> {
     let asked = headers.get(header::RANGE)?.to_str().ok()?;
     let length = asked.strip_prefix("bytes=")?.trim().strip_prefix('-')?;
@@ -386,7 +384,8 @@ fn suffix_length(headers: &HeaderMap) -> Option<u64> {
     all_digits.then(|| length.parse().unwrap_or(u64::MAX))
 }
 
-/// What a model wrote is offered as a file and never run as a page of this site.
+/// Returns headers that make browsers download the file. Model output never runs as a page of this
+/// site.
 fn file_headers(artifact: &artifact::Model, range: Option<Range<u64>>) -> HeaderMap {
     let file_name = utf8_percent_encode(&artifact.name, PLAIN);
     let size = artifact.size.unsigned_abs();
@@ -409,7 +408,7 @@ fn file_headers(artifact: &artifact::Model, range: Option<Range<u64>>) -> Header
         (header::CONTENT_SECURITY_POLICY, "sandbox".to_owned()),
     ];
     for (name, value) in all.into_iter().chain(part) {
-        // Names and types of ours are plain; nothing that is not can be sent.
+        // Names and types are plain text. A value that no header can carry is skipped.
         if let Ok(value) = value.parse() {
             headers.insert(name, value);
         }
@@ -423,7 +422,7 @@ fn file_headers(artifact: &artifact::Model, range: Option<Range<u64>>) -> Header
     responses(
         (status = 200, description = "The files as a zip archive", content_type = "application/zip",
             body = String),
-        (status = 404, description = "There is no such task", body = ErrorBody),
+        (status = 404, description = "The task does not exist", body = ErrorBody),
         (status = 409, description = "The task has not ended", body = ErrorBody)))]
 async fn download_bundle(
     State(api): State<ApiState>,
@@ -432,9 +431,9 @@ async fn download_bundle(
 ) -> Result<Response, ApiError> {
     let task = tenancy::task(&api.platform.database, &caller, &id).await?;
     if !task.status.is_final() {
-        return Err(not_yet(&task, "The bundle"));
+        return Err(locked_error(&task, "The bundle"));
     }
-    let files = Files::of(&api, &task).await?;
+    let files = TaskFiles::load(&api, &task).await?;
     let entries = files
         .artifacts
         .iter()

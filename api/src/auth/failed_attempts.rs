@@ -1,116 +1,127 @@
-//! Counts proofs that were refused, by the address they came from: every guess at a token costs a look
-//! into the database, and nobody who guesses is a caller whose requests could be counted.
+//! Limit of failed authentications per address.
 //!
-//! Counted in this process. What gives a right proof is never refused for what others behind the same
-//! gateway do: a token that was good lately is always looked up.
+//! Every guess of a token costs a query, and a guesser has no caller whose requests the rate limit
+//! could count. Each process counts for itself. A token that was valid recently is always looked up,
+//! because other callers behind the same gateway share its address.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use crate::http::error::ApiError;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// So many addresses, and so many tokens, are remembered at most.
-const MOST: usize = 10_000;
-/// How long a token counts as one that was good lately.
-const LATELY: Duration = Duration::from_secs(600);
+/// Largest number of tracked addresses, and of remembered tokens.
+const MAX_ENTRIES: usize = 10_000;
+/// Time for which a valid token is remembered.
+const TOKEN_REMEMBERED: Duration = Duration::from_secs(600);
 
-/// What is remembered.
-pub(crate) struct Refusals {
-    per_minute: u32,
-    remembered: Mutex<Remembered>,
+type AddressLimiter =
+    RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>;
+
+/// Failed authentications by address, and recently valid tokens.
+pub(crate) struct FailedAttempts {
+    /// `None` without a limit.
+    limit: Option<Limit>,
 }
 
-#[derive(Default)]
-struct Remembered {
-    /// When each address has paid for what it did.
-    paid: HashMap<IpAddr, Instant>,
-    /// Tokens that were good, by their hash.
-    good: HashMap<[u8; 32], Instant>,
+struct Limit {
+    failures: AddressLimiter,
+    /// Time for one failure to be forgiven.
+    interval: Duration,
+    /// Addresses without remaining failures, and the time at which they may try again.
+    blocked: Cache<IpAddr, Instant>,
+    /// Hashes of tokens that were valid recently.
+    valid_tokens: Cache<[u8; 32], ()>,
 }
 
-impl Refusals {
-    /// 0 per minute: they are not counted.
+impl FailedAttempts {
+    /// `per_minute` is the number of failures per address and minute. 0 means no limit.
     pub(crate) fn new(per_minute: u32) -> Self {
-        Self {
-            per_minute,
-            remembered: Mutex::default(),
-        }
+        let limit = NonZeroU32::new(per_minute).map(|per_minute| {
+            let capacity = u64::try_from(MAX_ENTRIES).unwrap_or(u64::MAX);
+            let quota = Quota::per_minute(per_minute);
+            Limit {
+                failures: RateLimiter::keyed(quota).with_middleware(),
+                interval: quota.replenish_interval(),
+                blocked: Cache::builder()
+                    .max_capacity(capacity)
+                    .time_to_live(MINUTE)
+                    .build(),
+                valid_tokens: Cache::builder()
+                    .max_capacity(capacity)
+                    .time_to_live(TOKEN_REMEMBERED)
+                    .build(),
+            }
+        });
+        Self { limit }
     }
 
-    /// Whether a token from an address may be looked up.
+    /// Checks whether a token from an address may be looked up.
     ///
     /// # Errors
-    /// Too many were refused that came from there, and this one is not known.
-    pub(crate) fn may_try(&self, peer: Option<SocketAddr>, token: &str) -> Result<(), ApiError> {
-        let now = Instant::now();
-        let remembered = self.remembered();
-        let Some(wait) = self.wait(&remembered, address(peer), now) else {
+    /// The address has too many failures, and the token was not valid recently.
+    pub(crate) fn check(&self, peer: Option<SocketAddr>, token: &str) -> Result<(), ApiError> {
+        let Some(limit) = &self.limit else {
             return Ok(());
         };
-        let good = remembered.good.get(&hash(token));
-        if good.is_some_and(|at| now - *at < LATELY) {
-            return Ok(());
-        }
-        Err(ApiError::TooMany(wait))
-    }
-
-    /// Remembers that a token is good.
-    pub(crate) fn was_good(&self, token: &str) {
-        if self.per_minute == 0 {
-            return;
-        }
-        let now = Instant::now();
-        let mut remembered = self.remembered();
-        if remembered.good.len() >= MOST {
-            remembered.good.retain(|_, at| now - *at < LATELY);
-        }
-        if remembered.good.len() < MOST {
-            remembered.good.insert(hash(token), now);
+        match limit.wait(address(peer)) {
+            Some(wait) if !limit.valid_tokens.contains_key(&hash(token)) => {
+                Err(ApiError::TooMany(wait))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
-    /// Counts a proof that was refused, and says how: beyond the limit it is one too many.
-    pub(crate) fn refuse(&self, peer: Option<SocketAddr>, why: ApiError) -> ApiError {
-        if self.per_minute == 0 {
-            return why;
+    /// Remembers that a token is valid.
+    pub(crate) fn record_valid(&self, token: &str) {
+        if let Some(limit) = &self.limit {
+            limit.valid_tokens.insert(hash(token), ());
         }
-        let now = Instant::now();
+    }
+
+    /// Counts a failure and returns its error: `error`, or the one for too many failures.
+    pub(crate) fn record_failure(&self, peer: Option<SocketAddr>, error: ApiError) -> ApiError {
+        let Some(limit) = &self.limit else {
+            return error;
+        };
         let address = address(peer);
-        let mut remembered = self.remembered();
-        if let Some(wait) = self.wait(&remembered, address, now) {
-            return ApiError::TooMany(wait);
+        if limit.failures.len() >= MAX_ENTRIES {
+            limit.failures.retain_recent();
+            if limit.failures.len() >= MAX_ENTRIES {
+                // An attacker with that many addresses cannot be limited by address.
+                return error;
+            }
         }
-        if remembered.paid.len() >= MOST {
-            remembered.paid.retain(|_, paid| *paid > now);
+        match limit.failures.check_key(&address) {
+            Ok(state) => {
+                if state.remaining_burst_capacity() == 0 {
+                    let until = Instant::now() + limit.interval;
+                    limit.blocked.insert(address, until);
+                }
+                error
+            }
+            Err(refused) => {
+                let wait = refused.wait_time_from(DefaultClock::default().now());
+                ApiError::TooMany(wait.max(Duration::from_millis(1)))
+            }
         }
-        // Whoever comes from that many addresses at once cannot be counted by address.
-        if remembered.paid.len() < MOST || remembered.paid.contains_key(&address) {
-            let paid = remembered.paid.entry(address).or_insert(now);
-            *paid = (*paid).max(now) + MINUTE / self.per_minute;
-        }
-        why
     }
+}
 
-    /// How long an address that has used everything up has to wait.
-    fn wait(&self, remembered: &Remembered, address: IpAddr, now: Instant) -> Option<Duration> {
-        if self.per_minute == 0 {
-            return None;
-        }
-        let paid = remembered.paid.get(&address)?;
-        let free = MINUTE - MINUTE / self.per_minute;
-        let owed = paid.saturating_duration_since(now);
-        (owed > free).then(|| owed - free)
-    }
-
-    fn remembered(&self) -> MutexGuard<'_, Remembered> {
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+impl Limit {
+    /// Returns the remaining time of a blocked address.
+    fn wait(&self, address: IpAddr) -> Option<Duration> {
+        let until = self.blocked.get(&address)?;
+        let wait = until.saturating_duration_since(Instant::now());
+        (!wait.is_zero()).then_some(wait)
     }
 }
 
@@ -118,7 +129,7 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// Of IPv6 the network: whoever has one address has all of it.
+/// Returns the counted address. An IPv6 client owns its whole /64 network.
 fn address(peer: Option<SocketAddr>) -> IpAddr {
     let Some(peer) = peer else {
         return Ipv4Addr::UNSPECIFIED.into();
@@ -143,41 +154,40 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_is_stopped_and_who_was_right_is_not() {
-        let refusals = Refusals::new(3);
+    fn a_guesser_is_stopped_and_a_valid_token_is_not() {
+        let attempts = FailedAttempts::new(3);
         let here = peer("[2001:db8:1:2::1]:1");
-        refusals.was_good("right");
+        attempts.record_valid("right");
         for _ in 0..3 {
-            assert!(refusals.may_try(here, "guess").is_ok());
+            assert!(attempts.check(here, "guess").is_ok());
             assert!(matches!(
-                refusals.refuse(here, WRONG),
+                attempts.record_failure(here, WRONG),
                 ApiError::Unauthorized(_)
             ));
         }
         // From everywhere in the same network.
         let near = peer("[2001:db8:1:2:ffff::9]:1");
-        let ApiError::TooMany(wait) = refusals.may_try(near, "guess").unwrap_err() else {
+        let ApiError::TooMany(wait) = attempts.check(near, "guess").unwrap_err() else {
             panic!("another refusal")
         };
         assert!(wait <= Duration::from_secs(20), "{wait:?}");
-        assert!(matches!(refusals.refuse(near, WRONG), ApiError::TooMany(_)));
-        assert!(refusals.may_try(near, "right").is_ok());
-        assert!(
-            refusals
-                .may_try(peer("[2001:db8:1:3::1]:1"), "guess")
-                .is_ok()
-        );
+        assert!(matches!(
+            attempts.record_failure(near, WRONG),
+            ApiError::TooMany(_)
+        ));
+        assert!(attempts.check(near, "right").is_ok());
+        assert!(attempts.check(peer("[2001:db8:1:3::1]:1"), "guess").is_ok());
     }
 
     #[test]
-    fn nothing_is_counted_where_nothing_is_limited() {
-        let refusals = Refusals::new(0);
+    fn nothing_is_counted_without_a_limit() {
+        let attempts = FailedAttempts::new(0);
         for _ in 0..10_000 {
             assert!(matches!(
-                refusals.refuse(None, WRONG),
+                attempts.record_failure(None, WRONG),
                 ApiError::Unauthorized(_)
             ));
         }
-        assert!(refusals.may_try(None, "guess").is_ok());
+        assert!(attempts.check(None, "guess").is_ok());
     }
 }

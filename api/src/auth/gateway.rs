@@ -1,4 +1,4 @@
-//! What the gateway tells of a caller, and its proof that it is the gateway.
+//! Identity headers of the gateway, and the proof that a request comes from it.
 
 use std::net::SocketAddr;
 
@@ -26,10 +26,11 @@ const ROLE: HeaderName = HeaderName::from_static("x-user-role");
 const LONGEST: usize = 200;
 
 const NO_PROOF: ApiError =
-    ApiError::Unauthorized("The request does not prove that it comes from the gateway");
-const CONTRADICTED: ApiError = ApiError::Unauthorized("The headers contradict the gateway's token");
+    ApiError::Unauthorized("Missing or invalid proof that the request comes from the gateway");
+const CONTRADICTED: ApiError =
+    ApiError::Unauthorized("The identity headers contradict the gateway's token");
 
-/// Who the gateway says it is.
+/// Returns the caller that the gateway names.
 pub(crate) async fn caller_of(
     settings: &AuthSettings,
     keys: Option<&Keys>,
@@ -38,31 +39,30 @@ pub(crate) async fn caller_of(
 ) -> Result<Caller, ApiError> {
     let proof = proof(settings, keys, headers, peer).await?;
     let claims = &proof.claims;
-    let org = proof.told(&ORG, headers, claims.org_id.as_deref())?;
-    let user = proof.told(&USER, headers, claims.sub.as_deref())?;
-    let email = proof.told(&EMAIL, headers, claims.email.as_deref())?;
-    let team = match proof.told(&TEAM, headers, claims.team_id.as_deref())? {
-        // Without a team a caller sees the whole organisation: to name one only takes away.
+    let org = proof.proven(&ORG, headers, claims.org_id.as_deref())?;
+    let user = proof.proven(&USER, headers, claims.sub.as_deref())?;
+    let email = proof.proven(&EMAIL, headers, claims.email.as_deref())?;
+    let team = match proof.proven(&TEAM, headers, claims.team_id.as_deref())? {
+        // A caller without a team sees the whole organisation, so a team only restricts it.
         None => header(&TEAM, headers)?,
         told => told,
     };
     let (Some(org), Some(user)) = (org, user) else {
         return Err(ApiError::Unauthorized(
-            "Organisation or user is not told by what proves that it is the gateway",
+            "The gateway's proof names no user or organisation",
         ));
     };
-    let role = match proof.told(&ROLE, headers, claims.role.as_deref())? {
-        // Who is not said to may change anything may not, whatever a header claims that nothing proves.
+    let role = match proof.proven(&ROLE, headers, claims.role.as_deref())? {
+        // Without a proven role the caller is a viewer. An unproven header cannot raise the role.
         None => match header(&ROLE, headers)? {
             Some(word) if !word.eq_ignore_ascii_case(Role::Viewer.as_str()) => {
                 return Err(CONTRADICTED);
             }
             _ => Role::Viewer,
         },
-        Some(word) => word
-            .to_ascii_lowercase()
-            .parse()
-            .map_err(|_| ApiError::Unauthorized("X-User-Role is none of viewer, member, admin"))?,
+        Some(word) => word.to_ascii_lowercase().parse().map_err(|_| {
+            ApiError::Unauthorized("Invalid role: X-User-Role must be viewer, member or admin")
+        })?,
     };
     Ok(Caller {
         org,
@@ -75,19 +75,19 @@ pub(crate) async fn caller_of(
     })
 }
 
-/// What proved that a request comes from the gateway.
+/// Result of verifying that a request comes from the gateway.
 struct Proof {
-    /// Whether the headers do too. A token alone proves nothing of them: whoever has it may have
-    /// written them.
+    /// Whether the headers are proven, too. A signed token alone does not prove them, because its
+    /// bearer may have written them.
     of_headers: bool,
-    /// Of a token that is valid; else none of them.
+    /// Claims of a valid token. Empty without one.
     claims: Claims,
 }
 
 impl Proof {
-    /// What is told of the caller: by the token or, where it says nothing and something else proves the
-    /// headers, by the header.
-    fn told(
+    /// Returns a proven value: the claim, or the header if the token lacks the claim and another
+    /// proof covers headers.
+    fn proven(
         &self,
         name: &HeaderName,
         headers: &HeaderMap,
@@ -101,9 +101,9 @@ impl Proof {
     }
 }
 
-/// Looks at the proofs of a gateway beside a token of ours, which needs none of them. Without single
-/// sign-on they mean nothing.
-pub(crate) async fn check(
+/// Verifies gateway proofs beside an API token, which needs none of them. Without single sign-on
+/// they are ignored.
+pub(crate) async fn verify_proofs(
     settings: &AuthSettings,
     keys: Option<&Keys>,
     headers: &HeaderMap,
@@ -111,7 +111,7 @@ pub(crate) async fn check(
     if !settings.enabled {
         return Ok(());
     }
-    knows_secret(settings, headers)?;
+    has_secret(settings, headers)?;
     if let (Some(keys), Some(token)) = (keys, single(&TOKEN, headers)?) {
         keys.verify(&token).await?;
     }
@@ -119,7 +119,7 @@ pub(crate) async fn check(
 }
 
 /// Whether the secret of the gateway is there; one that is wrong is refused.
-fn knows_secret(settings: &AuthSettings, headers: &HeaderMap) -> Result<bool, ApiError> {
+fn has_secret(settings: &AuthSettings, headers: &HeaderMap) -> Result<bool, ApiError> {
     let mut knows = false;
     if let Some(secret) = &settings.gateway_secret {
         // Digests are equally long: not even the length of the secret can be measured.
@@ -135,7 +135,8 @@ fn knows_secret(settings: &AuthSettings, headers: &HeaderMap) -> Result<bool, Ap
     Ok(knows)
 }
 
-/// Everything that is offered must be right: a proof that is wrong is refused whatever else would do.
+/// Verifies every proof in the request. One invalid proof refuses the request, even if another is
+/// valid.
 async fn proof(
     settings: &AuthSettings,
     keys: Option<&Keys>,
@@ -149,7 +150,7 @@ async fn proof(
             .iter()
             .any(|net| net.contains(&ip))
     });
-    let of_headers = knows_secret(settings, headers)? || is_trusted;
+    let of_headers = has_secret(settings, headers)? || is_trusted;
     let token = match single(&TOKEN, headers)? {
         Some(token) => Some(token),
         None => bearer_token(headers).map(str::to_owned),
@@ -167,8 +168,8 @@ async fn proof(
     }
 }
 
-/// A header that must not stand there twice: a gateway that adds to what a client sent, instead of
-/// replacing it, would let the client choose.
+/// Returns the value of a header that may occur only once. A gateway that appends to a client's
+/// header instead of replacing it would let the client choose the value.
 fn single(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
@@ -176,7 +177,7 @@ fn single(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
     };
     if values.next().is_some() {
         return Err(ApiError::Unauthorized(
-            "A header that tells who calls stands there twice",
+            "Duplicate identity header. The gateway must replace the headers of clients",
         ));
     }
     let text = value.to_str().map(str::trim);
@@ -184,12 +185,12 @@ fn single(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
         Ok("") => Ok(None),
         Ok(text) => Ok(Some(text.to_owned())),
         Err(_) => Err(ApiError::Unauthorized(
-            "A header that tells who calls holds more than visible ASCII",
+            "An identity header contains characters other than visible ASCII",
         )),
     }
 }
 
-/// What a header says.
+/// Returns the value of a header.
 fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     single(name, headers)?.map(within_limits).transpose()
 }
@@ -197,7 +198,7 @@ fn header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<String>, ApiE
 fn within_limits(value: String) -> Result<String, ApiError> {
     if value.len() > LONGEST || value.contains(char::is_control) {
         return Err(ApiError::Unauthorized(
-            "Something that tells who calls is too long",
+            "An identity header or claim is too long or contains control characters",
         ));
     }
     Ok(value)

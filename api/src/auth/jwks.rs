@@ -1,10 +1,9 @@
-//! The gateway's tokens: verified with the keys that the sign-on service publishes.
+//! Verification of gateway tokens with the published keys of the sign-on service.
 //!
-//! Keys are kept for ten minutes. A token that names a key which is not there has them fetched again,
-//! so that a rotation is noticed at once, but not more than every ten seconds: a stream of invented
-//! names costs the service nothing. While it does not answer, the keys that are there go on, for a
-//! day: a key that was withdrawn must not be good for ever. One request fetches; others wait for it
-//! only where there is no key for them to go on with.
+//! Keys are cached for ten minutes. A token with an unknown key causes a new fetch, at most every
+//! ten seconds, so that a rotation is noticed quickly and invented keys cost the service little. If
+//! the service does not respond, cached keys stay valid for a day, so that a withdrawn key expires.
+//! One request fetches; others wait only if there is no cached key.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,21 +17,21 @@ use serde::Deserialize;
 use crate::http::error::ApiError;
 use crate::settings::auth::JwtSettings;
 
-/// After how long keys are fetched again.
+/// Age after which keys are fetched again.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long keys are believed that cannot be fetched again.
+/// Age after which keys expire if they cannot be fetched.
 const BELIEVED: Duration = Duration::from_secs(24 * 3600);
 /// Between two attempts to fetch keys.
 const PAUSE: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer of the sign-on service.
 const LARGEST: usize = 256 * 1024;
 /// Longer tokens are none.
-const LONGEST_TOKEN: usize = 16 * 1024;
+const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
-const REFUSED: ApiError = ApiError::Unauthorized("The gateway's token is not valid");
+const REFUSED: ApiError = ApiError::Unauthorized("Invalid gateway token");
 
-/// What a token says of the caller.
+/// Claims of a token about its caller.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Claims {
     pub(crate) sub: Option<String>,
@@ -59,14 +58,14 @@ pub(crate) struct Keys {
     fetching: tokio::sync::Mutex<()>,
 }
 
-/// What is known of a key, at a time.
+/// State of a key at a point in time.
 enum Found {
     Fresh(DecodingKey),
     /// To be fetched again when possible; good until then.
     Aged(DecodingKey),
-    /// There are keys, and this is none of them.
+    /// There are keys, but not this one.
     Unknown,
-    /// There are no keys to go by.
+    /// There are no valid keys.
     Nothing,
 }
 
@@ -94,7 +93,7 @@ impl Known {
 impl Keys {
     pub(crate) fn new(settings: JwtSettings) -> Self {
         let client = platform::http_client::builder()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build();
         Self {
@@ -106,9 +105,9 @@ impl Keys {
         }
     }
 
-    /// The claims of a token that is what it should be.
+    /// Returns the claims of a valid token.
     pub(crate) async fn verify(&self, token: &str) -> Result<Claims, ApiError> {
-        if token.len() > LONGEST_TOKEN {
+        if token.len() > MAX_TOKEN_LENGTH {
             return Err(REFUSED);
         }
         let header = decode_header(token).map_err(|_| REFUSED)?;
@@ -137,7 +136,7 @@ impl Keys {
         let (found, may_ask) = self.with_known(|known| (known.find(name), known.may_ask()));
         let turn = match found {
             Found::Fresh(key) => return Ok(Some(key)),
-            // Somebody else fetches already, or did a moment ago.
+            // Another request is fetching, or fetched a moment ago.
             Found::Aged(key) if !may_ask => return Ok(Some(key)),
             Found::Aged(key) => match self.fetching.try_lock() {
                 Ok(turn) => turn,
@@ -145,7 +144,7 @@ impl Keys {
             },
             Found::Unknown | Found::Nothing => self.fetching.lock().await,
         };
-        // Whoever was here before may have fetched what is wanted.
+        // An earlier request may have fetched the key.
         if self.with_known(|known| known.may_ask()) {
             self.with_known(|known| known.asked = Some(Instant::now()));
             match self.fetch().await {
@@ -154,7 +153,7 @@ impl Keys {
                     known.fetched = Some(Instant::now());
                 }),
                 Err(problem) => {
-                    tracing::warn!("the keys of the sign-on service cannot be had: {problem}");
+                    tracing::warn!("could not fetch the keys of the sign-on service: {problem}");
                 }
             }
         }
@@ -170,10 +169,10 @@ impl Keys {
         look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many keys the sign-on service publishes.
+    /// Returns the number of published keys.
     ///
     /// # Errors
-    /// What is wrong with its answer, or with the way to it.
+    /// Returns the problem with the service or its response.
     pub(crate) async fn count(&self) -> Result<usize, String> {
         self.fetch().await.map(|keys| keys.len())
     }
@@ -183,13 +182,13 @@ impl Keys {
         let url = self.settings.keys_url.clone();
         let mut answer = self.client.get(url).send().await.map_err(told)?;
         if !answer.status().is_success() {
-            return Err(format!("it answered {}", answer.status()));
+            return Err(format!("the response has status {}", answer.status()));
         }
         let mut bytes = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(told)? {
             bytes.extend_from_slice(&piece);
             if bytes.len() > LARGEST {
-                return Err("its answer is too large".to_owned());
+                return Err("the response is too large".to_owned());
             }
         }
         let set: JwkSet = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
@@ -198,13 +197,13 @@ impl Keys {
             if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
                 continue;
             }
-            // A kind that this version does not know verifies nothing here.
+            // Unsupported kinds of keys are skipped.
             if let Ok(key) = DecodingKey::from_jwk(jwk) {
                 keys.insert(jwk.common.key_id.clone().unwrap_or_default(), key);
             }
         }
         if keys.is_empty() {
-            return Err("it publishes no key that can be used".to_owned());
+            return Err("it publishes no usable key".to_owned());
         }
         Ok(keys)
     }

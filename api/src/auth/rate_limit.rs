@@ -1,7 +1,7 @@
-//! How often a caller may ask.
+//! Rate limit of requests per caller.
 //!
-//! Counted in Redis where there is one, so that all replicas count together; else, and while Redis
-//! does not answer, in this process.
+//! Redis counts for all replicas, if it is configured. Without it, and while it does not respond,
+//! each process counts for itself.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -17,20 +17,20 @@ use platform::telemetry::chain;
 use crate::caller::Caller;
 use crate::http::error::ApiError;
 
-/// After so many requests the callers that were long away are forgotten.
+/// Number of requests between two removals of idle callers.
 const FORGET_EVERY: u32 = 10_000;
-/// Files of a task are fetched one by one; they are not counted, as before.
+/// TaskFiles of a task are fetched one by one; they are not counted, as before.
 const FILES: &str = "/api/v1/artifacts/";
 
 /// Counts.
-pub(crate) struct Rates {
+pub(crate) struct RequestRateLimit {
     per_minute: u32,
     here: Option<DefaultKeyedRateLimiter<String>>,
     shared: Option<SharedRateLimit>,
     counted: AtomicU32,
 }
 
-impl Rates {
+impl RequestRateLimit {
     /// 0 per minute: no limit.
     pub(crate) fn new(per_minute: u32, shared: Option<SharedRateLimit>) -> Self {
         let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
@@ -63,7 +63,7 @@ impl Rates {
                 Err(error) => {
                     tracing::warn!(
                         error = chain(&error),
-                        "requests are counted in this process: Redis does not answer"
+                        "Redis does not respond; counting requests in this process"
                     );
                 }
             }
@@ -87,8 +87,8 @@ fn is_file(path: &str) -> bool {
     })
 }
 
-/// Whose requests are counted together. The address of a forwarded request is anybody's word, so it
-/// plays no part.
+/// Returns the key that identifies a caller. Forwarded addresses are ignored, because clients can
+/// forge them.
 fn key(caller: &Caller, peer: Option<SocketAddr>) -> String {
     let who = caller.id.as_deref().unwrap_or_default();
     match caller.kind {

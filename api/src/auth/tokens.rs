@@ -17,14 +17,14 @@ use crate::http::error::ApiError;
 use crate::tenancy;
 
 const PREFIX: &str = "mbk_";
-/// How exactly the last use of a token is known.
-const USE_NOTED: TimeDelta = TimeDelta::seconds(60);
+/// Precision of the last use of a token.
+const USE_PRECISION: TimeDelta = TimeDelta::seconds(60);
 
-/// One answer to everything that is wrong, so that nothing can be learnt.
-const REFUSED: ApiError = ApiError::Unauthorized("The token is not valid");
+/// The same error for every kind of invalid token, so that it reveals nothing.
+const REFUSED: ApiError = ApiError::Unauthorized("Invalid token");
 
-/// Whether a text looks like a token of ours.
-pub(crate) fn is_ours(text: &str) -> bool {
+/// Returns whether a text has the form of an API token.
+pub(crate) fn is_api_token(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
@@ -40,7 +40,7 @@ fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }
 
-/// Whoever a token was made for.
+/// Returns the caller of a valid token.
 pub(crate) async fn caller_of(
     database: &DatabaseConnection,
     token: &str,
@@ -60,7 +60,7 @@ pub(crate) async fn caller_of(
     if !bool::from(same) || row.revoked_at.is_some() || row.expires_at <= now {
         return Err(REFUSED);
     }
-    if row.last_used_at.is_none_or(|at| now - at > USE_NOTED) {
+    if row.last_used_at.is_none_or(|at| now - at > USE_PRECISION) {
         let noted = api_token::Entity::update_many()
             .set(api_token::ActiveModel {
                 last_used_at: Set(Some(now)),
@@ -70,7 +70,7 @@ pub(crate) async fn caller_of(
             .exec(database)
             .await;
         if let Err(error) = noted {
-            tracing::warn!(error = chain(&error), "the use of a token cannot be noted");
+            tracing::warn!(error = chain(&error), "could not record the use of a token");
         }
     }
     Ok(Caller {

@@ -1,4 +1,4 @@
-//! Events as they go over the wire: made once, sent to everybody who follows their task.
+//! Events in the format of server-sent events. Each is encoded once for all clients of its task.
 
 use bytes::Bytes;
 use domain::vocabulary::Level;
@@ -42,7 +42,7 @@ impl Frame {
         data.insert("timestamp".to_owned(), json!(at));
         data.insert("task_id".to_owned(), json!(task_id));
         data.insert("run_id".to_owned(), json!(run_id));
-        // JSON has no raw line ends, so it is one line of data; kinds are words of ours.
+        // JSON contains no raw line ends, so the data is one line. Kinds are plain words.
         let text = format!(
             "id: {seq}\nevent: {kind}\ndata: {}\n\n",
             Value::Object(data)
@@ -57,12 +57,12 @@ impl Frame {
     }
 }
 
-/// An event of the stream itself, under the number that a client is to come back with.
-pub(crate) fn own(id: i64, kind: &str, data: &Value) -> Bytes {
+/// Encodes an event of the stream itself. `id` is the number with which a client reconnects.
+pub(crate) fn encode_own(id: i64, kind: &str, data: &Value) -> Bytes {
     Bytes::from(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n"))
 }
 
-/// The names that the first service had for what is told of preparing.
+/// Adds the field names of the first service to a `progress` event.
 fn add_earlier_names(kind: &str, data: &mut Map<String, Value>) {
     if kind == "progress" {
         let percent = data.get("percent").cloned().unwrap_or_default();
@@ -73,7 +73,7 @@ fn add_earlier_names(kind: &str, data: &mut Map<String, Value>) {
     }
 }
 
-/// A sentence for people: the event's own, or its kind and whom it is about.
+/// Returns a sentence for people: the message of the event, or its kind and subject.
 fn message(kind: &str, data: &Map<String, Value>) -> String {
     if let Some(Value::String(message)) = data.get("message") {
         return message.clone();

@@ -1,10 +1,9 @@
-//! The events of tasks as they come: read once per process, however many clients follow.
+//! Live events of tasks, read once per process for all clients.
 //!
-//! One reader hears of every task that has something new, looks once a second at those that are
-//! followed (a wake-up may be lost), and puts what it finds into a window per task. Clients take
-//! from the window, each at its own pace. Whoever is further back than the window reaches takes the
-//! older events from pages that all such clients share: each is read once, a few at a time, and kept
-//! for a moment. Events never change, so a page cannot be out of date.
+//! One reader receives notifications of tasks with new events. It also polls all followed tasks
+//! once a second, because a notification may be lost. It stores new events in a window per task,
+//! from which each client reads at its own pace. A client behind the window reads older events from
+//! cached pages, which all such clients share. Events never change, so cached pages stay valid.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,28 +24,28 @@ use tokio_util::sync::CancellationToken;
 use crate::events::frame::Frame;
 use crate::tenancy;
 
-/// Events that are read at once.
+/// Events per query.
 const PAGE: u64 = 500;
-/// How long a lost wake-up can hold an event back.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What all windows may hold together, and one of them at most and at least, in bytes.
+/// Polling interval, and so the largest delay after a lost notification.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Limits in bytes: of all windows together, of the largest and of the smallest window.
 const ALL_WINDOWS: usize = 32 * 1024 * 1024;
 const LARGEST_WINDOW: usize = 512 * 1024;
 const SMALLEST_WINDOW: usize = 8 * 1024;
-/// Pages of older events that are read at once.
+/// Concurrent queries for older events.
 const HISTORY_READERS: usize = 2;
-/// What all pages of older events may hold together, in bytes.
+/// Limit of all cached pages in bytes.
 const ALL_PAGES: u64 = 8 * 1024 * 1024;
-/// How long a page that nobody asks for is kept.
+/// Lifetime of an unused page.
 const PAGE_IDLE: Duration = Duration::from_secs(30);
 /// Events of one answer to a client.
-const AT_ONCE: usize = 64;
+const FRAMES_PER_READ: usize = 64;
 /// Tasks named in one query.
-const NAMED: usize = 500;
+const TASKS_PER_QUERY: usize = 500;
 
 /// Follows tasks. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Tail {
+pub(crate) struct LiveEvents {
     shared: Arc<Shared>,
     asked: mpsc::UnboundedSender<TaskId>,
 }
@@ -55,20 +54,21 @@ struct Shared {
     database: DatabaseConnection,
     followed: Mutex<HashMap<TaskId, Arc<Followed>>>,
     history: Semaphore,
-    pages: Cache<PageOf, Arc<[Arc<Frame>]>>,
+    pages: Cache<PageKey, Arc<[Arc<Frame>]>>,
 }
 
-/// The events of a task after one number, up to another: what has been read of them does not change.
+/// A range of events of a task. Its contents do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct PageOf {
+struct PageKey {
     task: TaskId,
     after: i64,
     to: i64,
 }
 
-impl PageOf {
-    /// The page that the event after number `after` stands on, where there are events up to `newest`.
-    fn holding(task: TaskId, after: i64, newest: i64) -> Self {
+impl PageKey {
+    /// Returns the page with the event after number `after`. `newest` is the number of the newest
+    /// event.
+    fn containing(task: TaskId, after: i64, newest: i64) -> Self {
         let size = PAGE.cast_signed();
         let begin = after - after.rem_euclid(size);
         Self {
@@ -79,16 +79,16 @@ impl PageOf {
     }
 }
 
-/// A task that somebody follows.
+/// A task that clients follow.
 struct Followed {
     window: Mutex<Window>,
     /// Changes whenever the window does.
     changed: watch::Sender<u64>,
-    /// Whether anybody wants to know how its runs stand.
+    /// Whether a client needs the statuses of the runs.
     runs_matter: AtomicBool,
 }
 
-/// The newest events of a task, and how it stands.
+/// The newest events of a task and its status.
 #[derive(Default)]
 struct Window {
     /// False until the first look.
@@ -97,9 +97,10 @@ struct Window {
     bytes: usize,
     /// The number of the newest event that was read.
     last: i64,
-    /// How the task ended, if nothing more can come although no event says so.
-    forsaken: Option<TaskStatus>,
-    /// Read before the events were: what belongs to a run that had ended then is in the window.
+    /// Status of a task that has ended without a final event, if no more events can follow.
+    abandoned: Option<TaskStatus>,
+    /// Statuses of the runs. They were read before the events, so all events of a run that had
+    /// ended are in the window.
     runs: HashMap<RunId, RunStatus>,
 }
 
@@ -125,25 +126,25 @@ impl Window {
     }
 }
 
-/// About what a page takes, in bytes.
+/// Returns the approximate size of a page in bytes.
 fn weight(page: &[Arc<Frame>]) -> u32 {
     let bytes: usize = page.iter().map(|frame| frame.bytes.len() + 128).sum();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind these locks is whole after every step, also where a holder panicked.
+    // The data is consistent after each step, even if a holder of the lock panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Tail {
+impl LiveEvents {
     /// Begins to read, until `stopping`.
     pub(crate) fn start(
         database: DatabaseConnection,
         waker: &dyn EventNotifier,
         stopping: CancellationToken,
     ) -> Self {
-        // Holds at most one message per client that comes.
+        // Holds at most one message per new client.
         let (asked, asks) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             database,
@@ -165,7 +166,7 @@ impl Tail {
         Self { shared, asked }
     }
 
-    /// How many readers there are now.
+    /// Returns the number of readers.
     pub(crate) fn readers(&self) -> usize {
         lock(&self.shared.followed)
             .values()
@@ -173,8 +174,9 @@ impl Tail {
             .sum()
     }
 
-    /// A reader of one task's events after number `after`. `runs_matter`: it will ask how runs stand.
-    pub(crate) fn reader(&self, task: TaskId, after: i64, runs_matter: bool) -> TailReader {
+    /// Returns a reader of a task's events after number `after`. `runs_matter` makes the statuses
+    /// of the runs available.
+    pub(crate) fn reader(&self, task: TaskId, after: i64, runs_matter: bool) -> EventReader {
         let mut is_new = false;
         let (followed, changed) = {
             let mut all = lock(&self.shared.followed);
@@ -193,7 +195,7 @@ impl Tail {
             // Fails only where the reader has stopped, and then the process does.
             let _ = self.asked.send(task);
         }
-        TailReader {
+        EventReader {
             shared: Arc::clone(&self.shared),
             task,
             after,
@@ -209,28 +211,28 @@ async fn read(
     mut asks: mpsc::UnboundedReceiver<TaskId>,
     mut wakeups: tokio::sync::broadcast::Receiver<TaskId>,
 ) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let looked = tokio::select! {
             asked = asks.recv() => match asked {
-                Some(task) => shared.look_at(&[task]).await,
+                Some(task) => shared.read_tasks(&[task]).await,
                 None => return,
             },
             heard = wakeups.recv() => match heard {
-                Ok(task) if shared.follows(task) => shared.look_at(&[task]).await,
+                Ok(task) if shared.follows(task) => shared.read_tasks(&[task]).await,
                 Ok(_) => Ok(()),
-                // Which tasks were missed is not known, so all are looked at.
-                Err(RecvError::Lagged(_)) => shared.look_at_all().await,
+                // The missed notifications are unknown, so all tasks are read.
+                Err(RecvError::Lagged(_)) => shared.read_all().await,
                 Err(RecvError::Closed) => {
                     ticks.tick().await;
-                    shared.look_at_all().await
+                    shared.read_all().await
                 }
             },
-            _ = ticks.tick() => shared.look_at_all().await,
+            _ = ticks.tick() => shared.read_all().await,
         };
         if let Err(error) = looked {
-            tracing::warn!(error = chain(&error), "events cannot be read");
+            tracing::warn!(error = chain(&error), "could not read events");
         }
     }
 }
@@ -240,16 +242,16 @@ impl Shared {
         lock(&self.followed).contains_key(&task)
     }
 
-    async fn look_at_all(&self) -> Result<(), DbErr> {
+    async fn read_all(&self) -> Result<(), DbErr> {
         let mut tasks: Vec<TaskId> = lock(&self.followed).keys().copied().collect();
         tasks.sort();
-        self.look_at(&tasks).await
+        self.read_tasks(&tasks).await
     }
 
-    /// Reads what is new of some tasks: one query tells which have something, and as a rule only
-    /// these cost another.
-    async fn look_at(&self, tasks: &[TaskId]) -> Result<(), DbErr> {
-        for tasks in tasks.chunks(NAMED) {
+    /// Reads new events of some tasks. One query finds the tasks with new events, and only these
+    /// need another.
+    async fn read_tasks(&self, tasks: &[TaskId]) -> Result<(), DbErr> {
+        for tasks in tasks.chunks(TASKS_PER_QUERY) {
             let of_interest: Vec<TaskId> = {
                 let all = lock(&self.followed);
                 let matters = |task: &&TaskId| {
@@ -270,13 +272,13 @@ impl Shared {
             }
             for (task, status, newest) in states {
                 let runs = of_runs.remove(&task).unwrap_or_default();
-                self.look_into(task, status, newest, runs).await?;
+                self.read_task(task, status, newest, runs).await?;
             }
         }
         Ok(())
     }
 
-    async fn look_into(
+    async fn read_task(
         &self,
         task: TaskId,
         status: TaskStatus,
@@ -291,7 +293,7 @@ impl Shared {
             let begin = if window.loaded {
                 window.last
             } else {
-                // Older ones are read by whoever wants them.
+                // Older events are read on demand.
                 newest.saturating_sub(PAGE.cast_signed()).max(0)
             };
             (begin, window.loaded && window.runs == runs)
@@ -310,8 +312,8 @@ impl Shared {
             window.shrink(most);
             changed = true;
         }
-        // The last event has been written by now, unless whoever was to write it is gone.
-        let forsaken = status.is_final()
+        // The final event has been written by now, unless its writer has died.
+        let abandoned = status.is_final()
             && !is_over
             && lock(&followed.window)
                 .frames
@@ -320,9 +322,9 @@ impl Shared {
             && tenancy::open_jobs(&self.database, task).await? == 0;
         {
             let mut window = lock(&followed.window);
-            let forsaken = forsaken.then_some(status);
-            changed |= window.forsaken != forsaken;
-            window.forsaken = forsaken;
+            let abandoned = abandoned.then_some(status);
+            changed |= window.abandoned != abandoned;
+            window.abandoned = abandoned;
             window.runs = runs;
             window.last = window.last.max(after);
             window.loaded = true;
@@ -333,8 +335,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Older events: from the database, or as somebody else has just read them.
-    async fn page(&self, of: PageOf) -> Result<Arc<[Arc<Frame>]>, DbErr> {
+    /// Returns a page of older events, from the cache or the database.
+    async fn page(&self, of: PageKey) -> Result<Arc<[Arc<Frame>]>, DbErr> {
         let reading = async {
             // Never closed.
             let _permit = self.history.acquire().await;
@@ -343,14 +345,14 @@ impl Shared {
             let frames = rows.into_iter().map(|row| Arc::new(Frame::new(row)));
             Ok::<Arc<[Arc<Frame>]>, DbErr>(frames.collect())
         };
-        // Whoever asks for a page that is being read waits for it.
+        // Concurrent requests for the same page share one query.
         self.pages
             .try_get_with(of, reading)
             .await
             .map_err(|error| DbErr::Custom(error.to_string()))
     }
 
-    /// A task that is followed, and how large its window may be now.
+    /// Returns a followed task and the current limit of its window in bytes.
     fn followed(&self, task: TaskId) -> Option<(Arc<Followed>, usize)> {
         let all = lock(&self.followed);
         let most = (ALL_WINDOWS / all.len().max(1)).clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
@@ -358,18 +360,18 @@ impl Shared {
     }
 }
 
-/// What a reader is told.
-pub(crate) enum Told {
-    /// Events, in order, and whether the last of them is the newest there is.
+/// Result of one read.
+pub(crate) enum ReadResult {
+    /// Events in order, and whether the last of them is the newest.
     Frames(Vec<Arc<Frame>>, bool),
-    /// Nothing new.
+    /// No new events.
     Nothing,
-    /// Nothing more will come, although no event says so.
-    Forsaken(TaskStatus),
+    /// The task has ended without a final event, and no more events will follow.
+    Abandoned(TaskStatus),
 }
 
 /// Reads the events of one task in order.
-pub(crate) struct TailReader {
+pub(crate) struct EventReader {
     shared: Arc<Shared>,
     task: TaskId,
     after: i64,
@@ -377,15 +379,15 @@ pub(crate) struct TailReader {
     changed: watch::Receiver<u64>,
 }
 
-impl TailReader {
-    /// The next events, if there are any yet.
-    pub(crate) async fn next(&mut self) -> Result<Told, DbErr> {
-        // Marked before the look: what comes meanwhile ends the next wait.
+impl EventReader {
+    /// Returns the next events, if there are any.
+    pub(crate) async fn next(&mut self) -> Result<ReadResult, DbErr> {
+        // Marked before the read, so that a change during the read ends the next wait.
         self.changed.mark_unchanged();
         {
             let window = lock(&self.followed.window);
             if !window.loaded {
-                return Ok(Told::Nothing);
+                return Ok(ReadResult::Nothing);
             }
             if self.after >= window.begins_after() {
                 let frames: Vec<_> = match window.frames.front() {
@@ -398,7 +400,7 @@ impl TailReader {
                             .frames
                             .iter()
                             .skip(skipped)
-                            .take(AT_ONCE)
+                            .take(FRAMES_PER_READ)
                             .cloned()
                             .collect()
                     }
@@ -406,55 +408,64 @@ impl TailReader {
                 if let Some(last) = frames.last() {
                     self.after = last.seq;
                     let newest = self.after >= window.last;
-                    return Ok(Told::Frames(frames, newest));
+                    return Ok(ReadResult::Frames(frames, newest));
                 }
-                return Ok(match window.forsaken {
-                    Some(status) => Told::Forsaken(status),
-                    None => Told::Nothing,
+                return Ok(match window.abandoned {
+                    Some(status) => ReadResult::Abandoned(status),
+                    None => ReadResult::Nothing,
                 });
             }
         }
-        // Seldom, and it asks the database: nobody else is to keep room for that.
+        // Boxed, because this path is rare and would enlarge every stream.
         Box::pin(self.older()).await
     }
 
-    async fn older(&mut self) -> Result<Told, DbErr> {
+    async fn older(&mut self) -> Result<ReadResult, DbErr> {
         let newest = lock(&self.followed.window).last;
-        let of = PageOf::holding(self.task, self.after, newest);
+        let of = PageKey::containing(self.task, self.after, newest);
         let page = self.shared.page(of).await?;
         let frames: Vec<_> = page
             .iter()
             .skip_while(|frame| frame.seq <= self.after)
-            .take(AT_ONCE)
+            .take(FRAMES_PER_READ)
             .cloned()
             .collect();
         match frames.last() {
             Some(last) => self.after = last.seq,
-            // Rows that are gone will not come back.
+            // Deleted events do not return.
             None => self.after = of.to,
         }
         let window = lock(&self.followed.window);
-        Ok(Told::Frames(frames, self.after >= window.last))
+        Ok(ReadResult::Frames(frames, self.after >= window.last))
     }
 
-    /// The number of the event that was told last.
+    /// Returns the number of the last event that was read.
     pub(crate) fn after(&self) -> i64 {
         self.after
     }
 
-    /// How a run stood when all the events so far had been read.
+    /// Returns the status that a run had when the latest events were read.
     pub(crate) fn run_status(&self, run: RunId) -> Option<RunStatus> {
         lock(&self.followed.window).runs.get(&run).copied()
     }
 
-    /// Waits until there may be something new.
+    /// Reads the statuses of all runs of the task from the database.
+    pub(crate) async fn load_run_statuses(&self) -> Result<HashMap<RunId, RunStatus>, DbErr> {
+        let runs = tenancy::run_states(&self.shared.database, &[self.task]).await?;
+        Ok(runs
+            .into_iter()
+            .map(|(_, run, status)| (run, status))
+            .collect())
+    }
+
+    /// Waits for possible changes.
     pub(crate) async fn wait(&mut self) {
         // The sender lives as long as `followed` does.
         let _ = self.changed.changed().await;
     }
 }
 
-impl Drop for TailReader {
+impl Drop for EventReader {
     fn drop(&mut self) {
         let mut all = lock(&self.shared.followed);
         // This reader still counts.

@@ -1,4 +1,4 @@
-//! `/api/v1/logs/{id}`: the events of a task as they come, and its log files.
+//! `/api/v1/logs/{id}`: event streams and log files of a task.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,30 +7,46 @@ use axum::response::{IntoResponse, Response};
 use domain::vocabulary::RunStatus;
 use entity::{RunId, agent_run};
 use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, QueryFilter, QuerySelect};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::artifacts::routes::{Files, download_url, modified};
+use crate::artifacts::routes::{TaskFiles, download_url, modified};
 use crate::caller::Caller;
-use crate::events::sse::{self, Followed, Wanted};
+use crate::events::sse::{self, EventFilter, Followed};
 use crate::http::error::Problem;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::validation::{Fields, Path, Query};
-use crate::runs::lookup::asked_trial;
+use crate::http::validation::{FieldReader, Path, Query};
+use crate::runs::lookup::read_trial;
 use crate::state::ApiState;
 use crate::tenancy;
 use crate::tenancy::TaskSummary;
 
+/// Query of an event stream.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(
+    dead_code,
+    reason = "describes the query; `read_filter` and `read_after` read it"
+)]
+pub(crate) struct StreamQuery {
+    /// Only events after this number.
+    #[param(minimum = 0)]
+    after: Option<i64>,
+    /// Only events of this level or higher: `DEBUG`, `INFO`, `WARNING`, `ERROR`.
+    #[param(pattern = "^(DEBUG|INFO|WARNING|ERROR)$")]
+    level: Option<String>,
+    /// Only events of these kinds, comma-separated.
+    #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    kind: Option<String>,
+}
+
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-#[expect(
-    deprecated,
-    reason = "clients are told that it is, and it works all the same"
-)]
+#[expect(deprecated, reason = "deprecated for clients, but still served")]
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(stream_events))
@@ -39,20 +55,16 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(list_logs))
 }
 
-/// Follows a task: what was, then what happens, until the event `completed`.
+/// StreamQuota the events of a task: past events, then new ones, until the event `completed`.
 #[utoipa::path(get, path = "/api/v1/logs/{task_id}/stream", tag = "logs",
     params(
         ("task_id" = Uuid, Path),
-        ("after" = Option<i64>, Query, minimum = 0, description = "Only events after this number"),
-        ("level" = Option<String>, Query, pattern = "^(DEBUG|INFO|WARNING|ERROR)$",
-            description = "Only events at least as loud: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
-        ("kind" = Option<String>, Query, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$",
-            description = "Only events of these kinds, comma-separated"),
-        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
+        StreamQuery,
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same as `after`, as browsers send it")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String),
-        (status = 204, description = "The client has seen the end"),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 204, description = "The client has received the end"),
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn stream_events(
     State(state): State<ApiState>,
     caller: Caller,
@@ -60,8 +72,8 @@ async fn stream_events(
     Query(mut query): Query,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let after = asked_after(&mut query, &headers);
-    let wanted = asked_events(&mut query);
+    let after = read_after(&mut query, &headers);
+    let wanted = read_filter(&mut query);
     query.finish()?;
     let database = &state.platform.database;
     let task = tenancy::task(database, &caller, &id).await?;
@@ -74,15 +86,15 @@ async fn stream_events(
     sse::follow(&state, &caller, &task, Followed::Task, wanted, after)
 }
 
-/// Where a client that has seen the events up to some number goes on.
+/// Position from which a client continues.
 enum Place {
     /// After this event.
     At(i64),
-    /// Nowhere: it has seen the end. A browser comes back for ever unless it is told so.
+    /// The client has received the end. It gets 204, or a browser would reconnect forever.
     Over,
 }
 
-/// `runs` and how they stand: of a stream that ends with them.
+/// Returns the position of a client. `runs` are the runs, with statuses, that end the stream.
 async fn place_of(
     database: &DatabaseConnection,
     task: &TaskSummary,
@@ -95,12 +107,12 @@ async fn place_of(
     if kind == "completed" && after >= newest {
         return Ok(Place::Over);
     }
-    // A number that no event has yet would never be reached; the end that a stream makes up itself
-    // has the one after all events that it had read.
-    let forsaken = after > newest
+    // No event has a larger number yet. A stream that ended without a final event used the number
+    // after all events.
+    let abandoned = after > newest
         && task.status.is_final()
         && tenancy::open_jobs(database, task.id).await? == 0;
-    if forsaken {
+    if abandoned {
         return Ok(Place::Over);
     }
     if let Some(runs) = runs
@@ -119,17 +131,12 @@ async fn place_of(
     params(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path),
-        ("trial" = Option<i32>, Query, minimum = 1, description = "Only this trial"),
-        ("after" = Option<i64>, Query, minimum = 0, description = "Only events after this number"),
-        ("level" = Option<String>, Query, pattern = "^(DEBUG|INFO|WARNING|ERROR)$",
-            description = "Only events at least as loud: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
-        ("kind" = Option<String>, Query, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$",
-            description = "Only events of these kinds, comma-separated"),
-        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
+        ("trial" = Option<i32>, Query, minimum = 1, description = "Only this trial"), StreamQuery,
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same as `after`, as browsers send it")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String),
-        (status = 204, description = "The client has seen the end"),
-        (status = 404, description = "There is no such task or agent", body = ErrorBody)))]
+        (status = 204, description = "The client has received the end"),
+        (status = 404, description = "The task or agent does not exist", body = ErrorBody)))]
 async fn stream_run_events(
     State(state): State<ApiState>,
     caller: Caller,
@@ -140,24 +147,19 @@ async fn stream_run_events(
     follow_agent(&state, &caller, &id, agent, query, &headers, None).await
 }
 
-/// Follows one agent of a task, for clients of the first service: there are no containers.
+/// StreamQuota the events of one agent, for clients of the first service. There are no containers.
 #[utoipa::path(get, path = "/api/v1/logs/{task_id}/container/{agent}/stream", tag = "logs",
     params(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path),
-        ("log_type" = Option<String>, Query, pattern = "^(stdout|stderr)$", description = "`stdout` or `stderr`; told back"),
-        ("trial" = Option<i32>, Query, minimum = 1, description = "Only this trial"),
-        ("after" = Option<i64>, Query, minimum = 0, description = "Only events after this number"),
-        ("level" = Option<String>, Query, pattern = "^(DEBUG|INFO|WARNING|ERROR)$",
-            description = "Only events at least as loud: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
-        ("kind" = Option<String>, Query, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$",
-            description = "Only events of these kinds, comma-separated"),
-        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same, as browsers send it")),
+        ("log_type" = Option<String>, Query, pattern = "^(stdout|stderr)$", description = "`stdout` or `stderr`. The response repeats it"),
+        ("trial" = Option<i32>, Query, minimum = 1, description = "Only this trial"), StreamQuery,
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "The same as `after`, as browsers send it")),
     responses(
         (status = 200, description = "Server-sent events", content_type = "text/event-stream", body = String),
-        (status = 204, description = "The client has seen the end"),
-        (status = 404, description = "There is no such task or agent", body = ErrorBody)))]
-#[deprecated = "the stream of the agent tells the same"]
+        (status = 204, description = "The client has received the end"),
+        (status = 404, description = "The task or agent does not exist", body = ErrorBody)))]
+#[deprecated = "the stream of the agent has the same events"]
 async fn stream_container(
     State(state): State<ApiState>,
     caller: Caller,
@@ -170,7 +172,7 @@ async fn stream_container(
     follow_agent(&state, &caller, &id, agent, query, &headers, Some(log_type)).await
 }
 
-/// What of a program was asked for.
+/// Name of an output stream of a program.
 struct Output(&'static str);
 
 impl std::str::FromStr for Output {
@@ -190,13 +192,13 @@ async fn follow_agent(
     caller: &Caller,
     id: &str,
     agent: String,
-    mut query: Fields,
+    mut query: FieldReader,
     headers: &HeaderMap,
     log_type: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let wanted = asked_events(&mut query);
-    let after = asked_after(&mut query, headers);
-    let trial = asked_trial(&mut query);
+    let wanted = read_filter(&mut query);
+    let after = read_after(&mut query, headers);
+    let trial = read_trial(&mut query);
     query.finish()?;
     let database = &state.platform.database;
     let task = tenancy::task(database, caller, id).await?;
@@ -230,11 +232,11 @@ async fn follow_agent(
     sse::follow(state, caller, &task, followed, wanted, after)
 }
 
-/// Which events a client wants to hear of.
-fn asked_events(query: &mut Fields) -> Wanted {
+/// Reads the filter of events.
+fn read_filter(query: &mut FieldReader) -> EventFilter {
     const LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];
     let kinds = query.text("kind").unwrap_or_default();
-    Wanted {
+    EventFilter {
         level: query.word("level", &LEVELS),
         // Kinds only grow, so an unknown one is no mistake of the client.
         kinds: kinds
@@ -246,16 +248,16 @@ fn asked_events(query: &mut Fields) -> Wanted {
     }
 }
 
-/// The number that a client has seen already: `?after=`, or what browsers send by themselves. Both are
-/// looked at, so that a wrong one is refused also where the other counts.
-fn asked_after(query: &mut Fields, headers: &HeaderMap) -> i64 {
+/// Reads the number of the last event that the client has: `?after=`, or the header of browsers.
+/// Both are validated, even if one is unused.
+fn read_after(query: &mut FieldReader, headers: &HeaderMap) -> i64 {
     let after = query.integer("after", 0, i64::MAX);
     let seen = last_event_id(query, headers);
     after.or(seen).unwrap_or_default()
 }
 
-/// `Last-Event-ID`, where there is one.
-fn last_event_id(query: &mut Fields, headers: &HeaderMap) -> Option<i64> {
+/// Reads the header `Last-Event-ID`, if present.
+fn last_event_id(query: &mut FieldReader, headers: &HeaderMap) -> Option<i64> {
     let header = headers.get(LAST_EVENT_ID)?;
     let given = header.to_str().unwrap_or_default();
     if let Ok(seen) = given.parse()
@@ -265,7 +267,7 @@ fn last_event_id(query: &mut Fields, headers: &HeaderMap) -> Option<i64> {
     }
     let loc = vec![json!("header"), json!("last-event-id")];
     let msg = "Input should be the number of an event of this task";
-    query.refuse(Problem::new("int_parsing", loc, msg, json!(given)));
+    query.add_problem(Problem::new("int_parsing", loc, msg, json!(given)));
     None
 }
 
@@ -280,7 +282,7 @@ pub(crate) struct LogList {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct LogView {
     name: String,
-    /// Where it stands in the bundle.
+    /// Path in the bundle.
     path: String,
     /// In bytes.
     size: i64,
@@ -294,14 +296,14 @@ pub(crate) struct LogView {
     params(("task_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The log files", body = LogList),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn list_logs(
     State(api): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<LogList>, ApiError> {
     let task = tenancy::task(&api.platform.database, &caller, &id).await?;
-    let files = Files::of(&api, &task).await?;
+    let files = TaskFiles::load(&api, &task).await?;
     let logs = files.artifacts.iter().filter(|file| is_log(&file.name));
     let log_files = logs.map(|file| {
         let owner = files.owner(file);

@@ -1,5 +1,5 @@
-//! The events of a task as server-sent events: what was, then what happens. A stream holds nothing
-//! that a client which comes back with `Last-Event-ID` could miss.
+//! Server-sent events of a task: past events, then new ones. A stream holds no state that a client
+//! loses when it reconnects with `Last-Event-ID`.
 
 use std::time::{Duration, Instant};
 
@@ -12,49 +12,49 @@ use domain::vocabulary::{Level, RunStatus};
 use entity::{RunId, TaskId};
 use futures::Stream;
 use platform::telemetry::chain;
-use sea_orm::DatabaseConnection;
+use sea_orm::{DatabaseConnection, DbErr};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::Caller;
 use crate::events::frame::{self, Frame};
-use crate::events::live::{TailReader, Told};
-use crate::events::stream_quota::Seat;
+use crate::events::live::{EventReader, ReadResult};
+use crate::events::stream_quota::StreamPermit;
 use crate::http::error::ApiError;
 use crate::state::ApiState;
 use crate::tenancy::TaskSummary;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
-const BEAT: Bytes = Bytes::from_static(b": heartbeat\n\n");
-/// After how long a client that was cut off is to come back.
-const COME_BACK: &str = "retry: 2000\n";
-/// How often in a row the database may fail a stream before it ends.
-const PATIENCE: u32 = 30;
+const HEARTBEAT_COMMENT: Bytes = Bytes::from_static(b": heartbeat\n\n");
+/// Delay before a disconnected client reconnects.
+const RETRY_DELAY: &str = "retry: 2000\n";
+/// Consecutive database failures that end a stream.
+const TIMEOUT: u32 = 30;
 
-/// What a stream tells of, and when it is over.
+/// Scope of a stream, and its end.
 pub(crate) enum Followed {
     /// Everything, until the event `completed`.
     Task,
-    /// What belongs to these runs, until they have ended.
+    /// The events of these runs, until they have ended.
     Runs {
         agent: String,
         runs: Vec<RunId>,
-        /// What a client of the first service asked for; told back to it.
+        /// Output stream that a client of the first service requested. The response repeats it.
         log_type: Option<String>,
     },
 }
 
 /// Which events a client wants. Those that end a stream are always sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct EventFilter {
     /// At least as loud as this.
     pub(crate) level: Option<Level>,
     /// Of these kinds; all, if none is named.
     pub(crate) kinds: Vec<String>,
 }
 
-impl Wanted {
+impl EventFilter {
     fn takes(&self, frame: &Frame) -> bool {
         let loud = self.level.is_none_or(|least| frame.level >= least);
         let named = self.kinds.is_empty() || self.kinds.contains(&frame.kind);
@@ -62,23 +62,23 @@ impl Wanted {
     }
 }
 
-/// The events of a task after number `after`, as a response that goes on.
+/// Returns the events of a task after number `after` as a streaming response.
 ///
 /// # Errors
-/// The caller follows too many streams.
+/// The caller has too many open streams.
 pub(crate) fn follow(
     state: &ApiState,
     caller: &Caller,
     task: &TaskSummary,
     followed: Followed,
-    wanted: Wanted,
+    wanted: EventFilter,
     after: i64,
 ) -> Result<Response, ApiError> {
-    let seat = state.streams.take(caller)?;
+    let permit = state.stream_quota.take(caller)?;
     let events = Follow {
-        seat: seat.map(|seat| (seat, state.platform.database.clone())),
+        permit: permit.map(|permit| (permit, state.platform.database.clone())),
         reader: state
-            .tail
+            .live_events
             .reader(task.id, after, matches!(followed, Followed::Runs { .. })),
         task: task.id,
         followed,
@@ -99,10 +99,10 @@ pub(crate) fn follow(
 struct Follow {
     task: TaskId,
     followed: Followed,
-    wanted: Wanted,
-    reader: TailReader,
-    /// Held as long as the stream goes on; with the database that knows whether it may.
-    seat: Option<(Seat, DatabaseConnection)>,
+    wanted: EventFilter,
+    reader: EventReader,
+    /// Place in the quota, held while the stream is open, and the database that validates it.
+    permit: Option<(StreamPermit, DatabaseConnection)>,
     stopping: CancellationToken,
 }
 
@@ -111,23 +111,23 @@ impl Follow {
         async_stream::stream! {
             yield Ok(self.connected());
             let mut failures = 0;
-            // Made once and kept: to line up anew at every event would cost ten thousand clients more
-            // than the event does.
+            // Created once. With ten thousand clients, a new registration per event would cost more
+            // than the event.
             let mut stopped = std::pin::pin!(self.stopping.clone().cancelled_owned());
             let mut beats = tokio::time::interval(HEARTBEAT);
             beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
             beats.reset();
             let mut looked = Instant::now();
             loop {
-                // Also where events come so fast that no heartbeat is needed.
+                // Also checked if events arrive so fast that no heartbeat is due.
                 if looked.elapsed() >= HEARTBEAT {
-                    if !self.is_welcome().await {
+                    if !self.may_follow().await {
                         return;
                     }
                     looked = Instant::now();
                 }
                 match self.reader.next().await {
-                    Ok(Told::Frames(frames, newest)) => {
+                    Ok(ReadResult::Frames(frames, newest)) => {
                         failures = 0;
                         let bytes = self.gather(&frames);
                         // A task that was tried again has ended before.
@@ -138,30 +138,37 @@ impl Follow {
                             yield Ok(bytes);
                         }
                         if is_over && let Followed::Runs { .. } = self.followed {
-                            // Whoever follows an agent waits for the end of the agent, not of the task.
-                            let status = self.runs_ended_as().unwrap_or(RunStatus::Done);
-                            yield Ok(self.last(status.as_str()));
+                            // A client that follows an agent waits for the end of the agent, not of
+                            // the task.
+                            match self.newest_run_status().await {
+                                Ok(status) => yield Ok(self.end_event(status.as_str())),
+                                // The client reconnects and receives the end then.
+                                Err(error) => tracing::warn!(
+                                    error = chain(&error),
+                                    "could not read the status of a run for a stream"
+                                ),
+                            }
                         }
                         if is_over || self.stopping.is_cancelled() {
                             return;
                         }
                         continue;
                     }
-                    Ok(Told::Forsaken(status)) => {
-                        yield Ok(self.last(status.as_str()));
+                    Ok(ReadResult::Abandoned(status)) => {
+                        yield Ok(self.end_event(status.as_str()));
                         return;
                     }
-                    Ok(Told::Nothing) => {
+                    Ok(ReadResult::Nothing) => {
                         failures = 0;
-                        if let Some(status) = self.runs_ended_as() {
-                            yield Ok(self.last(status.as_str()));
+                        if let Some(status) = self.final_run_status() {
+                            yield Ok(self.end_event(status.as_str()));
                             return;
                         }
                     }
                     Err(error) => {
                         failures += 1;
-                        tracing::warn!(error = chain(&error), failures, "a stream cannot read");
-                        if failures >= PATIENCE {
+                        tracing::warn!(error = chain(&error), failures, "could not read events for a stream");
+                        if failures >= TIMEOUT {
                             return;
                         }
                         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -174,26 +181,27 @@ impl Follow {
                     () = &mut stopped => return,
                 };
                 if beat {
-                    yield Ok(BEAT);
+                    yield Ok(HEARTBEAT_COMMENT);
                 }
             }
         }
     }
 
-    /// Whether the caller still may follow. Who may not is cut off, and refused when it comes back.
-    async fn is_welcome(&self) -> bool {
-        match &self.seat {
-            Some((seat, database)) => seat.is_good(database).await,
+    /// Returns whether the caller may still follow. Otherwise the stream ends, and a new one is
+    /// refused.
+    async fn may_follow(&self) -> bool {
+        match &self.permit {
+            Some((permit, database)) => permit.is_valid(database).await,
             None => true,
         }
     }
 
-    /// What is sent of some events.
+    /// Returns the bytes of the events that match.
     fn gather(&self, frames: &[std::sync::Arc<Frame>]) -> Bytes {
         let mut sent = frames
             .iter()
-            .filter(|frame| self.tells_of(frame) && self.wanted.takes(frame));
-        // One event, as a rule: nothing to copy.
+            .filter(|frame| self.covers(frame) && self.wanted.takes(frame));
+        // A single event needs no copy.
         match (sent.next(), sent.next()) {
             (None, _) => Bytes::new(),
             (Some(one), None) => one.bytes.clone(),
@@ -207,7 +215,7 @@ impl Follow {
         }
     }
 
-    fn tells_of(&self, frame: &Frame) -> bool {
+    fn covers(&self, frame: &Frame) -> bool {
         match &self.followed {
             Followed::Task => true,
             Followed::Runs { runs, .. } => {
@@ -232,14 +240,14 @@ impl Follow {
         {
             data["log_type"] = json!(log_type);
         }
-        let mut bytes = BytesMut::from(COME_BACK.as_bytes());
-        // Whoever is cut off before the first event comes back to the same place.
-        bytes.extend_from_slice(&frame::own(self.reader.after(), "connected", &data));
+        let mut bytes = BytesMut::from(RETRY_DELAY.as_bytes());
+        // A client that is disconnected before the first event continues at the same position.
+        bytes.extend_from_slice(&frame::encode_own(self.reader.after(), "connected", &data));
         bytes.freeze()
     }
 
     /// The end of a stream that no stored event ends.
-    fn last(&self, status: &str) -> Bytes {
+    fn end_event(&self, status: &str) -> Bytes {
         let kind = match &self.followed {
             Followed::Task => "completed",
             Followed::Runs { .. } => "agent_completed",
@@ -247,10 +255,10 @@ impl Follow {
         let whose = self.agent().unwrap_or("Task");
         let mut last = self.own_data(kind, &format!("{whose} completed: {status}"));
         last["status"] = json!(status);
-        // No event has this number yet: whoever comes back with it has seen the end, and not only the
-        // last event before it. The next one, should the task be tried again, tells just of that.
+        // No event has this number yet. A client that reconnects with it has received the end.
+        // After a retry of the task, the next event has the same number.
         let id = self.reader.after().saturating_add(1);
-        frame::own(id, kind, &last)
+        frame::encode_own(id, kind, &last)
     }
 
     /// The fields of an event of the stream itself.
@@ -265,8 +273,22 @@ impl Follow {
         })
     }
 
-    /// How the newest of the runs ended, once all have.
-    fn runs_ended_as(&self) -> Option<RunStatus> {
+    /// Returns the status of the newest run after the end of its task. The statuses may not have been
+    /// read yet: a stream of the whole task does not need them.
+    async fn newest_run_status(&self) -> Result<RunStatus, DbErr> {
+        if let Some(status) = self.final_run_status() {
+            return Ok(status);
+        }
+        let statuses = self.reader.load_run_statuses().await?;
+        let Followed::Runs { runs, .. } = &self.followed else {
+            return Ok(RunStatus::Done);
+        };
+        let newest = runs.last().and_then(|run| statuses.get(run).copied());
+        newest.ok_or_else(|| DbErr::RecordNotFound("the run of a stream".to_owned()))
+    }
+
+    /// Returns the status of the newest run after all runs have ended.
+    fn final_run_status(&self) -> Option<RunStatus> {
         let Followed::Runs { runs, .. } = &self.followed else {
             return None;
         };

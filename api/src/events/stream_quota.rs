@@ -1,7 +1,7 @@
-//! How many streams of events a caller follows, and whether it still may.
+//! Quota of open event streams per caller, and their authorisation.
 //!
-//! A stream is one request that lasts for hours: the rate of requests does not limit it, and a token
-//! that was good when it began may have been revoked since.
+//! A stream is one request that lasts for hours. The rate limit does not cover it, and its token
+//! may be revoked while it is open.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
@@ -20,13 +20,13 @@ use crate::http::error::ApiError;
 use crate::settings::LimitSettings;
 use crate::tenancy;
 
-/// How old an answer about a token may be. All streams of a token share it, so that a token costs one
-/// look into the database in this time, however many streams it has.
-const GOOD_FOR: Duration = Duration::from_secs(10);
+/// Lifetime of a token check. All streams of a token share it, so a token costs one query per
+/// interval.
+const CHECK_VALID_FOR: Duration = Duration::from_secs(10);
 
-/// Who follows how many. Cheap to clone.
+/// Open streams by caller. Cloning it is cheap.
 #[derive(Clone)]
-pub(crate) struct Streams {
+pub(crate) struct StreamQuota {
     most: Option<usize>,
     followers: Arc<Mutex<HashMap<String, Arc<Follower>>>>,
 }
@@ -40,13 +40,13 @@ struct Follower {
     looked_up: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
-/// The right to follow one stream, given back when it is dropped.
-pub(crate) struct Seat {
-    streams: Streams,
+/// One place in the quota. Dropping it frees the place.
+pub(crate) struct StreamPermit {
+    streams: StreamQuota,
     follower: Arc<Follower>,
 }
 
-impl Streams {
+impl StreamQuota {
     /// `most`: [`LimitSettings::streams_per_caller`].
     pub(crate) fn new(most: Option<usize>) -> Self {
         Self {
@@ -55,11 +55,11 @@ impl Streams {
         }
     }
 
-    /// A seat for one more stream; none where it need not be counted, nor looked at again.
+    /// A permit for one more stream; none where it need not be counted, nor looked at again.
     ///
     /// # Errors
     /// The caller follows too many.
-    pub(crate) fn take(&self, caller: &Caller) -> Result<Option<Seat>, ApiError> {
+    pub(crate) fn take(&self, caller: &Caller) -> Result<Option<StreamPermit>, ApiError> {
         let most = match (caller.kind, self.most) {
             (ActorKind::Local, None | Some(0)) => return Ok(None),
             (_, Some(0)) => usize::MAX,
@@ -87,7 +87,7 @@ impl Streams {
         let follower = Arc::clone(follower);
         follower.streams.store(streams + 1, Relaxed);
         drop(followers);
-        Ok(Some(Seat {
+        Ok(Some(StreamPermit {
             streams: self.clone(),
             follower,
         }))
@@ -100,16 +100,16 @@ impl Streams {
     }
 }
 
-impl Seat {
+impl StreamPermit {
     /// Whether the caller's token is neither revoked nor too old; a caller without one has the word
     /// of the gateway. A database that does not answer ends no stream.
-    pub(crate) async fn is_good(&self, database: &DatabaseConnection) -> bool {
+    pub(crate) async fn is_valid(&self, database: &DatabaseConnection) -> bool {
         let Some(token) = self.follower.token else {
             return true;
         };
         let mut looked_up = self.follower.looked_up.lock().await;
         if let Some((at, good)) = *looked_up
-            && at.elapsed() < GOOD_FOR
+            && at.elapsed() < CHECK_VALID_FOR
         {
             return good;
         }
@@ -118,7 +118,7 @@ impl Seat {
                 row.is_some_and(|row| row.revoked_at.is_none() && row.expires_at > Utc::now())
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "a token cannot be looked up");
+                tracing::warn!(error = chain(&error), "could not look up a token");
                 true
             }
         };
@@ -127,7 +127,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut followers = self.streams.followers();
         let streams = &self.follower.streams;

@@ -21,10 +21,10 @@ use crate::queues::depths::Counted;
 use crate::state::ApiState;
 use crate::tenancy;
 
-/// What Prometheus asks for; the older format, which every collector reads.
+/// Content type of the older Prometheus format, which all collectors support.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Stands for every path that is no route's: there are as many as anybody cares to ask for.
+/// Label of requests without a route. Their paths are unlimited.
 const NO_ROUTE: &str = "(no route)";
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
@@ -36,13 +36,13 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses(
         (status = 200, description = "The figures", body = String, content_type = "text/plain"),
-        (status = 503, description = "The database does not answer", body = ErrorBody)))]
+        (status = 503, description = "The database does not respond", body = ErrorBody)))]
 async fn export_metrics(State(state): State<ApiState>) -> Result<Response, ApiError> {
     let counting = || ApiError::database("counting jobs and workers");
     let database = &state.platform.database;
     let jobs = state
-        .ended_jobs
-        .and_others(database, None)
+        .job_counts
+        .count_all(database, None)
         .await
         .map_err(counting())?;
     let workers = tenancy::live_workers()
@@ -55,7 +55,7 @@ async fn export_metrics(State(state): State<ApiState>) -> Result<Response, ApiEr
     text.family(
         "membreak_workers",
         "gauge",
-        "Workers that were heard of in the last minute.",
+        "Workers that were active within the last minute.",
     );
     text.sample("membreak_workers", &[("state", "busy")], &busy);
     text.sample(
@@ -65,11 +65,7 @@ async fn export_metrics(State(state): State<ApiState>) -> Result<Response, ApiEr
     );
     let slots: i64 = workers.iter().map(|worker| i64::from(worker.slots)).sum();
     let taken: i64 = workers.iter().map(|worker| i64::from(worker.busy)).sum();
-    text.family(
-        "membreak_worker_slots",
-        "gauge",
-        "Jobs that living workers can hold at once.",
-    );
+    text.family("membreak_worker_slots", "gauge", "Slots of live workers.");
     text.sample("membreak_worker_slots", &[("state", "busy")], &taken);
     text.sample(
         "membreak_worker_slots",
@@ -77,12 +73,8 @@ async fn export_metrics(State(state): State<ApiState>) -> Result<Response, ApiEr
         &(slots - taken),
     );
     text.requests(&state);
-    text.family(
-        "membreak_event_streams",
-        "gauge",
-        "Clients that follow a task now.",
-    );
-    text.sample("membreak_event_streams", &[], &state.tail.readers());
+    text.family("membreak_event_streams", "gauge", "Open event streams.");
+    text.sample("membreak_event_streams", &[], &state.live_events.readers());
     Ok(([(header::CONTENT_TYPE, TEXT)], text.0).into_response())
 }
 
@@ -106,11 +98,11 @@ pub(crate) async fn count_requests(
         route,
         status,
     };
-    state.requests.note(kind, begun.elapsed());
+    state.request_counters.note(kind, begun.elapsed());
     response
 }
 
-/// Anybody can make up methods.
+/// Clients can invent methods, so unknown ones share a label.
 fn method_word(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -127,7 +119,7 @@ fn method_word(method: &Method) -> &'static str {
 struct Exposition(String);
 
 impl Exposition {
-    /// What the samples that follow are.
+    /// Writes the description of the samples that follow.
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
@@ -145,7 +137,7 @@ impl Exposition {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // A text takes whatever is written.
+        // Writing to a string cannot fail.
         let _ = self.0.write_fmt(line);
     }
 
@@ -174,11 +166,7 @@ impl Exposition {
             }
         }
         let name = "membreak_oldest_job_seconds";
-        self.family(
-            name,
-            "gauge",
-            "How long the job that is due longest has waited.",
-        );
+        self.family(name, "gauge", "Age of the oldest due job in seconds.");
         for queue in by_queue.keys() {
             let age = waited.get(queue).copied().unwrap_or_default();
             self.sample(name, &[("queue", queue)], &age);
@@ -186,7 +174,7 @@ impl Exposition {
     }
 
     fn requests(&mut self, state: &ApiState) {
-        let all = state.requests.all();
+        let all = state.request_counters.all();
         let count = "membreak_http_requests_total";
         self.family(count, "counter", "Requests that this process answered.");
         for (kind, answered) in &all {
@@ -202,7 +190,7 @@ impl Exposition {
         self.family(
             took,
             "counter",
-            "Time until the heads of the answers, together.",
+            "Total time until the response headers, in seconds.",
         );
         for (kind, answered) in &all {
             let status = kind.status.to_string();
@@ -226,7 +214,7 @@ fn word(state: JobState) -> &'static str {
     }
 }
 
-/// The value of a label, of which nothing ends it early.
+/// Returns the escaped value of a label.
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\")
         .replace('"', r#"\""#)

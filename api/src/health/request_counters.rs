@@ -1,10 +1,10 @@
-//! How many requests this process has answered, by route and status.
+//! Counters of the requests that this process has answered.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What requests have in common. A route is its template, so that there are not more than routes.
+/// Labels of a counter. A route is its template, so their number is limited.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Kind {
     pub(crate) method: &'static str,
@@ -12,19 +12,19 @@ pub(crate) struct Kind {
     pub(crate) status: u16,
 }
 
-/// Requests of one kind.
+/// RequestCounters of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Answered {
     pub(crate) count: u64,
-    /// Until the heads of the answers, together.
+    /// Total time until the response headers.
     pub(crate) took: Duration,
 }
 
 /// The requests that were answered.
 #[derive(Default)]
-pub(crate) struct Requests(Mutex<HashMap<Kind, Answered>>);
+pub(crate) struct RequestCounters(Mutex<HashMap<Kind, Answered>>);
 
-impl Requests {
+impl RequestCounters {
     pub(crate) fn new() -> Self {
         Self::default()
     }

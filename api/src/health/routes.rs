@@ -1,5 +1,5 @@
-//! `/health`: whether the service is there, can work, and how much there is to do. Figures come
-//! from rows, never from this process alone: there may be several.
+//! `/health`: health checks and metrics. Figures come from the database, because there may be
+//! several processes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,11 +24,11 @@ use crate::http::error::{ApiError, ErrorBody};
 use crate::state::ApiState;
 use crate::tenancy;
 
-/// All that is told here of an agent that a worker cannot use.
-const UNUSABLE: &str = "It cannot be used; GET /api/v1/agents says why";
+/// The public reason why an agent is not available.
+const UNUSABLE: &str = "Not available. GET /api/v1/agents gives the reason";
 const SERVICE: &str = "Memory-Break Orchestrator";
-/// How long a part may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout of a health check.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -65,7 +65,8 @@ pub(crate) struct ReadinessView {
     checks: Checks,
 }
 
-/// What readiness depends on, and whether any worker tells of an agent, on which it does not.
+/// Readiness depends on the database and the queue. `agents` tells whether a live worker has an
+/// agent.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Checks {
     database: bool,
@@ -87,7 +88,7 @@ pub(crate) struct DetailedHealth {
     components: Value,
 }
 
-/// How much there is to do, and who does it.
+/// Jobs, workers and agents.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MetricsView {
     queue_metrics: BTreeMap<String, QueueFigures>,
@@ -107,7 +108,7 @@ pub(crate) struct QueueFigures {
     cancelled_count: i64,
 }
 
-/// The workers that were heard of in the last minute.
+/// Workers that were active within the last minute.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct WorkerFigures {
     total_workers: usize,
@@ -118,7 +119,7 @@ pub(crate) struct WorkerFigures {
     queue_lengths: BTreeMap<String, i64>,
 }
 
-/// The agents that living workers found.
+/// Agents that live workers report.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct AgentFigures {
     total_agents: usize,
@@ -126,7 +127,7 @@ pub(crate) struct AgentFigures {
     agents: BTreeMap<String, AgentHealth>,
 }
 
-/// One agent, as the worker that has it tells.
+/// An agent, as a worker that has it reports.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct AgentHealth {
     registered: bool,
@@ -135,15 +136,15 @@ pub(crate) struct AgentHealth {
     error: Option<String>,
 }
 
-/// What is known of an agent's program.
+/// Version of an agent's program.
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct VersionInfo {
     version: Option<String>,
 }
 
-/// Tells that the service is there.
+/// Shows that the service responds.
 #[utoipa::path(get, path = "/health", tag = "health",
-    responses((status = 200, description = "It is there", body = HealthView)))]
+    responses((status = 200, description = "The service responds", body = HealthView)))]
 async fn show_health() -> Json<HealthView> {
     Json(HealthView {
         status: "healthy",
@@ -153,9 +154,9 @@ async fn show_health() -> Json<HealthView> {
     })
 }
 
-/// Tells that the process answers; asks nobody else.
+/// Shows that the process responds. Needs no other service.
 #[utoipa::path(get, path = "/health/liveness", tag = "health",
-    responses((status = 200, description = "It lives", body = LivenessView)))]
+    responses((status = 200, description = "The process responds", body = LivenessView)))]
 async fn show_liveness() -> Json<LivenessView> {
     Json(LivenessView {
         alive: true,
@@ -163,11 +164,11 @@ async fn show_liveness() -> Json<LivenessView> {
     })
 }
 
-/// Asks the database and the doorbell whether they answer.
+/// Checks the database and the notifier.
 #[utoipa::path(get, path = "/health/readiness", tag = "health",
     responses(
-        (status = 200, description = "Both answer", body = ReadinessView),
-        (status = 503, description = "One does not", body = ReadinessView)))]
+        (status = 200, description = "Database and notifier respond", body = ReadinessView),
+        (status = 503, description = "The database or the notifier does not respond", body = ReadinessView)))]
 async fn show_readiness(State(api): State<ApiState>) -> Response {
     let (database, queue) = tokio::join!(database_problem(&api), queue_problem(&api));
     let agents = match &database {
@@ -194,40 +195,40 @@ fn status_if(good: bool) -> StatusCode {
     }
 }
 
-/// The workers that the database tells of, or what is wrong with it.
+/// Returns the live workers, or the problem with the database.
 async fn database_problem(api: &ApiState) -> Result<Vec<worker::Model>, String> {
     let asked = tenancy::live_workers().all(&api.platform.database);
-    match tokio::time::timeout(PATIENCE, asked).await {
+    match tokio::time::timeout(TIMEOUT, asked).await {
         Ok(Ok(workers)) => Ok(workers),
         Ok(Err(error)) => {
-            tracing::warn!(error = chain(&error), "the database does not answer");
+            tracing::warn!(error = chain(&error), "database health check failed");
             Err("Connection failed".to_owned())
         }
-        Err(_) => Err("No answer in time".to_owned()),
+        Err(_) => Err("Timeout".to_owned()),
     }
 }
 
 async fn queue_problem(api: &ApiState) -> Option<String> {
-    match tokio::time::timeout(PATIENCE, api.platform.notifier.healthy()).await {
+    match tokio::time::timeout(TIMEOUT, api.platform.notifier.healthy()).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
-            tracing::warn!(error = chain(&error), "the doorbell does not answer");
+            tracing::warn!(error = chain(&error), "notifier health check failed");
             Some("Connection failed".to_owned())
         }
-        Err(_) => Some("No answer in time".to_owned()),
+        Err(_) => Some("Timeout".to_owned()),
     }
 }
 
-/// Tells how each part is.
+/// Shows the status of each component.
 #[utoipa::path(get, path = "/health/detailed", tag = "health",
     responses(
-        (status = 200, description = "It works, if not all of it", body = DetailedHealth),
-        (status = 503, description = "It does not work", body = DetailedHealth)))]
+        (status = 200, description = "The service works, possibly degraded", body = DetailedHealth),
+        (status = 503, description = "The service does not work", body = DetailedHealth)))]
 async fn show_detailed_health(State(state): State<ApiState>) -> Response {
     let api = &state;
     let (database, queue) = tokio::join!(database_problem(api), queue_problem(api));
     let queues = match &database {
-        Ok(_) => match state.figures.of(&api.platform.database).await {
+        Ok(_) => match state.counts.of(&api.platform.database).await {
             Ok(counted) => queue_figures(&counted),
             Err(_) => BTreeMap::new(),
         },
@@ -250,7 +251,7 @@ async fn show_detailed_health(State(state): State<ApiState>) -> Response {
         "queue": {
             "status": word(queue.is_none()),
             "details": {
-                // Without a Redis nothing is connected to one, and nothing is wrong.
+                // Without Redis nothing is connected, and this is not a problem.
                 "redis_connected": queue.is_none() && api.platform.rate_limit.is_some(),
                 "problem": queue,
                 "queue_stats": queues,
@@ -277,10 +278,10 @@ async fn show_detailed_health(State(state): State<ApiState>) -> Response {
 #[utoipa::path(get, path = "/health/metrics", tag = "health",
     responses(
         (status = 200, description = "The figures", body = MetricsView),
-        (status = 503, description = "The database does not answer", body = ErrorBody)))]
+        (status = 503, description = "The database does not respond", body = ErrorBody)))]
 async fn show_metrics(State(state): State<ApiState>) -> Result<Json<MetricsView>, ApiError> {
     let database = &state.platform.database;
-    let counted = state.figures.of(database).await?;
+    let counted = state.counts.of(database).await?;
     let queues = queue_figures(&counted);
     Ok(Json(MetricsView {
         worker_metrics: worker_figures(&counted.workers, &queues),
@@ -333,7 +334,7 @@ fn agent_figures(workers: &[worker::Model]) -> AgentFigures {
             version_info: VersionInfo {
                 version: found.version,
             },
-            // Anybody may ask, and what a worker says has paths of its machine in it.
+            // This endpoint is public, and reports of workers contain paths of their machines.
             error: found.problem.map(|_| UNUSABLE.to_owned()),
         };
         let known = agents.entry(found.name).or_insert_with(|| seen.clone());

@@ -1,7 +1,7 @@
-//! The figures that `/health` tells: jobs by queue and state, and the workers that live.
+//! Cached counts of jobs and live workers for `/health`.
 //!
-//! Anybody may ask for them, and to count them is to read every job: they are counted once in a few
-//! seconds, however many ask, and a count that takes long is given up.
+//! The endpoint is public, and counting reads every job. So counts are cached for a few seconds,
+//! and a slow count is aborted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 use crate::http::error::ApiError;
 use crate::tenancy;
 
-/// How old figures may be.
+/// Lifetime of cached counts.
 const FRESH: Duration = Duration::from_secs(3);
-/// How long counting may take, with the wait for somebody else who counts.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of counting, including the wait for another request that counts.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What was counted.
+/// Counts of jobs, and the live workers.
 pub(crate) struct Counted {
     /// Jobs by queue and state.
     pub(crate) jobs: Vec<(String, JobState, i64)>,
@@ -28,9 +28,9 @@ pub(crate) struct Counted {
 
 /// Counts, and remembers for a moment.
 #[derive(Default)]
-pub(crate) struct Figures(Mutex<Option<(Instant, Arc<Counted>)>>);
+pub(crate) struct CountsCache(Mutex<Option<(Instant, Arc<Counted>)>>);
 
-impl Figures {
+impl CountsCache {
     /// The figures of a moment ago.
     pub(crate) async fn of(&self, database: &DatabaseConnection) -> Result<Arc<Counted>, ApiError> {
         const DOING: &str = "counting jobs and workers";
@@ -46,7 +46,7 @@ impl Figures {
             *known = Some((Instant::now(), Arc::clone(&counted)));
             Ok(counted)
         };
-        match tokio::time::timeout(PATIENCE, counting).await {
+        match tokio::time::timeout(TIMEOUT, counting).await {
             Ok(counted) => counted.map_err(ApiError::database(DOING)),
             Err(elapsed) => Err(ApiError::Unavailable {
                 doing: DOING,

@@ -12,25 +12,25 @@ use sea_orm::{ColumnTrait, Condition};
 use uuid::Uuid;
 
 use crate::http::error::Problem;
-use crate::http::validation::Fields;
+use crate::http::validation::FieldReader;
 
 /// The years 1 and 9999, in microseconds since 1970.
 const EARLIEST: i64 = -62_135_596_800_000_000;
 const LATEST: i64 = 253_370_764_800_000_000;
 
-/// The cursor that a client gives back.
-pub(crate) fn asked_cursor(query: &mut Fields) -> Option<Cursor> {
+/// Reads the cursor of a request.
+pub(crate) fn read_cursor(query: &mut FieldReader) -> Option<Cursor> {
     let text = query.text("cursor")?;
     let cursor = text.parse().ok();
     if cursor.is_none() {
         let loc = query.loc("cursor");
-        let msg = "Input should be a next_cursor of an earlier answer";
-        query.refuse(Problem::new("value_error", loc, msg, text.into()));
+        let msg = "Input should be a next_cursor of an earlier response";
+        query.add_problem(Problem::new("value_error", loc, msg, text.into()));
     }
     cursor
 }
 
-/// After this row. What it is made of is nobody's concern but ours.
+/// A position after a row. Its encoding is opaque to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     at: DateTime<Utc>,
@@ -76,7 +76,7 @@ impl FromStr for Cursor {
         let bytes: [u8; 24] = bytes.try_into().map_err(|_| ())?;
         let (micros, id) = bytes.split_at(8);
         let micros = i64::from_be_bytes(micros.try_into().map_err(|_| ())?);
-        // Further away there is nothing, and no database could be asked for it.
+        // No rows exist beyond these limits, and no database accepts larger values.
         let micros = micros.clamp(EARLIEST, LATEST);
         let at = DateTime::from_timestamp_micros(micros).ok_or(())?;
         Ok(Self::new(at, Uuid::from_slice(id).map_err(|_| ())?))
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn an_invalid_cursor_is_refused() {
         for bad in ["", "abc", "!!!", &"A".repeat(31), &"=".repeat(32)] {
             assert_eq!(bad.parse::<Cursor>(), Err(()), "{bad}");
         }

@@ -1,8 +1,8 @@
-//! What a request can be refused for, and the only place that knows how that looks on the wire.
+//! Errors of requests, and their format in responses.
 //!
-//! A handler returns an [`ApiError`]; its response carries the error itself, without a body.
-//! [`render`] writes the body at the outermost layer, which knows the path and the correlation id,
-//! and is the one place where errors of ours are logged.
+//! A handler returns an [`ApiError`]. Its response carries the error itself, without a body.
+//! [`render`] writes the body in the outermost layer, which knows the path and the correlation id.
+//! It also logs internal errors.
 
 use axum::Json;
 use axum::http::header::{
@@ -10,6 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use domain::vocabulary::Role;
 use platform::telemetry::chain;
 use sea_orm::DbErr;
 use serde::Serialize;
@@ -22,7 +23,7 @@ use utoipa::ToSchema;
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("the request is not valid")]
+    #[error("the request is invalid")]
     Invalid(Vec<Problem>),
     #[error("{0}")]
     Refused(String),
@@ -35,15 +36,23 @@ pub(crate) enum ApiError {
     Unauthorized(&'static str),
     #[error("{0}")]
     Forbidden(&'static str),
-    /// Too often, or too much at once; may be asked again after this wait.
+    #[error(
+        "This request needs the role \"{needed}\"{}. The caller has the role \"{role}\"",
+        if *needed == Role::Admin { "" } else { " or higher" }
+    )]
+    MissingRole { needed: Role, role: Role },
+    /// Too many requests or failed attempts. The client may retry after this time.
     #[error("Too many requests")]
     TooMany(Duration),
-    #[error("The organisation has {0} tasks that have not ended; wait for one, or cancel one")]
+    #[error(
+        "The organisation has {0} open tasks, which is the maximum. Wait for one to \
+         end, or cancel one"
+    )]
     TooManyTasks(u64),
-    #[error("The caller follows {0} streams of events; close one")]
+    #[error("The caller has {0} open event streams, which is the maximum. Close one")]
     TooManyStreams(usize),
-    /// The sign-on service does not tell its keys.
-    #[error("The sign-on service does not answer")]
+    /// The sign-on service provides no keys.
+    #[error("The sign-on service does not respond. Try again")]
     NoKeys,
     #[error("Not Found")]
     NoSuchRoute,
@@ -60,7 +69,7 @@ pub(crate) enum ApiError {
     NotJson,
     #[error("The request took too long")]
     TooSlow,
-    #[error("The service cannot answer right now")]
+    #[error("The service is temporarily unavailable. Try again")]
     Unavailable {
         doing: &'static str,
         #[source]
@@ -78,7 +87,7 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    /// There is no such task, or it is not the caller's: both in the same words.
+    /// The task does not exist or is not accessible. Both have the same message.
     pub(crate) fn no_task() -> Self {
         Self::NotFound("Task not found".to_owned())
     }
@@ -88,12 +97,12 @@ impl ApiError {
         Self::NotFound(format!("Agent run for {agent} not found"))
     }
 
-    /// There is no judging of this number.
+    /// The judging does not exist.
     pub(crate) fn no_judging(number: &str) -> Self {
         Self::NotFound(format!("Judging {number} not found"))
     }
 
-    /// Makes an error of ours out of one of a library.
+    /// Converts an error of a library into an internal error.
     pub(crate) fn internal<E>(doing: &'static str) -> impl FnOnce(E) -> Self
     where
         E: Error + Send + Sync + 'static,
@@ -123,7 +132,7 @@ impl ApiError {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Refused(_) | Self::WrongHost => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::MissingRole { .. } => StatusCode::FORBIDDEN,
             Self::TooMany(_) | Self::TooManyTasks(_) | Self::TooManyStreams(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -140,23 +149,27 @@ impl ApiError {
         }
     }
 
-    /// Tells the log what the client is not told.
+    /// Logs the details that the client does not receive.
     fn log(&self) {
         match self {
             Self::Internal { doing, source } => {
                 tracing::error!(error = chain(source.as_ref()), "failed while {doing}");
             }
             Self::Unavailable { doing, source } => {
-                tracing::warn!(error = chain(source.as_ref()), "cannot go on with {doing}");
+                tracing::warn!(
+                    error = chain(source.as_ref()),
+                    "database unavailable while {doing}"
+                );
             }
-            Self::Panicked(message) => tracing::error!(error = message, "a request panicked"),
-            Self::TooSlow => tracing::warn!("a request took too long"),
+            Self::Panicked(message) => tracing::error!(error = message, "request handler panicked"),
+            Self::TooSlow => tracing::warn!("request timed out"),
             Self::Invalid(_)
             | Self::Refused(_)
             | Self::NotFound(_)
             | Self::NotYet(_)
             | Self::Unauthorized(_)
             | Self::Forbidden(_)
+            | Self::MissingRole { .. }
             | Self::TooMany(_)
             | Self::TooManyTasks(_)
             | Self::TooManyStreams(_)
@@ -179,7 +192,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Gives a refused request its body.
+/// Writes the body of an error response.
 pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -> Response {
     let Some(error) = response.extensions_mut().remove::<Arc<ApiError>>() else {
         return response;
@@ -195,6 +208,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         | ApiError::NotYet(_)
         | ApiError::Unauthorized(_)
         | ApiError::Forbidden(_)
+        | ApiError::MissingRole { .. }
         | ApiError::TooMany(_)
         | ApiError::TooManyTasks(_)
         | ApiError::TooManyStreams(_)
@@ -244,6 +258,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
         | ApiError::NotFound(_)
         | ApiError::NotYet(_)
         | ApiError::Forbidden(_)
+        | ApiError::MissingRole { .. }
         | ApiError::NoSuchRoute
         | ApiError::MethodNotAllowed
         | ApiError::WrongHost
@@ -260,7 +275,7 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
     rendered
 }
 
-/// How a refusal looks: the fields of the first service, and those of RFC 9457.
+/// Body of an error: the fields of the first service, and those of RFC 9457.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "error": "Task not found", "status_code": 404,
@@ -268,10 +283,10 @@ pub(crate) fn render(mut response: Response, path: &str, correlation_id: &str) -
     "title": "Not Found", "status": 404, "detail": "Task not found",
     "correlation_id": "5c2f1b9e-3d4a-4b8e-9c57-0d6c5f6c1a11"}))]
 pub(crate) struct ErrorBody {
-    /// What is wrong, for people.
+    /// Problem, for people.
     error: String,
     status_code: u16,
-    /// The path that was asked for.
+    /// Path of the request.
     path: String,
     #[serde(rename = "type")]
     #[schema(value_type = String)]
@@ -282,39 +297,39 @@ pub(crate) struct ErrorBody {
     /// The same as `error`; where the request is not valid (422), the list of problems.
     #[schema(value_type = Value)]
     detail: Value,
-    /// What to look for in the log.
+    /// Correlation id in the log.
     correlation_id: String,
 }
 
-/// How the refusal of a request that is not valid looks: every problem that it has.
+/// Body of an invalid request: all its problems.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `render` writes")]
 pub(crate) struct InvalidBody {
     error: String,
     status_code: u16,
-    /// The path that was asked for.
+    /// Path of the request.
     path: String,
     #[schema(rename = "type")]
     kind: String,
     title: String,
     status: u16,
     detail: Vec<Problem>,
-    /// What to look for in the log.
+    /// Correlation id in the log.
     correlation_id: String,
 }
 
 /// One thing that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    /// A word for programs, such as `enum` or `int_parsing`.
+    /// Identifier for programs, such as `enum` or `int_parsing`.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
     /// Where: `body`, `query`, `path` or `header`, then field names and list positions.
     #[schema(value_type = Vec<Value>)]
     pub(crate) loc: Vec<Value>,
-    /// What is wrong, for people.
+    /// Problem, for people.
     pub(crate) msg: String,
-    /// What was given.
+    /// The invalid value.
     #[schema(value_type = Value)]
     pub(crate) input: Value,
     /// The limits that were crossed.
@@ -340,7 +355,7 @@ impl Problem {
         }
     }
 
-    /// A word that is none of those known.
+    /// Returns a problem with a word outside a vocabulary.
     pub(crate) fn not_one_of(loc: Vec<Value>, known: &[&str], input: Value) -> Self {
         let expected = alternatives(known);
         Self {

@@ -1,5 +1,5 @@
-//! Accepts connections, and protects itself from slow ones: a head must come within a few seconds, a
-//! client that takes nothing is let go, and there is an upper limit on how many there are.
+//! Accepts connections, and limits slow clients: headers must arrive within seconds, a client that
+//! reads nothing is disconnected, and the number of connections is limited.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,47 +22,46 @@ use tower::ServiceExt;
 
 use crate::settings::LimitSettings;
 
-/// What one connection may hold of what its client does not take yet, in bytes. It is also the
-/// longest head of a request.
+/// Limit in bytes of unread output per connection, and of the headers of a request.
 const BUFFER: usize = 32 * 1024;
-/// After an error of the system, such as too many open files.
+/// Delay after a system error, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `stopping`, then lets requests end until `broken_off`; returns when all have.
+/// Serves until `stopping`, then lets requests end until `abort`; returns when all have.
 pub(crate) async fn serve(
     listener: TcpListener,
     app: Router,
     limits: LimitSettings,
     stopping: CancellationToken,
-    broken_off: CancellationToken,
+    abort: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let permit = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
         let accepting = async {
-            // Never closed. Who finds no room waits in the system's queue.
-            let room = Arc::clone(&room).acquire_owned().await;
-            (listener.accept().await, room)
+            // The semaphore is never closed. Further clients wait in the backlog of the system.
+            let permit = Arc::clone(&permit).acquire_owned().await;
+            (listener.accept().await, permit)
         };
-        let (accepted, room) = tokio::select! {
+        let (accepted, permit) = tokio::select! {
             () = stopping.cancelled() => break,
             accepted = accepting => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!("a connection cannot be accepted: {error}");
+                tracing::warn!("could not accept a connection: {error}");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        let talking = talk(stream, peer, app.clone(), limits, stopping.clone());
-        let broken_off = broken_off.clone();
+        let serving = serve_connection(stream, peer, app.clone(), limits, stopping.clone());
+        let abort = abort.clone();
         connections.spawn(async move {
-            let _room = room;
+            let _room = permit;
             tokio::select! {
-                () = broken_off.cancelled() => {}
-                () = talking => {}
+                () = abort.cancelled() => {}
+                () = serving => {}
             }
         });
     }
@@ -71,7 +70,7 @@ pub(crate) async fn serve(
     connections.wait().await;
 }
 
-async fn talk(
+async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     app: Router,
@@ -84,8 +83,8 @@ async fn talk(
     stream.set_write_timeout(Some(limits.stalled_client));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let app = app.clone();
-        // On the heap and given back with the answer: the connection would keep its room for as long
-        // as a client listens.
+        // Boxed and freed after the response. Otherwise each connection would hold this memory
+        // while its client is connected.
         Box::pin(async move {
             let mut request: Request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));

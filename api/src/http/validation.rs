@@ -12,22 +12,22 @@ use serde_json::{Map, Value, json};
 use crate::http::error::ApiError;
 use crate::http::error::Problem;
 
-/// One request must not cost what a thousand do.
-const LARGEST_PAGE: i64 = 1000;
-/// So many problems of a request are told: a list of a million wrong words would be answered with a
-/// hundred times of what was sent.
-const MOST_PROBLEMS: usize = 100;
+/// Largest page, so that one request cannot cost as much as a thousand.
+const MAX_PAGE_SIZE: i64 = 1000;
+/// Largest number of reported problems. A list of a million invalid words must not cause a response
+/// a hundred times as large.
+const MAX_PROBLEMS: usize = 100;
 
 /// The fields of a request, as they are being read.
-pub(crate) struct Fields {
+pub(crate) struct FieldReader {
     place: &'static str,
     values: Map<String, Value>,
     problems: Vec<Problem>,
-    /// There were more than are told.
+    /// Whether more problems were found than are reported.
     more: bool,
 }
 
-impl Fields {
+impl FieldReader {
     fn new(place: &'static str, values: Map<String, Value>) -> Self {
         Self {
             place,
@@ -38,7 +38,7 @@ impl Fields {
     }
 
     /// Notes a problem.
-    pub(crate) fn refuse(&mut self, problem: Problem) {
+    pub(crate) fn add_problem(&mut self, problem: Problem) {
         if self.is_full() {
             self.more = true;
         } else {
@@ -46,18 +46,18 @@ impl Fields {
         }
     }
 
-    /// Whether no further problem would be told.
+    /// Returns whether no further problem is reported.
     fn is_full(&self) -> bool {
-        self.problems.len() >= MOST_PROBLEMS
+        self.problems.len() >= MAX_PROBLEMS
     }
 
-    /// Where a field stands.
+    /// Returns the location of a field.
     pub(crate) fn loc(&self, name: &str) -> Vec<Value> {
         vec![json!(self.place), json!(name)]
     }
 
-    /// A field as it was given; `null` counts as not given.
-    pub(crate) fn given(&self, name: &str) -> Option<Value> {
+    /// Returns the raw value of a field. `null` counts as not given.
+    pub(crate) fn raw(&self, name: &str) -> Option<Value> {
         self.values
             .get(name)
             .filter(|value| !value.is_null())
@@ -84,20 +84,20 @@ impl Fields {
             return Some(text);
         };
         let loc = self.loc(name);
-        self.refuse(Problem::new(kind, loc, msg, text.into()));
+        self.add_problem(Problem::new(kind, loc, msg, text.into()));
         None
     }
 
     /// A text of any number of lines.
-    pub(crate) fn lines(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn multiline_text(&mut self, name: &str) -> Option<String> {
         let ends = |letter: char| matches!(letter, '\n' | '\r' | '\t');
         self.text_without(name, |letter| letter.is_control() && !ends(letter))
     }
 
     fn text_without(&mut self, name: &str, refused: impl Fn(char) -> bool) -> Option<String> {
-        let value = self.given(name)?;
+        let value = self.raw(name)?;
         let (kind, msg) = match value.as_str() {
-            // No database of ours keeps them all, and no address, path or name has them.
+            // No database accepts all control characters, and no URL, path or name contains them.
             Some(text) if text.contains(refused) => (
                 "value_error",
                 "Input should be a string without control characters",
@@ -106,7 +106,7 @@ impl Fields {
             None => ("string_type", "Input should be a valid string"),
         };
         let loc = self.loc(name);
-        self.refuse(Problem::new(kind, loc, msg, value));
+        self.add_problem(Problem::new(kind, loc, msg, value));
         None
     }
 
@@ -114,31 +114,31 @@ impl Fields {
     pub(crate) fn missing(&mut self, name: &str) {
         let loc = self.loc(name);
         let input = Value::Object(self.values.clone());
-        self.refuse(Problem::new("missing", loc, "Field required", input));
+        self.add_problem(Problem::new("missing", loc, "Field required", input));
     }
 
     /// A whole number; text that is one will do.
     pub(crate) fn integer(&mut self, name: &str, from: i64, to: i64) -> Option<i64> {
-        let value = self.given(name)?;
+        let value = self.raw(name)?;
         match whole(&value) {
             Ok(number) => self.within(name, number, from, to, value),
             Err((kind, msg)) => {
                 let loc = self.loc(name);
-                self.refuse(Problem::new(kind, loc, msg, value));
+                self.add_problem(Problem::new(kind, loc, msg, value));
                 None
             }
         }
     }
 
-    /// How many rows of a list are wanted: at least 1; more than 1000 is taken as 1000.
+    /// Reads the size of a page: at least 1. More than 1000 counts as 1000.
     pub(crate) fn page_size(&mut self, usual: i64) -> i64 {
         let asked = self.integer("page_size", 1, i64::MAX);
-        asked.unwrap_or(usual).min(LARGEST_PAGE)
+        asked.unwrap_or(usual).min(MAX_PAGE_SIZE)
     }
 
     /// A number.
     pub(crate) fn number(&mut self, name: &str, from: f64, to: f64) -> Option<f64> {
-        let value = self.given(name)?;
+        let value = self.raw(name)?;
         let parsed = match &value {
             Value::Number(number) => number.as_f64(),
             Value::String(text) => text.trim().parse().ok(),
@@ -149,7 +149,7 @@ impl Fields {
             None => {
                 let loc = self.loc(name);
                 let msg = "Input should be a valid number";
-                self.refuse(Problem::new("float_type", loc, msg, value));
+                self.add_problem(Problem::new("float_type", loc, msg, value));
                 None
             }
         }
@@ -168,7 +168,7 @@ impl Fields {
         };
         let msg = format!("Input should be {words} than or equal to {limit}");
         let loc = self.loc(name);
-        self.refuse(Problem {
+        self.add_problem(Problem {
             ctx: Some(json!({ key: limit })),
             ..Problem::new(kind, loc, msg, value)
         });
@@ -177,7 +177,7 @@ impl Fields {
 
     /// Yes or no.
     pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
-        let value = self.given(name)?;
+        let value = self.raw(name)?;
         if let Value::Bool(flag) = value {
             return Some(flag);
         }
@@ -189,7 +189,7 @@ impl Fields {
         }
         let loc = self.loc(name);
         let msg = "Input should be a valid boolean";
-        self.refuse(Problem::new("bool_type", loc, msg, value));
+        self.add_problem(Problem::new("bool_type", loc, msg, value));
         None
     }
 
@@ -201,7 +201,7 @@ impl Fields {
             Err(_) => {
                 let loc = self.loc(name);
                 let msg = "Input should be a valid datetime, such as 2026-11-23T00:00:00Z";
-                self.refuse(Problem::new("datetime_parsing", loc, msg, text.into()));
+                self.add_problem(Problem::new("datetime_parsing", loc, msg, text.into()));
                 None
             }
         }
@@ -209,11 +209,11 @@ impl Fields {
 
     /// A list of texts, each with its position.
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
-        let value = self.given(name)?;
+        let value = self.raw(name)?;
         let Value::Array(items) = value else {
             let loc = self.loc(name);
             let msg = "Input should be a valid list";
-            self.refuse(Problem::new("list_type", loc, msg, value));
+            self.add_problem(Problem::new("list_type", loc, msg, value));
             return None;
         };
         let mut texts = Vec::new();
@@ -224,7 +224,7 @@ impl Fields {
                 let mut loc = self.loc(name);
                 loc.push(json!(position));
                 let msg = "Input should be a valid string";
-                self.refuse(Problem::new("string_type", loc, msg, item));
+                self.add_problem(Problem::new("string_type", loc, msg, item));
             }
             if self.more {
                 break;
@@ -239,12 +239,12 @@ impl Fields {
         let parsed = text.parse().ok();
         if parsed.is_none() {
             let loc = self.loc(name);
-            self.refuse(Problem::not_one_of(loc, known, json!(text)));
+            self.add_problem(Problem::not_one_of(loc, known, json!(text)));
         }
         parsed
     }
 
-    /// Words of a closed vocabulary, comma-separated; none, if the field is not given.
+    /// Reads comma-separated words of a vocabulary. Empty if the field is not given.
     pub(crate) fn words<T: std::str::FromStr>(&mut self, name: &str, known: &[&str]) -> Vec<T> {
         let Some(text) = self.text(name) else {
             return Vec::new();
@@ -255,7 +255,7 @@ impl Fields {
                 words.push(word);
             } else {
                 let loc = self.loc(name);
-                self.refuse(Problem::not_one_of(loc, known, json!(word)));
+                self.add_problem(Problem::not_one_of(loc, known, json!(word)));
             }
             if self.more {
                 break;
@@ -270,7 +270,7 @@ impl Fields {
             return Ok(());
         }
         if self.more {
-            let msg = format!("There is more that is wrong; the first {MOST_PROBLEMS} are told");
+            let msg = format!("Too many errors; showing the first {MAX_PROBLEMS}");
             let loc = vec![json!(self.place)];
             self.problems
                 .push(Problem::new("too_many_problems", loc, msg, Value::Null));
@@ -282,8 +282,8 @@ impl Fields {
 /// Below this every whole number is one that a floating one can be.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The whole number that a value stands for, or what is wrong with it.
-#[expect(clippy::cast_possible_truncation, reason = "its size was looked at")]
+/// Returns the integer of a value, or the problem with it.
+#[expect(clippy::cast_possible_truncation, reason = "the size was checked")]
 fn whole(value: &Value) -> Result<i64, (&'static str, &'static str)> {
     const NO_INTEGER: (&str, &str) = ("int_type", "Input should be a valid integer");
     match value {
@@ -309,8 +309,8 @@ fn whole(value: &Value) -> Result<i64, (&'static str, &'static str)> {
     }
 }
 
-/// The fields of a JSON body. Fields that nobody reads are ignored.
-pub(crate) struct Body(pub(crate) Fields);
+/// The fields of a JSON body. Unknown fields are ignored.
+pub(crate) struct Body(pub(crate) FieldReader);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = ApiError;
@@ -336,12 +336,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 Value::Null,
             ));
         }
-        // Not every page of a browser may start tasks: another type than JSON needs no preflight.
+        // Other content types need no preflight, so any web page could send them.
         if !is_json {
             return Err(ApiError::NotJson);
         }
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(values)) => Ok(Self(Fields::new("body", values))),
+            Ok(Value::Object(values)) => Ok(Self(FieldReader::new("body", values))),
             Ok(other) => problem(Problem::new(
                 "model_attributes_type",
                 loc(),
@@ -361,8 +361,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-/// The fields of a JSON body, if there is one; else none of them is given.
-pub(crate) struct OptionalBody(pub(crate) Fields);
+/// The fields of an optional JSON body. Without a body no field is given.
+pub(crate) struct OptionalBody(pub(crate) FieldReader);
 
 impl<S: Send + Sync> FromRequest<S> for OptionalBody {
     type Rejection = ApiError;
@@ -373,10 +373,10 @@ impl<S: Send + Sync> FromRequest<S> for OptionalBody {
             .await
             .map_err(|_| ApiError::TooLarge)?;
         if bytes.is_empty() {
-            return Ok(Self(Fields::new("body", Map::new())));
+            return Ok(Self(FieldReader::new("body", Map::new())));
         }
         if bytes.as_ref() == b"null" {
-            return Ok(Self(Fields::new("body", Map::new())));
+            return Ok(Self(FieldReader::new("body", Map::new())));
         }
         let request = Request::from_parts(parts, axum::body::Body::from(bytes));
         Body::from_request(request, state)
@@ -385,7 +385,7 @@ impl<S: Send + Sync> FromRequest<S> for OptionalBody {
     }
 }
 
-/// How many bytes stand before the place where the JSON goes wrong.
+/// Returns the byte offset of a JSON error.
 fn offset(bytes: &[u8], error: &serde_json::Error) -> usize {
     let before: usize = bytes
         .split_inclusive(|byte| *byte == b'\n')
@@ -396,7 +396,7 @@ fn offset(bytes: &[u8], error: &serde_json::Error) -> usize {
 }
 
 /// The fields of the query.
-pub(crate) struct Query(pub(crate) Fields);
+pub(crate) struct Query(pub(crate) FieldReader);
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = ApiError;
@@ -406,7 +406,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
         let values = url::form_urlencoded::parse(query.as_bytes())
             .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
             .collect();
-        Ok(Self(Fields::new("query", values)))
+        Ok(Self(FieldReader::new("query", values)))
     }
 }
 
@@ -421,8 +421,7 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        // What cannot be taken apart (bytes that are no UTF-8), or cannot be stored, names nothing
-        // that exists.
+        // Segments that are not UTF-8, or cannot be stored, match no resource.
         if parts.uri.path().contains("%00") {
             return Err(ApiError::NoSuchRoute);
         }
@@ -433,7 +432,7 @@ where
     }
 }
 
-/// The id that a part of the path stands for, which the path calls `name`.
+/// Parses the id in the path parameter `name`.
 pub(crate) fn id<T>(name: &str, text: &str) -> Result<T, ApiError>
 where
     T: std::str::FromStr<Err = uuid::Error>,
@@ -466,7 +465,7 @@ mod tests {
         let Value::Object(values) = values else {
             panic!("no object")
         };
-        let mut fields = Fields::new("body", values);
+        let mut fields = FieldReader::new("body", values);
         assert_eq!(fields.integer("n", 1, 10), None);
         assert_eq!(fields.integer("f", 1, 10), None);
         assert_eq!(fields.integer("t", 1, 100), Some(12));

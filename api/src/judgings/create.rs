@@ -1,4 +1,4 @@
-//! Puts the judging of a finished task into the ledger.
+//! Creates judgings of finished tasks.
 
 use chrono::{DateTime, Utc};
 use domain::vocabulary::{JudgingStatus, TaskStatus};
@@ -12,25 +12,25 @@ use sea_orm::{
 };
 use tracing::warn;
 
-use crate::admin::audit_log::{self, Actor};
+use crate::admin::audit_log::Actor;
 
 /// Why a task is not judged again.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("there is no such task")]
+    #[error("the task does not exist")]
     Gone,
-    #[error("the task is not done: only what has been answered can be judged again")]
+    #[error("the task is not done; only finished tasks can be judged again")]
     NotDone,
-    #[error("the task is being judged again already")]
+    #[error("a judging of the task is pending already")]
     Waiting,
-    #[error("the database did not do what was asked")]
+    #[error("database operation failed")]
     Database(#[from] DbErr),
 }
 
-/// Asks for a judging of a task, by the judges that the workers have. The caller may see the task.
+/// Enqueues a judging of a task with the current judges of the workers. The caller must have access
+/// to the task.
 ///
 /// # Errors
-///
 /// The task cannot be judged again now.
 pub async fn judge_again(
     platform: &Platform,
@@ -39,7 +39,7 @@ pub async fn judge_again(
 ) -> Result<judging::Model, Refused> {
     let transaction = platform.database.begin().await?;
     let now = Utc::now();
-    // Of two that ask at once one is refused.
+    // The lock refuses the second of two concurrent requests.
     let done = lock_done(&transaction, id, now).await?;
     let Some(task) = find(&transaction, id).await? else {
         return Err(Refused::Gone);
@@ -76,24 +76,17 @@ pub async fn judge_again(
         task: id,
         judging: number,
     };
-    let ring = queue::enqueue(&transaction, &work).await?;
+    let notification = queue::enqueue(&transaction, &work).await?;
     let details = serde_json::json!({ "number": number });
-    audit_log::record(
-        &transaction,
-        by,
-        "task.judge",
-        Some(id.to_string()),
-        details,
-    )
-    .await?;
+    by.record(&transaction, "task.judge", id, details).await?;
     transaction.commit().await?;
-    if let Err(error) = platform.notifier.notify(&[ring]).await {
-        warn!(task.id = %id, error = chain(&error), "the bell cannot be rung, a sweep will");
+    if let Err(error) = platform.notifier.notify(&[notification]).await {
+        warn!(task.id = %id, error = chain(&error), "could not notify workers; the rescuer will notify them");
     }
     Ok(row)
 }
 
-/// Takes the lock on the row of a task that is done. False: it is not.
+/// Locks the row of a task that is done. Returns `false` if it is not done.
 pub(crate) async fn lock_done(
     transaction: &impl ConnectionTrait,
     id: TaskId,
@@ -113,7 +106,7 @@ pub(crate) async fn lock_done(
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within the organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn find(connection: &impl ConnectionTrait, id: TaskId) -> Result<Option<task::Model>, DbErr> {
     task::Entity::find_by_id(id).one(connection).await
@@ -122,7 +115,7 @@ async fn find(connection: &impl ConnectionTrait, id: TaskId) -> Result<Option<ta
 /// The newest judging of a task.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within the organisation"
+    reason = "the caller found the task within its organisation"
 )]
 pub(crate) async fn newest(
     connection: &impl ConnectionTrait,

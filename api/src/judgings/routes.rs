@@ -8,8 +8,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use domain::vocabulary::JudgingStatus;
-use entity::{RunId, judging, recall, score};
-use sea_orm::{ColumnTrait, QueryFilter};
+use entity::{RunId, judging, recall};
+use results::scores::StoredScore;
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -21,7 +22,7 @@ use crate::caller::Caller;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::Path;
 use crate::judgings::create::{Refused, judge_again};
-use crate::runs::routes::DimensionView;
+use crate::runs::dimension_view::DimensionView;
 use crate::state::ApiState;
 use crate::tenancy;
 
@@ -32,7 +33,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(show_judging))
 }
 
-/// One judging of a task. What is judged again is added; nothing is replaced.
+/// One judging of a task. A new judging replaces nothing.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct JudgingView {
     /// From 1: the one that the runs were judged by when they ended.
@@ -41,11 +42,11 @@ pub(crate) struct JudgingView {
     status: String,
     /// Whether its figures are the ones that are shown.
     shown: bool,
-    /// Who judged, with their false accepts and rejects on the adversarial battery, and whether they
-    /// may rank.
+    /// Judges with their false accepts and rejects on the adversarial battery, and whether they may
+    /// rank.
     #[schema(value_type = Vec<Object>)]
     judges: Value,
-    /// How far the jurors agree; null with fewer than two.
+    /// Agreement between jurors. Null with fewer than two.
     #[schema(value_type = Option<Object>)]
     agreement: Option<Value>,
     error_message: Option<String>,
@@ -58,12 +59,12 @@ pub(crate) struct JudgingView {
 pub(crate) struct JudgedView {
     #[serde(flatten)]
     judging: JudgingView,
-    /// The file of the task with the grade that this judging gave every answer; null unless it is done.
+    /// Artifact of the task with the grade of every answer. Null unless the judging is done.
     answers: Option<String>,
     runs: Vec<JudgedRunView>,
 }
 
-/// What one judging found of one run.
+/// Results of one judging for one run.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct JudgedRunView {
     id: Uuid,
@@ -84,8 +85,8 @@ pub(crate) struct JudgedBreakView {
     dimensions: BTreeMap<String, DimensionView>,
 }
 
-/// One free recall or answer to an open question, judged by one judge or by the jury. What is not
-/// defined is null.
+/// One free recall or answer to an open question, graded by one judge or by the jury. Undefined
+/// values are null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RecallView {
     /// `free_recall`, or the open question: `purpose`, `risks`, `rollback`.
@@ -97,21 +98,21 @@ pub(crate) struct RecallView {
     arm: String,
     /// `deterministic/1`, a model, or `jury`; `none` where there was no model that could judge it.
     judge: String,
-    /// How many jurors voted, where this is the jury.
+    /// Number of jurors that voted, for the jury.
     jurors: Option<i32>,
     /// Facts of the sheet that were looked for.
     facts: i32,
-    /// Facts that the text says something about.
+    /// Facts about which the text makes a claim.
     claimed: i32,
-    /// Facts that it says rightly.
+    /// Facts that the text states correctly.
     right: i32,
-    /// Facts for which there is no readable verdict.
+    /// Facts without a readable verdict.
     ungraded: i32,
     /// right / claimed.
     precision: Option<f64>,
     /// right / judged.
     recall: Option<f64>,
-    /// Why there are no figures.
+    /// Reason for missing figures.
     note: Option<String>,
 }
 
@@ -152,12 +153,12 @@ impl From<recall::Model> for RecallView {
     }
 }
 
-/// Figures by break, in the order in which they come: by break.
-fn by_break(scores: Vec<score::Model>) -> Vec<JudgedBreakView> {
+/// Groups figures by break, in order.
+fn by_break(scores: Vec<StoredScore>) -> Vec<JudgedBreakView> {
     let mut breaks: BTreeMap<i32, BTreeMap<String, DimensionView>> = BTreeMap::new();
     for score in scores {
         let dimensions = breaks.entry(score.break_index).or_default();
-        dimensions.insert(score.dimension.to_string(), score.into());
+        dimensions.insert(score.dimension.to_string(), score.figures.into());
     }
     breaks
         .into_iter()
@@ -199,9 +200,9 @@ impl JudgingView {
 #[utoipa::path(post, path = "/api/v1/tasks/{task_id}/judge", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 202, description = "The judging, waiting", body = JudgingView),
-        (status = 404, description = "There is no such task", body = ErrorBody),
-        (status = 409, description = "The task is not done, or is being judged already", body = ErrorBody)))]
+        (status = 202, description = "The queued judging", body = JudgingView),
+        (status = 404, description = "The task does not exist", body = ErrorBody),
+        (status = 409, description = "The task is not done, or a judging is pending", body = ErrorBody)))]
 async fn judge_task(
     State(api): State<ApiState>,
     caller: Caller,
@@ -224,7 +225,7 @@ async fn judge_task(
     params(("task_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The judgings", body = Vec<JudgingView>),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn list_judgings(
     State(api): State<ApiState>,
     caller: Caller,
@@ -241,15 +242,15 @@ async fn list_judgings(
     Ok(Json(views.collect()))
 }
 
-/// Shows one judging with its figures, also one that is not shown any more. They are those that it
-/// found: judging again does not change them.
+/// Shows one judging with its own figures, even if it is no longer the shown one. A later judging
+/// does not change them.
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/judgings/{number}", tag = "tasks",
     params(
         ("task_id" = Uuid, Path),
         ("number" = i32, Path, minimum = 1, description = "From 1")),
     responses(
         (status = 200, description = "The judging", body = JudgedView),
-        (status = 404, description = "There is no such task or judging", body = ErrorBody)))]
+        (status = 404, description = "The task or judging does not exist", body = ErrorBody)))]
 async fn show_judging(
     State(api): State<ApiState>,
     caller: Caller,
@@ -270,6 +271,9 @@ async fn show_judging(
         .await
         .map_err(ApiError::database("listing runs"))?;
     let scores = tenancy::scores_of_judging(&task, number)
+        .select_only()
+        .columns(StoredScore::COLUMNS)
+        .into_model::<StoredScore>()
         .all(database)
         .await
         .map_err(ApiError::database("listing scores"))?;
@@ -277,7 +281,7 @@ async fn show_judging(
         .all(database)
         .await
         .map_err(ApiError::database("listing free recalls"))?;
-    let mut of_run: HashMap<RunId, (Vec<score::Model>, Vec<RecallView>)> = HashMap::new();
+    let mut of_run: HashMap<RunId, (Vec<StoredScore>, Vec<RecallView>)> = HashMap::new();
     for score in scores {
         of_run.entry(score.run_id).or_default().0.push(score);
     }

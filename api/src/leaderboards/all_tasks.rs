@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use crate::caller::Caller;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::validation::{Fields, Query};
+use crate::http::validation::{FieldReader, Query};
 use crate::leaderboards::view::{RankView, SessionComparisonView, views};
 use crate::state::ApiState;
 use crate::tenancy;
@@ -81,7 +81,7 @@ pub(crate) struct BoardView {
 }
 
 /// Reads the query of a leaderboard over all tasks.
-fn read_query(mut query: Fields) -> Result<(OverallFilter, OverallOptions), ApiError> {
+fn read_query(mut query: FieldReader) -> Result<(OverallFilter, OverallOptions), ApiError> {
     let filter = OverallFilter {
         repo: query.text("repo"),
         agent: query.text("agent"),

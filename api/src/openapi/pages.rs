@@ -20,7 +20,8 @@ pub(crate) fn pages(document: OpenApi) -> Router<ApiState> {
     use bytes::Bytes;
     use utoipa_swagger_ui::{Config, SwaggerUi};
 
-    /// Both pages would load an image or ask a service elsewhere. The browser must not.
+    /// Both pages would load an image from, or send requests to, other hosts. The policy prevents
+    /// it.
     const POLICY: &str = "default-src 'self'; img-src 'self' data:; \
         script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
         font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'";

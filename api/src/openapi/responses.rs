@@ -1,4 +1,4 @@
-//! What is said of answers in the same words for every operation: headers, and how refusals look.
+//! Common parts of all responses in the OpenAPI document: headers, errors and examples.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,8 +10,8 @@ use utoipa::openapi::{
     Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Schema,
 };
 
-/// What an operation answers where all is well, by its name; with a status, where it is not. Taken from
-/// a service with a few tasks.
+/// Examples of responses by operation, with a status if it is an error. Taken from a service with a
+/// few tasks.
 static EXAMPLES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
     // A test holds every one of them to the schema of its answer.
     serde_json::from_str(include_str!("examples.json")).unwrap_or_default()
@@ -41,12 +41,12 @@ pub(crate) fn complete(operation: &mut Operation) {
         let RefOr::T(response) = response else {
             continue;
         };
-        let correlation = "The request's own id, or a new one; it is in every line of the log";
+        let correlation = "Id of the request in the log: the one of the request, or a new one";
         add_header(response, "X-Correlation-ID", correlation);
         let other = match status.as_str() {
-            "401" => Some(("WWW-Authenticate", "How to prove who one is")),
-            "429" | "503" => Some(("Retry-After", "In how many seconds to ask again")),
-            "416" => Some(("Content-Range", "How long the file is: `bytes */10`")),
+            "401" => Some(("WWW-Authenticate", "Required authentication scheme")),
+            "429" | "503" => Some(("Retry-After", "Seconds until the next attempt")),
+            "416" => Some(("Content-Range", "Length of the file: `bytes */10`")),
             _ => None,
         };
         if let Some((name, what)) = other {
@@ -76,7 +76,7 @@ fn describe(content: &mut Content, kind: &str, status: &str, operation: &str) {
             content.schema = Some(event());
             content.example = Some(json!({"id": "1", "event": "task_started", "data": EVENT}));
         }
-        // As the file was stored; what is in it is the agents' affair.
+        // The bytes as stored. Agents determine the content.
         "*/*" => content.schema = Some(RefOr::T(Schema::Object(bytes().build()))),
         "application/zip" => {
             let bytes = bytes().schema_type(Type::String).content_media_type(kind);
@@ -105,23 +105,21 @@ fn bytes() -> ObjectBuilder {
         .description(Some("Bytes"))
 }
 
-/// One event of a stream: a stream as a whole has no schema that could be told.
+/// Returns the schema of one event. A whole stream has no schema.
 fn event() -> RefOr<Schema> {
     let text = |what: &str| {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .description(Some(what))
     };
-    let data = text("Its fields: `type`, `level`, `timestamp`, `task_id`, `message` and its own")
-        .content_media_type(JSON);
+    let data =
+        text("JSON with `type`, `level`, `timestamp`, `task_id`, `message` and fields of the kind")
+            .content_media_type(JSON);
     let event = ObjectBuilder::new()
         .schema_type(Type::Object)
         .description(Some("One event of the stream"))
-        .property(
-            "id",
-            text("Its number, to come back with as `Last-Event-ID`"),
-        )
-        .property("event", text("What happened"))
+        .property("id", text("Number of the event, for `Last-Event-ID`"))
+        .property("event", text("Kind of the event"))
         .property("data", data)
         .property("retry", ObjectBuilder::new().schema_type(Type::Integer))
         .required("id")
@@ -130,7 +128,7 @@ fn event() -> RefOr<Schema> {
     RefOr::T(Schema::Object(event.build()))
 }
 
-/// How a refusal with this status looks.
+/// Returns an example of an error with this status.
 fn refused(status: &str, operation: &str) -> Option<Value> {
     let (title, error) = match (status, operation) {
         ("400", "create_task") => (
@@ -143,8 +141,14 @@ fn refused(status: &str, operation: &str) -> Option<Value> {
         ),
         ("400", "run_task") => ("Bad Request", "Task cannot be run in status: done"),
         ("400", _) => ("Bad Request", "Invalid host header"),
-        ("401", _) => ("Unauthorized", "The request does not come from the gateway"),
-        ("403", _) => ("Forbidden", "This takes the role member"),
+        ("401", _) => (
+            "Unauthorized",
+            "Missing or invalid proof that the request comes from the gateway",
+        ),
+        ("403", _) => (
+            "Forbidden",
+            "This request needs the role \"member\" or higher. The caller has the role \"viewer\"",
+        ),
         ("404", "download_artifact") => (
             "Not Found",
             "Artifact transcript not found for agent claude",
@@ -160,7 +164,7 @@ fn refused(status: &str, operation: &str) -> Option<Value> {
         ),
         ("409", _) => (
             "Conflict",
-            "The task has not ended; only what has ended can be tried again",
+            "The task has not ended. Only finished tasks can be retried",
         ),
         ("413", _) => ("Payload Too Large", "The body is too large"),
         ("415", _) => (
@@ -171,7 +175,10 @@ fn refused(status: &str, operation: &str) -> Option<Value> {
         ("422", _) => ("Unprocessable Entity", "Unprocessable Entity"),
         ("429", _) => ("Too Many Requests", "Too many requests"),
         ("500", _) => ("Internal Server Error", "Internal server error"),
-        ("503", _) => ("Service Unavailable", "The service cannot answer right now"),
+        ("503", _) => (
+            "Service Unavailable",
+            "The service is temporarily unavailable. Try again",
+        ),
         _ => return None,
     };
     let number: u16 = status.parse().ok()?;

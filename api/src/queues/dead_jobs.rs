@@ -1,4 +1,4 @@
-//! Brings dead jobs back, or takes them off the list.
+//! Retries or discards dead jobs.
 
 use chrono::{DateTime, Utc};
 use domain::vocabulary::{DeliveryStatus, JobState, JudgingStatus};
@@ -9,10 +9,10 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, TransactionTrait};
 use serde_json::json;
 
-use crate::admin::audit_log::{self, Actor};
+use crate::admin::audit_log::Actor;
 use crate::judgings::create::{lock_done, newest};
 use crate::tasks::create::notify_workers;
-use crate::tasks::retry::{Refused, Which, begin_again};
+use crate::tasks::retry::{Refused, Which, retry_runs_of};
 use crate::tenancy::TaskSummary;
 
 /// Brings a dead job back: a run is made again, a judging or a message to a webhook tried again.
@@ -30,19 +30,19 @@ pub(crate) async fn retry_job(
         .map_err(|error| DbErr::Json(error.to_string()))?;
     let transaction = platform.database.begin().await?;
     let now = Utc::now();
-    // Of several who try it again at once, or discard it meanwhile, one comes first.
+    // Of several concurrent requests, one proceeds.
     if !is_still_dead(&transaction, dead.id, now).await? {
         return Err(Refused::NotDead);
     }
-    let rings = match &work {
+    let notifications = match &work {
         Work::PrepareTask { .. } | Work::FinishTask { .. } => {
             let all = Which::Agents(Vec::new());
-            begin_again(&transaction, platform, task, &all, by, most)
+            retry_runs_of(&transaction, platform, task, &all, by, most)
                 .await?
                 .1
         }
         Work::RunAgent { run, .. } | Work::JudgeRun { run, .. } => {
-            begin_again(&transaction, platform, task, &Which::Run(*run), by, most)
+            retry_runs_of(&transaction, platform, task, &Which::Run(*run), by, most)
                 .await?
                 .1
         }
@@ -70,22 +70,16 @@ pub(crate) async fn retry_job(
         }
     };
     let details = json!({ "work": work.key(), "at": now });
-    audit_log::record(
-        &transaction,
-        by,
-        "job.retry",
-        Some(dead.id.to_string()),
-        details,
-    )
-    .await?;
+    by.record(&transaction, "job.retry", dead.id, details)
+        .await?;
     transaction.commit().await?;
     platform.event_notifier.notify(task.id).await;
-    notify_workers(platform, &rings).await;
+    notify_workers(platform, &notifications).await;
     Ok(())
 }
 
-/// Has a judging wait again that failed. A newer one would be hidden by it, and while the runs of the
-/// task are made again there is nothing to judge.
+/// Returns a failed judging to the queue. It must be the newest one, or it would hide a newer one.
+/// It needs a task that is done, because retried runs have no results yet.
 async fn judge_once_more(
     transaction: &impl ConnectionTrait,
     task: TaskId,
@@ -115,7 +109,7 @@ async fn judge_once_more(
     Ok(())
 }
 
-/// Takes a dead job off the list. What it was for stays as it is.
+/// Removes a dead job from the list. Its task stays unchanged.
 pub(crate) async fn discard_job(
     platform: &Platform,
     dead: &job::Model,
@@ -126,14 +120,8 @@ pub(crate) async fn discard_job(
         return Err(Refused::NotDead);
     }
     let details = json!({ "work": dead.work_key, "error": dead.last_error });
-    audit_log::record(
-        &transaction,
-        by,
-        "job.discard",
-        Some(dead.id.to_string()),
-        details,
-    )
-    .await?;
+    by.record(&transaction, "job.discard", dead.id, details)
+        .await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -156,7 +144,7 @@ async fn is_still_dead(
     Ok(locked.rows_affected == 1)
 }
 
-/// Whether there was such a dead job.
+/// Deletes a dead job. Returns whether it existed.
 async fn remove(transaction: &impl ConnectionTrait, dead: JobId) -> Result<bool, DbErr> {
     let removed = job::Entity::delete_many()
         .filter(job::Column::Id.eq(dead))

@@ -1,8 +1,7 @@
-//! How many jobs there are, without counting all that ever were every time.
+//! Counts of jobs per queue and state, without counting all jobs each time.
 //!
-//! What waits, is worked on or is dead is counted with every request: an index leads to it, and it is
-//! little. What is done or cancelled only grows, to millions, and is of no use to anybody by the second:
-//! it is counted once a minute.
+//! Open and dead jobs are few and have an index, so every request counts them. Done and cancelled
+//! jobs grow to millions, so their counts are cached for a minute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, QueryFilter, QuerySelect, 
 use crate::caller::Caller;
 use crate::tenancy;
 
-const KEPT: Duration = Duration::from_secs(60);
+const CACHED_FOR: Duration = Duration::from_secs(60);
 /// Organisations and teams that are remembered.
 const MOST: u64 = 1_000;
 
@@ -27,29 +26,29 @@ pub(crate) struct Counted {
     pub(crate) queue: String,
     pub(crate) state: JobState,
     pub(crate) count: u64,
-    /// How many of them may be taken now.
+    /// Number of due jobs.
     pub(crate) due: u64,
-    /// When the first of them could or can be taken.
+    /// Earliest time at which a job is due.
     pub(crate) first: Option<DateTime<Utc>>,
 }
 
-/// Queue, state, how many are due, how many there are, and when the first can be taken.
+/// Queue, state, number of due jobs, number of jobs, and earliest due time.
 type Row = (String, JobState, i64, i64, Option<DateTime<Utc>>);
 
-/// Whose jobs.
+/// Organisation and team, or `None` for the whole installation.
 type Whose = Option<(String, Option<String>)>;
 
 /// The jobs that have ended, as they were counted last.
-pub(crate) struct EndedJobs(Cache<Whose, Arc<[Counted]>>);
+pub(crate) struct JobCounts(Cache<Whose, Arc<[Counted]>>);
 
-impl EndedJobs {
+impl JobCounts {
     pub(crate) fn new() -> Self {
-        let cache = Cache::builder().max_capacity(MOST).time_to_live(KEPT);
+        let cache = Cache::builder().max_capacity(MOST).time_to_live(CACHED_FOR);
         Self(cache.build())
     }
 
-    /// The jobs of the tasks that a caller may see, or of the whole installation.
-    pub(crate) async fn and_others(
+    /// Returns all jobs of the tasks that a caller can access, or of the installation.
+    pub(crate) async fn count_all(
         &self,
         database: &DatabaseConnection,
         caller: Option<&Caller>,

@@ -1,7 +1,7 @@
-//! `/api/v1/queues`: what waits, what is worked on and by whom, and what nobody could do.
+//! `/api/v1/queues`: queue depths, workers, leases and dead jobs.
 //!
-//! Counted in the database: Redis only rings bells, of which it is told how many wait there. Jobs are
-//! those of the caller's own tasks; workers belong to the installation.
+//! The database has the counts. Redis has only the number of pending notifications. Jobs are those
+//! of the caller's tasks. Workers are those of the installation.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::caller::{Admin, Caller};
-use crate::http::cursor::{Cursor, asked_cursor};
+use crate::http::cursor::{Cursor, read_cursor};
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::{self, Path, Query};
 use crate::queues::dead_jobs::{discard_job, retry_job};
@@ -31,7 +31,7 @@ use crate::tenancy;
 use crate::tenancy::TaskSummary;
 
 /// Leases that are listed.
-const MOST_LEASES: u64 = 1000;
+const MAX_LEASES: u64 = 1000;
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -41,11 +41,11 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(discard_dead_job))
 }
 
-/// The queues, and who serves them.
+/// Queues, workers and leases.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct QueueList {
     queues: Vec<QueueView>,
-    /// Workers that were heard of in the last minute.
+    /// Workers that were active within the last minute.
     workers: Vec<WorkerView>,
     /// Jobs that a worker holds, oldest first; 1000 at most.
     leases: Vec<LeaseView>,
@@ -58,7 +58,7 @@ pub(crate) struct QueueView {
     name: String,
     /// Jobs that wait and are due.
     depth: u64,
-    /// Jobs that wait for a later time, such as the next attempt.
+    /// Jobs that are due later, such as a next attempt.
     delayed: u64,
     /// Jobs that a worker holds.
     running: u64,
@@ -68,11 +68,14 @@ pub(crate) struct QueueView {
     done: u64,
     /// As counted at most a minute ago.
     cancelled: u64,
-    /// How long the job that is due longest has waited, in seconds; null where none waits.
+    /// Age of the oldest due job in seconds. Null without one.
     oldest_age_seconds: Option<f64>,
     /// Living workers that serve it.
     workers: usize,
-    /// Bells that wait in Redis; null without Redis, or while it does not answer.
+    /// Pending notifications in Redis. Null without Redis, or while it does not respond.
+    notifications: Option<u64>,
+    /// Deprecated name of `notifications`. It will be removed in the next release.
+    #[schema(deprecated)]
     doorbells: Option<u64>,
 }
 
@@ -100,12 +103,12 @@ pub(crate) struct LeaseView {
     attempt: i32,
     max_attempts: i32,
     worker: Option<String>,
-    /// When it may be taken over, unless the worker is heard of before.
+    /// End of the lease, unless the worker renews it.
     lease_until: Option<DateTime<Utc>>,
     cancel_requested: bool,
 }
 
-/// Tells what waits, what is worked on, and by whom.
+/// Lists queues with their depths, live workers and leases.
 #[utoipa::path(get, path = "/api/v1/queues", tag = "queues",
     responses((status = 200, description = "The queues", body = QueueList)))]
 async fn list_queues(
@@ -117,8 +120,8 @@ async fn list_queues(
     let counting = || ApiError::database("counting jobs");
     let now = Utc::now();
     let counts = state
-        .ended_jobs
-        .and_others(database, Some(&caller))
+        .job_counts
+        .count_all(database, Some(&caller))
         .await
         .map_err(counting())?;
     let workers = tenancy::live_workers()
@@ -158,21 +161,27 @@ async fn list_queues(
         }
     }
     let names: Vec<String> = queues.keys().cloned().collect();
-    let bells = match api.platform.notifier.pending(&names).await {
-        Ok(bells) => bells,
+    let pending = match api.platform.notifier.pending(&names).await {
+        Ok(pending) => pending,
         Err(error) => {
-            tracing::warn!(error = chain(&error), "waiting bells cannot be counted");
+            tracing::warn!(
+                error = chain(&error),
+                "could not count pending notifications"
+            );
             None
         }
     };
     for (name, view) in &mut queues {
         view.name.clone_from(name);
-        view.doorbells = bells.as_ref().and_then(|bells| bells.get(name).copied());
+        view.notifications = pending
+            .as_ref()
+            .and_then(|pending| pending.get(name).copied());
+        view.doorbells = view.notifications;
     }
     let leases = tenancy::jobs(&caller)
         .filter(job::Column::State.eq(JobState::Leased))
         .order_by_asc(job::Column::UpdatedAt)
-        .limit(MOST_LEASES)
+        .limit(MAX_LEASES)
         .all(database)
         .await
         .map_err(counting())?;
@@ -209,10 +218,10 @@ pub(crate) struct ListDead {
     /// Only those of this queue.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     queue: Option<String>,
-    /// More than 1000 is taken as 1000.
+    /// Jobs per page. More than 1000 counts as 1000.
     #[param(minimum = 1, default = 50)]
     page_size: Option<u64>,
-    /// Goes on after the page whose `next_cursor` this was.
+    /// Continues after the page with this `next_cursor`.
     #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
@@ -222,7 +231,7 @@ pub(crate) struct ListDead {
 pub(crate) struct DeadJobs {
     jobs: Vec<DeadJob>,
     total: u64,
-    /// What to give as `cursor` for the page after this one; null on the last.
+    /// `cursor` of the next page. Null on the last page.
     next_cursor: Option<String>,
 }
 
@@ -236,7 +245,7 @@ pub(crate) struct DeadJob {
     #[schema(value_type = String)]
     kind: JobKind,
     attempts: i32,
-    /// What its last attempt died of.
+    /// Error of the last attempt.
     last_error: Option<String>,
     created_at: DateTime<Utc>,
     failed_at: Option<DateTime<Utc>>,
@@ -246,7 +255,7 @@ pub(crate) struct DeadJob {
 #[utoipa::path(get, path = "/api/v1/queues/dead", tag = "queues", params(ListDead),
     responses(
         (status = 200, description = "The dead jobs", body = DeadJobs),
-        (status = 422, description = "The query is not valid", body = ErrorBody)))]
+        (status = 422, description = "The query is invalid", body = ErrorBody)))]
 async fn list_dead_jobs(
     State(api): State<ApiState>,
     caller: Caller,
@@ -254,7 +263,7 @@ async fn list_dead_jobs(
 ) -> Result<Json<DeadJobs>, ApiError> {
     let queue = query.text("queue");
     let size = query.page_size(50);
-    let cursor = asked_cursor(&mut query);
+    let cursor = read_cursor(&mut query);
     query.finish()?;
     let mut wanted = tenancy::jobs(&caller).filter(job::Column::State.eq(JobState::Failed));
     if let Some(queue) = queue {
@@ -324,9 +333,9 @@ async fn dead_job(
 #[utoipa::path(post, path = "/api/v1/queues/dead/{job_id}/retry", tag = "queues",
     params(("job_id" = Uuid, Path)),
     responses(
-        (status = 204, description = "It waits"),
-        (status = 404, description = "There is no such job", body = ErrorBody),
-        (status = 409, description = "It is not dead, or cannot be tried again", body = ErrorBody)))]
+        (status = 204, description = "The job is queued"),
+        (status = 404, description = "The job does not exist", body = ErrorBody),
+        (status = 409, description = "The job is not dead, or cannot be retried", body = ErrorBody)))]
 async fn retry_dead_job(
     State(api): State<ApiState>,
     Admin(caller): Admin,
@@ -340,20 +349,20 @@ async fn retry_dead_job(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes a dead job off the list. What it was for stays as it is.
+/// Removes a dead job from the list. Its task stays unchanged.
 #[utoipa::path(delete, path = "/api/v1/queues/dead/{job_id}", tag = "queues",
     params(("job_id" = Uuid, Path)),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 404, description = "There is no such job", body = ErrorBody),
-        (status = 409, description = "It is not dead, or its task has not ended", body = ErrorBody)))]
+        (status = 204, description = "It is deleted"),
+        (status = 404, description = "The job does not exist", body = ErrorBody),
+        (status = 409, description = "The job is not dead, or its task has not ended", body = ErrorBody)))]
 async fn discard_dead_job(
     State(api): State<ApiState>,
     Admin(caller): Admin,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let (job, task) = dead_job(&api, &caller, &id).await?;
-    // A sweep may still have to end the run by it.
+    // The rescuer may still need the job to end its run.
     if !task.status.is_final() {
         return Err(refused(Refused::NotEnded));
     }

@@ -37,12 +37,11 @@ pub(crate) struct ComparisonView {
     /// By agent: its newest trial.
     agents: BTreeMap<String, ComparedView>,
     summary: SummaryView,
-    /// The agent with the best score; null where nothing was measured, or several are equal.
+    /// Agent with the best score. Null if nothing was measured or several agents are equal.
     winner: Option<String>,
-    /// Its score; null where nothing was measured.
+    /// Score of the winner. Null if nothing was measured.
     best_score: Option<f64>,
-    /// Whether the data exclude that another agent is better; null for single trials, which cannot
-    /// tell.
+    /// Whether the data exclude that another agent is better. Null for single trials.
     winner_is_clear: Option<bool>,
 }
 
@@ -63,7 +62,7 @@ pub(crate) struct ComparedView {
     metrics: ComparedMetrics,
 }
 
-/// What was measured. What is not known is null.
+/// Measured values. Unknown values are null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ComparedMetrics {
     total_tokens: Option<i64>,
@@ -71,12 +70,12 @@ pub(crate) struct ComparedMetrics {
     hit_limit: bool,
     compression_detected: bool,
     deep_dive_iterations: Option<i64>,
-    /// What brought its first break about, as its program tells; null without one.
+    /// Trigger of the first break, as the agent's program reports it. Null without a break.
     detection_method: Option<String>,
     overall_score: Option<f64>,
 }
 
-/// How many runs stand how.
+/// Number of runs by status.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SummaryView {
     total_agents: usize,
@@ -86,13 +85,13 @@ pub(crate) struct SummaryView {
     cancelled: usize,
 }
 
-/// Compares the agents of a task. Who wins is decided by scores, as on the leaderboard.
+/// Compares the agents of a task. The winner has the best score, as on the leaderboard.
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/comparison", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 200, description = "Side by side", body = ComparisonView),
-        (status = 404, description = "There is no such task", body = ErrorBody),
-        (status = 422, description = "The id is none", body = ErrorBody)))]
+        (status = 200, description = "The comparison", body = ComparisonView),
+        (status = 404, description = "The task does not exist", body = ErrorBody),
+        (status = 422, description = "The id is invalid", body = ErrorBody)))]
 async fn compare_agents(
     State(api): State<ApiState>,
     caller: Caller,
@@ -100,7 +99,7 @@ async fn compare_agents(
 ) -> Result<Json<ComparisonView>, ApiError> {
     let database = &api.platform.database;
     let task = tenancy::task(database, &caller, &id).await?;
-    // By agent and trial, oldest first: the newest is kept.
+    // Sorted by agent and trial, so the newest trial replaces older ones.
     let mut newest: BTreeMap<String, agent_run::Model> = BTreeMap::new();
     for run in tenancy::runs_of(&task)
         .all(database)

@@ -4,38 +4,38 @@ use entity::{RunId, agent_run};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 
 use crate::http::error::ApiError;
-use crate::http::validation::Fields;
+use crate::http::validation::FieldReader;
 use crate::state::ApiState;
 use crate::tenancy::{self, TaskSummary};
 
 /// The trial that a query names, if it names one.
-pub(crate) fn asked_trial(query: &mut Fields) -> Option<i32> {
+pub(crate) fn read_trial(query: &mut FieldReader) -> Option<i32> {
     query
         .integer("trial", 1, i32::MAX.into())
         .and_then(|trial| i32::try_from(trial).ok())
 }
 
-/// The run of an agent: the trial asked for, or the newest.
+/// Returns a run of an agent: the given trial, or the newest.
 pub(crate) async fn run_of(
     api: &ApiState,
     task: &TaskSummary,
     agent: &str,
     trial: Option<i32>,
 ) -> Result<Option<agent_run::Model>, ApiError> {
-    wanted_run(task, agent, trial)
+    run_query(task, agent, trial)
         .one(&api.platform.database)
         .await
         .map_err(ApiError::database("finding a run"))
 }
 
-/// Which run that is, without reading what it holds.
+/// Returns only the id of such a run.
 pub(crate) async fn newest_run_of(
     api: &ApiState,
     task: &TaskSummary,
     agent: &str,
     trial: Option<i32>,
 ) -> Result<Option<RunId>, ApiError> {
-    wanted_run(task, agent, trial)
+    run_query(task, agent, trial)
         .select_only()
         .column(agent_run::Column::Id)
         .into_tuple()
@@ -45,7 +45,7 @@ pub(crate) async fn newest_run_of(
 }
 
 /// The newest run first.
-fn wanted_run(task: &TaskSummary, agent: &str, trial: Option<i32>) -> Select<agent_run::Entity> {
+fn run_query(task: &TaskSummary, agent: &str, trial: Option<i32>) -> Select<agent_run::Entity> {
     let mut wanted = tenancy::runs_of(task).filter(agent_run::Column::Agent.eq(agent));
     if let Some(trial) = trial {
         wanted = wanted.filter(agent_run::Column::Trial.eq(trial));

@@ -1,4 +1,4 @@
-//! `/api/v1/tasks/{id}/agents`: how each agent does in a task, trial by trial.
+//! `/api/v1/tasks/{id}/agents`: the runs of a task.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use entity::{RunId, agent_run, artifact, score};
-use sea_orm::{ColumnTrait, QueryFilter};
+use results::scores::StoredScore;
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -19,7 +20,8 @@ use crate::caller::Caller;
 use crate::http::error::Problem;
 use crate::http::error::{ApiError, ErrorBody};
 use crate::http::validation::{Path, Query};
-use crate::runs::lookup::{asked_trial, run_of};
+use crate::runs::dimension_view::DimensionView;
+use crate::runs::lookup::{read_trial, run_of};
 use crate::state::ApiState;
 use crate::tenancy;
 use crate::tenancy::TaskSummary;
@@ -30,7 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(show_run))
 }
 
-/// One trial of one agent. What is not known is null.
+/// One trial of one agent. Unknown values are null.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RunView {
     id: Uuid,
@@ -40,7 +42,7 @@ pub(crate) struct RunView {
     trial: i32,
     /// `queued`, `running`, `judging`, `done`, `error` or `cancelled`.
     status: String,
-    /// What it is doing while it runs.
+    /// Current phase of a run in progress.
     phase: Option<String>,
     #[schema(value_type = Object)]
     milestones: Value,
@@ -60,10 +62,10 @@ pub(crate) struct RunView {
     breaks: Value,
     compression_detected: bool,
     seal_broken: bool,
-    /// How the baseline was taken: `fork` or `split`.
+    /// Source of the baseline: `fork` (a copied conversation) or `split`.
     baseline: Option<String>,
     agent_version: Option<String>,
-    /// What the agent asks; null where only its program knows.
+    /// Model that the agent uses. Null if only its program knows it.
     model: Option<String>,
     overall_score: Option<f64>,
     passed: Option<bool>,
@@ -71,81 +73,15 @@ pub(crate) struct RunView {
     dimensions: BTreeMap<String, DimensionView>,
 }
 
-/// The figures of a run in one dimension.
-#[derive(Clone, Serialize, ToSchema)]
-pub(crate) struct DimensionView {
-    /// How many probes the figures stand on.
-    n: i32,
-    /// Mean grade of a session that never saw the pull request.
-    cold: Option<f64>,
-    /// Mean grade just before the break.
-    baseline: Option<f64>,
-    /// Mean grade after the break: the score.
-    post: Option<f64>,
-    /// `(post - cold) / (baseline - cold)`.
-    retention: Option<f64>,
-    /// Share of what was right before the break that is right after it.
-    item_retention: Option<f64>,
-    /// Share of answers that gave a replaced value.
-    stale_rate: Option<f64>,
-    /// Share of answers that said "I don't recall".
-    abstained_rate: Option<f64>,
-    /// Share of answers that claimed something untrue, and nothing of what was asked.
-    wrong_rate: Option<f64>,
-    /// Share of answers that were right in part; null in scores of older versions.
-    partial_rate: Option<f64>,
-    /// Share of answers that said nothing that can be read; null in scores of older versions.
-    unreadable_rate: Option<f64>,
-}
-
-impl From<score::Model> for DimensionView {
-    fn from(score: score::Model) -> Self {
-        let score::Model {
-            id: _,
-            run_id: _,
-            dimension: _,
-            judging: _,
-            break_index: _,
-            n,
-            cold,
-            baseline,
-            post,
-            retention,
-            known: _,
-            kept: _,
-            item_retention,
-            stale_rate,
-            abstained_rate,
-            wrong_rate,
-            partial_rate,
-            unreadable_rate,
-            created_at: _,
-        } = score;
-        Self {
-            n,
-            cold,
-            baseline,
-            post,
-            retention,
-            item_retention,
-            stale_rate,
-            abstained_rate,
-            wrong_rate,
-            partial_rate,
-            unreadable_rate,
-        }
-    }
-}
-
-/// What belongs to a run but stands in other tables.
+/// Artifacts and scores of a run, from other tables.
 #[derive(Default)]
-struct Belongings {
+struct RunRecords {
     artifacts: Vec<artifact::Model>,
-    scores: Vec<score::Model>,
+    scores: Vec<StoredScore>,
 }
 
 impl RunView {
-    fn new(run: agent_run::Model, belongings: Belongings) -> Self {
+    fn new(run: agent_run::Model, records: RunRecords) -> Self {
         let agent_run::Model {
             id,
             task_id,
@@ -173,7 +109,7 @@ impl RunView {
             started_at,
             completed_at,
         } = run;
-        let artifacts = belongings
+        let artifacts = records
             .artifacts
             .into_iter()
             .map(|artifact| {
@@ -181,10 +117,10 @@ impl RunView {
                 (artifact.name, url)
             })
             .collect();
-        let dimensions = belongings
+        let dimensions = records
             .scores
             .into_iter()
-            .map(|score| (score.dimension.to_string(), score.into()))
+            .map(|score| (score.dimension.to_string(), score.figures.into()))
             .collect();
         Self {
             id: id.0,
@@ -216,12 +152,12 @@ impl RunView {
     }
 }
 
-/// Lists the runs of a task: agents in the order asked for, trials from 1.
+/// Lists the runs of a task: agents in the requested order, trials from 1.
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/agents", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The runs", body = Vec<RunView>),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn list_runs(
     State(api): State<ApiState>,
     caller: Caller,
@@ -234,31 +170,31 @@ async fn list_runs(
         .map_err(ApiError::database("listing runs"))?;
     let order = agents_of(&task)?;
     runs.sort_by_key(|run| order.iter().position(|agent| *agent == run.agent));
-    let mut belongings = belongings_of(&api, &task, None).await?;
+    let mut records = records_by_run(&api, &task, None).await?;
     let views = runs.into_iter().map(|run| {
-        let own = belongings.remove(&run.id).unwrap_or_default();
+        let own = records.remove(&run.id).unwrap_or_default();
         RunView::new(run, own)
     });
     Ok(Json(views.collect()))
 }
 
-/// Shows a run of an agent: the newest trial, or the one asked for.
+/// Shows a run of an agent: the newest trial, or the given one.
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/agents/{agent}", tag = "tasks",
     params(
         ("task_id" = Uuid, Path),
         ("agent" = String, Path),
-        ("trial" = Option<i32>, Query, minimum = 1, description = "From 1; the newest if not given")),
+        ("trial" = Option<i32>, Query, minimum = 1, description = "Number of the trial, from 1. By default the newest")),
     responses(
         (status = 200, description = "The run", body = RunView),
-        (status = 404, description = "There is no such task or run", body = ErrorBody),
-        (status = 422, description = "There is no such agent", body = ErrorBody)))]
+        (status = 404, description = "The task or run does not exist", body = ErrorBody),
+        (status = 422, description = "The agent does not exist", body = ErrorBody)))]
 async fn show_run(
     State(api): State<ApiState>,
     caller: Caller,
     Path((id, agent)): Path<(String, String)>,
     Query(mut query): Query,
 ) -> Result<Json<RunView>, ApiError> {
-    let trial = asked_trial(&mut query);
+    let trial = read_trial(&mut query);
     query.finish()?;
     let task = tenancy::task(&api.platform.database, &caller, &id).await?;
     let Some(run) = run_of(&api, &task, &agent, trial).await? else {
@@ -270,23 +206,23 @@ async fn show_run(
         let problem = Problem::not_one_of(loc, &registry.names(), agent.into());
         return Err(ApiError::Invalid(vec![problem]));
     };
-    let mut belongings = belongings_of(&api, &task, Some(run.id)).await?;
-    let own = belongings.remove(&run.id).unwrap_or_default();
+    let mut records = records_by_run(&api, &task, Some(run.id)).await?;
+    let own = records.remove(&run.id).unwrap_or_default();
     Ok(Json(RunView::new(run, own)))
 }
 
-/// The agents of a task, in the order asked for.
+/// Returns the agents of a task in the requested order.
 fn agents_of(task: &TaskSummary) -> Result<Vec<String>, ApiError> {
     serde_json::from_value(task.agents.clone())
         .map_err(ApiError::internal("reading the agents of a task"))
 }
 
-/// Files and scores by run, in two queries whatever the number of runs.
-async fn belongings_of(
+/// Loads artifacts and scores by run, with two queries for any number of runs.
+async fn records_by_run(
     api: &ApiState,
     task: &TaskSummary,
     only: Option<RunId>,
-) -> Result<HashMap<RunId, Belongings>, ApiError> {
+) -> Result<HashMap<RunId, RunRecords>, ApiError> {
     let mut artifacts = tenancy::artifacts_of(task).filter(artifact::Column::RunId.is_not_null());
     let mut scores = tenancy::scores_of(task);
     if let Some(run) = only {
@@ -299,21 +235,20 @@ async fn belongings_of(
         .await
         .map_err(ApiError::database("listing artifacts"))?;
     let scores = scores
+        .select_only()
+        .columns(StoredScore::COLUMNS)
+        .into_model::<StoredScore>()
         .all(database)
         .await
         .map_err(ApiError::database("listing scores"))?;
-    let mut belongings: HashMap<RunId, Belongings> = HashMap::new();
+    let mut records: HashMap<RunId, RunRecords> = HashMap::new();
     for artifact in artifacts {
         if let Some(run) = artifact.run_id {
-            belongings.entry(run).or_default().artifacts.push(artifact);
+            records.entry(run).or_default().artifacts.push(artifact);
         }
     }
     for score in scores {
-        belongings
-            .entry(score.run_id)
-            .or_default()
-            .scores
-            .push(score);
+        records.entry(score.run_id).or_default().scores.push(score);
     }
-    Ok(belongings)
+    Ok(records)
 }

@@ -1,4 +1,4 @@
-//! How callers prove who they are.
+//! Settings of authentication.
 
 use std::net::IpAddr;
 
@@ -10,13 +10,13 @@ use url::Url;
 /// Shorter secrets could be guessed.
 const SHORTEST_SECRET: usize = 16;
 
-/// Single sign-on: a gateway in front of the service knows who calls, and proves that it is the
-/// gateway. Any proof that is set up will do; without one the service does not start.
+/// Single sign-on: a gateway in front of the service authenticates callers and proves its identity.
+/// At least one kind of proof must be configured.
 #[derive(Clone, Debug, Default)]
 pub struct AuthSettings {
     /// `SSO_ENABLED`.
     pub enabled: bool,
-    /// `GATEWAY_SECRET`: what the gateway sends as `X-Gateway-Secret`.
+    /// `GATEWAY_SECRET`: value of the header `X-Gateway-Secret`.
     pub gateway_secret: Option<SecretString>,
     /// `TRUSTED_GATEWAYS`: addresses and networks that only gateways call from.
     pub trusted_gateways: Vec<IpNet>,
@@ -24,23 +24,23 @@ pub struct AuthSettings {
     pub jwt: Option<JwtSettings>,
 }
 
-/// What a token of the gateway must be like.
+/// Requirements for tokens of the gateway.
 #[derive(Clone, Debug)]
 pub struct JwtSettings {
-    /// `SSO_SERVICE_URL`, with `.well-known/jwks.json` after it.
+    /// `SSO_SERVICE_URL` followed by `.well-known/jwks.json`.
     pub keys_url: Url,
     /// `SSO_ISSUER`; `SSO_SERVICE_URL` where it is not set.
     pub issuer: String,
     /// `SSO_AUDIENCE`, `membreak`.
     pub audience: String,
-    /// `SSO_ALGORITHM`, RS256. The only one that is accepted, whatever a token says of itself.
+    /// `SSO_ALGORITHM`, RS256. The only accepted algorithm, regardless of the token's header.
     pub algorithm: Algorithm,
-    /// `SSO_CLOCK_SKEW_SECONDS`, 60: how far clocks may differ.
+    /// `SSO_CLOCK_SKEW_SECONDS`, 60: accepted difference between clocks.
     pub leeway_seconds: u64,
 }
 
 impl AuthSettings {
-    /// Reads what is set; problems are noted in `reader`.
+    /// Reads the settings and reports problems to `reader`.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let gateway_secret = reader.secret("GATEWAY_SECRET");
         if gateway_secret
@@ -60,12 +60,12 @@ impl AuthSettings {
             match net {
                 Ok(net) if net.prefix_len() == 0 => reader.refuse(
                     "TRUSTED_GATEWAYS",
-                    format!("{text:?} is every address, and so no proof of anything"),
+                    format!("{text:?} contains every address and proves nothing"),
                 ),
                 Ok(net) => trusted_gateways.push(net),
                 Err(_) => reader.refuse(
                     "TRUSTED_GATEWAYS",
-                    format!("{text:?} is neither an address nor a network such as 10.0.0.0/24"),
+                    format!("{text:?} is not an address or a network such as 10.0.0.0/24"),
                 ),
             }
         }
@@ -85,7 +85,7 @@ impl AuthSettings {
         settings
     }
 
-    /// Whether anything could prove that a request comes from the gateway.
+    /// Returns whether any proof of the gateway is configured.
     pub(crate) fn has_proof(&self) -> bool {
         self.gateway_secret.is_some() || !self.trusted_gateways.is_empty() || self.jwt.is_some()
     }
@@ -114,8 +114,8 @@ impl JwtSettings {
                 reader.refuse(
                     "SSO_ALGORITHM",
                     format!(
-                        "{other:?} is none of RS256, RS384, RS512, PS256, ES256, ES384, EdDSA (a \
-                         shared key would let everybody who verifies tokens make them)"
+                        "{other:?} is not one of RS256, RS384, RS512, PS256, ES256, ES384, EdDSA. \
+                             Shared keys are not supported, because every verifier could create tokens"
                     ),
                 );
                 Algorithm::RS256
@@ -129,7 +129,7 @@ impl JwtSettings {
             Ok(_) | Err(_) => {
                 reader.refuse(
                     "SSO_SERVICE_URL",
-                    "is no base address such as https://sso.example.com",
+                    "is not a base URL such as https://sso.example.com",
                 );
                 return None;
             }

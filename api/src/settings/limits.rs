@@ -1,10 +1,10 @@
-//! How much one caller may ask for.
+//! Limits per caller and per request.
 
 use std::time::Duration;
 
 use platform::settings::Reader;
 
-/// Limits that keep one caller from harming the others. 0 is no limit where it says so.
+/// Limits that protect callers from each other. Where noted, 0 means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSettings {
     /// `MAX_BODY_BYTES`, 1 MiB.
@@ -20,12 +20,12 @@ pub struct LimitSettings {
     /// `HEADER_TIMEOUT_SECONDS`, 20: for the head of a request, and between two requests of a
     /// connection.
     pub header_timeout: Duration,
-    /// `STALLED_CLIENT_SECONDS`, 60: how long a client may take nothing of what it is sent.
+    /// `STALLED_CLIENT_SECONDS`, 60: time after which a client that reads nothing is disconnected.
     pub stalled_client: Duration,
     /// `MAX_CONNECTIONS`, 20000.
     pub connections: usize,
-    /// `MAX_STREAMS_PER_CALLER`: streams of events at once. 0: any number; not set:
-    /// [`Self::STREAMS`], and any number for the local user.
+    /// `MAX_STREAMS_PER_CALLER`: open event streams. 0 means no limit. By default
+    /// [`Self::STREAMS`], and no limit for the local user.
     pub streams_per_caller: Option<usize>,
 }
 
@@ -46,15 +46,15 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
-    /// Streams that a caller may follow at once where nothing else is said: many times what the pages
-    /// of one person hold open, and few enough that no caller can use all connections up.
+    /// Default limit of open event streams: far more than the pages of one person need, and few
+    /// enough that no caller can use up all connections.
     pub const STREAMS: usize = 100;
 
     /// More than an installation has; far more is more than a database or a semaphore counts.
-    const MOST_TASKS: u64 = 1_000_000;
-    const MOST_CONNECTIONS: usize = 1_000_000;
+    const MAX_TASKS: u64 = 1_000_000;
+    const MAX_CONNECTIONS: usize = 1_000_000;
 
-    /// Reads what is set; problems are noted in `reader`.
+    /// Reads the settings and reports problems to `reader`.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let usual = Self::default();
         let settings = Self {
@@ -83,7 +83,7 @@ impl LimitSettings {
                 "must be at most 1000000; 0 for no limit",
             );
         }
-        if settings.active_tasks > Self::MOST_TASKS {
+        if settings.active_tasks > Self::MAX_TASKS {
             reader.refuse(
                 "MAX_ACTIVE_TASKS",
                 "must be at most 1000000; 0 for no limit",
@@ -98,7 +98,7 @@ impl LimitSettings {
                 reader.refuse(name, "must be at least 0.1");
             }
         }
-        if !(1..=Self::MOST_CONNECTIONS).contains(&settings.connections) {
+        if !(1..=Self::MAX_CONNECTIONS).contains(&settings.connections) {
             reader.refuse("MAX_CONNECTIONS", "must be from 1 to 1000000");
         }
         settings

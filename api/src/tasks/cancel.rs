@@ -14,22 +14,22 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use crate::admin::audit_log::{self, Actor};
+use crate::admin::audit_log::Actor;
 use crate::tasks::create::{notify_workers, now};
 
-/// What came of asking for a cancellation.
+/// Outcome of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
     Yes,
-    /// The task had already ended.
+    /// The task had ended before.
     TooLate,
     NoSuchTask,
 }
 
-/// Cancels a task: its queued jobs at once, its running ones by their workers within seconds.
+/// Cancels a task: queued jobs at once, running jobs within seconds by their workers.
 ///
-/// The task is `cancelled` from here on, and so is every run that nobody works on. A worker ends
-/// the runs that it holds; where no worker holds any, the event `completed` is written here.
+/// The task becomes `cancelled`, and so do all runs without a worker. A worker ends its own runs.
+/// If no worker holds a run, this function writes the event `completed`.
 pub async fn cancel_task(
     platform: &Platform,
     task: TaskId,
@@ -78,10 +78,10 @@ pub async fn cancel_task(
             },
         });
     }
-    let subject = Some(task.to_string());
-    audit_log::record(&transaction, by, "task.cancel", subject, json!({})).await?;
+    by.record(&transaction, "task.cancel", task, json!({}))
+        .await?;
     events::append(&transaction, task, &happened, &platform.redactor).await?;
-    let rings = if held == 0 {
+    let notifications = if held == 0 {
         webhooks::enqueue_deliveries(&transaction, task).await?
     } else {
         Vec::new()
@@ -89,15 +89,15 @@ pub async fn cancel_task(
     transaction.commit().await?;
     tracing::info!(task.id = %task, held, "cancelled task {task}");
     platform.event_notifier.notify(task).await;
-    if !rings.is_empty() {
-        notify_workers(platform, &rings).await;
+    if !notifications.is_empty() {
+        notify_workers(platform, &notifications).await;
     }
     Ok(Cancelled::Yes)
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within its organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn exists(connection: &impl ConnectionTrait, task: TaskId) -> Result<bool, DbErr> {
     Ok(task::Entity::find_by_id(task)
@@ -106,10 +106,10 @@ async fn exists(connection: &impl ConnectionTrait, task: TaskId) -> Result<bool,
         .is_some())
 }
 
-/// Ends the runs that no worker holds, and says so.
+/// Cancels the runs without a worker and returns their events.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within its organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn cancel_runs(
     transaction: &impl ConnectionTrait,

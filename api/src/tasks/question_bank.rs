@@ -24,10 +24,10 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
 #[utoipa::path(get, path = "/api/v1/tasks/{task_id}/question-bank", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 200, description = "A line that tells what they are about, then one per probe and per lesson",
+        (status = 200, description = "A line with repository and commits, then one line per probe and per lesson",
             body = String, content_type = "application/x-ndjson"),
-        (status = 404, description = "There is no such task", body = ErrorBody),
-        (status = 409, description = "The task has not ended, or ended before it had probes", body = ErrorBody)))]
+        (status = 404, description = "The task does not exist", body = ErrorBody),
+        (status = 409, description = "The task has not ended, or has no probes", body = ErrorBody)))]
 async fn export_question_bank(
     State(api): State<ApiState>,
     caller: Caller,
@@ -36,7 +36,7 @@ async fn export_question_bank(
     let task = tenancy::task(&api.platform.database, &caller, &id).await?;
     if !task.status.is_final() {
         return Err(ApiError::NotYet(
-            "The probes are kept back until the task has ended".to_owned(),
+            "The probes cannot be read before the task has ended".to_owned(),
         ));
     }
     let found = tenancy::artifacts_of(&task)
@@ -47,7 +47,7 @@ async fn export_question_bank(
         .map_err(ApiError::database("finding the probes"))?;
     let (Some(found), Some(base), Some(head)) = (found, &task.base_sha, &task.head_sha) else {
         return Err(ApiError::NotYet(
-            "The task ended before it had probes".to_owned(),
+            "The task ended before its probes were generated".to_owned(),
         ));
     };
     let bytes = api

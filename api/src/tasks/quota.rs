@@ -1,5 +1,4 @@
-//! How many tasks of an organisation may be open at once (`MAX_ACTIVE_TASKS`), also where many are
-//! opened at the same time.
+//! Quota of open tasks per organisation (`MAX_ACTIVE_TASKS`). It also holds for concurrent requests.
 
 use domain::vocabulary::TaskStatus;
 use entity::task;
@@ -9,19 +8,21 @@ use sea_orm::{
 };
 use sha2::{Digest, Sha256};
 
-/// Whether there is room for the task that a transaction has just opened: at most `most` are open with
-/// it; 0 is any number. To be asked after its first write, and rolled back where there is none.
+/// Returns whether the organisation may have the task that this transaction has just inserted: at most
+/// `max_active` open tasks, including that one. 0 means no limit.
 ///
-/// On SQLite there is one writer at a time, so that what is counted holds until the commit. On
-/// PostgreSQL two that open tasks at once would not see each other's: here they wait for each other,
-/// within one organisation and only where there is a limit. Nobody who holds this lock waits for a row
-/// that another one who waits for it could hold, because no two open the same task.
-pub(crate) async fn is_room(
+/// Call it after the first write of the transaction, and roll back if it returns `false`.
+///
+/// SQLite has one writer at a time, so the count holds until the commit. On PostgreSQL two
+/// transactions do not see each other's inserts. There an advisory lock per organisation makes them
+/// wait for each other. The holder of the lock never waits for a row of a waiting transaction,
+/// because no two transactions insert the same task, so there is no deadlock.
+pub(crate) async fn has_capacity(
     transaction: &impl ConnectionTrait,
     org: &str,
-    most: u64,
+    max_active: u64,
 ) -> Result<bool, DbErr> {
-    if most == 0 {
+    if max_active == 0 {
         return Ok(true);
     }
     if transaction.get_database_backend() == DbBackend::Postgres {
@@ -33,19 +34,20 @@ pub(crate) async fn is_room(
         transaction.execute_raw(lock).await?;
     }
     let open = [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
-    // No further than it matters.
-    let found: Vec<i32> = task::Entity::visible_to(org)
+    // Count no further than the limit.
+    let open_tasks: Vec<i32> = task::Entity::visible_to(org)
         .select_only()
         .expr_as(Expr::value(1), "one")
         .filter(task::Column::Status.is_in(open))
-        .limit(most.saturating_add(1))
+        .limit(max_active.saturating_add(1))
         .into_tuple()
         .all(transaction)
         .await?;
-    Ok(u64::try_from(found.len()).is_ok_and(|open| open <= most))
+    Ok(u64::try_from(open_tasks.len()).is_ok_and(|open| open <= max_active))
 }
 
-/// The number of an organisation's lock. Two that happen to have the same only wait for each other.
+/// Returns the number of an organisation's lock. Organisations with the same number only wait for
+/// each other.
 fn lock_of(org: &str) -> i64 {
     let digest = Sha256::digest(format!("membreak:open tasks:{org}"));
     let mut bytes = [0; 8];

@@ -1,45 +1,29 @@
-//! What a request for a new task says, and whether it can be done.
+//! A request for a new task: its source, agents and options, and their validation.
 
 use std::path::Path;
-use std::sync::LazyLock;
 
 use domain::PullRequestSource;
-use domain::vocabulary::{Dimension, Trigger};
-use evaluation::question_bank::QuestionBank;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::agents::registry::AgentRegistry;
 use crate::caller::Caller;
-use crate::http::error::ApiError;
-use crate::http::error::Problem;
-use crate::http::validation::Fields;
+use crate::http::error::{ApiError, Problem};
+use crate::http::validation::FieldReader;
 use crate::settings::ApiSettings;
-use crate::tasks::create::NewTask;
+use crate::tasks::create::{NewTask, TaskOrigin};
+use crate::tasks::options::{OPTIONS, OptionsReader};
 
-/// What is asked where nothing else is said.
+/// The forge in the error message, unless other forges are configured.
 const GITHUB: &str = "https://github.com";
-/// The agents of a request that names none.
+/// Agents of a request that names none.
 const DEFAULT_AGENTS: [&str; 3] = ["iflow", "claude", "gemini"];
-/// Breaks per run; each asks all probes twice.
-const MOST_BREAKS: i64 = 10;
-/// Closed probes of one prompt.
-const MOST_PER_PROMPT: i64 = 20;
-const MOST_DOLLARS: f64 = 1_000_000.0;
-/// There are four words, and a word named twice counts once.
-const LONGEST_RUBRIC: usize = 100;
-const LONGEST_URL: usize = 2083;
-const LONGEST_REVISION: usize = 250;
-const CONTEXT_TOKENS: (i64, i64) = (1000, 10_000_000);
+const MAX_URL_LENGTH: usize = 2083;
+const MAX_REVISION_LENGTH: usize = 250;
 
-static DIMENSIONS: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| Dimension::ALL.iter().map(|word| word.as_str()).collect());
-static TRIGGERS: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| Trigger::ALL.iter().map(|word| word.as_str()).collect());
-
-/// Where the commits are to come from, as asked for.
-enum Asked {
+/// Source of the commits, as requested.
+enum RequestedSource {
     PullRequest {
         text: String,
         url: Url,
@@ -51,45 +35,28 @@ enum Asked {
     },
 }
 
-/// Makes a task out of the fields of a request. What is wrong with single fields is told all at
-/// once (422); what they ask for together may still be refused (400).
+/// Reads the fields of a request for a new task.
+///
+/// # Errors
+/// Returns all invalid fields at once (422). A valid request may still be refused (400).
 pub(crate) fn new_task(
-    mut fields: Fields,
+    mut fields: FieldReader,
     settings: &ApiSettings,
-    known: &AgentRegistry,
+    registry: &AgentRegistry,
     caller: &Caller,
 ) -> Result<NewTask, ApiError> {
-    let asked = asked_source(&mut fields);
-    let trials = fields.integer("trials", 1, 100).unwrap_or(1);
-    let agents = asked_agents(&mut fields, known, trials, settings.limits.runs_per_task);
-    let rubric = asked_rubric(&mut fields);
-    let max_files = fields.integer("max_files", 1, 1000);
-    let seed = fields.integer("seed", i64::MIN, i64::MAX).unwrap_or(1);
-    let trigger = fields
-        .word("trigger", &TRIGGERS)
-        .unwrap_or(Trigger::AutoThenManual);
-    let pass_mark = fields.number("pass_mark", 0.0, 1.0).unwrap_or(0.5);
-    let (fewest, most) = CONTEXT_TOKENS;
-    let target_context_tokens = fields.integer("target_context_tokens", fewest, most);
-    let seal_before_break = fields.flag("seal_before_break");
-    let breaks = fields.integer("breaks", 1, MOST_BREAKS).unwrap_or(1);
-    let probes_per_prompt = fields
-        .integer("probes_per_prompt", 1, MOST_PER_PROMPT)
-        .unwrap_or(1);
-    let open_questions = fields.flag("open_questions").unwrap_or(true);
-    let max_cost_usd = fields.number("max_cost_usd", 0.0, MOST_DOLLARS);
-    let question_bank = asked_bank(&mut fields);
+    let source = read_source(&mut fields);
+    let mut options = OptionsReader::default();
+    let trials = options.read(&mut fields, "trials");
+    let trials = trials.and_then(|trials| trials.as_u64()).unwrap_or(1);
+    let agents = read_agents(&mut fields, registry, trials, settings.limits.runs_per_task);
+    options.read_rest(&mut fields);
     fields.finish()?;
-    let Some(asked) = asked else {
-        // Without a source a problem was noted, and `finish` has returned it.
+    let Some(source) = source else {
+        // Without a source a problem was reported, and `finish` has returned it.
         return Err(no_pull_request(settings));
     };
-    let Origin {
-        pr_url,
-        repo,
-        pr_number,
-        source,
-    } = origin(asked, settings)?;
+    let origin = resolve_source(source, settings)?;
     if agents.is_empty() {
         return Err(ApiError::Refused(
             "One or more requested agents are not available".to_owned(),
@@ -98,69 +65,38 @@ pub(crate) fn new_task(
     Ok(NewTask {
         by: caller.actor(),
         name: None,
-        pr_url,
-        repo,
-        pr_number,
-        source,
+        origin,
         agents,
-        rubric,
-        trials: u32::try_from(trials).expect("from 1 to 100"),
-        max_files: max_files.map_or(settings.default_max_files, |files| {
-            u32::try_from(files).expect("from 1 to 1000")
-        }),
-        seed,
-        trigger,
-        pass_mark,
-        target_context_tokens,
-        seal_before_break,
-        breaks: u32::try_from(breaks).expect("from 1 to 10"),
-        probes_per_prompt: u32::try_from(probes_per_prompt).expect("from 1 to 20"),
-        open_questions,
-        max_cost_usd,
-        question_bank,
+        options: options.finish(settings.default_max_files)?,
     })
 }
 
-/// What a request asks for, as one number: its fields as they are given. A field that says what would
-/// be so without it counts as not given; what is left to a setting stays left to it, whatever the
-/// setting is.
-pub(crate) fn request_hash(fields: &Fields) -> String {
-    let usual = [
-        ("pr_url", None),
-        ("repo", None),
-        ("base", None),
-        ("head", None),
-        ("agents", Some(json!(DEFAULT_AGENTS))),
-        ("rubric", Some(json!(*DIMENSIONS))),
-        ("trials", Some(json!(1))),
-        ("max_files", None),
-        ("seed", Some(json!(1))),
-        ("trigger", Some(json!(Trigger::AutoThenManual))),
-        ("pass_mark", Some(json!(0.5))),
-        ("target_context_tokens", None),
-        ("seal_before_break", None),
-        ("breaks", Some(json!(1))),
-        ("probes_per_prompt", Some(json!(1))),
-        ("open_questions", Some(json!(true))),
-        ("max_cost_usd", None),
-        ("question_bank", None),
-    ];
+/// Returns the fingerprint of a request: a hash of the fields that it gives.
+///
+/// A field with its default value counts as not given. A field whose default is a setting counts as
+/// given with any value.
+pub(crate) fn request_hash(fields: &FieldReader) -> String {
+    let source = ["pr_url", "repo", "base", "head"].map(|name| (name, None));
+    let agents = ("agents", Some(json!(DEFAULT_AGENTS)));
+    let options = OPTIONS
+        .iter()
+        .map(|option| (option.name, option.default_value()));
     let mut hash = Sha256::new();
-    for (name, usual) in usual {
-        if let Some(given) = fields.given(name)
-            && Some(&given) != usual.as_ref()
+    for (name, default) in source.into_iter().chain([agents]).chain(options) {
+        if let Some(given) = fields.raw(name)
+            && Some(&given) != default.as_ref()
         {
-            // JSON has no raw line ends, so that no two requests have the same text.
+            // JSON contains no raw line ends, so different requests have different texts.
             hash.update(format!("{name}:{given}\n"));
         }
     }
     hex::encode(hash.finalize())
 }
 
-fn asked_agents(
-    fields: &mut Fields,
-    known: &AgentRegistry,
-    trials: i64,
+fn read_agents(
+    fields: &mut FieldReader,
+    registry: &AgentRegistry,
+    trials: u64,
     most_runs: usize,
 ) -> Vec<String> {
     let agents = fields
@@ -168,121 +104,65 @@ fn asked_agents(
         .unwrap_or_else(|| DEFAULT_AGENTS.map(str::to_owned).to_vec());
     let runs = agents
         .len()
-        .saturating_mul(usize::try_from(trials).expect("from 1 to 100"));
+        .saturating_mul(usize::try_from(trials).unwrap_or(usize::MAX));
     if runs > most_runs {
         let loc = fields.loc("agents");
         let msg = format!("A task should have at most {most_runs} runs, not {runs}");
-        fields.refuse(Problem {
+        fields.add_problem(Problem {
             ctx: Some(json!({ "max_runs": most_runs, "runs": runs })),
             ..Problem::new("too_long", loc, msg, json!(agents.len()))
         });
-        // Too many are not looked at one by one.
+        // Too many agents are not validated one by one.
         return agents;
     }
-    let names = known.names();
+    let names = registry.names();
     for (position, agent) in agents.iter().enumerate() {
-        if !known.accepts(agent) {
+        if !registry.accepts(agent) {
             let mut loc = fields.loc("agents");
             loc.push(json!(position));
-            fields.refuse(Problem::not_one_of(loc, &names, json!(agent)));
+            fields.add_problem(Problem::not_one_of(loc, &names, json!(agent)));
         }
     }
     agents
 }
 
-/// A question bank, if it can be read as one. Whether its probes can be proved is known when the
-/// commits are.
-fn asked_bank(fields: &mut Fields) -> Option<String> {
-    let text = fields.lines("question_bank")?;
-    match QuestionBank::read(&text) {
-        Ok(_) => Some(text),
-        Err(error) => {
-            let loc = fields.loc("question_bank");
-            // The text may be long; its line is told.
-            fields.refuse(Problem::new(
-                "question_bank",
-                loc,
-                error.to_string(),
-                json!(null),
-            ));
-            None
-        }
+fn read_source(fields: &mut FieldReader) -> Option<RequestedSource> {
+    if fields.raw("repo").is_none() {
+        return read_pull_request(fields);
     }
-}
-
-fn asked_rubric(fields: &mut Fields) -> Vec<Dimension> {
-    let Some(words) = fields.texts("rubric") else {
-        return Dimension::ALL.to_vec();
-    };
-    let mut rubric = Vec::new();
-    if words.len() > LONGEST_RUBRIC {
-        let loc = fields.loc("rubric");
-        let msg = format!("List should have at most {LONGEST_RUBRIC} items after validation");
-        fields.refuse(Problem {
-            ctx: Some(json!({ "max_length": LONGEST_RUBRIC })),
-            ..Problem::new("too_long", loc, msg, json!(words.len()))
-        });
-        return rubric;
-    }
-    for (position, word) in words.iter().enumerate() {
-        match word.parse() {
-            Ok(dimension) if rubric.contains(&dimension) => {}
-            Ok(dimension) => rubric.push(dimension),
-            Err(_) => {
-                let mut loc = fields.loc("rubric");
-                loc.push(json!(position));
-                fields.refuse(Problem::not_one_of(loc, &DIMENSIONS, json!(word)));
-            }
-        }
-    }
-    if words.is_empty() {
-        let loc = fields.loc("rubric");
-        let msg = "List should have at least 1 item after validation, not 0";
-        fields.refuse(Problem {
-            ctx: Some(json!({ "min_length": 1 })),
-            ..Problem::new("too_short", loc, msg, json!([]))
-        });
-    }
-    rubric
-}
-
-fn asked_source(fields: &mut Fields) -> Option<Asked> {
-    if fields.given("repo").is_none() {
-        return asked_pull_request(fields);
-    }
-    if fields.given("pr_url").is_some() {
+    if fields.raw("pr_url").is_some() {
         let loc = fields.loc("repo");
         let msg = "Give either pr_url or repo with base and head, not both";
-        let input = fields.given("repo").unwrap_or_default();
-        fields.refuse(Problem::new("value_error", loc, msg, input));
+        let input = fields.raw("repo").unwrap_or_default();
+        fields.add_problem(Problem::new("value_error", loc, msg, input));
         return None;
     }
     let path = fields.text("repo");
-    let base = asked_revision(fields, "base");
-    let head = asked_revision(fields, "head");
-    Some(Asked::Local {
+    let base = read_revision(fields, "base");
+    let head = read_revision(fields, "head");
+    Some(RequestedSource::Local {
         path: path?,
         base: base?,
         head: head?,
     })
 }
 
-fn asked_pull_request(fields: &mut Fields) -> Option<Asked> {
-    if fields.given("pr_url").is_none() {
+fn read_pull_request(fields: &mut FieldReader) -> Option<RequestedSource> {
+    if fields.raw("pr_url").is_none() {
         fields.missing("pr_url");
         return None;
     }
     let text = fields.text("pr_url")?;
-    let refused = if text.len() > LONGEST_URL {
+    let refused = if text.len() > MAX_URL_LENGTH {
         (
             "url_too_long",
-            format!("URL should have at most {LONGEST_URL} characters"),
-            json!({ "max_length": LONGEST_URL }),
+            format!("URL should have at most {MAX_URL_LENGTH} characters"),
+            json!({ "max_length": MAX_URL_LENGTH }),
         )
     } else {
         match Url::parse(&text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => {
-                return Some(Asked::PullRequest { text, url });
+                return Some(RequestedSource::PullRequest { text, url });
             }
             Ok(_) => (
                 "url_scheme",
@@ -298,44 +178,36 @@ fn asked_pull_request(fields: &mut Fields) -> Option<Asked> {
     };
     let (kind, msg, ctx) = refused;
     let loc = fields.loc("pr_url");
-    fields.refuse(Problem {
+    fields.add_problem(Problem {
         ctx: Some(ctx),
         ..Problem::new(kind, loc, msg, json!(text))
     });
     None
 }
 
-/// A name of a commit that cannot be mistaken for an option of git.
-fn asked_revision(fields: &mut Fields, name: &str) -> Option<String> {
-    if fields.given(name).is_none() {
+/// Reads the name of a commit. git must not be able to mistake it for an option.
+fn read_revision(fields: &mut FieldReader, name: &str) -> Option<String> {
+    if fields.raw(name).is_none() {
         fields.missing(name);
         return None;
     }
     let text = fields.text(name)?;
-    let harmless = (1..=LONGEST_REVISION).contains(&text.len())
+    let valid = (1..=MAX_REVISION_LENGTH).contains(&text.len())
         && !text.starts_with('-')
         && !text.contains(|letter: char| letter.is_control() || letter.is_whitespace());
-    if harmless {
+    if valid {
         return Some(text);
     }
     let loc = fields.loc(name);
     let msg = "Input should be the name of a commit, a branch or a tag";
-    fields.refuse(Problem::new("value_error", loc, msg, json!(text)));
+    fields.add_problem(Problem::new("value_error", loc, msg, json!(text)));
     None
 }
 
-/// What a task stores of where its commits come from.
-struct Origin {
-    pr_url: String,
-    repo: String,
-    pr_number: Option<i64>,
-    source: PullRequestSource,
-}
-
-fn origin(asked: Asked, settings: &ApiSettings) -> Result<Origin, ApiError> {
-    match asked {
-        Asked::PullRequest { text, url } => forge_origin(text, &url, settings),
-        Asked::Local { path, base, head } => local_origin(path, base, head, settings),
+fn resolve_source(source: RequestedSource, settings: &ApiSettings) -> Result<TaskOrigin, ApiError> {
+    match source {
+        RequestedSource::PullRequest { text, url } => forge_origin(text, &url, settings),
+        RequestedSource::Local { path, base, head } => local_origin(path, base, head, settings),
     }
 }
 
@@ -346,25 +218,25 @@ fn no_pull_request(settings: &ApiSettings) -> ApiError {
     ))
 }
 
-fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Result<Origin, ApiError> {
+fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Result<TaskOrigin, ApiError> {
     let (owner, name, number) = pull_request_of(url).ok_or_else(|| no_pull_request(settings))?;
     let known = settings
         .forge_urls
         .iter()
         .find(|forge| Url::parse(forge).is_ok_and(|forge| forge.origin() == url.origin()));
     let Some(base_url) = known else {
-        // Of GitHub alone, these words say what is wrong.
+        // With GitHub alone, the recorded message of the first service explains the problem.
         return Err(if settings.forge_urls == [GITHUB] {
             no_pull_request(settings)
         } else {
             ApiError::Refused(format!(
-                "{} is none of the forges that this service knows: {} (FORGE_URLS)",
+                "the forge {} is unknown. This service accepts {}; add others to FORGE_URLS",
                 url.origin().ascii_serialization(),
                 settings.forge_urls.join(", ")
             ))
         });
     };
-    Ok(Origin {
+    Ok(TaskOrigin {
         pr_url: text,
         repo: format!("{owner}/{name}"),
         pr_number: Some(number.into()),
@@ -377,7 +249,7 @@ fn forge_origin(text: String, url: &Url, settings: &ApiSettings) -> Result<Origi
     })
 }
 
-/// Owner, repository and number, where an address is that of a pull request.
+/// Returns owner, repository and number of the URL of a pull request.
 fn pull_request_of(url: &Url) -> Option<(String, String, i32)> {
     if !url.username().is_empty() || url.password().is_some() {
         return None;
@@ -390,12 +262,12 @@ fn pull_request_of(url: &Url) -> Option<(String, String, i32)> {
     if !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // No forge counts further; a number that no signed 32 bits can hold is a typing error.
+    // No forge has larger numbers; a number beyond 32 bits is a typing error.
     let number: i32 = number.parse().ok().filter(|number| *number > 0)?;
     Some((owner, name, number))
 }
 
-/// What forges allow in the names of owners and repositories.
+/// Returns whether a forge allows the text as name of an owner or a repository.
 fn is_name(text: &str) -> bool {
     (1..=100).contains(&text.len())
         && text != "."
@@ -411,19 +283,19 @@ fn local_origin(
     base: String,
     head: String,
     settings: &ApiSettings,
-) -> Result<Origin, ApiError> {
+) -> Result<TaskOrigin, ApiError> {
     let folder = Path::new(&path);
     if !settings.allows_local(folder) {
         return Err(ApiError::Refused(format!(
-            "The repository {path:?} may not be used: start the service with LOCAL_REPOSITORIES \
-             set to a folder that holds it, and give its absolute path"
+            "the local repository {path:?} is not allowed. Set LOCAL_REPOSITORIES of the service to a \
+             folder that contains it, and give its absolute path"
         )));
     }
-    let refused = || ApiError::Refused(format!("{path:?} does not name a repository"));
+    let refused = || ApiError::Refused(format!("{path:?} is not the path of a repository"));
     let name = folder.file_name().and_then(|name| name.to_str());
     let repo = name.ok_or_else(refused)?.to_owned();
     let pr_url = Url::from_file_path(folder).map_err(|()| refused())?.into();
-    Ok(Origin {
+    Ok(TaskOrigin {
         pr_url,
         repo,
         pr_number: None,
@@ -437,14 +309,14 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Option<Origin> {
+    fn read(text: &str) -> Option<TaskOrigin> {
         let source = [("FORGE_URLS", "https://github.com,http://127.0.0.1:3000")];
         let settings = ApiSettings::read(&mut Reader::new(&source));
         forge_origin(text.to_owned(), &Url::parse(text).unwrap(), &settings).ok()
     }
 
     #[test]
-    fn a_pull_request_is_read_with_and_without_what_follows_it() {
+    fn a_pull_request_url_may_have_a_suffix() {
         for text in [
             "https://github.com/acme/widgets/pull/7",
             "https://github.com/acme/widgets/pull/7/",
@@ -462,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exactly_a_pull_request_of_a_known_forge_is_none() {
+    fn only_pull_requests_of_known_forges_are_accepted() {
         for text in [
             "http://github.com/a/b/pull/1",
             "https://github.com.evil.example/a/b/pull/1",

@@ -1,7 +1,7 @@
-//! Makes runs again that gave no measurement.
+//! Retries runs that produced no measurement.
 //!
-//! A run that the agent itself failed is a measurement: making it again until it succeeds would make
-//! the agent look better than it is, so it is not made again.
+//! Runs that failed because of the agent are not retried. Repeating them until they succeed would
+//! inflate the agent's score.
 
 use chrono::Utc;
 use domain::vocabulary::{FailureCause, JobKind, JobState, Level, RunStatus, TaskStatus};
@@ -16,47 +16,46 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use crate::admin::audit_log::{self, Actor};
+use crate::admin::audit_log::Actor;
 use crate::tasks::create::notify_workers;
-use crate::tasks::quota::is_room;
+use crate::tasks::quota::has_capacity;
 use crate::tenancy::TaskSummary;
 
-/// Why nothing is tried again.
+/// Reason why nothing is retried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
-    #[error("The task has not ended; only what has ended can be tried again")]
+    #[error("The task has not ended. Only finished tasks can be retried")]
     NotEnded,
-    #[error("The task is being judged again; try again when that is done")]
+    #[error("A judging of the task is pending. Retry after it is done")]
     BeingJudged,
     #[error(
-        "No run of the task can be made again: {by_agent} failed by the agent's own fault, which is \
-         a measurement, and the others are done"
+        "Nothing to retry: {by_agent} runs failed because of the agent, which counts as \
+             a result, and all others are done"
     )]
     NothingToRetry { by_agent: usize },
-    #[error("the organisation has {0} tasks that have not ended")]
+    #[error("the organisation has {0} open tasks")]
     TooManyTasks(u64),
     #[error("The job is not dead")]
     NotDead,
-    #[error("The task is not done: only what has been answered can be judged again")]
+    #[error("The task is not done. Only finished tasks can be judged again")]
     NotDone,
-    #[error(
-        "The task was asked to be judged again since, and only the newest judging is tried again"
-    )]
+    #[error("The task has a newer judging. Only the newest one can be retried")]
     Overtaken,
-    #[error("the database did not do what was asked")]
+    #[error("database operation failed")]
     Database(#[from] DbErr),
 }
 
 /// Which runs to make again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// All that gave no measurement and whose agent is named; all agents, if none is.
+    /// All runs of the named agents without a measurement. An empty list means all agents.
     Agents(Vec<String>),
     Run(RunId),
 }
 
-/// Makes the runs of an ended task again that failed by another's fault than the agent's, or were
-/// cancelled. Returns how many. At most `most` tasks of the organisation are open then; 0 is any number.
+/// Retries the runs of a finished task that were cancelled or failed for a reason other than the
+/// agent. Returns their number. The organisation may have at most `most` open tasks afterwards. 0
+/// means no limit.
 pub(crate) async fn retry_task(
     platform: &Platform,
     task: &TaskSummary,
@@ -65,15 +64,16 @@ pub(crate) async fn retry_task(
     most: u64,
 ) -> Result<usize, Refused> {
     let transaction = platform.database.begin().await?;
-    let (count, rings) = begin_again(&transaction, platform, task, which, by, most).await?;
+    let (count, notifications) =
+        retry_runs_of(&transaction, platform, task, which, by, most).await?;
     transaction.commit().await?;
-    tracing::info!(task.id = %task.id, runs = count, "trying runs of task {} again", task.id);
+    tracing::info!(task.id = %task.id, runs = count, "retrying runs of task {}", task.id);
     platform.event_notifier.notify(task.id).await;
-    notify_workers(platform, &rings).await;
+    notify_workers(platform, &notifications).await;
     Ok(count)
 }
 
-pub(crate) async fn begin_again(
+pub(crate) async fn retry_runs_of(
     transaction: &impl ConnectionTrait,
     platform: &Platform,
     task: &TaskSummary,
@@ -82,8 +82,8 @@ pub(crate) async fn begin_again(
     most: u64,
 ) -> Result<(usize, Vec<Notification>), Refused> {
     let now = Utc::now();
-    // Begins with a write, and jobs come before runs and tasks. What is still open belongs to
-    // somebody who works on it.
+    // The transaction begins with a write. Jobs come before runs and tasks, in the lock order of
+    // workers. An open job belongs to a worker.
     let ended = [JobState::Done, JobState::Failed, JobState::Cancelled];
     let touched = job::Entity::update_many()
         .set(job::ActiveModel {
@@ -138,10 +138,10 @@ pub(crate) async fn begin_again(
     if reopened.rows_affected == 0 {
         return Err(Refused::NotEnded);
     }
-    if !is_room(transaction, &by.org, most).await? {
+    if !has_capacity(transaction, &by.org, most).await? {
         return Err(Refused::TooManyTasks(most));
     }
-    // What was cancelled may still be held by a worker that has not let go.
+    // A worker may still hold a cancelled run.
     let open: Vec<_> = open_jobs(transaction, task.id).await?;
     if open
         .iter()
@@ -176,7 +176,7 @@ pub(crate) async fn begin_again(
             updated_at: Set(now),
             ..Default::default()
         })
-        // It is tried again, whoever has it tried.
+        // Every retry counts, manual or automatic.
         .col_expr(
             agent_run::Column::RetryCount,
             Expr::col(agent_run::Column::RetryCount).add(1),
@@ -185,7 +185,7 @@ pub(crate) async fn begin_again(
         .exec(transaction)
         .await?;
     keep_bills(transaction, &again).await?;
-    // A unit of work is in the ledger once: what was done or given up makes room for the new one.
+    // A unit of work has one job at a time, so finished jobs are deleted before new ones are added.
     let mut works: Vec<Work> = Vec::new();
     let mut gone: Vec<String> = vec![Work::FinishTask { task: task.id }.key()];
     for run in &again {
@@ -215,16 +215,10 @@ pub(crate) async fn begin_again(
             .exec(transaction)
             .await?;
     }
-    let rings = queue::enqueue_all(transaction, &works).await?;
+    let notifications = queue::enqueue_all(transaction, &works).await?;
     let details = json!({ "runs": ids });
-    audit_log::record(
-        transaction,
-        by,
-        "task.retry",
-        Some(task.id.to_string()),
-        details,
-    )
-    .await?;
+    by.record(transaction, "task.retry", task.id, details)
+        .await?;
     let mut happened = vec![NewEvent {
         run: None,
         level: Level::Info,
@@ -242,12 +236,12 @@ pub(crate) async fn begin_again(
         },
     }));
     events::append(transaction, task.id, &happened, &platform.redactor).await?;
-    Ok((again.len(), rings))
+    Ok((again.len(), notifications))
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within its organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn runs_of(
     connection: &impl ConnectionTrait,
@@ -262,7 +256,7 @@ async fn runs_of(
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the caller has found the task within its organisation"
+    reason = "the caller found the task within its organisation"
 )]
 async fn open_jobs(
     connection: &impl ConnectionTrait,
@@ -275,7 +269,7 @@ async fn open_jobs(
         .await
 }
 
-/// What was spent stays spent.
+/// Keeps the cost of earlier attempts.
 async fn keep_bills(
     transaction: &impl ConnectionTrait,
     again: &[&agent_run::Model],

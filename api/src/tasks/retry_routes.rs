@@ -27,27 +27,26 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(retry_runs))
 }
 
-/// That the bell was rung.
+/// Confirmation of a notification.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Rung {
+pub(crate) struct RunNotification {
     #[schema(value_type = String)]
     message: &'static str,
     task_id: Uuid,
 }
 
-/// Rings for a task that waits. It is worked on without that too: this is for clients of the first
-/// service, and for the impatient.
+/// Notifies workers of a queued task. Tasks start without it. For clients of the first service.
 #[utoipa::path(post, path = "/api/v1/tasks/{task_id}/run", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 200, description = "The bell was rung", body = Rung),
-        (status = 400, description = "It does not wait", body = ErrorBody),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 200, description = "Workers were notified", body = RunNotification),
+        (status = 400, description = "The task is not queued", body = ErrorBody),
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn run_task(
     State(api): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Rung>, ApiError> {
+) -> Result<Json<RunNotification>, ApiError> {
     let task = tenancy::task(&api.platform.database, &caller, &id).await?;
     if task.status != TaskStatus::Queued {
         return Err(ApiError::Refused(format!(
@@ -61,7 +60,7 @@ async fn run_task(
         .all(&api.platform.database)
         .await
         .map_err(ApiError::database("finding jobs"))?;
-    let rings: Vec<Notification> = waiting
+    let notifications: Vec<Notification> = waiting
         .into_iter()
         .map(|job| Notification {
             queue: job.queue,
@@ -69,8 +68,8 @@ async fn run_task(
             epoch: job.epoch,
         })
         .collect();
-    notify_workers(&api.platform, &rings).await;
-    Ok(Json(Rung {
+    notify_workers(&api.platform, &notifications).await;
+    Ok(Json(RunNotification {
         message: "Task execution started",
         task_id: task.id.0,
     }))
@@ -81,11 +80,11 @@ async fn run_task(
 #[schema(example = json!({"agents": ["claude"]}))]
 #[expect(dead_code, reason = "describes the body; `retry_runs` reads it")]
 pub(crate) struct RetryRuns {
-    /// Only those of these agents, as the task names them; of all, if not given.
+    /// Agents whose runs are retried, as the task names them. By default all.
     agents: Option<Vec<String>>,
 }
 
-/// What was begun.
+/// Result of a retry.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Retried {
     task_id: Uuid,
@@ -93,17 +92,17 @@ pub(crate) struct Retried {
     runs: usize,
 }
 
-/// Makes the runs of an ended task again that gave no measurement: those that failed by another's
-/// fault than the agent's, and those that were cancelled. What the agent failed stands, or trying
-/// again until it succeeds would flatter it.
+/// Retries the runs of a finished task that produced no measurement: cancelled runs, and runs that
+/// failed because of the provider, the harness or the budget. Runs that failed because of the agent
+/// are not retried, because repeating them until they succeed would inflate its score.
 #[utoipa::path(post, path = "/api/v1/tasks/{task_id}/retry", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     request_body = Option<RetryRuns>,
     responses(
-        (status = 202, description = "They wait", body = Retried),
-        (status = 404, description = "There is no such task", body = ErrorBody),
-        (status = 409, description = "The task has not ended, or has no such runs", body = ErrorBody),
-        (status = 422, description = "The request is not valid", body = ErrorBody)))]
+        (status = 202, description = "The runs are queued", body = Retried),
+        (status = 404, description = "The task does not exist", body = ErrorBody),
+        (status = 409, description = "The task has not ended, or no run qualifies", body = ErrorBody),
+        (status = 422, description = "The request is invalid", body = ErrorBody)))]
 async fn retry_runs(
     State(api): State<ApiState>,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! `/api/v1/tasks`: asking for a measurement, following it, calling it off.
+//! `/api/v1/tasks`: creating, listing, showing and cancelling tasks.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,19 +15,19 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::caller::Caller;
-use crate::http::cursor::{Cursor, asked_cursor};
+use crate::http::cursor::{Cursor, read_cursor};
 use crate::http::error::Problem;
 use crate::http::error::{ApiError, ErrorBody};
-use crate::http::validation::{Body, Fields, Path, Query};
+use crate::http::validation::{Body, FieldReader, Path, Query};
 use crate::state::ApiState;
 use crate::tasks::cancel::{self, Cancelled};
-use crate::tasks::create::{self, RequestName};
+use crate::tasks::create::{self, IdempotencyKey};
 use crate::tasks::request::{self, new_task};
 use crate::tasks::total_count::count;
 use crate::tasks::view::TaskView;
 use crate::tenancy;
 
-/// The states that can be asked for, as they are listed to whoever asks for another.
+/// States of a task, as listed in errors.
 const STATES: [&str; 6] = ["queued", "running", "judging", "done", "error", "cancelled"];
 
 pub(crate) fn router() -> OpenApiRouter<ApiState> {
@@ -40,12 +40,12 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What a new task is made of: a pull request, or a repository on the worker's disk.
+/// A request for a new task: a pull request, or a repository on the workers' disk.
 #[derive(Deserialize, ToSchema)]
 #[schema(example = json!({
     "pr_url": "https://github.com/OWNER/REPO/pull/1",
     "agents": ["claude", "gemini", "control-lossy:0.5"], "trials": 3}))]
-#[expect(dead_code, reason = "describes the body; `creation` reads it")]
+#[expect(dead_code, reason = "describes the body; `request` reads it")]
 pub(crate) struct CreateTask {
     /// `https://github.com/OWNER/REPO/pull/N`; this or `repo`.
     pr_url: Option<String>,
@@ -57,47 +57,6 @@ pub(crate) struct CreateTask {
     head: Option<String>,
     #[schema(default = json!(["iflow", "claude", "gemini"]))]
     agents: Option<Vec<String>>,
-    #[schema(default = json!(["AR", "TTL", "LRU", "SF"]))]
-    rubric: Option<Vec<String>>,
-    /// 50, if the service is not told otherwise.
-    #[schema(minimum = 1, maximum = 1000)]
-    max_files: Option<u32>,
-    /// Runs per agent named.
-    #[schema(minimum = 1, maximum = 100, default = 1)]
-    trials: Option<u32>,
-    /// Fixes the probes and every random draw.
-    #[schema(default = 1)]
-    seed: Option<i64>,
-    /// `auto`, `manual` or `auto_then_manual`.
-    #[schema(default = "auto_then_manual")]
-    trigger: Option<String>,
-    /// The score that a dimension must reach to pass.
-    #[schema(minimum = 0, maximum = 1, default = 0.5)]
-    pass_mark: Option<f64>,
-    /// The context size at which a break is to come; derived from the material if not given.
-    #[schema(minimum = 1000, maximum = 10_000_000)]
-    target_context_tokens: Option<u64>,
-    /// Whether the workspace is emptied before the compaction, so that the agent cannot read
-    /// anything again from the disk. Not given: where the break is brought about by the agent's
-    /// own command, yes; else no, and what is read again is recorded.
-    seal_before_break: Option<bool>,
-    /// How many compactions a run is to go through, each measured: a forgetting curve.
-    #[schema(minimum = 1, maximum = 10, default = 1)]
-    breaks: Option<u32>,
-    /// How many closed probes are asked in one prompt: the same in all arms. More cost less, and change
-    /// the score.
-    #[schema(minimum = 1, maximum = 20, default = 1)]
-    probes_per_prompt: Option<u32>,
-    /// Whether the purpose of the pull request, its risks and its rollback are asked about too, for
-    /// judges that are models. Shown beside the scores, and no part of them.
-    #[schema(default = true)]
-    open_questions: Option<bool>,
-    /// Stops the task cleanly when the known cost of its runs reaches this many US dollars.
-    #[schema(minimum = 0)]
-    max_cost_usd: Option<f64>,
-    /// Probes to use instead of generated ones: what `GET /api/v1/tasks/{task_id}/question-bank`
-    /// gave for the same commits. They are verified again before use.
-    question_bank: Option<String>,
 }
 
 /// Which tasks to list.
@@ -108,7 +67,7 @@ pub(crate) struct ListTasks {
     /// From 1.
     #[param(minimum = 1, default = 1)]
     page: Option<u64>,
-    /// More than 1000 is taken as 1000.
+    /// Tasks per page. More than 1000 counts as 1000.
     #[param(minimum = 1, default = 20)]
     page_size: Option<u64>,
     /// Only tasks in this state, or in one of several, comma-separated.
@@ -119,18 +78,18 @@ pub(crate) struct ListTasks {
     /// Only tasks of this repository, `owner/name`.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     repo: Option<String>,
-    /// Only tasks that ask for this agent, whatever its parameter.
+    /// Only tasks with this agent, with any parameter.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     agent: Option<String>,
-    /// Only tasks whose address, repository or error has this text in it, in any case.
+    /// Only tasks whose URL, repository or error contains this text. Case-insensitive.
     #[param(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     q: Option<String>,
     /// Only tasks that were created at this time or later (RFC 3339).
     from: Option<DateTime<Utc>>,
     /// Only tasks that were created before this time (RFC 3339).
     to: Option<DateTime<Utc>>,
-    /// Goes on after the page whose `next_cursor` this was, whatever was created since; `page` then
-    /// means nothing.
+    /// Continues after the page with this `next_cursor`, unaffected by new tasks. `page` is
+    /// ignored.
     #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
@@ -139,12 +98,12 @@ pub(crate) struct ListTasks {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskPage {
     tasks: Vec<TaskView>,
-    /// How many there are on all pages.
+    /// Number of tasks on all pages.
     total: u64,
-    /// The page's number; null where a cursor was given.
+    /// Number of the page. Null with a cursor.
     page: Option<i64>,
     page_size: i64,
-    /// What to give as `cursor` for the page after this one; null on the last.
+    /// `cursor` of the next page. Null on the last page.
     next_cursor: Option<String>,
 }
 
@@ -155,18 +114,17 @@ pub(crate) struct Done {
     message: &'static str,
 }
 
-/// Asks for agents to be measured on a pull request.
+/// Creates a task: agents are evaluated on a pull request.
 #[utoipa::path(post, path = "/api/v1/tasks", tag = "tasks", request_body = CreateTask,
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$",
-        description = "A name that the client gives this request, 1 to 255 visible characters: sent \
-                       again, it makes no second task, but is answered with the first one")),
+        description = "Idempotency key, 1 to 255 visible characters. A repeated request creates no \
+             second task and is answered with the first one")),
     responses(
-        (status = 201, description = "The task, waiting", body = TaskView,
+        (status = 201, description = "The queued task", body = TaskView,
             headers(("Idempotency-Replayed" = String,
-                description = "`true` where the task was made by an earlier request of this name"))),
-        (status = 400, description = "This cannot be done", body = ErrorBody),
-        (status = 422, description = "The request is not valid, or another one had its \
-            Idempotency-Key", body = ErrorBody)))]
+                description = "`true` if an earlier request with this key created the task"))),
+        (status = 400, description = "The request cannot be executed", body = ErrorBody),
+        (status = 422, description = "The request is invalid, or its Idempotency-Key belongs to another request", body = ErrorBody)))]
 async fn create_task(
     State(state): State<ApiState>,
     caller: Caller,
@@ -174,40 +132,41 @@ async fn create_task(
     Body(fields): Body,
 ) -> Result<Response, ApiError> {
     let api = &state;
-    let name = asked_key(&headers)?.map(|key| RequestName {
+    let name = read_idempotency_key(&headers)?.map(|key| IdempotencyKey {
         key,
         hash: request::request_hash(&fields),
     });
-    // What was taken once is answered the same whatever would be said of it now.
-    if let Some(again) = made_before(api, &caller, name.as_ref()).await? {
+    // A repeated request is answered before validation, because settings and agents may have
+    // changed.
+    if let Some(again) = earlier_response(api, &caller, name.as_ref()).await? {
         return Ok(again);
     }
-    let agents = fields.given("agents");
+    let agents = fields.raw("agents");
     let known = state.agents.registry(agents.as_ref()).await?;
     let mut new = new_task(fields, &api.settings, &known, &caller)?;
     new.name = name;
     let most = api.settings.limits.active_tasks;
     match create::create_task(&api.platform, new.clone(), most).await {
         Ok(None) => {
-            // The last of them may have been made by an equal request, a moment ago.
-            let again = made_before(api, &caller, new.name.as_ref()).await?;
+            // A concurrent equal request may have created the last open task.
+            let again = earlier_response(api, &caller, new.name.as_ref()).await?;
             again.ok_or(ApiError::TooManyTasks(most))
         }
         Ok(Some(task)) => Ok((StatusCode::CREATED, Json(TaskView::from(task))).into_response()),
-        // Of two equal requests at once the second finds the task of the first.
+        // The second of two concurrent equal requests finds the task of the first.
         Err(error)
             if new.name.is_some()
                 && matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) =>
         {
-            let again = made_before(api, &caller, new.name.as_ref()).await?;
+            let again = earlier_response(api, &caller, new.name.as_ref()).await?;
             again.ok_or_else(|| ApiError::database("creating a task")(error))
         }
         Err(error) => Err(ApiError::database("creating a task")(error)),
     }
 }
 
-/// The name that a client gives its request.
-fn asked_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+/// Reads the idempotency key.
+fn read_idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(header) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
@@ -231,15 +190,15 @@ fn bad_key(kind: &'static str, msg: &str, given: Option<&str>) -> ApiError {
 }
 
 /// The answer to a request that was made before under the same name.
-async fn made_before(
+async fn earlier_response(
     api: &ApiState,
     caller: &Caller,
-    name: Option<&RequestName>,
+    name: Option<&IdempotencyKey>,
 ) -> Result<Option<Response>, ApiError> {
-    let Some(RequestName { key, hash }) = name else {
+    let Some(IdempotencyKey { key, hash }) = name else {
         return Ok(None);
     };
-    // Keys are the organisation's; a task of another team is not shown, its key is taken all the same.
+    // A key belongs to the organisation. A task of another team is not shown, but its key is taken.
     let found = task::Entity::visible_to(&caller.org)
         .filter(task::Column::IdempotencyKey.eq(key.as_str()))
         .one(&api.platform.database)
@@ -249,7 +208,7 @@ async fn made_before(
         return Ok(None);
     };
     if found.request_hash.as_ref() != Some(hash) || found.team_id != caller.team {
-        let msg = "The key belongs to another request; give this one a key of its own";
+        let msg = "The key belongs to a different request. Use a new key";
         return Err(bad_key("idempotency_key", msg, Some(key)));
     }
     let replayed = [(REPLAYED, "true")];
@@ -261,7 +220,7 @@ async fn made_before(
 #[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(ListTasks),
     responses(
         (status = 200, description = "A page of tasks", body = TaskPage),
-        (status = 422, description = "The query is not valid", body = ErrorBody)))]
+        (status = 422, description = "The query is invalid", body = ErrorBody)))]
 async fn list_tasks(
     State(state): State<ApiState>,
     caller: Caller,
@@ -270,14 +229,14 @@ async fn list_tasks(
     let page = query.integer("page", 1, i64::MAX);
     let page_size = query.page_size(20);
     let filter = Filter::read(&mut query);
-    let cursor = asked_cursor(&mut query);
+    let cursor = read_cursor(&mut query);
     query.finish()?;
     let listing = || ApiError::database("listing tasks");
     let database = &state.platform.database;
     let all = filter.takes_all();
     let wanted = filter.narrow(tenancy::tasks(&caller));
     let total = if all {
-        state.totals.of(database, &caller).await
+        state.task_counts.of(database, &caller).await
     } else {
         count(database, wanted.clone()).await
     };
@@ -285,7 +244,7 @@ async fn list_tasks(
     let mut wanted = wanted
         .order_by_desc(task::Column::CreatedAt)
         .order_by_desc(task::Column::Id)
-        // One more tells whether there is a page after this.
+        // One more row shows whether there is a next page.
         .limit(page_size.unsigned_abs() + 1);
     let page = match cursor {
         Some(cursor) => {
@@ -328,7 +287,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn read(query: &mut Fields) -> Self {
+    fn read(query: &mut FieldReader) -> Self {
         Self {
             statuses: query.words("status", &STATES),
             repo: query.text("repo"),
@@ -339,7 +298,7 @@ impl Filter {
         }
     }
 
-    /// Whether it leaves nothing out.
+    /// Returns whether the filter excludes nothing.
     fn takes_all(&self) -> bool {
         let Self {
             statuses,
@@ -421,7 +380,7 @@ fn escaped(text: &str) -> String {
     params(("task_id" = Uuid, Path)),
     responses(
         (status = 200, description = "The task", body = TaskView),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn show_task(
     State(api): State<ApiState>,
     caller: Caller,
@@ -431,13 +390,13 @@ async fn show_task(
     Ok(Json(task))
 }
 
-/// Cancels a task: what waits at once, what runs within seconds.
+/// Cancels a task: queued runs at once, running ones within seconds.
 #[utoipa::path(delete, path = "/api/v1/tasks/{task_id}", tag = "tasks",
     params(("task_id" = Uuid, Path)),
     responses(
-        (status = 200, description = "It is cancelled", body = Done),
-        (status = 400, description = "It has already ended", body = ErrorBody),
-        (status = 404, description = "There is no such task", body = ErrorBody)))]
+        (status = 200, description = "The task is cancelled", body = Done),
+        (status = 400, description = "The task has already ended", body = ErrorBody),
+        (status = 404, description = "The task does not exist", body = ErrorBody)))]
 async fn cancel_task(
     State(api): State<ApiState>,
     caller: Caller,

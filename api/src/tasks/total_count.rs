@@ -1,8 +1,8 @@
-//! How many tasks there are, without counting all of them every time.
+//! Cached number of tasks, without counting all tasks each time.
 //!
-//! Tasks are never deleted, and their time is set when they are made. So those that are older than a
-//! little while stay as many as they are: they are counted once a minute, and only the younger ones
-//! with every request. The sum is what counting all of them would give.
+//! Tasks are never deleted, and their creation time is fixed. So the number of older tasks is
+//! constant. It is counted once a minute, and every request counts only newer tasks. The sum is
+//! exact.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::tenancy;
 
 /// Longer than any transaction that makes a task, and than clocks of hosts differ.
 const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(150);
-const KEPT: Duration = Duration::from_secs(60);
+const CACHED_FOR: Duration = Duration::from_secs(60);
 /// Organisations and teams that are remembered.
 const MOST: u64 = 10_000;
 
-/// How many tasks of somebody were made before a time.
+/// Number of tasks that were created before a time.
 #[derive(Clone, Copy)]
 struct Settled {
     before: DateTime<Utc>,
@@ -28,15 +28,15 @@ struct Settled {
 }
 
 /// Counts of tasks by organisation and team.
-pub(crate) struct Totals(Cache<(String, Option<String>), Settled>);
+pub(crate) struct TaskCounts(Cache<(String, Option<String>), Settled>);
 
-impl Totals {
+impl TaskCounts {
     pub(crate) fn new() -> Self {
-        let cache = Cache::builder().max_capacity(MOST).time_to_live(KEPT);
+        let cache = Cache::builder().max_capacity(MOST).time_to_live(CACHED_FOR);
         Self(cache.build())
     }
 
-    /// All tasks that a caller may see.
+    /// Returns the number of tasks that a caller can access.
     pub(crate) async fn of(
         &self,
         database: &DatabaseConnection,
@@ -59,7 +59,7 @@ impl Totals {
     }
 }
 
-/// Counts rows, and has the database look at nothing else of them.
+/// Counts rows without reading their columns.
 pub(crate) async fn count(
     database: &DatabaseConnection,
     wanted: Select<task::Entity>,

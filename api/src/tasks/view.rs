@@ -1,7 +1,7 @@
-//! What clients are told of a task.
+//! A task, as clients see it.
 
 use chrono::{DateTime, Utc};
-use domain::vocabulary::{FailureCause, TaskStatus, Trigger};
+use domain::vocabulary::{FailureCause, TaskStatus};
 use entity::{TaskId, task};
 use sea_orm::DerivePartialModel;
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::tasks::options::OptionsView;
 use crate::tenancy::{StatementCache, TaskColumns};
 
-/// A task as clients see it. What is not known yet is null.
+/// A task. Values that are not known yet are null.
 #[derive(Serialize, ToSchema, DerivePartialModel)]
 #[sea_orm(entity = "task::Entity")]
 #[schema(example = json!({
@@ -29,18 +30,14 @@ pub(crate) struct TaskView {
     #[schema(value_type = Uuid)]
     pub(crate) id: TaskId,
     pr_url: String,
-    /// `owner/name`, or the folder's name of a local repository.
+    /// `owner/name`, or the name of the folder of a local repository.
     repo: String,
     pr_number: Option<i64>,
     #[schema(value_type = Vec<String>)]
     agents: Value,
-    /// Some of `AR`, `TTL`, `LRU`, `SF`.
-    #[schema(value_type = Vec<String>)]
-    rubric: Value,
     /// `queued`, `running`, `judging`, `done`, `error` or `cancelled`.
     #[schema(value_type = String)]
     status: TaskStatus,
-    max_files: i32,
     pub(crate) created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
@@ -48,43 +45,28 @@ pub(crate) struct TaskView {
     #[schema(value_type = Vec<String>)]
     changed_files: Value,
     error_message: Option<String>,
-    /// Who is to blame for `error_message`.
+    /// Party responsible for `error_message`.
     #[schema(value_type = Option<String>)]
     failure_cause: Option<FailureCause>,
-    /// Runs per agent named.
-    trials: i32,
-    seed: i64,
-    /// `auto`, `manual` or `auto_then_manual`.
-    #[schema(value_type = String)]
-    trigger: Trigger,
-    pass_mark: f64,
-    target_context_tokens: Option<i64>,
-    /// Whether the workspace is emptied before the compaction; null: where it is brought about by
-    /// the agent's own command, yes.
-    seal_before_break: Option<bool>,
-    /// Breaks per run.
-    breaks: i32,
-    /// Closed probes of one prompt.
-    probes_per_prompt: i32,
-    /// Whether purpose, risks and rollback are asked about too.
-    open_questions: bool,
-    /// The cost of all runs, in US dollars, at which the task stops.
-    max_cost_usd: Option<f64>,
-    /// Whether its probes were given with it instead of generated.
+    #[sea_orm(nested)]
+    #[serde(flatten)]
+    #[schema(ignore)]
+    options: OptionsView,
+    /// Whether the request gave the probes. Otherwise they were generated.
     #[sea_orm(from_expr = "Expr::col((task::Entity, task::Column::QuestionBank)).is_not_null()")]
     from_question_bank: bool,
-    /// How many probes of each kind were made, and what was dropped and why; null until prepared.
+    /// Number of probes of each kind, and dropped candidates with reasons. Null until prepared.
     #[schema(value_type = Option<Object>)]
     generator_report: Option<Value>,
-    /// What the runs of each agent are expected to ask and to cost by list prices, and what that
-    /// assumes; null until prepared.
+    /// Expected tokens and cost by list price of the runs of each agent, and the assumptions. Null
+    /// until prepared.
     #[schema(value_type = Option<Object>)]
     estimate: Option<Value>,
-    /// The number of the judging whose figures are shown.
+    /// Number of the judging whose figures are shown.
     judging: i32,
     base_sha: Option<String>,
     head_sha: Option<String>,
-    /// What was left out, and why.
+    /// TaskFiles that were left out, each with its reason.
     #[schema(value_type = Vec<Object>)]
     dropped_files: Value,
     prompt_hash: Option<String>,
@@ -93,84 +75,30 @@ pub(crate) struct TaskView {
 
 impl From<task::Model> for TaskView {
     fn from(task: task::Model) -> Self {
-        let task::Model {
-            id,
-            org_id: _,
-            team_id: _,
-            idempotency_key: _,
-            request_hash: _,
-            created_by: _,
-            pr_url,
-            repo,
-            pr_number,
-            source: _,
-            agents,
-            rubric,
-            trials,
-            max_files,
-            seed,
-            trigger,
-            pass_mark,
-            target_context_tokens,
-            seal_before_break,
-            breaks,
-            probes_per_prompt,
-            open_questions,
-            max_cost_usd,
-            question_bank,
-            generator_report,
-            estimate,
-            judging,
-            status,
-            changed_files,
-            dropped_files,
-            base_sha,
-            head_sha,
-            prompt_hash,
-            probe_set_hash,
-            error_message,
-            failure_cause,
-            event_seq: _,
-            created_at,
-            updated_at,
-            started_at,
-            completed_at,
-        } = task;
         Self {
-            id,
-            pr_url,
-            repo,
-            pr_number,
-            agents,
-            rubric,
-            status,
-            max_files,
-            created_at,
-            updated_at,
-            started_at,
-            completed_at,
-            changed_files,
-            error_message,
-            failure_cause,
-            trials,
-            seed,
-            trigger,
-            pass_mark,
-            target_context_tokens,
-            seal_before_break,
-            breaks,
-            probes_per_prompt,
-            open_questions,
-            max_cost_usd,
-            from_question_bank: question_bank.is_some(),
-            generator_report,
-            estimate,
-            judging,
-            base_sha,
-            head_sha,
-            dropped_files,
-            prompt_hash,
-            probe_set_hash,
+            options: OptionsView::from(&task),
+            id: task.id,
+            pr_url: task.pr_url,
+            repo: task.repo,
+            pr_number: task.pr_number,
+            agents: task.agents,
+            status: task.status,
+            created_at: task.created_at,
+            updated_at: task.updated_at,
+            started_at: task.started_at,
+            completed_at: task.completed_at,
+            changed_files: task.changed_files,
+            error_message: task.error_message,
+            failure_cause: task.failure_cause,
+            from_question_bank: task.question_bank.is_some(),
+            generator_report: task.generator_report,
+            estimate: task.estimate,
+            judging: task.judging,
+            base_sha: task.base_sha,
+            head_sha: task.head_sha,
+            dropped_files: task.dropped_files,
+            prompt_hash: task.prompt_hash,
+            probe_set_hash: task.probe_set_hash,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who claims to be somebody else, and who asks for what is another's.
+//! Forged identities and foreign resources.
 
 use axum::http::StatusCode;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -25,7 +25,7 @@ async fn headers_without_proof_are_worth_nothing() {
             vec![],
             vec![("x-gateway-secret", "")],
             vec![("x-gateway-secret", "wrong")],
-            // Right and wrong at once: somebody added to what somebody else sent.
+            // A valid and an invalid value: a proxy appended its value to that of the client.
             vec![("x-gateway-secret", SECRET), ("x-gateway-secret", "wrong")],
             vec![("x-gateway-secret", "wrong"), ("x-gateway-secret", SECRET)],
             vec![("x-forwarded-for", "127.0.0.1"), ("x-real-ip", "127.0.0.1")],
@@ -96,7 +96,7 @@ async fn no_token_of_the_gateway_lets_in_but_one_that_is_right_in_everything() {
 }
 
 #[tokio::test]
-async fn nobody_reaches_what_is_anothers_by_any_way_of_the_router() {
+async fn no_route_leads_to_foreign_resources() {
     nothing_leads_across(("umbrella", Some("red")), ("acme", Some("red"))).await;
     nothing_leads_across(("acme", Some("blue")), ("acme", Some("red"))).await;
 }

@@ -1,4 +1,4 @@
-//! Compares what was answered then with what is answered now.
+//! Compares a recorded response with the current one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -96,7 +96,7 @@ impl<'a> Comparison<'a> {
                 }
             }
             (Value::Array(then), Value::Array(now)) => self.lists(place, then, now),
-            // What was not known then may be known now.
+            // A value that was unknown may be known now.
             (Value::Null, _) => {}
             (_, Value::Null) => self.note(place, "null", then.to_string()),
             (then, now) if std::mem::discriminant(then) != std::mem::discriminant(now) => {
@@ -116,7 +116,7 @@ impl<'a> Comparison<'a> {
             self.note(&place, "length", what);
         }
         for (position, then) in then.iter().enumerate() {
-            // What has a name is the same wherever it stands.
+            // An id has the same replacement everywhere.
             let name = ["agent", "name"]
                 .into_iter()
                 .find(|name| then.get(name).is_some());
@@ -151,7 +151,7 @@ impl<'a> Comparison<'a> {
             let Ok(now) = DateTime::parse_from_rfc3339(now) else {
                 return false;
             };
-            // Whatever was not made while the exchanges were had has a time of its own.
+            // Rows that existed before the recording have their own times.
             let was_there = name == "created_at" && then.date().to_string().as_str() < "2026-11";
             return !was_there || now.naive_utc() == then;
         }

@@ -1,18 +1,18 @@
-//! How answers differ from those of the first service on purpose, and in which words of
-//! `docs/api.md` clients are told.
+//! Deliberate differences from the responses of the first service, with quotes of
+//! `docs/reference/api.md`.
 
 use super::compare::Found;
 
 /// A deliberate difference.
 #[derive(Debug)]
 pub(super) struct Difference {
-    /// Of which exchanges; all, if none is named.
+    /// Names of exchanges. Empty for all.
     exchanges: &'static [&'static str],
     kind: &'static str,
-    /// Where; `field.**` is all that is below it.
+    /// Paths of fields. `field.**` covers everything below it.
     places: &'static [&'static str],
-    /// Must stand in `docs/api.md`.
-    pub(super) told: &'static str,
+    /// Quote of `docs/reference/api.md`.
+    pub(super) documented_as: &'static str,
 }
 
 impl Difference {
@@ -42,13 +42,13 @@ const fn differs(
     exchanges: &'static [&'static str],
     kind: &'static str,
     places: &'static [&'static str],
-    told: &'static str,
+    documented_as: &'static str,
 ) -> Difference {
     Difference {
         exchanges,
         kind,
         places,
-        told,
+        documented_as,
     }
 }
 

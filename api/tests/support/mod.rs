@@ -11,6 +11,8 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use domain::vocabulary::TaskStatus;
+use entity::TaskId;
 use platform::artifacts::ArtifactStore;
 use platform::connect::Platform;
 use platform::notify::local::LocalEventNotifier;
@@ -21,21 +23,21 @@ use platform::redaction::Redactor;
 use platform::settings::Reader;
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::database::TestDatabase;
+use testkit::database::{TestDatabase, on_both_engines};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub(crate) use rows::{Rows, RunRow};
 
-/// A doorbell that notes what is rung, and can be out of order.
+/// A notifier that records notifications, and can fail.
 #[derive(Default)]
 pub(crate) struct RecordingNotifier {
-    rung: Mutex<Vec<Notification>>,
+    sent: Mutex<Vec<Notification>>,
     broken: Mutex<Option<Breakage>>,
 }
 
-/// What is wrong with a doorbell.
+/// Failure of the notifier.
 #[derive(Clone, Copy)]
 pub(crate) enum Breakage {
     Fails,
@@ -43,8 +45,8 @@ pub(crate) enum Breakage {
 }
 
 impl RecordingNotifier {
-    pub(crate) fn rung(&self) -> Vec<Notification> {
-        self.rung.lock().expect("no test panics in here").clone()
+    pub(crate) fn sent(&self) -> Vec<Notification> {
+        self.sent.lock().expect("no test panics in here").clone()
     }
 
     pub(crate) fn break_down(&self, how: Breakage) {
@@ -66,12 +68,12 @@ impl RecordingNotifier {
 
 #[async_trait]
 impl Notifier for RecordingNotifier {
-    async fn notify(&self, rings: &[Notification]) -> Result<(), NotifyError> {
+    async fn notify(&self, notifications: &[Notification]) -> Result<(), NotifyError> {
         self.work().await?;
-        self.rung
+        self.sent
             .lock()
             .expect("no test panics in here")
-            .extend_from_slice(rings);
+            .extend_from_slice(notifications);
         Ok(())
     }
 
@@ -99,13 +101,25 @@ impl Notifier for RecordingNotifier {
 /// The interface on a database of its own.
 pub(crate) struct TestApi {
     pub(crate) state: ApiDependencies,
-    pub(crate) doorbell: Arc<RecordingNotifier>,
+    pub(crate) notifier: Arc<RecordingNotifier>,
     pub(crate) stopping: CancellationToken,
     pub(crate) router: Router,
     folder: TempDir,
 }
 
+/// Runs a test with an API on a fresh database of each engine.
+pub(crate) async fn with_api(test: impl AsyncFn(TestApi)) {
+    on_both_engines(async |database| test(TestApi::on(database)).await).await;
+}
+
 impl TestApi {
+    /// Stores a task of the agent `claude` and returns its id.
+    pub(crate) async fn task(&self, status: TaskStatus) -> TaskId {
+        let task = TaskId::new();
+        self.rows().task(task, status, &["claude"]).await;
+        task
+    }
+
     pub(crate) fn on(database: &TestDatabase) -> Self {
         Self::with(database, [])
     }
@@ -117,10 +131,10 @@ impl TestApi {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let storage = folder.path().to_str().expect("its path is UTF-8");
-        let doorbell = Arc::new(RecordingNotifier::default());
+        let notifier = Arc::new(RecordingNotifier::default());
         let platform = Platform {
             database: database.connection().clone(),
-            notifier: doorbell.clone(),
+            notifier: notifier.clone(),
             event_notifier: Arc::new(LocalEventNotifier::default()),
             artifacts: ArtifactStore::open(storage, Redactor::default())
                 .expect("a folder can be opened"),
@@ -140,19 +154,19 @@ impl TestApi {
         Self {
             router: api::router(state.clone(), stopping.clone()),
             state,
-            doorbell,
+            notifier,
             stopping,
             folder,
         }
     }
 
-    /// The same with another doorbell.
-    pub(crate) fn with_doorbell(mut self, doorbell: impl Notifier) -> Self {
-        self.state.platform.notifier = Arc::new(doorbell);
+    /// The same with another notifier.
+    pub(crate) fn with_notifier(mut self, notifier: impl Notifier) -> Self {
+        self.state.platform.notifier = Arc::new(notifier);
         self.rebuilt()
     }
 
-    /// The same with what was changed of its state.
+    /// The same API with changed state.
     pub(crate) fn rebuilt(mut self) -> Self {
         self.router = api::router(self.state.clone(), self.stopping.clone());
         self
@@ -245,7 +259,7 @@ pub(crate) fn request(method: Method, path: &str, body: Body) -> Request<Body> {
         .expect("the parts are good")
 }
 
-/// What came back.
+/// A response.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,

@@ -19,13 +19,13 @@ use serde_json::{Value, json};
 /// Writes rows.
 pub(crate) struct Rows<'a>(pub(crate) &'a Platform);
 
-/// A run that is over; change what is to be different.
+/// A finished run. Change the fields that differ.
 pub(crate) struct RunRow {
     pub(crate) agent: &'static str,
     pub(crate) trial: i32,
     pub(crate) status: RunStatus,
     pub(crate) broke: bool,
-    /// What broke its seal.
+    /// Reason why the seal is broken.
     pub(crate) void_reason: Option<&'static str>,
     pub(crate) score: Option<f64>,
     pub(crate) cause: Option<FailureCause>,
@@ -90,6 +90,7 @@ impl Rows<'_> {
             open_questions: true,
             max_cost_usd: None,
             question_bank: None,
+            options: None,
             generator_report: None,
             estimate: None,
             judging: 1,
@@ -108,7 +109,7 @@ impl Rows<'_> {
             created_at: now(),
             updated_at: now(),
             started_at: None,
-            completed_at: None,
+            completed_at: status.is_final().then(chrono::Utc::now),
         }
         .into_active_model()
         .reset_all()
@@ -210,7 +211,7 @@ impl Rows<'_> {
             .collect()
     }
 
-    /// What a jury of two found of what a run remembers.
+    /// Free recall of a run, as graded by a jury of two.
     pub(crate) async fn recall(&self, run: RunId, judging: i32, right: i32) {
         recall::Model {
             id: RecallId::new(),
@@ -377,11 +378,11 @@ impl Rows<'_> {
 
     /// A job that is out of attempts.
     pub(crate) async fn dead_job(&self, work: &Work) -> JobId {
-        let ring = queue::enqueue(&self.0.database, work)
+        let notification = queue::enqueue(&self.0.database, work)
             .await
             .expect("work can be enqueued");
         job::ActiveModel {
-            id: Set(ring.job_id),
+            id: Set(notification.job_id),
             state: Set(JobState::Failed),
             attempt: Set(3),
             last_error: Set(Some("the provider was away".to_owned())),
@@ -391,7 +392,7 @@ impl Rows<'_> {
         .update(&self.0.database)
         .await
         .expect("a job can be changed");
-        ring.job_id
+        notification.job_id
     }
 
     /// Ends a run badly.

@@ -51,8 +51,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         "base": base,
         "head": head,
         "agents": agents,
-        "trials": options.common.trials,
-        "seed": options.common.seed,
     });
     let evaluated = evaluate(
         &request,

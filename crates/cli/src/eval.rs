@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use domain::vocabulary::{Dimension, Trigger};
+use api::tasks::options::EvaluationFlags;
 use serde_json::json;
 
 use crate::local_evaluation::{CommonOptions, evaluate};
@@ -29,40 +29,8 @@ pub(crate) struct Options {
     /// Agents, comma-separated.
     #[arg(long, required = true, value_delimiter = ',')]
     agents: Vec<String>,
-    /// Dimensions, comma-separated: AR (accurate retrieval), TTL (test-time learning), LRU
-    /// (long-range understanding), SF (selective forgetting).
-    #[arg(long, value_delimiter = ',', default_values = ["AR", "TTL", "LRU", "SF"])]
-    rubric: Vec<Dimension>,
-    /// Maximum number of changed files.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    max_files: Option<u32>,
-    /// Trigger of the break (compaction): `auto`, `manual` or `auto_then_manual`.
-    #[arg(long, default_value = "auto_then_manual")]
-    trigger: Trigger,
-    /// Context size in tokens at which the agent should compact.
-    #[arg(long, value_name = "TOKENS")]
-    context_tokens: Option<u32>,
-    /// Empty the workspace before the compaction, so that no file can be read again. By default
-    /// true if the agent's own command triggers the break.
-    #[arg(long, value_name = "BOOL")]
-    seal_before_break: Option<bool>,
-    /// Compactions per run. Each is measured, which gives a forgetting curve.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
-    breaks: u32,
-    /// Closed probes per prompt, the same in all arms. More probes cost less but change the score.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
-    probes_per_prompt: u32,
-    /// Also ask about purpose, risks and rollback of the pull request. Needs model judges and is
-    /// not part of any score.
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
-    open_questions: bool,
-    /// Stop cleanly when the known cost of the runs reaches this amount in US dollars.
-    #[arg(long, value_name = "USD")]
-    max_cost_usd: Option<f64>,
-    /// Use the probes of this file instead of generated ones: `question_bank.jsonl` of an earlier
-    /// `--out`, or from the API. Each probe is verified before use.
-    #[arg(long, value_name = "FILE")]
-    question_bank: Option<PathBuf>,
+    #[command(flatten)]
+    options: EvaluationFlags,
     #[command(flatten)]
     stubbed: StubOptions,
     #[command(flatten)]
@@ -70,32 +38,14 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let mut request = json!({
-        "agents": options.agents,
-        "rubric": options.rubric,
-        "trigger": options.trigger,
-        "trials": options.common.trials,
-        "breaks": options.breaks,
-        "probes_per_prompt": options.probes_per_prompt,
-        "open_questions": options.open_questions,
-        "seed": options.common.seed,
-    });
-    if let Some(max_files) = options.max_files {
-        request["max_files"] = json!(max_files);
+    let mut request = json!({ "agents": options.agents });
+    for (name, value) in options.options.0 {
+        request[name] = value;
     }
-    if let Some(tokens) = options.context_tokens {
-        request["target_context_tokens"] = json!(tokens);
-    }
-    if let Some(seal) = options.seal_before_break {
-        request["seal_before_break"] = json!(seal);
-    }
-    if let Some(most) = options.max_cost_usd {
-        request["max_cost_usd"] = json!(most);
-    }
-    if let Some(file) = &options.question_bank {
+    if let Some(file) = request["question_bank"].as_str() {
         let bank = tokio::fs::read_to_string(file)
             .await
-            .with_context(|| UsageError(format!("--question-bank {}", file.display())))?;
+            .with_context(|| UsageError(format!("--question-bank {file}")))?;
         request["question_bank"] = json!(bank);
     }
     let local = match &options.repo {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use api::tasks::options::CommonFlags;
 use entity::TaskId;
 use futures::StreamExt as _;
 use platform::events::Event;
@@ -38,12 +39,8 @@ pub(crate) struct CommonOptions {
     /// No progress on standard error.
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// Runs per agent.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(crate) trials: u32,
-    /// Seed of probes, teaching and all random draws. The same seed asks the same questions.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: i64,
+    #[command(flatten)]
+    pub(crate) task: CommonFlags,
 }
 
 /// Outcome of an evaluation.
@@ -136,13 +133,17 @@ impl Source for PrivateSettings {
     }
 }
 
-/// Evaluates a request and prints the result.
+/// Evaluates a request with the common options and prints the result.
 pub(crate) async fn evaluate(
     request: &Value,
     local_roots: &[PathBuf],
     common: &CommonOptions,
     stubbed: Option<&StubOptions>,
 ) -> anyhow::Result<EvaluationOutcome> {
+    let mut request = request.clone();
+    for (name, value) in &common.task.0 {
+        request[name] = value.clone();
+    }
     if let Some(out) = &common.out {
         output::prepare_folder(out).await?;
     }
@@ -175,7 +176,7 @@ pub(crate) async fn evaluate(
     }
     let api = embedded.url("/api/v1");
     let followed = tokio::select! {
-        followed = follow(&api, request, common.quiet) => followed,
+        followed = follow(&api, &request, common.quiet) => followed,
         error = embedded.failed() => return Err(error),
     };
     let outcome = match followed {

@@ -41,6 +41,7 @@ pub fn task() -> task::Model {
         open_questions: true,
         max_cost_usd: None,
         question_bank: None,
+        options: None,
         generator_report: None,
         estimate: None,
         judging: 1,

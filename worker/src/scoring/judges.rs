@@ -181,11 +181,7 @@ async fn stored(
 }
 
 fn estimate(rate: &Rate) -> Estimate {
-    Estimate {
-        mean: rate.share,
-        low: rate.interval.map(|interval| interval.low),
-        high: rate.interval.map(|interval| interval.high),
-    }
+    Estimate::new(rate.share, rate.interval)
 }
 
 fn measured(worker: &Worker, result: &BatteryResult) -> JudgePart {
@@ -346,11 +342,7 @@ fn agreement(
     };
     agreement.map(|agreement| AgreementPart {
         measure: measure.to_owned(),
-        value: Estimate {
-            mean: Some(agreement.value),
-            low: agreement.interval.map(|interval| interval.low),
-            high: agreement.interval.map(|interval| interval.high),
-        },
+        value: Estimate::new(Some(agreement.value), agreement.interval),
         items: agreement.items,
     })
 }
