@@ -12,6 +12,8 @@ mod cli_adapter;
 mod home_archive;
 mod prompt_text;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod skeleton;
 mod setup;
 

@@ -9,7 +9,7 @@ use agents::adapter::AgentAdapter;
 use agents::sandbox::Sandbox;
 use bytes::Bytes;
 use entity::{RunId, TaskId};
-use platform::artifacts::Staged;
+use platform::artifacts::{self, Staged};
 use platform::connect::Platform;
 use platform::queue::Notification;
 use platform::queue::lease::Lease;
@@ -57,6 +57,19 @@ impl Worker {
         let transaction = self.platform.database.begin().await?;
         job.lease.fence(&transaction).await?;
         Ok(transaction)
+    }
+
+    /// Loads an artifact of a task or a run. Returns `None` if there is none of this name.
+    pub(crate) async fn load_artifact(
+        &self,
+        task: TaskId,
+        run: Option<RunId>,
+        name: &str,
+    ) -> Result<Option<Bytes>, JobError> {
+        match artifacts::find(&self.platform.database, task, run, name).await? {
+            Some(artifact) => Ok(Some(self.platform.artifacts.get(&artifact).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Stores texts of a task or a run, behind the fence: a worker that lost its lease replaces

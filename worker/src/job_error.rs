@@ -133,7 +133,7 @@ impl From<SourceError> for JobError {
     }
 }
 
-/// Converts a failure of an agent: who is responsible, and whether a retry may help.
+/// Converts a failure of an agent: its responsible party, and whether a retry may help.
 fn stage_error(failure: &Failure) -> JobError {
     if failure.cause == Cause::Cancelled {
         return JobError::Cancelled;

@@ -3,6 +3,7 @@
 //! A job takes ids and leaves rows. It completes its own queue entry in its last transaction.
 //! Attempts, leases and cancellation belong to the [runtime](crate::runtime).
 
+mod unfinished_run;
 pub(crate) mod prepare_task;
 pub(crate) mod run_agent;
 pub(crate) mod judge_run;

@@ -34,11 +34,23 @@ const UNFINISHED_RUN: [RunStatus; 3] = [RunStatus::Queued, RunStatus::Running, R
 const UNFINISHED_TASK: [TaskStatus; 3] =
     [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Judging];
 
+/// Returns the event of a run that failed for good.
+fn failed_event(identity: &RunIdentity, cause: FailureCause, message: &str) -> NewEvent {
+    let event = Event::RunFailed {
+        agent: identity.agent.clone(),
+        trial: identity.trial,
+        cause: cause.to_string(),
+        message: message.to_owned(),
+        will_retry: false,
+    };
+    identity.event(Level::Error, event)
+}
+
 /// Ends a run, unless it has already ended, and continues its task. Returns notifications to send
 /// after the commit. The caller's transaction has already written, as for every function here.
 pub(crate) async fn end_run(
     transaction: &impl ConnectionTrait,
-    who: &RunIdentity,
+    identity: &RunIdentity,
     end: &RunEnd,
     redactor: &Redactor,
 ) -> Result<Vec<Notification>, DbErr> {
@@ -49,7 +61,7 @@ pub(crate) async fn end_run(
         completed_at: Set(Some(now)),
         ..Default::default()
     };
-    let (agent, trial) = (who.agent.clone(), who.trial);
+    let (agent, trial) = (identity.agent.clone(), identity.trial);
     let events = match end {
         RunEnd::Done {
             overall_score,
@@ -61,7 +73,7 @@ pub(crate) async fn end_run(
             change.failure_cause = Set(None);
             change.error_message = Set(None);
             vec![
-                who.event(
+                identity.event(
                     Level::Info,
                     Event::RunJudged {
                         agent: agent.clone(),
@@ -70,7 +82,7 @@ pub(crate) async fn end_run(
                         passed: *passed,
                     },
                 ),
-                who.event(
+                identity.event(
                     Level::Info,
                     Event::RunDone {
                         agent,
@@ -86,23 +98,14 @@ pub(crate) async fn end_run(
             change.error_message = Set(Some(redactor.redact(message).into_owned()));
             change.overall_score = Set(None);
             change.passed = Set(None);
-            vec![who.event(
-                Level::Error,
-                Event::RunFailed {
-                    agent,
-                    trial,
-                    cause: cause.to_string(),
-                    message: message.clone(),
-                    will_retry: false,
-                },
-            )]
+            vec![failed_event(identity, *cause, message)]
         }
         RunEnd::Cancelled => {
             change.status = Set(RunStatus::Cancelled);
             change.failure_cause = Set(Some(FailureCause::Cancelled));
             change.overall_score = Set(None);
             change.passed = Set(None);
-            vec![who.event(
+            vec![identity.event(
                 Level::Warning,
                 Event::RunDone {
                     agent,
@@ -114,18 +117,18 @@ pub(crate) async fn end_run(
     };
     let changed = agent_run::Entity::update_many()
         .set(change)
-        .filter(agent_run::Column::Id.eq(who.run))
+        .filter(agent_run::Column::Id.eq(identity.run))
         .filter(agent_run::Column::Status.is_in(UNFINISHED_RUN))
         .exec(transaction)
         .await?;
     if changed.rows_affected == 0 {
-        let closed = close_cancelled(transaction, who.task, redactor).await?;
+        let closed = close_cancelled(transaction, identity.task, redactor).await?;
         return Ok(closed.unwrap_or_default());
     }
     // Appending locks the task's row, so of two runs that end at once the second one sees the
     // first.
-    platform::events::append(transaction, who.task, &events, redactor).await?;
-    follow_up(transaction, who.task, redactor).await
+    platform::events::append(transaction, identity.task, &events, redactor).await?;
+    follow_up(transaction, identity.task, redactor).await
 }
 
 /// Continues a task after one of its runs progressed: judging, finishing, or ending as cancelled.
@@ -323,20 +326,11 @@ pub(crate) async fn end_all_runs(
     let events: Vec<NewEvent> = runs
         .iter()
         .map(|run| {
-            let who = RunIdentity::from(run);
-            let (agent, trial) = (who.agent.clone(), who.trial);
+            let identity = RunIdentity::from(run);
+            let (agent, trial) = (identity.agent.clone(), identity.trial);
             match end {
-                RunEnd::Failed { cause, message } => who.event(
-                    Level::Error,
-                    Event::RunFailed {
-                        agent,
-                        trial,
-                        cause: cause.to_string(),
-                        message: message.clone(),
-                        will_retry: false,
-                    },
-                ),
-                RunEnd::Cancelled | RunEnd::Done { .. } => who.event(
+                RunEnd::Failed { cause, message } => failed_event(&identity, *cause, message),
+                RunEnd::Cancelled | RunEnd::Done { .. } => identity.event(
                     Level::Warning,
                     Event::RunDone {
                         agent,

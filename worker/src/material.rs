@@ -4,7 +4,6 @@ use domain::pull_request::PullRequest;
 use entity::TaskId;
 use evaluation::claims::OpenFact;
 use evaluation::probe::ProbeSet;
-use platform::artifacts;
 use serde::{Deserialize, Serialize};
 
 use crate::job_context::Worker;
@@ -91,10 +90,10 @@ pub(crate) fn diff_text(pull_request: &PullRequest) -> String {
 
 /// Loads the material of a task.
 pub(crate) async fn load_material(worker: &Worker, task: TaskId) -> Result<Material, JobError> {
-    let found = artifacts::find(&worker.platform.database, task, None, MATERIAL)
+    let bytes = worker
+        .load_artifact(task, None, MATERIAL)
         .await?
         .ok_or_else(|| JobError::harness("the material of the task is missing"))?;
-    let bytes = worker.platform.artifacts.get(&found).await?;
     Ok(serde_json::from_slice(&bytes)?)
 }
 

@@ -167,7 +167,7 @@ async fn a_task_stops_at_its_cost_limit() {
         measured(Script::default(), |task| task.max_cost_usd = Set(Some(1.0))).await;
     let run = &installation.result(id).await.runs[0];
     assert_eq!(run.failure_cause, Some(FailureCause::Budget));
-    assert!(run.error.as_deref().unwrap().contains("not known"));
+    assert!(run.error.as_deref().unwrap().contains("is unknown"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ pub struct PlatformSettings {
     /// `STORAGE_DIR`: a folder, `s3://…` or `gs://…`.
     pub storage: String,
     pub queue: QueueSettings,
-    /// SecretString values, for redaction.
+    /// Secret values, for redaction.
     pub secrets: Vec<SecretString>,
 }
 

@@ -65,7 +65,7 @@ pub async fn result_document(
     let mut parts = Vec::with_capacity(runs.len());
     for run in runs {
         let own = records.remove(&run.id).unwrap_or_default();
-        parts.push(run_part(run, own)?);
+        parts.push(run_part(run, &own)?);
     }
     Ok(Some(ResultDocument {
         schema: SCHEMA,
@@ -162,14 +162,14 @@ fn task_part(
     })
 }
 
-fn run_part(run: agent_run::Model, records: RunRecords) -> Result<RunPart, DbErr> {
+fn run_part(run: agent_run::Model, records: &RunRecords) -> Result<RunPart, DbErr> {
     let stats: RunStats = read(run.stats)?;
     let RunRecords {
         scores: _,
         recalls,
         open,
         counts,
-    } = &records;
+    } = records;
     Ok(RunPart {
         id: run.id,
         duration_ms: duration_ms(run.started_at, run.completed_at),
@@ -199,7 +199,7 @@ fn run_part(run: agent_run::Model, records: RunRecords) -> Result<RunPart, DbErr
         cost_usd: stats.bill.cost_usd,
         cost_source: stats.bill.cost_source,
         dimensions: named(&records.scores_of(FIRST_BREAK)),
-        by_break: by_break(&records),
+        by_break: by_break(records),
         honesty: counts.honesty,
         recall: recalls.iter().map(recall_part).collect(),
         open: open.iter().map(open_part).collect(),

@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{ResultDocument, RowPart, RunPart};
 use crate::ranking::{
-    INSTRUMENT_VERSION_FIELD, OverallOptions, RankedRecall, RankedRun, RunState, is_stub,
-    overall_leaderboard,
+    INSTRUMENT_VERSION_FIELD, OverallOptions, RankedRecall, RankedRun, is_stub, overall_leaderboard,
 };
 use crate::risk_coverage;
 
@@ -120,13 +119,7 @@ fn ranked_runs(document: &ResultDocument) -> Vec<RankedRun> {
             task: document.task.id,
             agent: run.agent.clone(),
             trial: run.trial.unsigned_abs(),
-            state: RunState {
-                status: run.status,
-                failure_cause: run.failure_cause,
-                compression_detected: run.compression_detected,
-                seal_broken: run.seal_broken,
-                void_reason: run.void_reason.clone(),
-            },
+            state: run.state(),
             pull_request: pull_request.clone(),
             model_stub: run.model_stub || run.model.as_deref().is_some_and(is_stub),
             instrument_version: match run.manifest.get(INSTRUMENT_VERSION_FIELD) {

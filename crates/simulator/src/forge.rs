@@ -5,7 +5,6 @@
 //! and requests for anything but refs and objects fail.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,17 +16,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri, header};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
+use crate::loopback_server::LoopbackServer;
 use crate::repository::{Commit, Files, add_commits, build_history, git};
 
 /// A running forge. It stops when the value is dropped.
 #[derive(Debug)]
 pub struct Forge {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
+    server: LoopbackServer,
     _folder: TempDir,
 }
 
@@ -54,10 +51,6 @@ impl Forge {
     /// Starts on this port of 127.0.0.1. Port 0 chooses a free one.
     pub async fn start_on(port: u16) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("creating a folder for the forge")?;
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .await
-            .with_context(|| format!("listening on port {port}"))?;
-        let address = listener.local_addr().context("asking for the port")?;
         let shared = Arc::new(Shared {
             root: folder.path().to_owned(),
             pull_requests: Mutex::default(),
@@ -70,12 +63,10 @@ impl Forge {
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&shared));
-        let server = tokio::spawn(async move {
-            // It fails only if the listener fails, and then every client gets an error.
-            let _ = axum::serve(listener, router).await;
-        });
+        let server = LoopbackServer::start(port, router)
+            .await
+            .with_context(|| format!("listening on port {port}"))?;
         Ok(Self {
-            address,
             shared,
             server,
             _folder: folder,
@@ -84,7 +75,7 @@ impl Forge {
 
     /// Returns the address for `FORGE_URLS`.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Returns the address for `FORGE_API_URL`.
@@ -186,12 +177,6 @@ impl Forge {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-}
-
-impl Drop for Forge {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 

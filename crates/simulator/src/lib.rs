@@ -4,6 +4,7 @@
 pub mod repository;
 pub mod demo;
 pub mod forge;
+pub mod loopback_server;
 pub mod model_stub;
 pub mod conformance;
 pub mod iflow_peer;

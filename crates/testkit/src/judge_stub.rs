@@ -1,7 +1,6 @@
 //! A judge on the loopback interface. It supports the APIs of three providers, and a test decides
 //! on its answers.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -10,8 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use simulator::loopback_server::LoopbackServer;
 
 /// Question to a judge.
 #[derive(Clone, Debug)]
@@ -55,9 +53,8 @@ struct Shared {
 
 /// A running judge. It stops when the value is dropped.
 pub struct JudgeStub {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
+    server: LoopbackServer,
 }
 
 impl JudgeStub {
@@ -69,8 +66,6 @@ impl JudgeStub {
     pub async fn start(
         respond: impl Fn(&Question) -> Answer + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             respond: Box::new(respond),
             requests: Mutex::default(),
@@ -78,20 +73,13 @@ impl JudgeStub {
         let router = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&shared));
-        let server = tokio::spawn(async move {
-            // The server ends with the stub.
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self {
-            address,
-            shared,
-            server,
-        })
+        let server = LoopbackServer::start(0, router).await?;
+        Ok(Self { shared, server })
     }
 
     /// Returns the base address.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Returns all requests so far.
@@ -101,12 +89,6 @@ impl JudgeStub {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
-    }
-}
-
-impl Drop for JudgeStub {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 

@@ -1,13 +1,13 @@
 //! Judges a run: grades its answers, scores every dimension, and ends the run.
 
-use domain::vocabulary::TaskStatus;
-use entity::{RunId, TaskId, agent_run, task};
+use entity::{RunId, TaskId};
 use platform::queue::lease;
-use sea_orm::EntityTrait;
-use tracing::{info, warn};
+use results::ranking::RunState;
+use tracing::info;
 
 use crate::job_context::{ClaimedJob, Worker};
 use crate::job_error::JobError;
+use crate::jobs::unfinished_run::load_unfinished_run;
 use crate::lifecycle::{RunEnd, end_job, end_run};
 use crate::material::load_material;
 use crate::run_identity::RunIdentity;
@@ -22,24 +22,14 @@ pub(crate) async fn judge_run(
     task_id: TaskId,
     run_id: RunId,
 ) -> Result<(), JobError> {
-    let database = &worker.platform.database;
-    let task = task::Entity::find_by_id(task_id).one(database).await?;
-    let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
-    let (Some(task), Some(run)) = (task, run) else {
-        warn!("run {run_id} was deleted");
+    let Some((task, run)) = load_unfinished_run(worker, task_id, run_id).await? else {
         return end_job(worker, job).await;
     };
-    if run.status.is_final() {
-        return end_job(worker, job).await;
-    }
-    if task.status == TaskStatus::Cancelled {
-        return Err(JobError::Cancelled);
-    }
     let probes = load_probes(worker, task_id).await?.into_iter().collect();
     let grades = grade_run(worker, &task, &run, &probes).await?;
     // A void run shows its figures and has no score.
-    let is_measurement = run.compression_detected && !run.seal_broken;
-    let first = grades.first().filter(|_| is_measurement);
+    let is_scored = RunState::from(&run).may_be_scored();
+    let first = grades.first().filter(|_| is_scored);
     let end = RunEnd::Done {
         overall_score: first.and_then(|figures| figures.overall_score),
         passed: first.and_then(|figures| figures.passed),

@@ -6,6 +6,7 @@ use domain::vocabulary::{JudgingStatus, RunStatus, TaskStatus};
 use entity::{TaskId, agent_run, judging, task};
 use platform::queue::lease;
 use platform::redaction::Redactor;
+use results::ranking::RunState;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
 };
@@ -70,8 +71,8 @@ pub(crate) async fn judge_task(
 
     let transaction = worker.begin(job).await?;
     for (run, grades, recalls) in judged {
-        let is_measurement = run.compression_detected && !run.seal_broken;
-        let first = grades.first().filter(|_| is_measurement);
+        let is_scored = RunState::from(&run).may_be_scored();
+        let first = grades.first().filter(|_| is_scored);
         let change = agent_run::ActiveModel {
             overall_score: Set(first.and_then(|figures| figures.overall_score)),
             passed: Set(first.and_then(|figures| figures.passed)),

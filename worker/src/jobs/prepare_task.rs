@@ -137,32 +137,32 @@ async fn resolve_with_progress(
         patch_bytes: diff_that_fits(context),
         file_bytes: FILE_BYTES,
     };
-    let (told, mut stages) = mpsc::channel::<NewEvent>(PROGRESS);
-    let tell = move |stage: &'static str, message: String| {
+    let (sender, mut receiver) = mpsc::channel::<NewEvent>(PROGRESS);
+    let report = move |stage: &'static str, message: String| {
         // Progress is for people. If the database is slower than git, some messages are dropped.
-        let _ = told.try_send(progress(stage, message));
+        let _ = sender.try_send(progress(stage, message));
     };
     let resolving = async {
-        let tell = tell;
+        let report = report;
         resolve(
             &worker.settings.source(),
             &source,
             limits,
             &job.cancel,
-            &tell,
+            &report,
         )
         .await
     };
-    let telling = async {
+    let recording = async {
         let mut batch = Vec::new();
-        while stages.recv_many(&mut batch, 16).await > 0 {
+        while receiver.recv_many(&mut batch, 16).await > 0 {
             append(worker, job, task.id, &batch).await?;
             batch.clear();
         }
         Ok::<(), JobError>(())
     };
-    let (resolved, told) = tokio::join!(resolving, telling);
-    told?;
+    let (resolved, recorded) = tokio::join!(resolving, recording);
+    recorded?;
     Ok(resolved?)
 }
 

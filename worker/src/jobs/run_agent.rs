@@ -9,9 +9,8 @@ use std::sync::Arc;
 use agents::adapter::{AgentAdapter, Presence};
 use agents::adapters;
 use chrono::Utc;
-use domain::vocabulary::{Arm, Level, RunStatus, TaskStatus};
+use domain::vocabulary::{Arm, Level, RunStatus};
 use entity::{RunId, TaskId, agent_run, answer, task};
-use platform::artifacts;
 use platform::events::Event;
 use platform::queue::{self, Work, lease};
 use platform::telemetry::chain;
@@ -23,6 +22,7 @@ use results::run_stats::Bill;
 
 use crate::job_context::{ClaimedJob, Worker};
 use crate::job_error::JobError;
+use crate::jobs::unfinished_run::load_unfinished_run;
 use crate::lifecycle::{end_job, follow_up};
 use crate::material::load_material;
 use crate::run::checkpoint::{SavedRun, SavedStage};
@@ -43,19 +43,9 @@ pub(crate) async fn run_agent(
     task_id: TaskId,
     run_id: RunId,
 ) -> Result<(), JobError> {
-    let database = &worker.platform.database;
-    let task = task::Entity::find_by_id(task_id).one(database).await?;
-    let run = agent_run::Entity::find_by_id(run_id).one(database).await?;
-    let (Some(task), Some(run)) = (task, run) else {
-        warn!("run {run_id} was deleted");
+    let Some((task, run)) = load_unfinished_run(worker, task_id, run_id).await? else {
         return end_job(worker, job).await;
     };
-    if run.status.is_final() {
-        return end_job(worker, job).await;
-    }
-    if task.status == TaskStatus::Cancelled {
-        return Err(JobError::Cancelled);
-    }
     let adapter = adapters::adapter_for(&worker.adapters, &run.agent)?;
     let (version, program) = match worker.availability.check(&adapter).await {
         Presence::Installed { version, program } => (version, program),
@@ -260,13 +250,13 @@ async fn load_checkpoint(
     let Some(name) = pointer.get("artifact").and_then(|name| name.as_str()) else {
         return Ok(None);
     };
-    let database = &worker.platform.database;
-    let found = artifacts::find(database, run.task_id, Some(run.id), name).await?;
-    let Some(found) = found else {
+    let bytes = worker
+        .load_artifact(run.task_id, Some(run.id), name)
+        .await?;
+    let Some(bytes) = bytes else {
         warn!(run.id = %run.id, "run {} starts over: its checkpoint is missing", run.id);
         return Ok(None);
     };
-    let bytes = worker.platform.artifacts.get(&found).await?;
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
 
@@ -287,7 +277,7 @@ async fn start_attempt(
     model: Option<String>,
     saved: Option<&SavedRun>,
 ) -> Result<(), JobError> {
-    let who = RunIdentity::from(run);
+    let identity = RunIdentity::from(run);
     let attempt = u32::try_from(job.lease.attempt).unwrap_or_default();
     let now = Utc::now();
     let broken = saved.is_some_and(|saved| saved.stage == SavedStage::Broken);
@@ -315,13 +305,13 @@ async fn start_attempt(
     }
     let event = match saved {
         None => Event::RunStarted {
-            agent: who.agent.clone(),
-            trial: who.trial,
+            agent: identity.agent.clone(),
+            trial: identity.trial,
             attempt,
         },
         Some(saved) => Event::RunResumed {
-            agent: who.agent.clone(),
-            trial: who.trial,
+            agent: identity.agent.clone(),
+            trial: identity.trial,
             attempt,
             from: saved.stage.as_str().to_owned(),
         },
@@ -339,7 +329,7 @@ async fn start_attempt(
             .await?;
     }
     let redactor = &worker.platform.redactor;
-    let event = who.event(Level::Info, event);
+    let event = identity.event(Level::Info, event);
     platform::events::append(&transaction, task.id, &[event], redactor).await?;
     transaction.commit().await?;
     worker.notify(task.id, &[]).await;

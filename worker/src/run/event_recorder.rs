@@ -27,8 +27,8 @@ const MAX_TRIES: u32 = 4;
 
 /// Returns the stored form of an agent's event, if it has one. Texts and sizes are in the
 /// transcript and in the events of whole turns.
-fn stored_event(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<NewEvent> {
-    let (agent, trial) = (who.agent.clone(), who.trial);
+fn stored_event(identity: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<NewEvent> {
+    let (agent, trial) = (identity.agent.clone(), identity.trial);
     match event {
         AgentEvent::Text { .. }
         | AgentEvent::ToolResult { .. }
@@ -43,7 +43,7 @@ fn stored_event(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<Ne
                 target: call.target,
                 sealed,
             };
-            Some(who.event(level, event))
+            Some(identity.event(level, event))
         }
         AgentEvent::Retry { attempt, why } => {
             let message = format!("retrying the provider (attempt {attempt}): {why}");
@@ -52,7 +52,7 @@ fn stored_event(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<Ne
                 trial,
                 message,
             };
-            Some(who.event(Level::Warning, event))
+            Some(identity.event(Level::Warning, event))
         }
         AgentEvent::Error { message } => {
             let event = Event::Progress {
@@ -60,7 +60,7 @@ fn stored_event(who: &RunIdentity, event: AgentEvent, sealed: bool) -> Option<Ne
                 message,
                 percent: None,
             };
-            Some(who.event(Level::Warning, event))
+            Some(identity.event(Level::Warning, event))
         }
     }
 }

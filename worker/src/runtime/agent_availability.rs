@@ -14,7 +14,7 @@ const CACHE_TIME: Duration = Duration::from_secs(300);
 /// Detection results by agent.
 #[derive(Default)]
 pub(crate) struct AgentAvailability {
-    found: Mutex<HashMap<String, (Instant, Presence)>>,
+    detected: Mutex<HashMap<String, (Instant, Presence)>>,
 }
 
 /// One agent in a worker's row.
@@ -35,13 +35,13 @@ impl AgentAvailability {
     /// Returns whether an agent is installed, and detects it again if the cached result is old.
     pub(crate) async fn check(&self, adapter: &Arc<dyn AgentAdapter>) -> Presence {
         let name = &adapter.profile().name;
-        if let Some((at, presence)) = self.found.lock().await.get(name)
+        if let Some((at, presence)) = self.detected.lock().await.get(name)
             && at.elapsed() < CACHE_TIME
         {
             return presence.clone();
         }
         let presence = adapter.probe().await;
-        self.found
+        self.detected
             .lock()
             .await
             .insert(name.clone(), (Instant::now(), presence.clone()));

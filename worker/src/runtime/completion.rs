@@ -243,15 +243,15 @@ async fn record_retry(
             let Some(run) = agent_run::Entity::find_by_id(*run).one(transaction).await? else {
                 return Ok(());
             };
-            let who = RunIdentity::from(&run);
+            let identity = RunIdentity::from(&run);
             let event = Event::RunFailed {
-                agent: who.agent.clone(),
-                trial: who.trial,
+                agent: identity.agent.clone(),
+                trial: identity.trial,
                 cause: cause.to_string(),
                 message: message.to_owned(),
                 will_retry: true,
             };
-            who.event(Level::Warning, event)
+            identity.event(Level::Warning, event)
         }
         // The log of a finished task is closed.
         Work::JudgeTask { .. } | Work::DeliverWebhook { .. } => return Ok(()),

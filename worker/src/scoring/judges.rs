@@ -11,7 +11,6 @@ use entity::{JudgingId, TaskId, agent_run, judging, task};
 use evaluation::judging::{BatteryResult, Rate, gate};
 use evaluation::leaderboard::Estimate;
 use evaluation::statistics::{cohens_kappa, krippendorff_alpha};
-use platform::artifacts;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
@@ -62,10 +61,10 @@ pub(crate) async fn ensure_judging(
     let mut jurors = Vec::new();
     let holds = worker.settings.judges.battery_holds;
     for judge in &worker.judges {
-        let (found, now) = worker.batteries.get_or_run(judge.as_ref(), holds).await;
-        let part = judge_part(worker, judge.as_ref(), &found, now);
+        let (battery_run, now) = worker.batteries.get_or_run(judge.as_ref(), holds).await;
+        let part = judge_part(worker, judge.as_ref(), &battery_run, now);
         if judge.juror().is_some() && part.may_rank {
-            jurors.push(found);
+            jurors.push(battery_run);
         }
         judges.push(part);
     }
@@ -182,11 +181,7 @@ async fn stored(
 }
 
 fn estimate(rate: &Rate) -> Estimate {
-    Estimate {
-        mean: rate.share,
-        low: rate.interval.map(|interval| interval.low),
-        high: rate.interval.map(|interval| interval.high),
-    }
+    Estimate::new(rate.share, rate.interval)
 }
 
 fn measured(worker: &Worker, result: &BatteryResult) -> JudgePart {
@@ -270,9 +265,8 @@ pub(crate) async fn summarize_judging(
     let mut bills: BTreeMap<String, VoteBill> = BTreeMap::new();
     for run in runs {
         let name = votes_artifact(number);
-        let found = artifacts::find(database, task.id, Some(run.id), &name).await?;
-        let Some(found) = found else { continue };
-        let bytes = worker.platform.artifacts.get(&found).await?;
+        let bytes = worker.load_artifact(task.id, Some(run.id), &name).await?;
+        let Some(bytes) = bytes else { continue };
         let mut items: BTreeMap<String, Vec<Option<bool>>> = BTreeMap::new();
         for line in String::from_utf8_lossy(&bytes).lines() {
             let line: VoteLine = serde_json::from_str(line)?;
@@ -334,7 +328,7 @@ fn agreement(
     jurors: usize,
     seed: u64,
 ) -> Option<AgreementPart> {
-    let (measure, found) = match jurors {
+    let (measure, agreement) = match jurors {
         0 | 1 => return None,
         2 => {
             let both = |votes: &Vec<Option<bool>>| Some(((*votes.first()?)?, (*votes.get(1)?)?));
@@ -346,13 +340,9 @@ fn agreement(
         }
         _ => ("krippendorff_alpha", krippendorff_alpha(clusters, seed)),
     };
-    found.map(|found| AgreementPart {
+    agreement.map(|agreement| AgreementPart {
         measure: measure.to_owned(),
-        value: Estimate {
-            mean: Some(found.value),
-            low: found.interval.map(|interval| interval.low),
-            high: found.interval.map(|interval| interval.high),
-        },
-        items: found.items,
+        value: Estimate::new(Some(agreement.value), agreement.interval),
+        items: agreement.items,
     })
 }

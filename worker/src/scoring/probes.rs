@@ -10,7 +10,6 @@ use evaluation::attribution::{Sources, attribute, carries};
 use evaluation::grading::{GRADER, confidence, grade};
 use evaluation::probe::Probe;
 use evaluation::scoring::{Graded, RunScore, score_run};
-use platform::artifacts;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait,
@@ -164,14 +163,12 @@ async fn read_evidence(
     run: &agent_run::Model,
     break_index: i32,
 ) -> Result<BreakEvidence, JobError> {
-    let database = &worker.platform.database;
     let name = evidence_artifact(break_index);
-    let found = artifacts::find(database, run.task_id, Some(run.id), &name).await?;
-    match found {
-        Some(found) => {
-            let bytes = worker.platform.artifacts.get(&found).await?;
-            Ok(serde_json::from_slice(&bytes)?)
-        }
+    match worker
+        .load_artifact(run.task_id, Some(run.id), &name)
+        .await?
+    {
+        Some(bytes) => Ok(serde_json::from_slice(&bytes)?),
         None => Ok(BreakEvidence::default()),
     }
 }

@@ -10,7 +10,6 @@ use entity::{RecallId, agent_run, recall, task};
 use evaluation::claims::{AtomicFact, Finding, OpenFact, Recall, atomic_facts};
 use evaluation::facts::FactSheet;
 use evaluation::judging::{Exclusion, aliases, exclusion, majority, strip_identity};
-use platform::artifacts;
 use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +75,7 @@ pub(crate) struct JudgedFacts {
 }
 
 impl JudgedFacts {
-    fn of(&self, topic: Topic) -> Option<&[AtomicFact]> {
+    fn for_topic(&self, topic: Topic) -> Option<&[AtomicFact]> {
         match topic {
             Topic::FreeRecall => self.free.as_deref(),
             Topic::Purpose | Topic::Risks | Topic::Rollback => {
@@ -93,9 +92,8 @@ pub(crate) async fn load_facts(
     task: &task::Model,
     material: &Material,
 ) -> Result<JudgedFacts, JobError> {
-    let found = artifacts::find(&worker.platform.database, task.id, None, OPEN_FACTS).await?;
-    let stored: Vec<OpenFact> = match found {
-        Some(found) => serde_json::from_slice(&worker.platform.artifacts.get(&found).await?)?,
+    let stored: Vec<OpenFact> = match worker.load_artifact(task.id, None, OPEN_FACTS).await? {
+        Some(bytes) => serde_json::from_slice(&bytes)?,
         None => Vec::new(),
     };
     let of = |topic: OpenTopic| {
@@ -115,13 +113,14 @@ async fn free_facts(
     task: &task::Model,
     material: &Material,
 ) -> Result<Option<Vec<AtomicFact>>, JobError> {
-    let database = &worker.platform.database;
-    let Some(found) = artifacts::find(database, task.id, None, "fact_sheet.json").await? else {
+    let bytes = worker
+        .load_artifact(task.id, None, "fact_sheet.json")
+        .await?;
+    let Some(bytes) = bytes else {
         // Free recall stays ungraded, with the reason. Closed probes need no fact sheet.
         tracing::warn!(task.id = %task.id, "the fact sheet of task {} is missing", task.id);
         return Ok(None);
     };
-    let bytes = worker.platform.artifacts.get(&found).await?;
     let sheet: FactSheet = serde_json::from_slice(&bytes)?;
     let seed = task.seed.cast_unsigned();
     let facts = atomic_facts(&sheet, &material.probe_set, seed, MAX_FACTS);
@@ -162,7 +161,6 @@ pub(crate) async fn judge_recalls(
         rows: Vec::new(),
         votes: String::new(),
     };
-    let database = &worker.platform.database;
     let breaks = run.breaks.as_array().map_or(0, Vec::len);
     let agent = run.agent.split(':').next().unwrap_or(&run.agent);
     let program = adapter_for(&worker.adapters, &run.agent)
@@ -172,12 +170,14 @@ pub(crate) async fn judge_recalls(
     let jurors = worker.judges.iter().any(|judge| judge.juror().is_some());
     for break_index in 0..=i32::try_from(breaks).unwrap_or(i32::MAX) {
         for (topic, arm, name) in texts(break_index) {
-            let facts = facts.of(topic);
+            let facts = facts.for_topic(topic);
             if facts.is_some_and(<[AtomicFact]>::is_empty) {
                 continue;
             }
-            let found = artifacts::find(database, run.task_id, Some(run.id), &name).await?;
-            let Some(found) = found else { continue };
+            let bytes = worker
+                .load_artifact(run.task_id, Some(run.id), &name)
+                .await?;
+            let Some(bytes) = bytes else { continue };
             let recall_text = RecallText {
                 run,
                 number,
@@ -195,7 +195,6 @@ pub(crate) async fn judge_recalls(
                 recalls.rows.push(recall_text.row(NO_JUDGE, &nothing));
                 continue;
             }
-            let bytes = worker.platform.artifacts.get(&found).await?;
             let text = String::from_utf8_lossy(&bytes);
             let stripped = strip_identity(&text, &names);
             let mut jury: Vec<Vec<Option<Finding>>> = Vec::new();

@@ -39,12 +39,12 @@ pub(crate) struct Installation {
 }
 
 /// A running worker.
-pub(crate) struct Running {
+pub(crate) struct RunningWorker {
     pub(crate) stop: CancellationToken,
     pub(crate) ended: JoinHandle<Result<(), WorkerError>>,
 }
 
-impl Running {
+impl RunningWorker {
     /// Stops it and waits.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
@@ -133,7 +133,7 @@ impl Installation {
         }
     }
 
-    pub(crate) fn start(&self, name: &str, adapters: Vec<Arc<dyn AgentAdapter>>) -> Running {
+    pub(crate) fn start(&self, name: &str, adapters: Vec<Arc<dyn AgentAdapter>>) -> RunningWorker {
         self.start_with(self.settings(name), adapters)
     }
 
@@ -141,7 +141,7 @@ impl Installation {
         &self,
         settings: WorkerSettings,
         adapters: Vec<Arc<dyn AgentAdapter>>,
-    ) -> Running {
+    ) -> RunningWorker {
         let stop = CancellationToken::new();
         let ended = tokio::spawn(worker::run(
             settings,
@@ -149,7 +149,7 @@ impl Installation {
             adapters,
             stop.clone(),
         ));
-        Running { stop, ended }
+        RunningWorker { stop, ended }
     }
 
     pub(crate) async fn task(&self, id: TaskId) -> task::Model {

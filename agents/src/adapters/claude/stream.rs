@@ -6,7 +6,7 @@ use domain::vocabulary::CostSource;
 use domain::{Cost, Tokens};
 use serde_json::{Value, json};
 
-use crate::adapters::cli_adapter::json::{elements, text, tool_target};
+use crate::adapters::cli_adapter::json::{elements, stream_line, text, tool_target};
 use crate::event::{AgentEvent, Compaction, CompactionTrigger, Proof, Reinjected, ToolCall, Usage};
 use crate::failure::{Cause, Failure};
 use crate::process::Line;
@@ -65,10 +65,8 @@ impl StreamReader {
     /// Reads a line. A line that is not JSON is counted and skipped: the result at the end shows
     /// whether the turn is complete.
     pub(super) fn line(&mut self, line: &Line) -> Vec<AgentEvent> {
-        match serde_json::from_slice::<Value>(&line.bytes) {
-            Ok(event) => self.event(&event),
-            Err(_) if line.bytes.iter().all(u8::is_ascii_whitespace) => {}
-            Err(_) => self.unreadable += 1,
+        if let Some(event) = stream_line(&line.bytes, &mut self.unreadable) {
+            self.event(&event);
         }
         self.turn.drain_events()
     }

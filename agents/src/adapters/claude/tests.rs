@@ -7,6 +7,7 @@ use super::stream::{Outcome, StreamReader};
 use super::transcript;
 use crate::adapter::Turn;
 use crate::adapters::cli_adapter::compaction_size::CompactionSize;
+use crate::adapters::damage::damaged;
 use crate::event::{AgentEvent, CompactionTrigger, ReinjectedKind};
 use crate::failure::{Cause, Failure};
 use crate::process::Line;
@@ -206,12 +207,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         for stream in [STREAMS[number], TRANSCRIPT] {
-            let mut bytes = stream.as_bytes().to_vec();
-            for (at, byte) in &damage {
-                let at = at.index(bytes.len());
-                bytes[at] = *byte;
-            }
-            bytes.truncate(cut.index(stream.len()).max(stream.len() / 2));
+            let bytes = damaged(stream, &damage, cut);
             let (_, outcome) = read(&bytes);
             if let Ok(outcome) = outcome {
                 let reinjected = transcript::reinjected(&bytes);

@@ -21,6 +21,15 @@ pub(in crate::adapters) fn lines(file: &[u8]) -> impl Iterator<Item = Value> {
         .filter_map(|line| serde_json::from_slice(line).ok())
 }
 
+/// Parses a line of a stream. Returns `None` for blank lines and for other text, which is counted.
+pub(in crate::adapters) fn stream_line(line: &[u8], unreadable: &mut u32) -> Option<Value> {
+    let value = serde_json::from_slice(line).ok();
+    if value.is_none() && !line.iter().all(u8::is_ascii_whitespace) {
+        *unreadable += 1;
+    }
+    value
+}
+
 /// Returns the target of a tool call, for people: the first of the named arguments that is a text,
 /// or all arguments.
 pub(in crate::adapters) fn tool_target(arguments: &Value, names: &[&str]) -> String {

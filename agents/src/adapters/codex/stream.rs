@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::adapters::cli_adapter::MAX_TARGET_CHARS;
-use crate::adapters::cli_adapter::json::shorten;
+use crate::adapters::cli_adapter::json::{shorten, stream_line};
 use crate::adapters::cli_adapter::turn_fault::TurnFault;
 use crate::event::{AgentEvent, ToolCall};
 use crate::failure::{Cause, Failure};
@@ -36,10 +36,8 @@ impl StreamReader {
     /// Reads a line. A line that is not JSON is counted and skipped: the end of the turn shows
     /// whether it is complete.
     pub(super) fn line(&mut self, line: &Line) -> Vec<AgentEvent> {
-        match serde_json::from_slice::<Value>(&line.bytes) {
-            Ok(event) => self.event(&event),
-            Err(_) if line.bytes.iter().all(u8::is_ascii_whitespace) => {}
-            Err(_) => self.unreadable += 1,
+        if let Some(event) = stream_line(&line.bytes, &mut self.unreadable) {
+            self.event(&event);
         }
         self.turn.drain_events()
     }

@@ -18,6 +18,7 @@ use super::stream::{StreamReader, classify};
 use crate::adapter::{Access, Limits, RawSink, SessionSpec, Stream};
 use crate::adapters::cli_adapter::compaction_size::CompactionSize;
 use crate::adapters::cli_adapter::turn_fault::TurnFault;
+use crate::adapters::damage::damaged;
 use crate::event::{AgentEvent, CompactionTrigger, ReinjectedKind};
 use crate::failure::Cause;
 use crate::process::{Line, ProgramExit};
@@ -356,12 +357,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let all = [&STREAMS[..], &[AUTO, MANUAL, NO_SANDBOX]].concat();
-        let mut bytes = all[number].as_bytes().to_vec();
-        for (at, byte) in &damage {
-            let at = at.index(bytes.len());
-            bytes[at] = *byte;
-        }
-        bytes.truncate(cut.index(bytes.len()).max(bytes.len() / 2));
+        let bytes = damaged(all[number], &damage, cut);
         let _ = read(&bytes, 0);
         let _ = changes(b"", &bytes, CompactionTrigger::Auto);
     }

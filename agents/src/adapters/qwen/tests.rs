@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::session_file::SessionChanges;
 use super::stream::StreamReader;
+use crate::adapters::damage::damaged;
 use crate::event::CompactionTrigger;
 use crate::failure::{Cause, Failure};
 use crate::process::{Line, ProgramExit};
@@ -137,12 +138,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         for stream in [STREAMS[number], SESSION] {
-            let mut bytes = stream.as_bytes().to_vec();
-            for (at, byte) in &damage {
-                let at = at.index(bytes.len());
-                bytes[at] = *byte;
-            }
-            bytes.truncate(cut.index(stream.len()).max(stream.len() / 2));
+            let bytes = damaged(stream, &damage, cut);
             let _ = read(&bytes, false);
             let changes = SessionChanges::parse(&bytes);
             let _ = (changes.context(), changes.tokens(), changes.last_refusal());

@@ -35,7 +35,14 @@ const PRESENT: &[&str] = &[
     "workers",
 ];
 /// The same, in the result of an evaluation that has just been made.
-const NEW: &[&str] = &["duration_ms", "id", "pr_url", "tried_at"];
+const NEW: &[&str] = &[
+    "agent_version",
+    "duration_ms",
+    "id",
+    "orchestrator_version",
+    "pr_url",
+    "tried_at",
+];
 
 /// The properties of a recorded task that decide which documents it has.
 struct Task {

@@ -68,11 +68,7 @@ pub(super) fn compare(rows: &[Row], runs: &[Vec<&RunResult>], seed: u64) -> Vec<
                 sessions: found.pairs,
                 unit,
                 clusters: found.clusters,
-                difference: Estimate {
-                    mean: Some(found.mean),
-                    low: found.interval.map(|interval| interval.low),
-                    high: found.interval.map(|interval| interval.high),
-                },
+                difference: Estimate::new(Some(found.mean), found.interval),
                 tie: found.tie,
                 smallest_detectable: found.smallest_detectable,
             });

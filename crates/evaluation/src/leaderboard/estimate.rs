@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::{cluster_interval, mean};
+use crate::statistics::{Interval, cluster_interval, mean};
 
 /// A mean with its 95 % interval. A single trial has no interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -11,6 +11,16 @@ pub struct Estimate {
     pub mean: Option<f64>,
     pub low: Option<f64>,
     pub high: Option<f64>,
+}
+
+impl Estimate {
+    pub fn new(mean: Option<f64>, interval: Option<Interval>) -> Self {
+        Self {
+            mean,
+            low: interval.map(|interval| interval.low),
+            high: interval.map(|interval| interval.high),
+        }
+    }
 }
 
 /// Returns the mean of one figure per run, with its interval.
@@ -28,9 +38,5 @@ pub fn estimate_of(clusters: &[Vec<f64>], seed: u64) -> Estimate {
 /// Does the same for figures with the maximum `most`.
 pub(super) fn within(clusters: &[Vec<f64>], seed: u64, most: f64) -> Estimate {
     let interval = cluster_interval(clusters, seed, 0.0..=most);
-    Estimate {
-        mean: mean(&clusters.concat()),
-        low: interval.map(|interval| interval.low),
-        high: interval.map(|interval| interval.high),
-    }
+    Estimate::new(mean(&clusters.concat()), interval)
 }

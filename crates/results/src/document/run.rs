@@ -9,6 +9,7 @@ use evaluation::scoring::DimensionScore;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ranking::RunState;
 use crate::run_stats::{BreakPart, ContextPoint, HalvesPart, PlantedPart};
 
 /// One run: one agent in one trial of the task.
@@ -113,6 +114,17 @@ pub struct RunPart {
 }
 
 impl RunPart {
+    /// Returns the state from which the outcome of the run follows.
+    pub fn state(&self) -> RunState {
+        RunState {
+            status: self.status,
+            failure_cause: self.failure_cause,
+            compression_detected: self.compression_detected,
+            seal_broken: self.seal_broken,
+            void_reason: self.void_reason.clone(),
+        }
+    }
+
     /// Returns the distance between the teaching of a probe's answer and a break, or `None` if it
     /// was not taught.
     pub fn distance(&self, probe: &str, break_index: u32) -> Option<DistancePart> {

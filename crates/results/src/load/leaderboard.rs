@@ -100,11 +100,7 @@ fn compare(
                 b: b.agent.clone(),
                 pairs: comparison.pairs,
                 clusters: comparison.clusters,
-                difference: Estimate {
-                    mean: Some(comparison.mean),
-                    low: comparison.interval.map(|interval| interval.low),
-                    high: comparison.interval.map(|interval| interval.high),
-                },
+                difference: Estimate::new(Some(comparison.mean), comparison.interval),
                 tie: comparison.tie,
                 smallest_detectable: comparison.smallest_detectable,
             });

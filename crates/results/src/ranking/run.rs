@@ -33,6 +33,11 @@ impl RunState {
         self.outcome() == Outcome::Measured
     }
 
+    /// Returns whether the run may have a score: it had a break and kept its seal.
+    pub fn may_be_scored(&self) -> bool {
+        self.compression_detected && !self.seal_broken
+    }
+
     /// Returns the outcome of the run. Every leaderboard decides by it.
     pub fn outcome(&self) -> Outcome {
         let failed = |default: &'static str| Outcome::Failed {

@@ -33,9 +33,8 @@ pub fn html(report: &Report) -> Result<String, Error> {
 
 /// Writes a value as text that is valid in HTML and in XML.
 fn write_escaped(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let text = match value.kind() {
-        ValueKind::String if value.is_safe() => value.to_string(),
-        _ => escaped(&value.to_string()),
-    };
+    let text = value.to_string();
+    let is_markup = value.kind() == ValueKind::String && value.is_safe();
+    let text = if is_markup { text } else { escaped(&text) };
     out.write_str(&text).map_err(Error::from)
 }

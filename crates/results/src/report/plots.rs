@@ -120,10 +120,7 @@ fn scores(rows: &[RowPart]) -> Option<Plot> {
 /// Groups measurements by agent, in the order of the runs.
 fn by_agent(runs: &[RunPart]) -> Vec<(&str, Vec<&RunPart>)> {
     let mut agents: Vec<(&str, Vec<&RunPart>)> = Vec::new();
-    for run in runs
-        .iter()
-        .filter(|run| run.compression_detected && !run.seal_broken)
-    {
+    for run in runs.iter().filter(|run| run.state().may_be_scored()) {
         match agents.iter_mut().find(|(agent, _)| *agent == run.agent) {
             Some((_, own)) => own.push(run),
             None => agents.push((&run.agent, vec![run])),

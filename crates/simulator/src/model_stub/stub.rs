@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use agents::adapter::{Endpoint, STUB_KEY};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use super::configuration::Rules;
 use super::faults::Fault;
@@ -13,12 +11,12 @@ use super::recorded::Recorded;
 use super::rules::Purpose;
 use super::server;
 use super::state::State;
+use crate::loopback_server::LoopbackServer;
 
 /// A running stub. It stops when the value is dropped.
 pub struct ModelStub {
-    address: SocketAddr,
     state: Arc<State>,
-    serving: JoinHandle<()>,
+    server: LoopbackServer,
 }
 
 impl ModelStub {
@@ -37,25 +35,15 @@ impl ModelStub {
     ///
     /// Fails if the address is not available.
     pub async fn start_at(address: SocketAddr, rules: Rules) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
         let key = format!("{STUB_KEY}{}", uuid::Uuid::new_v4().simple());
         let state = Arc::new(State::new(rules, key));
-        let router = server::router(Arc::clone(&state));
-        let serving = tokio::spawn(async move {
-            // If the listener fails, every client gets an error.
-            let _ = axum::serve(listener, router).await;
-        });
-        Ok(Self {
-            address,
-            state,
-            serving,
-        })
+        let server = LoopbackServer::start_at(address, server::router(Arc::clone(&state))).await?;
+        Ok(Self { state, server })
     }
 
     /// Returns the address, such as `http://127.0.0.1:40001`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Returns the only key that it accepts.
@@ -100,10 +88,4 @@ impl ModelStub {
 
     /// Stops.
     pub fn stop(self) {}
-}
-
-impl Drop for ModelStub {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
 }

@@ -161,6 +161,17 @@ impl Git {
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 
+    /// Returns the id of the commit that a revision denotes.
+    pub(crate) async fn commit_id(
+        &self,
+        repository: &Path,
+        revision: &str,
+    ) -> Result<String, SourceError> {
+        let wanted = format!("{revision}^{{commit}}");
+        let arguments = ["rev-parse", "--verify", "--end-of-options", &wanted];
+        self.line("rev-parse", Some(repository), &arguments).await
+    }
+
     /// Runs git on a repository and passes its output to `read`, on a blocking thread.
     ///
     /// An error of git takes precedence over an error of `read`, which may be its consequence, unless

@@ -16,7 +16,7 @@ pub(crate) async fn remote_of(
     git: &Git,
     source: &PullRequestSource,
 ) -> Result<Remote, SourceError> {
-    if let Some(remote) = Remote::of_forge(settings, source)? {
+    if let Some(remote) = Remote::from_source(settings, source)? {
         return Ok(remote);
     }
     let (_, repository) = git_folders(settings, git, source).await?;
@@ -35,15 +35,7 @@ pub(crate) async fn local_commit(
         return Err(no_commit());
     }
     let (folder, _) = git_folders(settings, git, source).await?;
-    let wanted = format!("{revision}^{{commit}}");
-    let arguments = [
-        "rev-parse",
-        "--verify",
-        "--quiet",
-        "--end-of-options",
-        &wanted,
-    ];
-    let id = match git.line("rev-parse", Some(&folder), &arguments).await {
+    let id = match git.commit_id(&folder, revision).await {
         Err(SourceError::Git { .. }) => return Err(no_commit()),
         result => result?,
     };

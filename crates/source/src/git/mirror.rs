@@ -158,15 +158,7 @@ async fn missing(git: &Git, path: &Path, commits: &[&str]) -> Result<Vec<String>
     }
     let mut missing = Vec::new();
     for &commit in commits {
-        let wanted = format!("{commit}^{{commit}}");
-        let arguments = [
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            &wanted,
-        ];
-        match git.line("rev-parse", Some(path), &arguments).await {
+        match git.commit_id(path, commit).await {
             Ok(_) => {}
             Err(SourceError::Git { .. }) => missing.push(commit.to_owned()),
             Err(error) => return Err(error),

@@ -77,7 +77,7 @@ impl Remote {
 
     /// Returns the remote of a source on a forge, or `None` for a local source, which only git can
     /// resolve.
-    pub(crate) fn of_forge(
+    pub(crate) fn from_source(
         settings: &SourceSettings,
         source: &PullRequestSource,
     ) -> Result<Option<Self>, SourceError> {

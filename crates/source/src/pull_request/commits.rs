@@ -90,7 +90,9 @@ async fn on_forge(
         progress,
     )
     .await?;
-    let head = commit_of(git, &mirror, &pull_ref(pull_request.number)).await?;
+    let head = git
+        .commit_id(&mirror.path, &pull_ref(pull_request.number))
+        .await?;
     let mut base = merge_base(git, &mirror, &tip, &head).await?;
     if base == head {
         // The change is already merged: its base is the point where its branch began.
@@ -187,7 +189,7 @@ async fn fetch_both(
     let both = [head.clone(), format!("+{branch}:{base_ref}")];
     let Some(about) = about else {
         let mirror = fetch(settings, git, remote, &both).await?;
-        let tip = commit_of(git, &mirror, &base_ref).await?;
+        let tip = git.commit_id(&mirror.path, &base_ref).await?;
         return Ok((mirror, tip));
     };
     let sha = about.base.sha.as_str();
@@ -209,17 +211,10 @@ async fn fetch_both(
                     short_id(sha)
                 ),
             );
-            let tip = commit_of(git, &mirror, &base_ref).await?;
+            let tip = git.commit_id(&mirror.path, &base_ref).await?;
             Ok((mirror, tip))
         }
     }
-}
-
-/// Returns the commit that a ref of the mirror points to.
-async fn commit_of(git: &Git, mirror: &Mirror, name: &str) -> Result<String, SourceError> {
-    let wanted = format!("{name}^{{commit}}");
-    let arguments = ["rev-parse", "--verify", "--end-of-options", &wanted];
-    git.line("rev-parse", Some(&mirror.path), &arguments).await
 }
 
 async fn merge_base(

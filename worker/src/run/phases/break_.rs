@@ -319,7 +319,7 @@ mod tests {
             .collect();
         assert_eq!(told, ["old", "File `a.rs`:\nnew"]);
         let again = serde_json::to_string(&evidence).expect("JSON");
-        let again: BreakEvidence = serde_json::from_str(&again).expect("what was written");
+        let again: BreakEvidence = serde_json::from_str(&again).expect("the written evidence");
         assert_eq!(again.reinjected, evidence.reinjected);
     }
 }

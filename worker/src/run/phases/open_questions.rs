@@ -7,7 +7,6 @@ use agents::adapter::{Access, Turn};
 use domain::vocabulary::{Arm, OpenTopic};
 use entity::{RunId, agent_run};
 use futures::future::try_join_all;
-use platform::artifacts;
 use prompts::{Open, Prompt};
 use sea_orm::EntityTrait;
 
@@ -131,9 +130,9 @@ async fn reused_answer(
         return Ok(None);
     };
     let name = open_answer_artifact(topic, Arm::Cold, 0);
-    let Some(found) = artifacts::find(database, run.task_id, Some(run.id), &name).await? else {
-        return Ok(None);
-    };
-    let bytes = context.worker.platform.artifacts.get(&found).await?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    let worker = &context.worker;
+    let bytes = worker
+        .load_artifact(run.task_id, Some(run.id), &name)
+        .await?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -1,6 +1,6 @@
 //! Tables of the judging: judges, free recall and open questions.
 
-use crate::document::{ResultDocument, RunPart};
+use crate::document::{ClaimsPart, ResultDocument, RunPart};
 use crate::report::format::{estimate, figure};
 use crate::report::model::{Part, Table};
 
@@ -64,7 +64,7 @@ pub(super) fn free_recalls(runs: &[RunPart]) -> Part {
     ];
     let rows = runs.iter().flat_map(|run| {
         run.recall.iter().map(|part| {
-            vec![
+            let mut cells = vec![
                 run.agent.clone(),
                 run.trial.to_string(),
                 part.index.to_string(),
@@ -73,14 +73,10 @@ pub(super) fn free_recalls(runs: &[RunPart]) -> Part {
                 part.claims
                     .jurors
                     .map_or_else(String::new, |jurors| jurors.to_string()),
-                part.claims.facts.to_string(),
-                part.claims.claimed.to_string(),
-                part.claims.right.to_string(),
-                part.claims.ungraded.to_string(),
-                figure(part.claims.precision),
-                figure(part.claims.recall),
-                part.claims.note.clone().unwrap_or_default(),
-            ]
+            ];
+            cells.extend(claims(&part.claims));
+            cells.push(part.claims.note.clone().unwrap_or_default());
+            cells
         })
     });
     Table::part("Free recall", &head, rows)
@@ -103,7 +99,7 @@ pub(super) fn open_questions(runs: &[RunPart]) -> Part {
     ];
     let rows = runs.iter().flat_map(|run| {
         run.open.iter().map(|part| {
-            vec![
+            let mut cells = vec![
                 run.agent.clone(),
                 run.trial.to_string(),
                 part.topic.clone(),
@@ -115,14 +111,22 @@ pub(super) fn open_questions(runs: &[RunPart]) -> Part {
                 },
                 part.arm.clone(),
                 part.judge.clone(),
-                part.claims.facts.to_string(),
-                part.claims.claimed.to_string(),
-                part.claims.right.to_string(),
-                part.claims.ungraded.to_string(),
-                figure(part.claims.precision),
-                figure(part.claims.recall),
-            ]
+            ];
+            cells.extend(claims(&part.claims));
+            cells
         })
     });
     Table::part("Open questions", &head, rows)
+}
+
+/// Returns the cells of a graded text: facts, claims and their rates.
+fn claims(claims: &ClaimsPart) -> [String; 6] {
+    [
+        claims.facts.to_string(),
+        claims.claimed.to_string(),
+        claims.right.to_string(),
+        claims.ungraded.to_string(),
+        figure(claims.precision),
+        figure(claims.recall),
+    ]
 }
