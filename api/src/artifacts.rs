@@ -1,4 +1,4 @@
-//! TaskFiles of a task: reports, transcripts and bundles.
+//! Files of a task: reports, transcripts and bundles.
 
 pub(crate) mod bundle;
 pub(crate) mod routes;

@@ -78,7 +78,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// The whole interface as a router. StreamQuota of events end when `stopping` is cancelled.
+/// The whole interface as a router. Streams of events end when `stopping` is cancelled.
 pub fn router(state: ApiDependencies, stopping: CancellationToken) -> Router {
     router::router(state, stopping)
 }

@@ -47,7 +47,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 /// Adds the outermost layers: the correlation id, the log line, the rendering of errors, security
-/// headers, and a limit of the time until the response headers. StreamQuota may last longer.
+/// headers, and a limit of the time until the response headers. Streams may last longer.
 pub(crate) fn add_outer_layers(router: Router, timeout: Duration) -> Router {
     let too_slow = HandleErrorLayer::new(async |_: BoxError| ApiError::TooSlow);
     let timeout = ServiceBuilder::new().layer(too_slow).timeout(timeout);

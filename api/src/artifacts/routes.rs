@@ -34,7 +34,7 @@ use crate::state::ApiState;
 use crate::tenancy;
 use crate::tenancy::TaskSummary;
 
-/// TaskFiles that can be read at any time. They contain no more than the task and its events. The list
+/// Files that can be read at any time. They contain no more than the task and its events. The list
 /// names readable files, so that a new file is protected by default.
 const READABLE_EARLY: [&str; 2] = ["manifest.json", "task.log"];
 /// Name that replaces the agent for files of the task itself.

@@ -1,6 +1,6 @@
 //! Verification of gateway tokens with the published keys of the sign-on service.
 //!
-//! SigningKeys are cached for ten minutes. A token with an unknown key causes a new fetch, at most every
+//! Signing keys are cached for ten minutes. A token with an unknown key causes a new fetch, at most every
 //! ten seconds, so that a rotation is noticed quickly and invented keys cost the service little. If
 //! the service does not respond, cached keys stay valid for a day, so that a withdrawn key expires.
 //! One request fetches; others wait only if there is no cached key.

@@ -19,7 +19,7 @@ use crate::http::error::ApiError;
 
 /// Number of requests between two removals of idle callers.
 const CLEANUP_INTERVAL: u32 = 10_000;
-/// TaskFiles of a task are fetched one by one; they are not counted, as before.
+/// Files of a task are fetched one by one; they are not counted, as before.
 const ARTIFACTS_PATH: &str = "/api/v1/artifacts/";
 
 /// Counts.

@@ -55,7 +55,7 @@ pub(crate) fn router() -> OpenApiRouter<ApiState> {
         .routes(routes!(list_logs))
 }
 
-/// StreamQuota the events of a task: past events, then new ones, until the event `completed`.
+/// Streams the events of a task: past events, then new ones, until the event `completed`.
 #[utoipa::path(get, path = "/api/v1/logs/{task_id}/stream", tag = "logs",
     params(
         ("task_id" = Uuid, Path),
@@ -147,7 +147,7 @@ async fn stream_run_events(
     follow_agent(&state, &caller, &id, agent, query, &headers, None).await
 }
 
-/// StreamQuota the events of one agent, for clients of the first service. There are no containers.
+/// Streams the events of one agent, for clients of the first service. There are no containers.
 #[utoipa::path(get, path = "/api/v1/logs/{task_id}/container/{agent}/stream", tag = "logs",
     params(
         ("task_id" = Uuid, Path),

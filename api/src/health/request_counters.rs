@@ -12,7 +12,7 @@ pub(crate) struct Kind {
     pub(crate) status: u16,
 }
 
-/// RequestCounters of one kind.
+/// Requests of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Answered {
     pub(crate) count: u64,

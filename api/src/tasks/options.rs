@@ -105,7 +105,7 @@ task_options! {
             default: DefaultValue::Json("1"), flag_default: Some("3"), common: true,
             ..TaskOption::of(Kind::Integer(Width::Bits32, 1, 100))
         };
-        /// Maximum number of changed files. By default the setting MAX_FILES_PER_TASK.
+        /// Maximum number of changed files. By default the setting `MAX_FILES_PER_TASK`.
         max_files: u32 = TaskOption {
             default: DefaultValue::Setting, ..TaskOption::of(Kind::Integer(Width::Bits32, 1, 1000))
         };

@@ -54,7 +54,7 @@ pub(crate) enum Which {
 }
 
 /// Retries the runs of a finished task that were cancelled or failed for a reason other than the
-/// agent. Returns their number. The organisation may have at max_active `max_active` open tasks afterwards. 0
+/// agent. Returns their number. The organisation may have at most `max_active` open tasks afterwards. 0
 /// means no limit.
 pub(crate) async fn retry_task(
     platform: &Platform,

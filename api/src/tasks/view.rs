@@ -66,7 +66,7 @@ pub(crate) struct TaskView {
     judging: i32,
     base_sha: Option<String>,
     head_sha: Option<String>,
-    /// TaskFiles that were left out, each with its reason.
+    /// Files that were left out, each with its reason.
     #[schema(value_type = Vec<Object>)]
     dropped_files: Value,
     prompt_hash: Option<String>,

@@ -41,7 +41,7 @@ enum Command {
     /// Evaluate a sample pull request with the control agents. Shows and checks the instrument.
     Demo(demo::Options),
     /// Evaluate a pull request.
-    Eval(eval::Options),
+    Eval(Box<eval::Options>),
     /// Write the report of one task, or of all tasks together.
     Report(report::Options),
     /// Compute the number of pull requests and trials that a difference needs.
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match arguments.command {
             Command::Demo(options) => demo::run(options).await,
-            Command::Eval(options) => eval::run(options).await,
+            Command::Eval(options) => eval::run(*options).await,
             Command::Report(options) => report::run(&options).await,
             Command::Plan(options) => plan::run(&options).await,
             Command::Judge(options) => judge::run(&options).await,

@@ -89,7 +89,7 @@ const PLATFORM_ORDER: &[&str] = &[
     "connect",
 ];
 
-/// Circles that cannot be avoided: SeaORM declares a relation in both entities.
+/// Circles that cannot be avoided: `SeaORM` declares a relation in both entities.
 const RELATIONS: &[&[&str]] = &[
     &["agent_run", "score", "task"],
     &["webhook", "webhook_delivery"],
@@ -283,7 +283,8 @@ fn arrows(folder: &Path) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
         .map(|(module, path)| {
             let text = std::fs::read_to_string(path).expect("a readable file");
             let file = syn::parse_file(&text)
-                .unwrap_or_else(|error| panic!("{} does not parse: {error}", path.display()));
+                .map_err(|error| format!("{}: {error}", path.display()))
+                .expect("Rust code");
             let mut arrows = Arrows {
                 module,
                 modules: &modules,

@@ -316,7 +316,7 @@ fn imported_probes_stay_out_of_boards_over_tasks() {
 fn different_dimensions_are_reported() {
     let mut narrow = document();
     for run in &mut narrow.runs {
-        let part = run.dimensions["AR"].clone();
+        let part = run.dimensions["AR"];
         run.dimensions.insert("SF".to_owned(), part);
         run.manifest = [("max_turns".to_owned(), "9".to_owned())].into();
     }
