@@ -82,8 +82,8 @@ fn lines(errors: &platform::settings::SettingErrors) -> String {
 
 /// Stops at SIGTERM or SIGINT. A second signal ends the process at once.
 fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
     tokio::spawn(async move {
         loop {
             tokio::select! {

@@ -126,12 +126,12 @@ impl AllInOne {
         tokio::select! {
             ended = &mut self.serving => match ended {
                 Ok(Ok(())) => anyhow::anyhow!("the API stopped unexpectedly"),
-                Ok(Err(error)) => anyhow::Error::new(error).context("serving the API"),
+                Ok(Err(error)) => anyhow::Error::new(error).context("could not serve the API"),
                 Err(error) => anyhow::Error::new(error).context("the API panicked"),
             },
             ended = &mut self.working => match ended {
                 Ok(Ok(())) => anyhow::anyhow!("the worker stopped unexpectedly"),
-                Ok(Err(error)) => anyhow::Error::new(error).context("working"),
+                Ok(Err(error)) => anyhow::Error::new(error).context("the worker failed"),
                 Err(error) => anyhow::Error::new(error).context("the worker panicked"),
             },
         }
@@ -143,7 +143,7 @@ impl AllInOne {
         self.serving
             .await
             .context("the API panicked")?
-            .context("serving the API")?;
+            .context("could not serve the API")?;
         self.working.await.context("the worker panicked")??;
         Ok(())
     }

@@ -70,7 +70,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 async fn repository(folder: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
     let folder = tokio::fs::canonicalize(folder)
         .await
-        .with_context(|| UsageError(format!("--repo {}", folder.display())))?;
+        .with_context(|| UsageError(format!("could not open --repo {}", folder.display())))?;
     let objects = git_path(&folder, "--git-common-dir").await?;
     // A bare repository has no working tree.
     let top = match git_path(&folder, "--show-toplevel").await {

@@ -26,7 +26,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
             &simulator::demo::head_files()?,
         )
         .await
-        .context("putting the sample pull request there")?;
+        .context("could not create the sample pull request")?;
     print(&format!(
         "pull request: {base}/membreak/sample/pull/1\nset for API and worker: FORGE_URLS={base} \
          FORGE_API_URL={api}\nstop with Ctrl-C",
@@ -35,6 +35,6 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     ));
     tokio::signal::ctrl_c()
         .await
-        .context("waiting for Ctrl-C")?;
+        .context("could not wait for Ctrl-C")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -62,7 +62,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
     };
     embedded.stop().await?;
-    let document = document.context("the task was deleted meanwhile")?;
+    let document = document.context("the task was deleted during the judging")?;
     if options.json {
         output::print_json(&document)?;
     } else {

@@ -184,7 +184,7 @@ pub(crate) async fn evaluate(
             let document = result_document(&embedded.platform.database, task)
                 .await
                 .context("could not read the result from the database")?
-                .context("the task was deleted meanwhile")?;
+                .context("the task was deleted during the evaluation")?;
             let written = match &common.out {
                 Some(out) => output::write_files(&embedded.platform, &document, out).await,
                 None => Ok(()),
@@ -263,7 +263,7 @@ async fn follow(api: &str, request: &Value, quiet: bool) -> anyhow::Result<(Task
     tokio::pin!(watch);
     tokio::select! {
         watched = &mut watch => return watched.map(|()| (task, false)),
-        pressed = tokio::signal::ctrl_c() => pressed.context("listening for Ctrl-C")?,
+        pressed = tokio::signal::ctrl_c() => pressed.context("could not listen for Ctrl-C")?,
     }
     output::print_error("cancelling; press Ctrl-C again to quit at once");
     client

@@ -67,7 +67,7 @@ fn fault(text: &str) -> Result<Fault, String> {
         "truncate" => Fault::Truncate,
         "empty-summary" => Fault::EmptySummary,
         "failed-summary" => Fault::OnlyCompaction(Box::new(Fault::BadRequest)),
-        _ => return Err("no such fault".to_owned()),
+        _ => return Err("unknown fault. Choose one that --help lists".to_owned()),
     })
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let recording = record(options.record.as_deref(), &stub);
     tokio::select! {
         ended = recording => ended?,
-        stopped = tokio::signal::ctrl_c() => stopped.context("listening for Ctrl-C")?,
+        stopped = tokio::signal::ctrl_c() => stopped.context("could not listen for Ctrl-C")?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -35,7 +35,7 @@ pub(crate) fn print_error(text: &str) {
 
 /// Prints the document of `--json`.
 pub(crate) fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string_pretty(document).context("writing JSON")?);
+    print(&serde_json::to_string_pretty(document).context("could not write JSON")?);
     Ok(())
 }
 
@@ -256,7 +256,7 @@ pub(crate) async fn write_files(
             .with_context(|| format!("making the folder {}", folder.display()))
     };
     create(folder.to_owned()).await?;
-    let result = serde_json::to_vec_pretty(document).context("writing JSON")?;
+    let result = serde_json::to_vec_pretty(document).context("could not write JSON")?;
     write(&folder.join("result.json"), &result).await?;
     let runs: std::collections::BTreeMap<_, _> = document
         .runs

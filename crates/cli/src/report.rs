@@ -75,7 +75,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 bail!(output::no_task(TaskId(id)));
             };
             match options.format {
-                Format::Csv => report::task_csv(&document).context("writing CSV")?,
+                Format::Csv => report::task_csv(&document).context("could not write CSV")?,
                 Format::Json => json(&document)?,
                 Format::Html | Format::Markdown => {
                     written(options.format, &report::task_report(&document))?
@@ -93,7 +93,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 );
             }
             match options.format {
-                Format::Csv => report::overall_csv(&across).context("writing CSV")?,
+                Format::Csv => report::overall_csv(&across).context("could not write CSV")?,
                 Format::Json => json(&across)?,
                 Format::Html | Format::Markdown => {
                     written(options.format, &report::overall_report(&across))?
@@ -104,14 +104,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.out {
         Some(path) => tokio::fs::write(path, &text)
             .await
-            .with_context(|| format!("writing {}", path.display()))?,
+            .with_context(|| format!("could not write {}", path.display()))?,
         None => output::print(text.trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn json(document: &impl serde::Serialize) -> anyhow::Result<String> {
-    let mut text = serde_json::to_string_pretty(document).context("writing JSON")?;
+    let mut text = serde_json::to_string_pretty(document).context("could not write JSON")?;
     text.push('\n');
     Ok(text)
 }
@@ -121,7 +121,7 @@ fn written(format: Format, report: &Report) -> anyhow::Result<String> {
         Format::Html => report::html(report),
         Format::Markdown | Format::Csv | Format::Json => report::markdown_without_plots(report),
     };
-    text.context("writing the report")
+    text.context("could not write the report")
 }
 
 /// Loads the result documents of the selected tasks, each with the matching runs.
@@ -143,7 +143,7 @@ async fn documents(
     let selected = filter
         .select_tasks(&platform.database, task::Entity::find())
         .await
-        .context("listing tasks")?;
+        .context("could not list the tasks")?;
     let mut documents = Vec::with_capacity(selected.ids.len());
     for id in selected.ids {
         let document = result_document(&platform.database, id)

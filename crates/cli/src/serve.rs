@@ -34,8 +34,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         settings.worker.slots = usize::from(slots.get());
     }
     platform::telemetry::init(&settings.telemetry)?;
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
     let mut embedded = AllInOne::start(settings).await?;
     tracing::info!(
         "listening at {}; the API documentation is at /docs",

@@ -49,7 +49,7 @@ fn a_usage_error_exits_with_two_and_names_the_value() {
         (
             &["eval", url, "--agents", "control-perfect:x"],
             "control-perfect:x",
-            "no other control anything",
+            "other controls take nothing",
         ),
         (
             &["eval", "https://gitlab.com/a/b/pull/1", control],
@@ -93,7 +93,7 @@ fn a_usage_error_exits_with_two_and_names_the_value() {
         (
             &["plan", "--difference", "0.1", "--from", &file],
             &file,
-            "is no result document",
+            "is not a result document",
         ),
         (&["conformance", "nope"], "\"nope\"", "control-perfect"),
     ] {

@@ -104,7 +104,7 @@ pub enum PatchError {
     HunkHeader(usize),
     #[error("line {0}: neither a line of the hunk nor the start of another one")]
     UnexpectedLine(usize),
-    #[error("the hunk of line {0} has fewer lines than its header says")]
+    #[error("the hunk at line {0} has fewer lines than its header says")]
     ShortHunk(usize),
 }
 

@@ -81,7 +81,8 @@ pub(crate) async fn prepare_task(
 
 fn no_usable_files(pull_request: &PullRequest) -> String {
     if pull_request.dropped.is_empty() {
-        return "the pull request is empty: base and head have the same files".to_owned();
+        return "the pull request is empty: base and head have the same files. Choose an older base"
+            .to_owned();
     }
     let reasons: Vec<String> = pull_request
         .dropped

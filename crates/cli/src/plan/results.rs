@@ -69,7 +69,7 @@ pub(super) async fn measured(files: &[PathBuf], agents: &Agents) -> anyhow::Resu
     for file in files {
         let text = tokio::fs::read_to_string(file)
             .await
-            .with_context(|| UsageError(format!("--from {}", file.display())))?;
+            .with_context(|| UsageError(format!("could not read --from {}", file.display())))?;
         let document: ResultDocument = serde_json::from_str(&text).with_context(|| {
             UsageError(format!(
                 "--from {} is not a result document",

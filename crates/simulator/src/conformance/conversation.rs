@@ -94,7 +94,7 @@ pub(super) async fn usage(bench: &Bench) -> CheckResult {
     }
     let usage = turn
         .usage
-        .context("the size of the context was not reported")?;
+        .context("the agent did not report the size of its context")?;
     let sent = bench.last_request()?.input_tokens;
     ensure!(
         usage.context >= sent / 2 && usage.context <= sent * 2,

@@ -203,7 +203,7 @@ impl Engine {
 
     fn store(&self) -> anyhow::Result<()> {
         let path = self.file()?;
-        std::fs::create_dir_all(path.parent().context("a folder")?)?;
+        std::fs::create_dir_all(path.parent().context("the session file has no folder")?)?;
         let lines: String = self
             .session
             .history

@@ -38,7 +38,8 @@ impl Server {
 
     /// Sends a signal to the process.
     pub(super) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let id = i32::try_from(self.child.id()).context("a process id")?;
+        let id =
+            i32::try_from(self.child.id()).context("the process id does not fit into 32 bits")?;
         kill(Pid::from_raw(id), signal).with_context(|| format!("sending {signal}"))
     }
 }
@@ -67,8 +68,12 @@ impl Drop for Server {
 
 /// Returns a free port of the loopback interface.
 pub(super) fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port")?;
-    Ok(listener.local_addr().context("finding a free port")?.port())
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
+    Ok(listener
+        .local_addr()
+        .context("could not find a free port")?
+        .port())
 }
 
 /// Returns the path of a program in `PATH` or in one of `folders`.
