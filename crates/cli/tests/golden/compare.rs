@@ -30,7 +30,7 @@ const PROSE_KEYED: &[&str] = &["dropped", "left_out", "rejected", "unused", "voi
 
 /// Fields that were renamed: recorded name, new name. A document may carry both names as long as the
 /// old one is deprecated.
-const ALIASES: &[(&str, &str)] = &[];
+const ALIASES: &[(&str, &str)] = &[("doorbells", "notifications")];
 
 /// Returns one line for each difference: the path, the recorded value and the new one.
 pub(crate) fn differences(recorded: &Value, produced: &Value) -> Vec<String> {
