@@ -4,7 +4,7 @@
 //! No process outlives a turn. The group is killed when the leader has exited, when a limit is
 //! reached, when the turn is cancelled and when the future is dropped. The kernel kills the leader
 //! when the worker's thread that started it ends, so that a killed worker leaves no agent behind.
-//! That signal belongs to a thread: [`run`] must be polled by the runtime's own threads, which live
+//! That signal belongs to a thread: [`run()`] must be polled by the runtime's own threads, which live
 //! as long as the process, and never on a blocking thread.
 
 mod launch;

@@ -309,7 +309,8 @@ fn refusal(body: &Value, request: &Value) -> String {
                 let value = problem.get("input").and_then(repeated);
                 let value = value.map_or_else(String::new, |value| format!(" {value}"));
                 let hint = hint(problem);
-                format!("{}{value}: {message}{hint}", place.join("."))
+                unknown_agent(problem, message)
+                    .unwrap_or_else(|| format!("{}{value}: {message}{hint}", place.join(".")))
             })
             .collect::<Vec<_>>()
             .join("; "),
@@ -337,6 +338,31 @@ fn repeated(value: &Value) -> Option<String> {
         }
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// Smallest similarity (Jaro) at which a name is suggested instead of an unknown one.
+const MIN_SIMILARITY: f64 = 0.8;
+
+/// Returns the error for an agent's name that the API does not list, with the most similar name.
+fn unknown_agent(problem: &Value, message: &str) -> Option<String> {
+    let name = problem["input"].as_str()?;
+    if problem["loc"][1] != "agents" || name.contains(':') {
+        return None;
+    }
+    let names: Vec<&str> = message.split('\'').skip(1).step_by(2).collect();
+    let (similarity, nearest) = names
+        .iter()
+        .map(|listed| (strsim::jaro(name, listed), *listed))
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let suggestion = if similarity >= MIN_SIMILARITY {
+        format!(" Did you mean \"{nearest}\"?")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "unknown agent \"{name}\".{suggestion} Agents: {}",
+        names.join(", ")
+    ))
 }
 
 /// Returns a hint about parameters of agents, if an agent with a parameter was refused.

@@ -39,6 +39,7 @@ const NEW: &[&str] = &[
     "agent_version",
     "duration_ms",
     "id",
+    "manifest_hash",
     "orchestrator_version",
     "pr_url",
     "tried_at",
