@@ -91,6 +91,12 @@ fn is_estimate(event: &Event) -> bool {
     matches!(event, Event::Progress { stage, .. } if stage == "estimate")
 }
 
+/// Returns a number with its noun, in the plural if needed.
+fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 fn spinner(name: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_prefix(name.to_owned());
     bar.set_style(style(false));
@@ -152,9 +158,11 @@ impl ProgressUpdate {
             ended: false,
         };
         match event {
-            Event::TaskCreated { agents, trials } => {
-                task(format!("{} agents, {trials} trials each", agents.len()))
-            }
+            Event::TaskCreated { agents, trials } => task(format!(
+                "{}, {} each",
+                counted(agents.len(), "agent"),
+                counted(*trials as usize, "trial")
+            )),
             Event::TaskStarted {} => task("started".to_owned()),
             Event::Progress { stage, message, .. } => task(format!("{stage}: {message}")),
             Event::FilesDropped { count, reasons } => {
@@ -263,7 +271,7 @@ impl ProgressUpdate {
                 ended: !will_retry,
             },
             Event::CancelRequested { .. } => task("cancelling".to_owned()),
-            Event::TaskRetried { runs, .. } => task(format!("retrying {runs} runs")),
+            Event::TaskRetried { runs, .. } => task(format!("retrying {}", counted(*runs, "run"))),
             Event::Completed { status, message } => Self::Task {
                 text: match message {
                     Some(message) => format!("{status}: {message}"),

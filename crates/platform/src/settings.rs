@@ -77,7 +77,7 @@ pub struct SettingError {
 
 /// All invalid settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} invalid settings", .0.len())]
+#[error("{} invalid setting(s)", .0.len())]
 pub struct SettingErrors(pub Vec<SettingError>);
 
 /// Reads settings and collects their problems.
