@@ -27,7 +27,7 @@ const OPENINGS: ([&str; 6], f64) = (
 );
 
 /// Largest width of a line of prose in documents, in characters. Tables, code and links may be wider.
-const MAX_WIDTH: usize = 115;
+const MAX_WIDTH: usize = 100;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
