@@ -39,7 +39,7 @@ fn a_usage_error_exits_with_two_and_names_the_value() {
         (
             &["eval", url, "--agents", "control-perfct"] as &[&str],
             "control-perfct",
-            "'control-perfect'",
+            "Did you mean \"control-perfect\"?",
         ),
         (
             &["eval", url, "--agents", "control-lossy:2"],
@@ -225,7 +225,7 @@ fn the_table_explains_agents_without_a_rank() {
     assert!(rows[2].trim_end().ends_with("0 of 0"), "{told}");
     assert!(told.contains("\ncontrol-cheater is not ranked: "), "{told}");
     assert!(
-        told.ends_with("\nall controls measured as they must\n"),
+        told.ends_with("\nall controls measured as expected\n"),
         "{told}"
     );
 }
@@ -260,7 +260,7 @@ fn the_demo_fails_if_the_lossy_control_keeps_another_share() {
         told.contains("the instrument is broken: control-lossy:0.9"),
         "{told}"
     );
-    assert!(told.contains("cannot be a share of 0.9"), "{told}");
+    assert!(told.contains("implausible for a share of 0.9"), "{told}");
     let whole = demo("0.8");
     assert_eq!(whole.status.code(), Some(0), "{}", said(&whole.stderr));
 }
@@ -275,7 +275,7 @@ fn the_doctor_creates_nothing_and_names_missing_folders() {
     let told = doctor(&["doctor"]);
     let work = folder.path().join("storage/work");
     for path in ["data/membreak.db", "storage", &work.to_string_lossy()] {
-        let line = format!("{path} is not there and would be made");
+        let line = format!("{path} does not exist and would be created");
         assert!(told.contains(&line), "{line}: {told}");
     }
     assert!(
@@ -303,7 +303,7 @@ fn an_occupied_port_is_reported_with_a_fix() {
     assert_eq!(output.status.code(), Some(1));
     let told = said(&output.stderr);
     assert!(told.contains(&format!("127.0.0.1:{port}")), "{told}");
-    assert!(told.contains("another PORT, or --port"), "{told}");
+    assert!(told.contains("another PORT or --port"), "{told}");
 }
 
 #[test]
@@ -333,9 +333,9 @@ fn an_unknown_task_is_reported_with_the_database() {
             .expect("membreak starts");
         assert_eq!(output.status.code(), Some(1));
         let told = said(&output.stderr);
-        assert!(told.contains("there is no task 0190b3b8"), "{told}");
+        assert!(told.contains("no task 0190b3b8"), "{told}");
         assert!(
-            told.contains("`demo` and `eval` leave only what --out wrote"),
+            told.contains("`demo` and `eval` keep only what --out wrote"),
             "{told}"
         );
     }

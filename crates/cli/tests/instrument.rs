@@ -296,10 +296,7 @@ fn a_plan_lists_its_results_and_their_differences() {
     );
     let task = |number: u32| format!("task 0190b3b8-0000-7000-8000-{number:012}");
     for note in [
-        format!(
-            "{first} is of {} once more and is not counted again",
-            task(1)
-        ),
+        format!("{first} repeats {} and is ignored", task(1)),
         "not the same in all runs of one: model".to_owned(),
         "not the same in all runs of two: model".to_owned(),
         format!("{} has no trial with scores of one and two", task(4)),
@@ -337,5 +334,5 @@ fn a_report_of_nothing_says_what_is_missing() {
         .expect("membreak starts");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("there is no task 0190b3b8"), "{said}");
+    assert!(said.contains("no task 0190b3b8"), "{said}");
 }

@@ -146,5 +146,5 @@ fn run_leaves_the_file_to_the_programs() {
     let (output, _) = started(Some("PORT=several\nREDIS_URL=redis://127.0.0.1:1/\n"));
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("PORT is no number: several"), "{told}");
+    assert!(told.contains("PORT is not a number: several"), "{told}");
 }
