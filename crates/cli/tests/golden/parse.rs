@@ -166,7 +166,7 @@ struct Html {
 impl Html {
     fn tag(&mut self, tag: &str) {
         if let Some(plot) = &mut self.plot {
-            let words = format!("{} {}", self.text, tag);
+            let words = unescaped(&format!("{} {}", self.text, tag));
             let found = numbers(&words).into_iter();
             plot.extend(
                 found
