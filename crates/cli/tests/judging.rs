@@ -44,7 +44,7 @@ fn serve(folder: &Path, repository: &Path) -> (Service, String) {
     let mut lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
     let address = lines.find_map(|line| {
         let line = line.ok()?;
-        let (_, rest) = line.split_once("see http://")?;
+        let (_, rest) = line.split_once("listening at http://")?;
         Some(format!("http://{}", rest.split_once('/')?.0))
     });
     // A pipe without a reader would block the program.
