@@ -87,7 +87,7 @@ fn every_bad_setting_is_named_at_once() {
         ("RENEW_SECONDS", "45"),
         ("JOB_MAX_ATTEMPTS", "0"),
         ("JOB_BACKOFF_SECONDS", "1e300"),
-        ("RING_AGAIN_SECONDS", "soon"),
+        ("NOTIFY_AGAIN_SECONDS", "soon"),
     ];
     let mut names = refused(&bad);
     names.sort_unstable();
@@ -146,16 +146,16 @@ fn settings_are_shown_without_passwords() {
 #[test]
 fn lists_flags_and_filters_are_read() {
     let source = [
-        ("QUEUES", " prepare, run:claude ,,"),
-        ("NONE", ","),
+        ("WORKER_QUEUES", " prepare, run:claude ,,"),
+        ("FORGE_URLS", ","),
         ("LOG_LEVEL", "info,[bad"),
         ("LOG_FORMAT", "xml"),
     ];
     let mut reader = Reader::new(&source);
-    let queues = reader.list("QUEUES").unwrap();
+    let queues = reader.list("WORKER_QUEUES").unwrap();
     assert_eq!(queues, ["prepare", "run:claude"]);
-    assert_eq!(reader.list("NONE"), Some(Vec::new()));
-    assert_eq!(reader.list("MISSING"), None);
+    assert_eq!(reader.list("FORGE_URLS"), Some(Vec::new()));
+    assert_eq!(reader.list("JUDGES"), None);
     let telemetry = TelemetrySettings::read(&mut reader);
     assert_eq!(
         telemetry,
