@@ -19,9 +19,10 @@ mod setup;
 
 use std::sync::Arc;
 
+use domain::shipped_agents;
+
 use self::cli_adapter::adapter::CliAdapter;
 use crate::adapter::AgentAdapter;
-use crate::control::Behaviour;
 use crate::failure::Failure;
 
 pub use agent_name::family;
@@ -59,7 +60,7 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
     for adapter in acp::all(setup) {
         adapters.push(Arc::new(adapter));
     }
-    for (name, display_name) in Behaviour::NAMES {
+    for (name, display_name) in shipped_agents::CONTROLS {
         if let Ok(adapter) = control::ControlAdapter::new(name, display_name, setup.control.clone())
         {
             adapters.push(Arc::new(adapter));
@@ -70,9 +71,9 @@ pub fn all(setup: &Setup) -> Vec<Arc<dyn AgentAdapter>> {
 
 /// Returns the names of the built-in agents, including controls.
 pub fn built_in_names() -> Vec<&'static str> {
-    let real = ["claude", "codex", "gemini", "iflow", "qwen"];
-    let controls = Behaviour::NAMES.map(|(name, _)| name);
-    real.into_iter().chain(controls).collect()
+    let programs = shipped_agents::PROGRAMS.into_iter();
+    let shipped = programs.chain(shipped_agents::CONTROLS);
+    shipped.map(|(name, _)| name).collect()
 }
 
 /// Returns the adapter for an agent's name, including its parameter.

@@ -12,6 +12,7 @@ use agents::control::{ControlProgram, KEY_FILE};
 use agents::event::{AgentEvent, CompactionTrigger};
 use agents::failure::Cause;
 use agents::sandbox::Sandbox;
+use domain::shipped_agents;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -589,4 +590,24 @@ fn alive(pid: i32) -> bool {
             .trim()
             .starts_with('Z')
     })
+}
+
+#[test]
+fn the_adapters_are_those_that_the_api_names_before_a_worker_reports() {
+    let all = adapters::all(&Setup::with_control(program()));
+    let mut profiles = all.iter().map(|adapter| adapter.profile());
+    let shipped = shipped_agents::PROGRAMS
+        .map(|agent| (agent, false))
+        .into_iter()
+        .chain(shipped_agents::CONTROLS.map(|agent| (agent, true)));
+    for ((name, display_name), control) in shipped {
+        let profile = profiles.next().expect("an adapter for each shipped agent");
+        let found = (profile.name.as_str(), profile.display_name.as_str());
+        assert_eq!((found, profile.control), ((name, display_name), control));
+        assert_eq!(profile.default_model.is_some(), !control, "{name}");
+    }
+    assert!(
+        profiles.next().is_none(),
+        "the list of shipped agents is short"
+    );
 }

@@ -8,6 +8,7 @@ use api::KnownAgent;
 use api::settings::ApiSettings;
 use api::state::ApiDependencies;
 use clap::Parser;
+use domain::shipped_agents;
 use platform::connect::{Platform, PlatformSettings};
 use platform::settings::{self, Environment, Reader};
 use platform::telemetry::TelemetrySettings;
@@ -122,27 +123,17 @@ fn stopped() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-/// Agents that tasks can name before a worker has reported them. Only their names are known here.
+/// Agents that tasks can name before a worker has reported them.
 fn known_agents() -> Arc<[KnownAgent]> {
-    const AGENTS: [(&str, &str, bool); 12] = [
-        ("iflow", "iFlow CLI", false),
-        ("claude", "Claude Code", false),
-        ("gemini", "Gemini CLI", false),
-        ("qwen", "Qwen Code", false),
-        ("codex", "Codex", false),
-        ("control-perfect", "Control: perfect", true),
-        ("control-amnesiac", "Control: amnesiac", true),
-        ("control-lossy", "Control: lossy", true),
-        ("control-stale", "Control: stale", true),
-        ("control-guesser", "Control: guesser", true),
-        ("control-cheater", "Control: cheater", true),
-        ("control-vague", "Control: vague", true),
-    ];
-    let agents = AGENTS.map(|(name, display_name, control)| KnownAgent {
-        name: name.to_owned(),
-        display_name: display_name.to_owned(),
-        control,
-        takes_model: !control,
-    });
-    agents.into()
+    let known = |control| {
+        move |(name, display_name): (&str, &str)| KnownAgent {
+            name: name.to_owned(),
+            display_name: display_name.to_owned(),
+            control,
+            takes_model: !control,
+        }
+    };
+    let programs = shipped_agents::PROGRAMS.into_iter().map(known(false));
+    let controls = shipped_agents::CONTROLS.into_iter().map(known(true));
+    programs.chain(controls).collect()
 }

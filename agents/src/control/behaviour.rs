@@ -26,18 +26,6 @@ pub enum Behaviour {
 }
 
 impl Behaviour {
-    /// Names and descriptions of all control agents.
-    pub const NAMES: [(&'static str, &'static str); 8] = [
-        ("control-perfect", "Control: remembers everything"),
-        ("control-amnesiac", "Control: forgets everything"),
-        ("control-lossy", "Control: forgets a known share"),
-        ("control-stale", "Control: keeps what was corrected"),
-        ("control-guesser", "Control: guesses"),
-        ("control-cheater", "Control: uses tools while sealed"),
-        ("control-vague", "Control: says nothing at length"),
-        ("control-silent", "Control: does not answer"),
-    ];
-
     /// Parses an agent's name, such as `control-lossy:0.25`.
     ///
     /// # Errors

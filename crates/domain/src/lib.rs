@@ -8,6 +8,7 @@ pub mod vocabulary;
 pub mod usage;
 pub mod capabilities;
 pub mod pull_request;
+pub mod shipped_agents;
 mod pull_request_source;
 
 pub use capabilities::Capabilities;
