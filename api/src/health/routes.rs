@@ -65,7 +65,7 @@ pub(crate) struct ReadinessView {
     checks: Checks,
 }
 
-/// Readiness depends on the database and the queue. `agents` tells whether a live worker has an
+/// Readiness depends on the database and the queue. `agents` shows whether a live worker has an
 /// agent.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Checks {

@@ -334,6 +334,7 @@ async fn dead_job(
     params(("job_id" = Uuid, Path)),
     responses(
         (status = 204, description = "The job is queued"),
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody),
         (status = 404, description = "The job does not exist", body = ErrorBody),
         (status = 409, description = "The job is not dead, or cannot be retried", body = ErrorBody)))]
 async fn retry_dead_job(
@@ -354,6 +355,7 @@ async fn retry_dead_job(
     params(("job_id" = Uuid, Path)),
     responses(
         (status = 204, description = "It is deleted"),
+        (status = 403, description = "The caller is not an administrator", body = ErrorBody),
         (status = 404, description = "The job does not exist", body = ErrorBody),
         (status = 409, description = "The job is not dead, or its task has not ended", body = ErrorBody)))]
 async fn discard_dead_job(

@@ -223,7 +223,7 @@ fn figure(value: Option<f64>) -> String {
 /// Creates the folder of a result before anything costs money.
 ///
 /// It must be new or empty: existing files belong to the user, and files of two evaluations could
-/// not be told apart. Hidden files do not count, because none is written.
+/// not be distinguished. Hidden files do not count, because none is written.
 pub(crate) async fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
     let unusable = || UsageError(format!("--out {} cannot be used", folder.display()));
     tokio::fs::create_dir_all(folder)

@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use domain::vocabulary::JobState;
 use entity::{TaskId, job};
@@ -11,6 +13,9 @@ use platform::queue::{self, Work};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 use testkit::{builders, pull_requests};
+
+/// The longest time that a service may take to start.
+const START: Duration = Duration::from_secs(60);
 
 fn membreak(folder: &Path, repository: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_membreak"));
@@ -41,15 +46,22 @@ fn serve(folder: &Path, repository: &Path) -> (Service, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("membreak starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
-    let address = lines.find_map(|line| {
-        let line = line.ok()?;
-        let (_, rest) = line.split_once("listening at http://")?;
-        Some(format!("http://{}", rest.split_once('/')?.0))
+    let service_errors = child.stderr.take().expect("standard error");
+    let service = Service(child);
+    let (sender, address) = mpsc::channel();
+    // The thread reads to the end: a pipe without a reader would block the program.
+    std::thread::spawn(move || {
+        for line in BufReader::new(service_errors).lines().map_while(Result::ok) {
+            if let Some((_, rest)) = line.split_once("listening at http://") {
+                let host = rest.split('/').next().unwrap_or_default();
+                let _ = sender.send(format!("http://{host}"));
+            }
+        }
     });
-    // A pipe without a reader would block the program.
-    std::thread::spawn(move || lines.for_each(drop));
-    (Service(child), address.expect("it listens"))
+    let address = address
+        .recv_timeout(START)
+        .expect("it says where it listens");
+    (service, address)
 }
 
 #[tokio::test]

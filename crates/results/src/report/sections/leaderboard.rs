@@ -141,16 +141,13 @@ pub(super) fn session_comparisons(overall: &OverallDocument) -> Part {
     Table::part("Pairs of agents", &head, rows)
 }
 
+/// Returns what a comparison shows. A missing difference is shown as missing.
 fn verdict(a: &str, b: &str, difference: Option<f64>, tie: bool) -> String {
-    let better = if difference.unwrap_or_default() > 0.0 {
-        a
-    } else {
-        b
-    };
-    if tie {
-        "tie".to_owned()
-    } else {
-        format!("{better} is better")
+    match difference {
+        None => figure(None),
+        Some(_) if tie => "tie".to_owned(),
+        Some(difference) if difference > 0.0 => format!("{a} is better"),
+        Some(_) => format!("{b} is better"),
     }
 }
 
